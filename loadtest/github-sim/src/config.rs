@@ -1,0 +1,172 @@
+//! What a simulator can be told before it starts. Every number defaults to the one GitHub documents.
+
+use std::collections::BTreeMap;
+
+use crate::world::Seed;
+
+/// The start-up settings of a [`Sim`](crate::Sim).
+#[derive(Clone, Debug)]
+pub struct SimConfig {
+    /// Port of the REST and GraphQL listener; 0 takes any free one, as for all ports here.
+    pub port: u16,
+    /// Port of the stand-in for `uploads.github.com`.
+    pub uploads_port: u16,
+    /// Port of the stand-in for the hosts behind 302 answers (archives, release assets).
+    pub storage_port: u16,
+    /// Port of the control API.
+    pub control_port: u16,
+    /// The App's numeric id, part of every installation token in the stateless form.
+    pub app_id: u64,
+    /// The App's client id; `iss` of a JWT is this or the app id.
+    pub client_id: String,
+    /// Public or private PEM of the App; the crate's PKCS#1 test key when absent.
+    pub app_key_pem: Option<String>,
+    /// Personal access tokens that are accepted, all of the user `sim-user`.
+    pub personal_tokens: Vec<String>,
+    /// Permissions of every installation: name to `read`, `write` or `admin`.
+    pub permissions: BTreeMap<String, String>,
+    /// The form of minted installation tokens.
+    pub token_form: TokenForm,
+    /// How long a minted token lives; GitHub gives one hour.
+    pub token_lifetime_seconds: i64,
+    /// Primary rate limits.
+    pub limits: PrimaryLimits,
+    /// Secondary rate limits, off by default.
+    pub secondary: SecondaryLimits,
+    /// Base of API URLs in bodies, `Link` and `Location`; the simulator's own address when absent.
+    pub link_base: Option<String>,
+    /// Base of `upload_url`; the uploads listener's address when absent.
+    pub uploads_link_base: Option<String>,
+    /// How many requests are remembered.
+    pub ring: usize,
+    /// Epoch seconds at which time stands still until the clock is advanced; `None` runs.
+    pub clock_start: Option<i64>,
+    /// The owners and repositories to begin with.
+    pub seed: Seed,
+}
+
+impl Default for SimConfig {
+    fn default() -> Self {
+        Self {
+            port: 0,
+            uploads_port: 0,
+            storage_port: 0,
+            control_port: 0,
+            app_id: 4242,
+            client_id: "Iv23liGithubSim00001".to_owned(),
+            app_key_pem: None,
+            personal_tokens: vec!["ghp_githubsimpersonaltoken0000000000000000".to_owned()],
+            permissions: default_permissions(),
+            token_form: TokenForm::Stateless,
+            token_lifetime_seconds: 3600,
+            limits: PrimaryLimits::default(),
+            secondary: SecondaryLimits::default(),
+            link_base: None,
+            uploads_link_base: None,
+            ring: 20_000,
+            clock_start: None,
+            seed: Seed::default(),
+        }
+    }
+}
+
+fn default_permissions() -> BTreeMap<String, String> {
+    let write = [
+        "actions",
+        "administration",
+        "checks",
+        "contents",
+        "deployments",
+        "environments",
+        "issues",
+        "pull_requests",
+        "secrets",
+        "statuses",
+        "workflows",
+    ];
+    let read = ["metadata", "members", "organization_administration"];
+    write
+        .iter()
+        .map(|name| ((*name).to_owned(), "write".to_owned()))
+        .chain(read.iter().map(|name| ((*name).to_owned(), "read".to_owned())))
+        .collect()
+}
+
+/// The two forms of `ghs_` tokens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TokenForm {
+    /// `ghs_<APPID>_<JWT>`, about 520 characters with two dots: the form since spring 2026.
+    Stateless,
+    /// `ghs_` and 36 characters: the older form.
+    Short,
+}
+
+/// Primary rate limits of every account, in requests (GraphQL: points) per window.
+#[derive(Clone, Debug)]
+pub struct PrimaryLimits {
+    /// REST requests.
+    pub core: u64,
+    /// GraphQL points.
+    pub graphql: u64,
+    /// `/search/*` except code.
+    pub search: u64,
+    /// `GET /search/code`.
+    pub code_search: u64,
+    /// Length of the core and graphql windows.
+    pub window_seconds: i64,
+    /// Length of the two search windows.
+    pub search_window_seconds: i64,
+}
+
+impl Default for PrimaryLimits {
+    fn default() -> Self {
+        Self {
+            core: 5000,
+            graphql: 5000,
+            search: 30,
+            code_search: 10,
+            window_seconds: 3600,
+            search_window_seconds: 60,
+        }
+    }
+}
+
+impl PrimaryLimits {
+    /// Limit and window length of a resource; unknown resources are like core.
+    pub(crate) fn of(&self, resource: &str) -> (u64, i64) {
+        match resource {
+            "graphql" => (self.graphql, self.window_seconds),
+            "search" => (self.search, self.search_window_seconds),
+            "code_search" => (self.code_search, self.search_window_seconds),
+            _ => (self.core, self.window_seconds),
+        }
+    }
+}
+
+/// Secondary rate limits; `None` is not enforced.
+#[derive(Clone, Debug, Default)]
+pub struct SecondaryLimits {
+    /// Requests in flight, REST and GraphQL together.
+    pub concurrency: Option<u64>,
+    /// Points in any 60 seconds on a single REST endpoint.
+    pub endpoint_points: Option<u64>,
+    /// Points in any 60 seconds on the GraphQL endpoint.
+    pub graphql_points: Option<u64>,
+    /// Content-creating requests in any 60 seconds.
+    pub content_minute: Option<u64>,
+    /// Content-creating requests in any hour.
+    pub content_hour: Option<u64>,
+}
+
+impl SecondaryLimits {
+    /// The figures of GitHub's documentation.
+    pub fn github() -> Self {
+        Self {
+            concurrency: Some(100),
+            endpoint_points: Some(900),
+            graphql_points: Some(2000),
+            content_minute: Some(80),
+            content_hour: Some(500),
+        }
+    }
+}

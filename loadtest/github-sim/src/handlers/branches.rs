@@ -1,0 +1,126 @@
+//! Branches, their protection and rules, tags, and merging of branches.
+
+use serde_json::{Value, json};
+
+use crate::books::Merge;
+use crate::context::{Cx, required, text};
+use crate::exchange::{Answer, Reply};
+use crate::render::verification;
+use crate::world::Repository;
+
+pub(crate) fn list(cx: &mut Cx<'_>) -> Answer {
+    let repository = cx.repository();
+    let mut branches = repository.git.names("heads");
+    if let Some(wanted) = cx.request.query("protected") {
+        branches.retain(|(name, _)| repository.protected.contains(name) == (wanted == "true"));
+    }
+    Ok(cx.page(&branches, |view, (name, sha)| view.branch(repository, name, sha)))
+}
+
+/// The branch of the `branch` parameter with its tip.
+fn find(cx: &Cx<'_>) -> Result<(String, String), Reply> {
+    let name = cx.param("branch").to_owned();
+    let sha = cx.repository().git.branch(&name).map(str::to_owned);
+    Ok((name, sha.ok_or_else(|| Reply::error(404, "Branch not found"))?))
+}
+
+pub(crate) fn read(cx: &mut Cx<'_>) -> Answer {
+    let (name, sha) = find(cx)?;
+    Ok(Reply::ok(cx.view().full_branch(cx.repository(), &name, &sha)))
+}
+
+pub(crate) fn protection(cx: &mut Cx<'_>) -> Answer {
+    let (name, _) = find(cx)?;
+    if !cx.repository().protected.contains(&name) {
+        return Err(Reply::error(404, "Branch not protected"));
+    }
+    let url = format!("{}/branches/{name}/protection", cx.view().repository_url(cx.repository()));
+    Ok(Reply::ok(json!({
+        "url": url,
+        "enforce_admins": {"url": format!("{url}/enforce_admins"), "enabled": true},
+        "required_linear_history": {"enabled": false},
+        "allow_force_pushes": {"enabled": false},
+        "allow_deletions": {"enabled": false},
+    })))
+}
+
+/// `GET …/rules/branches/{branch}`: the rules that are in force; a branch need not exist.
+pub(crate) fn rules(cx: &mut Cx<'_>) -> Answer {
+    let repository = cx.repository();
+    let is_protected = repository.protected.contains(cx.param("branch"));
+    let rules: &[&str] = if is_protected { &["deletion", "non_fast_forward"] } else { &[] };
+    Ok(cx.page(rules, |_, kind| {
+        json!({
+            "type": kind,
+            "ruleset_source_type": "Repository",
+            "ruleset_source": repository.full_name(),
+            "ruleset_id": repository.id,
+        })
+    }))
+}
+
+pub(crate) fn tags(cx: &mut Cx<'_>) -> Answer {
+    let repository = cx.repository();
+    let tags = repository.git.names("tags");
+    Ok(cx.page(&tags, |view, (name, sha)| {
+        let base = view.repository_url(repository);
+        json!({
+            "name": name,
+            "commit": {"sha": sha, "url": format!("{base}/commits/{sha}")},
+            "zipball_url": format!("{base}/zipball/refs/tags/{name}"),
+            "tarball_url": format!("{base}/tarball/refs/tags/{name}"),
+            "node_id": format!("REF_kwDO{}{name}", repository.id),
+        })
+    }))
+}
+
+/// Merges `head` into a branch; the new tip, `Ok(None)` when there is nothing to merge.
+pub(crate) fn merge_into(
+    cx: &mut Cx<'_>,
+    base: &str,
+    head_sha: &str,
+    message: &str,
+) -> Result<Option<String>, Reply> {
+    let (author, now) = (cx.author(), cx.now);
+    let repository = cx.repository_mut();
+    let git = &mut repository.git;
+    let tip = git.branch(base).ok_or_else(|| Reply::error(404, "Base does not exist"))?.to_owned();
+    if git.log(&tip).iter().any(|commit| commit.id == head_sha) {
+        return Ok(None);
+    }
+    let tree = git.merge_trees(&tip, head_sha).ok_or_else(|| Reply::error(409, "Merge conflict"))?;
+    let parents = vec![tip, head_sha.to_owned()];
+    let id = git.add_commit(&tree, parents, message, author.clone(), author);
+    repository.move_branch(base, &id, now);
+    Ok(Some(id))
+}
+
+/// Writes a merge into the books.
+pub(crate) fn note_merge(cx: &mut Cx<'_>, pull: Option<u64>, sha: &str) {
+    let merge =
+        Merge { repository: cx.repository().full_name(), pull, sha: sha.to_owned(), by: cx.route.name() };
+    cx.state.books.merges.push(merge);
+}
+
+/// `POST …/merges`.
+pub(crate) fn merge(cx: &mut Cx<'_>) -> Answer {
+    let body = cx.request.json()?;
+    let (base, head) = (required(&body, "base")?, required(&body, "head")?);
+    let message = text(&body, "commit_message").unwrap_or_else(|| format!("Merge {head} into {base}"));
+    let commit = cx.repository().git.resolve(&head);
+    let head = commit.ok_or_else(|| Reply::error(404, "Head does not exist"))?.id.clone();
+    let Some(id) = merge_into(cx, &base, &head, &message)? else {
+        return Ok(Reply::no_content());
+    };
+    note_merge(cx, None, &id);
+    let repository: &Repository = cx.repository();
+    let commit = repository.git.commit(&id).ok_or_else(Reply::not_found)?;
+    let mut object: Value = cx.view().commit(repository, commit);
+    object["commit"]["verification"] = verification();
+    Ok(Reply::created(object))
+}
+
+/// `POST …/merge-upstream`: no repository here is a fork.
+pub(crate) fn merge_upstream(_: &mut Cx<'_>) -> Answer {
+    Err(Reply::error(422, "This repository is not a fork"))
+}

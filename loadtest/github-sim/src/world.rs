@@ -1,0 +1,364 @@
+//! The world: accounts, repositories and what is in them, all in memory.
+//!
+//! Handlers read and change it under the simulator's one lock. Issues and pull requests share their
+//! numbers, as on GitHub: a pull request is an issue with a [`Pull`].
+
+pub(crate) mod git;
+pub(crate) mod seed;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use bytes::Bytes;
+use serde_json::Value;
+
+pub use seed::{OwnerSeed, RepositorySeed, Seed};
+
+use git::{FILE_MODE, Git, Person};
+
+/// 2026-01-05T09:00:00Z, when the seeded things were made.
+pub(crate) const SEED_EPOCH: i64 = 1_767_603_600;
+
+/// The login of the App's bot, as which installation tokens act.
+pub(crate) const BOT_LOGIN: &str = "github-sim[bot]";
+/// The user of all personal access tokens.
+pub(crate) const PERSONAL_LOGIN: &str = "sim-user";
+
+/// What an account is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OwnerKind {
+    /// An organization.
+    Organization,
+    /// A user.
+    User,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Owner {
+    pub(crate) id: u64,
+    pub(crate) login: String,
+    pub(crate) kind: OwnerKind,
+    pub(crate) installation_id: Option<u64>,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Repository {
+    pub(crate) id: u64,
+    pub(crate) owner: String,
+    pub(crate) name: String,
+    pub(crate) private: bool,
+    pub(crate) archived: bool,
+    pub(crate) description: Option<String>,
+    pub(crate) default_branch: String,
+    pub(crate) updated_at: i64,
+    pub(crate) git: Git,
+    pub(crate) protected: BTreeSet<String>,
+    pub(crate) issues: BTreeMap<u64, Issue>,
+    /// Name to colour.
+    pub(crate) labels: BTreeMap<String, String>,
+    pub(crate) releases: BTreeMap<u64, Release>,
+    /// Commit statuses, check runs and deployments as they are answered, newest last.
+    pub(crate) statuses: Vec<Value>,
+    pub(crate) check_runs: Vec<Value>,
+    pub(crate) deployments: Vec<Value>,
+    last_id: u64,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Issue {
+    pub(crate) number: u64,
+    pub(crate) title: String,
+    pub(crate) body: Option<String>,
+    pub(crate) is_open: bool,
+    pub(crate) user: String,
+    pub(crate) labels: Vec<String>,
+    pub(crate) assignees: Vec<String>,
+    pub(crate) created_at: i64,
+    pub(crate) updated_at: i64,
+    pub(crate) closed_at: Option<i64>,
+    pub(crate) comments: Vec<Comment>,
+    pub(crate) pull: Option<Pull>,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Comment {
+    pub(crate) id: u64,
+    pub(crate) user: String,
+    pub(crate) body: String,
+    pub(crate) at: i64,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Pull {
+    pub(crate) head_ref: String,
+    pub(crate) base_ref: String,
+    /// The head as last seen; kept when the branch is deleted.
+    pub(crate) head_sha: String,
+    pub(crate) draft: bool,
+    pub(crate) merged_at: Option<i64>,
+    pub(crate) merge_commit_sha: Option<String>,
+    pub(crate) reviews: Vec<Review>,
+    pub(crate) review_comments: Vec<Comment>,
+    pub(crate) requested_reviewers: Vec<String>,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Review {
+    pub(crate) id: u64,
+    pub(crate) user: String,
+    pub(crate) body: String,
+    /// `PENDING`, `COMMENTED`, `APPROVED`, `CHANGES_REQUESTED` or `DISMISSED`.
+    pub(crate) state: String,
+    pub(crate) commit_id: String,
+    pub(crate) at: i64,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Release {
+    pub(crate) id: u64,
+    pub(crate) tag: String,
+    pub(crate) name: Option<String>,
+    pub(crate) body: Option<String>,
+    pub(crate) draft: bool,
+    pub(crate) prerelease: bool,
+    pub(crate) target: String,
+    pub(crate) at: i64,
+    pub(crate) assets: Vec<Asset>,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Asset {
+    pub(crate) id: u64,
+    pub(crate) name: String,
+    pub(crate) content_type: String,
+    pub(crate) size: u64,
+    pub(crate) sha256: String,
+    /// Only of assets up to 1 MiB.
+    pub(crate) bytes: Option<Bytes>,
+    pub(crate) at: i64,
+}
+
+impl Issue {
+    pub(crate) fn new(number: u64, title: &str, user: &str, at: i64) -> Self {
+        Self {
+            number,
+            title: title.to_owned(),
+            body: None,
+            is_open: true,
+            user: user.to_owned(),
+            labels: Vec::new(),
+            assignees: Vec::new(),
+            created_at: at,
+            updated_at: at,
+            closed_at: None,
+            comments: Vec::new(),
+            pull: None,
+        }
+    }
+
+    pub(crate) fn close(&mut self, at: i64) {
+        self.is_open = false;
+        self.closed_at = Some(at);
+        self.updated_at = at;
+    }
+
+    pub(crate) fn reopen(&mut self, at: i64) {
+        self.is_open = true;
+        self.closed_at = None;
+        self.updated_at = at;
+    }
+}
+
+impl Pull {
+    pub(crate) fn new(head_ref: &str, base_ref: &str, head_sha: &str) -> Self {
+        Self {
+            head_ref: head_ref.to_owned(),
+            base_ref: base_ref.to_owned(),
+            head_sha: head_sha.to_owned(),
+            draft: false,
+            merged_at: None,
+            merge_commit_sha: None,
+            reviews: Vec::new(),
+            review_comments: Vec::new(),
+            requested_reviewers: Vec::new(),
+        }
+    }
+}
+
+impl Repository {
+    pub(crate) fn new(id: u64, owner: &str, name: &str, private: bool) -> Self {
+        let labels = [("bug", "d73a4a"), ("documentation", "0075ca"), ("enhancement", "a2eeef")];
+        Self {
+            id,
+            owner: owner.to_owned(),
+            name: name.to_owned(),
+            private,
+            archived: false,
+            description: Some(format!("The {name} of {owner}")),
+            default_branch: "main".to_owned(),
+            updated_at: SEED_EPOCH,
+            git: Git::default(),
+            protected: BTreeSet::new(),
+            issues: BTreeMap::new(),
+            labels: labels.map(|(name, color)| (name.to_owned(), color.to_owned())).into(),
+            releases: BTreeMap::new(),
+            statuses: Vec::new(),
+            check_runs: Vec::new(),
+            deployments: Vec::new(),
+            last_id: 0,
+        }
+    }
+
+    pub(crate) fn full_name(&self) -> String {
+        format!("{}/{}", self.owner, self.name)
+    }
+
+    /// The number of the next issue or pull request.
+    pub(crate) fn next_number(&self) -> u64 {
+        self.issues.keys().next_back().copied().unwrap_or(0) + 1
+    }
+
+    /// An id that no other thing of any repository has.
+    pub(crate) fn next_id(&mut self) -> u64 {
+        self.last_id += 1;
+        self.id * 1_000_000 + self.last_id
+    }
+
+    /// Commits one file onto a branch; `None` content deletes it. Returns the commit's id.
+    pub(crate) fn commit_file(
+        &mut self,
+        branch: &str,
+        path: &str,
+        content: Option<Bytes>,
+        message: &str,
+        author: &Person,
+    ) -> Option<String> {
+        let tip = self.git.commit(self.git.branch(branch)?)?.clone();
+        let mut files = self.git.files(&tip.tree);
+        match content {
+            Some(content) => {
+                let blob = self.git.add_blob(content);
+                files.insert(path.to_owned(), (FILE_MODE.to_owned(), blob));
+            }
+            None => {
+                files.remove(path)?;
+            }
+        }
+        let tree = self.git.add_files(&files);
+        let parents = vec![tip.id];
+        let id = self.git.add_commit(&tree, parents, message, author.clone(), author.clone());
+        self.move_branch(branch, &id, author.at);
+        Some(id)
+    }
+
+    /// Moves a branch, and the heads of the open pull requests from it.
+    pub(crate) fn move_branch(&mut self, branch: &str, commit: &str, at: i64) {
+        self.git.set_branch(branch, commit);
+        self.updated_at = at;
+        for issue in self.issues.values_mut().filter(|issue| issue.is_open) {
+            if let Some(pull) = issue.pull.as_mut().filter(|pull| pull.head_ref == branch) {
+                commit.clone_into(&mut pull.head_sha);
+                issue.updated_at = at;
+            }
+        }
+    }
+}
+
+/// Everything there is.
+#[derive(Clone, Debug, Default)]
+pub struct World {
+    pub(crate) owners: Vec<Owner>,
+    pub(crate) repositories: BTreeMap<u64, Repository>,
+    /// Present full names in lower case.
+    names: HashMap<String, u64>,
+    /// Former full names in lower case.
+    former_names: HashMap<String, u64>,
+}
+
+impl World {
+    /// Commits a file onto a branch, as a push by somebody else would; returns the new tip, or
+    /// `None` when there is no such repository or branch.
+    pub fn push_commit(
+        &mut self,
+        full_name: &str,
+        branch: &str,
+        path: &str,
+        content: &str,
+    ) -> Option<String> {
+        let repository = self.find_mut(full_name)?;
+        let author = Person {
+            name: "Somebody Else".to_owned(),
+            email: "somebody@example.com".to_owned(),
+            at: repository.updated_at + 1,
+        };
+        let content = Some(Bytes::from(content.to_owned()));
+        repository.commit_file(branch, path, content, &format!("Change {path}"), &author)
+    }
+
+    /// Gives an issue or pull request another title; false when it does not exist.
+    pub fn edit_issue(&mut self, full_name: &str, number: u64, title: &str) -> bool {
+        let issue = self.find_mut(full_name).and_then(|repository| repository.issues.get_mut(&number));
+        issue
+            .map(|issue| {
+                title.clone_into(&mut issue.title);
+                issue.updated_at += 1;
+            })
+            .is_some()
+    }
+
+    /// Renames a repository; the former name redirects.
+    pub fn rename(&mut self, full_name: &str, new_name: &str) -> bool {
+        self.relocate(full_name, |repository| new_name.clone_into(&mut repository.name))
+    }
+
+    /// Gives a repository to another owner; the former name redirects.
+    pub fn transfer(&mut self, full_name: &str, new_owner: &str) -> bool {
+        self.relocate(full_name, |repository| new_owner.clone_into(&mut repository.owner))
+    }
+
+    fn relocate(&mut self, full_name: &str, change: impl FnOnce(&mut Repository)) -> bool {
+        let Some(repository) = self.find_mut(full_name) else { return false };
+        let (id, old) = (repository.id, repository.full_name());
+        change(repository);
+        let new = repository.full_name();
+        self.names.remove(&old.to_ascii_lowercase());
+        self.names.insert(new.to_ascii_lowercase(), id);
+        self.redirect(&old, id);
+        true
+    }
+
+    pub(crate) fn insert(&mut self, repository: Repository) {
+        self.names.insert(repository.full_name().to_ascii_lowercase(), repository.id);
+        self.repositories.insert(repository.id, repository);
+    }
+
+    pub(crate) fn redirect(&mut self, old_name: &str, id: u64) {
+        self.former_names.insert(old_name.to_ascii_lowercase(), id);
+    }
+
+    /// The repository of that full name, in any case.
+    pub(crate) fn find(&self, full_name: &str) -> Option<&Repository> {
+        self.repositories.get(self.names.get(&full_name.to_ascii_lowercase())?)
+    }
+
+    pub(crate) fn find_mut(&mut self, full_name: &str) -> Option<&mut Repository> {
+        self.repositories.get_mut(self.names.get(&full_name.to_ascii_lowercase())?)
+    }
+
+    /// The repository that had that full name once.
+    pub(crate) fn find_former(&self, full_name: &str) -> Option<&Repository> {
+        self.repositories.get(self.former_names.get(&full_name.to_ascii_lowercase())?)
+    }
+
+    pub(crate) fn owner(&self, login: &str) -> Option<&Owner> {
+        self.owners.iter().find(|owner| owner.login.eq_ignore_ascii_case(login))
+    }
+
+    pub(crate) fn installation(&self, id: u64) -> Option<&Owner> {
+        self.owners.iter().find(|owner| owner.installation_id == Some(id))
+    }
+
+    /// The repositories of an owner, by id.
+    pub(crate) fn repositories_of<'a>(&'a self, login: &'a str) -> impl Iterator<Item = &'a Repository> {
+        self.repositories.values().filter(move |repository| repository.owner.eq_ignore_ascii_case(login))
+    }
+}

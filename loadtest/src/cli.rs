@@ -1,0 +1,96 @@
+//! The commands: what can be said to each, and what its result means as an exit code.
+
+use std::io::{self, IsTerminal};
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::demo::{self, Options, View};
+
+/// Simulated agents at work through tollgate.
+#[derive(Debug, Parser)]
+#[command(name = "tollgate-loadtest", version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Demo(DemoArgs),
+}
+
+/// Run the proxy before a stand-in for GitHub, with a small fleet of agents, and watch them.
+///
+/// Needs no credential and no network. Exits with 1 if anything went through that must not.
+#[derive(Debug, Args)]
+struct DemoArgs {
+    /// End after this many seconds; without it, Ctrl-C does.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=604_800))]
+    seconds: Option<u64>,
+    /// How many agents there are; more of them work more slowly, so that all of them together do as much.
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..=20))]
+    agents: u16,
+    /// A plain line every two seconds in place of the live table, as when the output is no terminal.
+    #[arg(long)]
+    plain: bool,
+}
+
+impl DemoArgs {
+    fn options(&self) -> Options {
+        let is_live = !self.plain && io::stdout().is_terminal();
+        // https://no-color.org: set and not empty.
+        let is_coloured = is_live && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+        Options {
+            seconds: self.seconds,
+            agents: usize::from(self.agents),
+            view: if is_live { View::Live { is_coloured } } else { View::Plain },
+        }
+    }
+}
+
+/// Runs the command that was given.
+pub(crate) fn run() -> ExitCode {
+    let Cli { command } = Cli::parse();
+    let result = match command {
+        Command::Demo(args) => on_runtime(demo::run(args.options(), io::stdout())),
+    };
+    match result {
+        Ok(summary) if summary.holds() => ExitCode::SUCCESS,
+        Ok(_) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("tollgate-loadtest: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn on_runtime<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let result = runtime.block_on(work);
+    // Whatever is left had its time to end.
+    runtime.shutdown_background();
+    result
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_commands_are_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn takes_what_a_demo_can_be_told() {
+        let Command::Demo(args) = Cli::parse_from(["x", "demo", "--seconds", "3", "--plain"]).command;
+        assert_eq!((args.seconds, args.agents), (Some(3), 5));
+        assert_eq!(args.options().view, View::Plain);
+        for wrong in [["--seconds", "0"], ["--agents", "0"], ["--agents", "21"]] {
+            assert!(Cli::try_parse_from(["x", "demo"].iter().chain(&wrong)).is_err(), "{wrong:?}");
+        }
+    }
+}

@@ -1,0 +1,10 @@
+//! Fleets of simulated agents against the real proxy; hands over to [`cli`], nothing else.
+
+mod cli;
+mod demo;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    cli::run()
+}

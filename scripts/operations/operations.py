@@ -1,0 +1,119 @@
+#!/usr/bin/env python3
+"""Write operations.tsv, the one table of GitHub's operations (step 3 of refresh-operations).
+
+Reads rest-routes.tsv and merge-surface.tsv in DIR. One row for every REST operation and GraphQL
+mutation; the columns are explained in src/policy/data/NOTICE.md.
+
+Usage: operations.py DIR OUTPUT_FILE
+"""
+import csv
+import pathlib
+import re
+import sys
+
+HERE = pathlib.Path(sys.argv[1])
+
+
+def rows(name):
+    return list(csv.DictReader(open(HERE / name, encoding="utf-8"), delimiter="\t"))
+
+
+surface = {(r["kind"], r["method"], r["path"], r["operation"]): r for r in rows("merge-surface.tsv")}
+
+# Operation -> (class, condition). With a condition the operation has that class only while the
+# condition is met, and is a `write` otherwise.
+WHEN = {
+    "repos/create-or-update-file-contents": ("ref-write", "branch:body:branch"),
+    "repos/delete-file": ("ref-write", "branch:body-or-query:branch"),
+    "git/create-ref": ("ref-write", "branch:body:ref"),
+    "git/update-ref": ("ref-write", "branch:path:ref"),
+    "git/delete-ref": ("ref-write", "branch-or-open-pull:path:ref"),
+    "repos/create-release": ("ref-write", ""), "repos/update-release": ("ref-write", ""),
+    "repos/create-deployment": ("ref-write", ""),
+    "code-scanning/commit-autofix": ("ref-write", "branch:body:target_ref"),
+    "pulls/update": ("ref-write", "names-base"),
+    "pulls/create": ("write", "creates-pull"),
+    "pulls/create-review": ("review", "approves"), "pulls/submit-review": ("review", "approves"),
+    "pulls/update-branch": ("ref-write", "branch:head:"),
+    "createCommitOnBranch": ("ref-write", "branch:input:branch"), "createRef": ("ref-write", "branch:input:name"),
+    "createLinkedBranch": ("ref-write", "branch:input:name"), "updateRefs": ("ref-write", "branch:input:refUpdates"),
+    "updateRef": ("ref-write", "branch:input:refId"), "deleteRef": ("ref-write", "branch-or-open-pull:input:refId"),
+    "updatePullRequestBranch": ("ref-write", "branch:head:"), "revertPullRequest": ("write", ""),
+    "updatePullRequest": ("ref-write", "names-base"), "createPullRequest": ("write", "creates-pull"),
+    "markPullRequestReadyForReview": ("write", "ends-draft"),
+    "addPullRequestReview": ("review", "approves"), "submitPullRequestReview": ("review", "approves"),
+    # Auto-merge lands what is pushed after the approval.
+    "enablePullRequestAutoMerge": ("admin", ""),
+    "resolveReviewThread": ("write", ""), "repos/create-fork": ("admin", ""), "createDeployment": ("ref-write", ""),
+    "pulls/remove-requested-reviewers": ("review", ""), "deletePullRequestReview": ("review", ""),
+}
+# Writes that look harmless but destroy evidence, change settings or reach beyond the repository.
+MORE_THAN_WRITE = [
+    (r"^(DELETE) .*/actions/(artifacts|caches|runs)", "admin"), (r"^DELETE .*/(deployments/\{|codeql/databases)", "admin"),
+    (r"/(vulnerability-alerts|automated-security-fixes|topics|codespaces|hooks/)", "admin"), (r"variant-analyses", "admin"),
+    (r"^POST .*/security-advisories$|/security-advisories/\{ghsa_id\}/(forks|cve)", "admin"),
+    (r"/(attestations|code-scanning/sarifs|dependency-graph/snapshots|check-suites)", "review"), (r"/pages/", "ref-write"),
+    (r"/actions/runs/\{run_id\}/rerun|/actions/jobs/.*/rerun", "review"),
+]
+MUTATION_MORE = [
+    (r"Sponsor|Patreon|UserList|UserStatus|^(un)?follow|Star$|PackageVersion|^deleteIssue$|^transferIssue$|^deleteDeployment$", "admin"),
+    (r"ProjectV2Collaborators|Environment|InteractionLimit|createAttributionInvitation|TopicSuggestion|updateTopics|importProject", "admin"),
+    (r"CheckSuite", "review"),
+]
+TOKEN = re.compile(r"^/(app|applications|installation/token|app-manifests|credentials)(/|$)")
+IN_REPOSITORY = re.compile(r"^/repos/\{owner\}/\{repo\}(/|$)")
+FREE = {"/markdown", "/markdown/raw"}
+
+
+def rest_class(method, path, operation):
+    judged = surface.get(("rest", method, path, operation))
+    if TOKEN.match(path):
+        return "token", ""
+    if method in ("GET", "HEAD"):
+        return "read", ""
+    if operation in WHEN:
+        return WHEN[operation]
+    risk = judged["risk_class"] if judged else "admin"
+    if risk != "safe-write":
+        return risk, ""
+    for pattern, stronger in MORE_THAN_WRITE:
+        if re.search(pattern, f"{method} {path}"):
+            return stronger, ""
+    return ("write", "") if IN_REPOSITORY.match(path) or path in FREE else ("admin", "")
+
+
+def rest_row(method, path, operation, route, note):
+    cls, condition = rest_class(method, path, operation)
+    resource = route.get("ratelimit_resource_guess", "core").rstrip("?") or "core"
+    # An operation for the App itself takes the App JWT: an installation token can't call it.
+    if route.get("requires_app_jwt") == "true":
+        cls, condition = "token", ""
+    server = "uploads" if "uploads." in route.get("server_override", "") else "api"
+    return ("rest", method, path, operation, cls, condition, resource, server, note)
+
+
+out = []
+for r in rows("rest-routes.tsv"):
+    if r["path"].endswith("/compare/{base}...{head}"):
+        continue  # the older spelling of compare/{basehead}
+    note = surface.get(("rest", r["method"], r["path"], r["operation_id"]), {}).get("note", "")
+    out.append(rest_row(r["method"], r["path"], r["operation_id"], r, note))
+known = {row[1:4] for row in out}
+for (kind, method, path, operation), s in surface.items():
+    if kind == "graphql":
+        cls, condition = WHEN.get(operation) or ("write" if s["risk_class"] == "safe-write" else s["risk_class"], "")
+        if cls == "write":
+            cls = next((c for pattern, c in MUTATION_MORE if re.search(pattern, operation)), cls)
+        out.append((kind, method, path, operation, cls, condition, "graphql", "api", s["note"]))
+    elif path.endswith("/compare/{base}...{head}"):
+        pass  # the older spelling of compare/{basehead}
+    elif (method, path, operation) not in known:  # Enterprise Cloud only
+        out.append(rest_row(method, path, operation, {}, s["note"]))
+with open(sys.argv[2], "w", newline="", encoding="utf-8") as f:
+    w = csv.writer(f, delimiter="\t", lineterminator="\n")
+    w.writerow(("kind", "method", "path", "operation", "class", "condition", "resource", "server", "note"))
+    w.writerows(out)
+count = {}
+for o in out:
+    count[o[0], o[4]] = count.get((o[0], o[4]), 0) + 1
+print(len(out), "operations:", ", ".join(f"{k[0]} {k[1]} {v}" for k, v in sorted(count.items())))

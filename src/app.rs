@@ -1,0 +1,92 @@
+//! The parts put together: from a [`Config`] to two listeners, and from a stop to the end.
+//!
+//! On the stop, in this order: `/readyz` fails, no connection is accepted any more, requests on open
+//! connections are served for a moment longer, those in flight finish within `drain_timeout`, and
+//! the admin listener goes last.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use thiserror::Error;
+use tokio_util::sync::CancellationToken;
+
+use crate::admin::Admin;
+use crate::clock::{Clock, SystemClock};
+use crate::config::Config;
+use crate::github::client::CaError;
+use crate::metrics::Metrics;
+use crate::proxy::Proxy;
+use crate::proxy::listener::{Bounds, Listener};
+
+/// Why tollgate could not start.
+#[derive(Debug, Error)]
+pub enum StartError {
+    #[error("server.{key}: {address} can't be listened on: {why}")]
+    Bind { key: &'static str, address: SocketAddr, why: io::Error },
+    #[error(transparent)]
+    Ca(#[from] CaError),
+}
+
+/// A tollgate that listens, ready to run.
+#[derive(Debug)]
+pub struct App {
+    proxy: Arc<Proxy>,
+    listener: Listener,
+    admin: Admin,
+    drain: Duration,
+    stop: CancellationToken,
+}
+
+impl App {
+    /// Binds both listeners.
+    pub async fn start(config: Config) -> Result<App, StartError> {
+        App::start_with(config, Arc::new(SystemClock), Bounds::default()).await
+    }
+
+    /// As [`App::start`], with a clock and bounds of one's own.
+    pub async fn start_with(config: Config, clock: Arc<dyn Clock>, bounds: Bounds) -> Result<App, StartError> {
+        install_crypto();
+        let metrics = Arc::new(Metrics::new());
+        let stop = CancellationToken::new();
+        let (listen, admin_listen) = (config.server.listen, config.server.admin_listen);
+        let drain = config.server.drain_timeout;
+        let listener = Listener::bind(listen, bounds)
+            .await
+            .map_err(|why| StartError::Bind { key: "listen", address: listen, why })?;
+        let admin = Admin::bind(admin_listen, Arc::clone(&metrics), stop.clone())
+            .await
+            .map_err(|why| StartError::Bind { key: "admin_listen", address: admin_listen, why })?;
+        let proxy = Arc::new(Proxy::try_new(config, clock, metrics)?);
+        Ok(App { proxy, listener, admin, drain, stop })
+    }
+
+    /// Where agents are served.
+    pub fn address(&self) -> io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+
+    /// Where metrics and health are served.
+    pub fn admin_address(&self) -> io::Result<SocketAddr> {
+        self.admin.local_addr()
+    }
+
+    /// Cancelling it stops [`App::run`].
+    pub fn stop_token(&self) -> CancellationToken {
+        self.stop.clone()
+    }
+
+    /// Serves until stopped and drained.
+    pub async fn run(self) {
+        let admin = tokio::spawn(self.admin.serve());
+        self.listener.serve(self.proxy, self.stop, self.drain).await;
+        admin.abort();
+    }
+}
+
+/// One provider for TLS and JWT, process-wide; a second call changes nothing.
+fn install_crypto() {
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let _ = jsonwebtoken::crypto::CryptoProvider::install_default(&jsonwebtoken::crypto::aws_lc::DEFAULT_PROVIDER);
+}

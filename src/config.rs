@@ -1,0 +1,142 @@
+//! The configuration the program runs on: every value checked, every secret read, every default filled in.
+//!
+//! Two steps lead here. [`raw`] holds the file as written, with the field docs that make the
+//! reference manual and the JSON schema; `validate` turns it into this [`Config`] or into the
+//! list of everything that is wrong with it. No stage of the proxy checks a value again.
+
+pub mod raw;
+
+pub mod problem;
+
+pub mod load;
+
+mod document;
+
+mod validate;
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use http::Uri;
+use http::header::HeaderName;
+use ipnet::IpNet;
+use secrecy::SecretString;
+
+pub use crate::links::LinkBase;
+pub use load::{from_environment, from_file};
+pub use problem::{Problem, Problems};
+pub(crate) use validate::is_name;
+
+use crate::policy::repositories::RepositorySet;
+use crate::policy::Class;
+
+/// Everything `tollgate serve` needs to run.
+#[derive(Debug)]
+pub struct Config {
+    pub server: Server,
+    pub upstream: Upstream,
+    /// GitHub Apps, asked in this order for an installation that covers a repository.
+    pub apps: Vec<App>,
+    /// Personal access tokens, used for owners no App is installed for.
+    pub tokens: Vec<PersonalToken>,
+    pub policy: Policy,
+    pub agents: Vec<Agent>,
+}
+
+/// The listeners and their bounds.
+#[derive(Debug)]
+pub struct Server {
+    pub listen: SocketAddr,
+    pub admin_listen: SocketAddr,
+    /// Base of rewritten links, without a trailing slash; none: the scheme and Host the client used.
+    pub public_url: Option<String>,
+    /// From these addresses alone `X-Forwarded-*` is believed.
+    pub trusted_proxies: Vec<IpNet>,
+    pub drain_timeout: Duration,
+    pub admin_token: Option<SecretString>,
+    pub max_body_bytes: u64,
+    pub max_upload_bytes: u64,
+}
+
+/// Where GitHub is and how long it may take.
+#[derive(Debug)]
+pub struct Upstream {
+    /// `scheme://authority[/path]` without a trailing slash.
+    pub api_url: Uri,
+    pub uploads_url: Uri,
+    pub graphql_url: Uri,
+    /// Bases replaced in answers, longest first.
+    pub link_bases: Vec<LinkBase>,
+    /// `X-GitHub-Api-Version` sent when the agent names none.
+    pub api_version: String,
+    pub connect_timeout: Duration,
+    /// To the first byte of the answer.
+    pub request_timeout: Duration,
+    /// Between bytes, either way.
+    pub idle_timeout: Duration,
+    /// Further certificate authorities, PEM.
+    pub ca_pem: Option<Vec<u8>>,
+}
+
+/// One GitHub App.
+#[derive(Debug)]
+pub struct App {
+    pub name: String,
+    /// `iss` of the App JWT: the client id or the numeric app id.
+    pub issuer: String,
+    pub private_key: PrivateKey,
+    /// Permission name -> `read` | `write` | `admin`; none: derived from the installation's.
+    pub read_permissions: Option<BTreeMap<String, String>>,
+    pub write_permissions: Option<BTreeMap<String, String>>,
+}
+
+/// Where an App's private key comes from; a file is read again at each use, so that it can be rotated.
+#[derive(Debug)]
+pub enum PrivateKey {
+    File(PathBuf),
+    Pem(SecretString),
+}
+
+/// A personal access token.
+#[derive(Debug)]
+pub struct PersonalToken {
+    pub name: String,
+    pub token: SecretString,
+}
+
+/// What agents may do, over all of them.
+#[derive(Debug, Clone)]
+pub struct Policy {
+    pub approval_mode: ApprovalMode,
+    /// The header an approval travels in; never forwarded.
+    pub approval_header: HeaderName,
+}
+
+/// How an approval proves itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ApprovalMode {
+    /// A signed token bound to what was reviewed.
+    Signed,
+    /// Exactly one non-blank header; proves nothing about who approved.
+    Presence,
+}
+
+/// One agent as configured.
+#[derive(Debug)]
+pub struct Agent {
+    pub name: String,
+    /// SHA-256 of each of its keys.
+    pub key_sha256: Vec<[u8; 32]>,
+    /// 1..=1000.
+    pub weight: u32,
+    pub repositories: RepositorySet,
+    /// Owner whose installation serves calls that name no repository.
+    pub installation: Option<String>,
+    /// Classes open to it.
+    pub allow: Vec<Class>,
+    /// Those of them that wait for an approval.
+    pub require_approval: Vec<Class>,
+    pub disabled: bool,
+}

@@ -1,0 +1,245 @@
+//! From the file as written to the [`Config`] the program runs on, or to everything that is wrong.
+//!
+//! Each rule is a few lines in the module of its section; none stops another. A value that could
+//! not be read was reported already and is not judged again, so one mistake is one problem.
+
+mod agents;
+
+mod budget;
+
+mod coming;
+
+mod credentials;
+
+mod policy;
+
+mod server;
+
+mod upstream;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use secrecy::{ExposeSecret, SecretString};
+
+use super::Config;
+use super::document::Document;
+use super::problem::{Problem, Problems, Severity};
+use super::raw;
+use crate::secret;
+
+/// Where the values come from that the file only names.
+pub(super) struct Sources<'a> {
+    /// Relative paths of the file start here.
+    pub(super) directory: &'a Path,
+    pub(super) variable: &'a dyn Fn(&str) -> Option<OsString>,
+}
+
+/// Runs every rule; a [`Config`] comes out only when no problem is an error.
+pub(super) fn validate(
+    file: &raw::File,
+    document: &Document,
+    sources: &Sources<'_>,
+    problems: Problems,
+) -> (Option<Config>, Problems) {
+    let mut check = Check { document, sources, problems };
+    coming::report(&mut check);
+    let server = server::server(&mut check, &file.server);
+    let upstream = upstream::upstream(&mut check, &file.upstream);
+    let apps = credentials::apps(&mut check, &file.apps);
+    let tokens = credentials::tokens(&mut check, &file.tokens);
+    if !document.is_flawed("apps") && !document.is_flawed("tokens") {
+        let is_empty = file.apps.is_empty() && file.tokens.is_empty();
+        check.rule("", !is_empty, || {
+            "names no credential: `apps` needs a GitHub App, or `tokens` a personal access token".to_owned()
+        });
+    }
+    budget::budget(&mut check, &file.budget);
+    budget::retry(&mut check, &file.retry);
+    let policy = policy::policy(&mut check, &file.policy);
+    let agents = agents::agents(&mut check, file);
+    agents::identities(&mut check, file);
+    server::webhook(&mut check, file);
+    let Check { problems, .. } = check;
+    if problems.has_errors() {
+        return (None, problems);
+    }
+    let config =
+        (|| Some(Config { server: server?, upstream: upstream?, apps, tokens, policy: policy?, agents }))();
+    debug_assert!(config.is_some(), "a section is missing without an error");
+    (config, problems)
+}
+
+/// The problems found so far, and what rules need to look at.
+struct Check<'a> {
+    document: &'a Document,
+    sources: &'a Sources<'a>,
+    problems: Problems,
+}
+
+impl Check<'_> {
+    fn error(&mut self, path: &str, message: impl Into<String>) {
+        self.report(path, message.into(), Severity::Error);
+    }
+
+    fn warning(&mut self, path: &str, message: impl Into<String>) {
+        self.report(path, message.into(), Severity::Warning);
+    }
+
+    fn report(&mut self, path: &str, message: String, severity: Severity) {
+        if !self.document.is_flawed(path) {
+            let line = self.document.line(path);
+            self.problems.push(Problem { path: path.to_owned(), line, message, severity });
+        }
+    }
+
+    /// Passes a value on, or the reason why there is none.
+    fn accept<T>(&mut self, path: &str, value: Result<T, String>) -> Option<T> {
+        value.map_err(|message| self.error(path, message)).ok()
+    }
+
+    fn rule(&mut self, path: &str, holds: bool, message: impl FnOnce() -> String) {
+        if !holds {
+            self.error(path, message());
+        }
+    }
+
+    /// A list or section that must have something in it, be it wrong.
+    fn not_empty(&mut self, path: &str, is_empty: bool, message: &str) {
+        let holds = !is_empty || self.document.is_flawed_within(path);
+        self.rule(path, holds, || message.to_owned());
+    }
+
+    /// Exactly one of some keys of a section; `said` tells of each whether it has a value.
+    fn exactly_one(&mut self, section: &str, keys: &[(&str, bool)]) -> bool {
+        let is_said =
+            |(key, said): &&(&str, bool)| *said || self.document.is_said(&format!("{section}.{key}"));
+        let count = keys.iter().filter(is_said).count();
+        if count != 1 {
+            let names: Vec<String> = keys.iter().map(|(key, _)| format!("`{key}`")).collect();
+            let names = names.join(" or ");
+            let message = if count == 0 {
+                format!("needs {names}")
+            } else {
+                format!("needs only one of {names}, not {count}")
+            };
+            self.error(section, message);
+        }
+        count == 1
+    }
+
+    /// A text that must be there and not blank.
+    fn text<'t>(&mut self, path: &str, value: Option<&'t str>) -> Option<&'t str> {
+        let text = value.map(str::trim).filter(|text| !text.is_empty());
+        if text.is_none() {
+            self.error(path, "must be said");
+        }
+        text
+    }
+
+    /// Names of a list: sound, and each once.
+    fn names<'t>(&mut self, list: &str, names: impl Iterator<Item = Option<&'t str>>) {
+        let mut seen: BTreeMap<String, usize> = BTreeMap::new();
+        for (index, name) in names.enumerate() {
+            let path = format!("{list}[{index}].name");
+            let Some(name) = self.text(&path, name) else { continue };
+            if !is_name(name) {
+                self.error(&path, "a name has 1 to 64 letters, digits, `-` and `_`");
+            } else if let Some(first) = seen.insert(secret::key_name(name), index) {
+                self.error(
+                    &path,
+                    format!("`{name}` is taken by {list}[{first}] (`-` and `_` count as the same)"),
+                );
+            }
+        }
+    }
+
+    /// The secret a section names by `STEM_env` or `STEM_file`; a file's last line end is not part of it.
+    fn secret(
+        &mut self,
+        section: &str,
+        stem: &str,
+        env: Option<&str>,
+        file: Option<&str>,
+    ) -> Option<SecretString> {
+        let (env_key, file_key) = (format!("{stem}_env"), format!("{stem}_file"));
+        if !self.exactly_one(section, &[(&env_key, env.is_some()), (&file_key, file.is_some())]) {
+            return None;
+        }
+        let (path, secret) = match (env, file) {
+            (Some(name), _) => {
+                let path = format!("{section}.{env_key}");
+                let secret = self.variable(&path, name);
+                (path, secret)
+            }
+            (None, name) => {
+                let path = format!("{section}.{file_key}");
+                let secret = self.secret_file(&path, name?);
+                (path, secret)
+            }
+        };
+        let secret = secret?;
+        if secret.expose_secret().trim().is_empty() {
+            self.error(&path, "names a secret that is empty");
+            return None;
+        }
+        Some(secret)
+    }
+
+    fn variable(&mut self, path: &str, name: &str) -> Option<SecretString> {
+        let is_sound = !name.is_empty()
+            && !name.starts_with(|c: char| c.is_ascii_digit())
+            && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
+            && !secret::looks_like_secret(name);
+        if !is_sound {
+            self.error(path, "is not the name of an environment variable");
+            return None;
+        }
+        // A name in lower case might be a secret typed in its place.
+        let shown = if name.bytes().any(|b| b.is_ascii_lowercase()) {
+            "the environment variable named here".to_owned()
+        } else {
+            format!("the environment variable `{name}`")
+        };
+        let Some(value) = (self.sources.variable)(name) else {
+            self.error(path, format!("{shown} is not set"));
+            return None;
+        };
+        self.accept(
+            path,
+            value.into_string().map(SecretString::from).map_err(|_| format!("{shown} is not text")),
+        )
+    }
+
+    fn secret_file(&mut self, path: &str, name: &str) -> Option<SecretString> {
+        let file = self.file(path, name)?;
+        let secret = self.accept(path, secret::read_file(&file))?;
+        let text = secret.expose_secret();
+        Some(SecretString::from(
+            text.strip_suffix('\n').map_or(text, |text| text.strip_suffix('\r').unwrap_or(text)),
+        ))
+    }
+
+    /// The place of a file the configuration names.
+    fn file(&mut self, path: &str, name: &str) -> Option<PathBuf> {
+        if secret::looks_like_secret(name) {
+            self.error(path, "looks like the secret itself; put it into a file and name that file here");
+            return None;
+        }
+        if name.trim().is_empty() {
+            self.error(path, "must name a file");
+            return None;
+        }
+        Some(self.sources.directory.join(name))
+    }
+}
+
+/// What agents, credentials and issuers may be called: safe in keys, metrics and logs.
+pub(crate) fn is_name(text: &str) -> bool {
+    (1..=64).contains(&text.len())
+        && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'))
+}

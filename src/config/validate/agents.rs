@@ -1,0 +1,215 @@
+//! Agents: who they are, which repositories and classes are theirs, what the file promises them;
+//! and the signed identities that stand for them.
+
+use std::collections::BTreeMap;
+
+use super::upstream::is_address;
+use super::{Check, raw};
+use crate::config::Agent;
+use crate::policy::Class;
+use crate::policy::repositories::{RepositoryPattern, RepositorySet, is_account};
+use crate::secret;
+
+/// Points an hour of `core` that the largest installation has.
+const POINTS_PER_HOUR_MAX: u64 = 15_000;
+
+pub(super) fn agents(check: &mut Check<'_>, file: &raw::File) -> Vec<Agent> {
+    let raw = &file.agents;
+    check.not_empty("agents", raw.is_empty(), "names nobody: nobody could use tollgate");
+    check.names("agents", raw.iter().map(|agent| agent.name.as_deref()));
+    guarantees(check, raw);
+    let mut owners = BTreeMap::new();
+    let agents = raw.iter().enumerate().filter_map(|(i, raw)| {
+        let section = format!("agents[{i}]");
+        let is_shut_out = raw.key_sha256.0.is_empty() && !is_identified(file, raw);
+        let message = "must be said: `tollgate key new` makes a key and prints what stands here";
+        check.not_empty(&format!("{section}.key_sha256"), is_shut_out, message);
+        let keys = keys(check, &section, raw, &mut owners);
+        agent(check, &section, raw, keys)
+    });
+    agents.collect()
+}
+
+fn agent(check: &mut Check<'_>, section: &str, raw: &raw::Agent, key_sha256: Vec<[u8; 32]>) -> Option<Agent> {
+    check.rule(&format!("{section}.weight"), (1..=1000).contains(&raw.weight), || {
+        "must be 1 to 1000".to_owned()
+    });
+    if let (Some(guarantee), Some(ceiling)) = (raw.guarantee, raw.ceiling) {
+        check.rule(&format!("{section}.ceiling"), ceiling >= guarantee, || {
+            format!("{ceiling} is less than the agent's guarantee, {guarantee}")
+        });
+    }
+    let repositories = repositories(check, section, raw);
+    let installation = installation(check, section, raw, &repositories);
+    let allow = allow(check, section, raw);
+    let require_approval = require_approval(check, section, raw, &allow);
+    Some(Agent {
+        name: raw.name.clone()?,
+        key_sha256,
+        weight: raw.weight,
+        repositories,
+        installation,
+        allow,
+        require_approval,
+        disabled: raw.disabled,
+    })
+}
+
+/// Whether a signed identity can stand for the agent, so that it needs no key.
+fn is_identified(file: &raw::File, agent: &raw::Agent) -> bool {
+    let mut rules = file.identities.iter().flat_map(|identity| &identity.rules);
+    agent.name.is_some() && rules.any(|rule| rule.agent == agent.name)
+}
+
+/// A key must tell who calls, so no two agents share one.
+fn keys(
+    check: &mut Check<'_>,
+    section: &str,
+    raw: &raw::Agent,
+    owners: &mut BTreeMap<[u8; 32], String>,
+) -> Vec<[u8; 32]> {
+    let list = format!("{section}.key_sha256");
+    let is_list = check.document.is_said(&format!("{list}[0]"));
+    let mut keys = Vec::new();
+    for (i, text) in raw.key_sha256.0.iter().enumerate() {
+        let path = if is_list { check.document.element(&list, i) } else { list.clone() };
+        // The message doesn't repeat what stands there: it may be a key instead of its hash.
+        let Some(hash) = secret::sha256_from_hex(text) else {
+            check.error(&path, "expected the SHA-256 of a key: 64 hex digits");
+            continue;
+        };
+        if let Some(other) = owners.insert(hash, path.clone()) {
+            check.error(&path, format!("is the same key as {other}"));
+        }
+        keys.push(hash);
+    }
+    keys
+}
+
+fn repositories(check: &mut Check<'_>, section: &str, raw: &raw::Agent) -> RepositorySet {
+    let path = format!("{section}.repositories");
+    check.not_empty(&path, raw.repositories.is_empty(), "must be said: OWNER/NAME, OWNER/* or \"*\" for all");
+    let mut patterns = Vec::new();
+    for (i, text) in raw.repositories.iter().enumerate() {
+        let path = check.document.element(&path, i);
+        patterns.extend(check.accept(&path, text.parse::<RepositoryPattern>()));
+    }
+    RepositorySet::new(patterns)
+}
+
+/// Owner whose installation serves calls that name no repository.
+fn installation(
+    check: &mut Check<'_>,
+    section: &str,
+    raw: &raw::Agent,
+    repositories: &RepositorySet,
+) -> Option<String> {
+    let Some(said) = &raw.installation else {
+        return repositories.owners().first().map(|owner| (*owner).to_owned());
+    };
+    let path = format!("{section}.installation");
+    let owner = said.to_ascii_lowercase();
+    if !is_account(&owner) {
+        check.error(&path, "expected the name of an account, such as acme");
+    } else if !repositories.is_everything() && !repositories.owners().contains(&owner.as_str()) {
+        check.error(&path, format!("`{owner}` owns none of the agent's repositories"));
+    }
+    Some(owner)
+}
+
+fn allow(check: &mut Check<'_>, section: &str, raw: &raw::Agent) -> Vec<Class> {
+    let Some(said) = &raw.allow else { return Class::ALLOWED_BY_DEFAULT.to_vec() };
+    let path = format!("{section}.allow");
+    check.not_empty(&path, said.is_empty(), "names no class; `disabled: true` shuts an agent out");
+    if let Some(index) = said.iter().position(|class| *class == Class::Token) {
+        let path = check.document.element(&path, index);
+        check.error(&path, "`token` is never open: agents get no credential of GitHub's");
+    }
+    distinct(said)
+}
+
+/// Merge is always among them; leaving it out of the file opens nothing.
+fn require_approval(check: &mut Check<'_>, section: &str, raw: &raw::Agent, allow: &[Class]) -> Vec<Class> {
+    let Some(said) = &raw.require_approval else {
+        let mut gated: Vec<Class> = Class::APPROVED_BY_DEFAULT.to_vec();
+        gated.retain(|class| allow.contains(class) || *class == Class::Merge);
+        return gated;
+    };
+    for (i, class) in said.iter().enumerate() {
+        let path = check.document.element(&format!("{section}.require_approval"), i);
+        if *class == Class::Read {
+            check.error(&path, "`read` can't wait for an approval");
+        } else if !allow.contains(class) {
+            check.error(&path, format!("`{class}` is not open to this agent; `allow` would have to name it"));
+        }
+    }
+    let mut gated = distinct(said);
+    if !gated.contains(&Class::Merge) {
+        gated.push(Class::Merge);
+    }
+    gated
+}
+
+fn distinct(classes: &[Class]) -> Vec<Class> {
+    let mut distinct = Vec::new();
+    for class in classes {
+        if !distinct.contains(class) {
+            distinct.push(*class);
+        }
+    }
+    distinct
+}
+
+/// What is promised to all at once must be there.
+fn guarantees(check: &mut Check<'_>, agents: &[raw::Agent]) {
+    let guarantees: Vec<u64> = agents.iter().filter_map(|agent| agent.guarantee).map(u64::from).collect();
+    let sum: u64 = guarantees.iter().sum();
+    check.rule("agents", sum <= POINTS_PER_HOUR_MAX, || {
+        let shown: Vec<String> = guarantees.iter().take(10).map(u64::to_string).collect();
+        let rest = if guarantees.len() > shown.len() { " + …" } else { "" };
+        format!(
+            "the guarantees are {}{rest} = {sum} points an hour, more than the {POINTS_PER_HOUR_MAX} \
+             the largest installation has",
+            shown.join(" + ")
+        )
+    });
+}
+
+pub(super) fn identities(check: &mut Check<'_>, file: &raw::File) {
+    for (i, identity) in file.identities.iter().enumerate() {
+        let section = format!("identities[{i}]");
+        check.text(&format!("{section}.issuer"), identity.issuer.as_deref());
+        check.text(&format!("{section}.audience"), identity.audience.as_deref());
+        let ways = [("jwks_file", identity.jwks_file.is_some()), ("jwks_url", identity.jwks_url.is_some())];
+        check.exactly_one(&section, &ways);
+        if let Some(name) = &identity.jwks_file {
+            key_set(check, &format!("{section}.jwks_file"), name);
+        }
+        if let Some(url) = &identity.jwks_url {
+            check.rule(&format!("{section}.jwks_url"), is_address(url, &["https", "http"]), || {
+                "expected an address such as https://issuer.example/jwks".to_owned()
+            });
+        }
+        check.not_empty(&format!("{section}.rules"), identity.rules.is_empty(), "names no agent");
+        for (j, rule) in identity.rules.iter().enumerate() {
+            let path = format!("{section}.rules[{j}]");
+            check.text(&format!("{path}.subject"), rule.subject.as_deref());
+            let agent = check.text(&format!("{path}.agent"), rule.agent.as_deref());
+            let is_known =
+                agent.is_none_or(|name| file.agents.iter().any(|agent| agent.name.as_deref() == Some(name)));
+            check.rule(&format!("{path}.agent"), is_known, || "is no agent of this file".to_owned());
+        }
+    }
+}
+
+fn key_set(check: &mut Check<'_>, path: &str, name: &str) {
+    let Some(file) = check.file(path, name) else { return };
+    let Some(json) = check.accept(path, secret::read_bytes(&file)) else { return };
+    let set = serde_json::from_slice::<jsonwebtoken::jwk::JwkSet>(&json);
+    let message = match set {
+        Err(_) => "is no JSON Web Key Set",
+        Ok(set) if set.keys.is_empty() => "holds no key",
+        Ok(_) => return,
+    };
+    check.error(path, format!("`{}` {message}", file.display()));
+}

@@ -1,0 +1,89 @@
+//! Sharing the quota, and trying again: bounds of numbers and what must fit together.
+
+use super::upstream::is_address;
+use super::{Check, raw};
+
+pub(super) fn budget(check: &mut Check<'_>, raw: &raw::Budget) {
+    check.rule("budget.headroom", raw.headroom.0 <= 90, || "must be 0% to 90%".to_owned());
+    check.rule("budget.max_wait", raw.max_wait <= raw.max_wait_limit, || {
+        format!("{} is more than `max_wait_limit`, {}", raw.max_wait, raw.max_wait_limit)
+    });
+    check.rule("budget.over_budget_status", matches!(raw.over_budget_status, 403 | 429), || {
+        "must be 403 or 429".to_owned()
+    });
+    secondary(check, &raw.secondary);
+    match &raw.redis {
+        Some(redis) => self::redis(check, redis),
+        None => check.rule("budget.store", raw.store != raw::Store::Redis, || {
+            "`redis` needs `budget.redis` with `url`, `nodes` or `sentinel`".to_owned()
+        }),
+    }
+}
+
+/// Each is at least 1 and at most what GitHub publishes, for more would bring its refusals on.
+fn secondary(check: &mut Check<'_>, raw: &raw::Secondary) {
+    let rules = [
+        ("concurrent", raw.concurrent, Some(100)),
+        ("rest_points_per_minute", raw.rest_points_per_minute, Some(900)),
+        ("rest_points_per_minute_total", raw.rest_points_per_minute_total, None),
+        ("graphql_points_per_minute", raw.graphql_points_per_minute, Some(2000)),
+        ("content_per_minute", raw.content_per_minute, Some(80)),
+        ("content_per_hour", raw.content_per_hour, Some(500)),
+    ];
+    for (key, value, published) in rules {
+        let path = format!("budget.secondary.{key}");
+        check.rule(&path, value > 0, || "must be more than 0".to_owned());
+        if let Some(published) = published {
+            check.rule(&path, value <= published, || {
+                format!("{value} is more than GitHub's limit, {published}")
+            });
+        }
+    }
+}
+
+fn redis(check: &mut Check<'_>, raw: &raw::Redis) {
+    const SECTION: &str = "budget.redis";
+    let ways =
+        [("url", raw.url.is_some()), ("nodes", raw.nodes.is_some()), ("sentinel", raw.sentinel.is_some())];
+    check.exactly_one(SECTION, &ways);
+    if let Some(url) = &raw.url {
+        address(check, "budget.redis.url", url);
+    }
+    if let Some(nodes) = &raw.nodes {
+        addresses(check, "budget.redis.nodes", nodes);
+    }
+    if let Some(sentinel) = &raw.sentinel {
+        check.text("budget.redis.sentinel.service", sentinel.service.as_deref());
+        addresses(check, "budget.redis.sentinel.nodes", &sentinel.nodes);
+    }
+    if raw.password_env.is_some() || raw.password_file.is_some() {
+        check.secret(SECTION, "password", raw.password_env.as_deref(), raw.password_file.as_deref());
+    }
+}
+
+fn addresses(check: &mut Check<'_>, path: &str, nodes: &[String]) {
+    check.not_empty(path, nodes.is_empty(), "names no address");
+    for (i, node) in nodes.iter().enumerate() {
+        let path = check.document.element(path, i);
+        address(check, &path, node);
+    }
+}
+
+/// No message repeats the address: it could hold a password.
+fn address(check: &mut Check<'_>, path: &str, text: &str) {
+    if text.contains('@') {
+        check.error(
+            path,
+            "must hold no user name or password: they go to `username` and `password_env` or `password_file`",
+        );
+    } else if !is_address(text, &["redis", "rediss"]) {
+        check.error(path, "expected an address such as redis://127.0.0.1:6379, or rediss://… for TLS");
+    }
+}
+
+pub(super) fn retry(check: &mut Check<'_>, raw: &raw::Retry) {
+    check.rule("retry.max_attempts", (1..=10).contains(&raw.max_attempts), || "must be 1 to 10".to_owned());
+    check.rule("retry.base_delay", raw.base_delay <= raw.max_delay, || {
+        format!("{} is more than `max_delay`, {}", raw.base_delay, raw.max_delay)
+    });
+}

@@ -1,0 +1,777 @@
+//! Rules as a table: a file, and the one problem it has, with path and line.
+
+use std::ffi::OsString;
+use std::fs;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::config::load::from_text;
+use crate::config::{ApprovalMode, PrivateKey};
+use crate::policy::Class;
+
+const KEYS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/loadtest/github-sim/keys");
+const EXAMPLE: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/tollgate.example.yaml"));
+
+const ED25519: &str = "MCowBQYDK2VwAyEAWerBXFcV667f0da8CsA2MM471IkukTB9Vsj2PAIeHUw=";
+const P256_PUBLIC: &str = "MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEihmkulCEuBvp210Kh02+zR0nBwUz
+9mw2Qy6AC02JRlyIbFy7uGRz1o+9LwYyKrXsio5UCbF9ZYxu78v2tbhxCg==";
+const P384_PUBLIC: &str = "MHYwEAYHKoZIzj0CAQYFK4EEACIDYgAE95zmBm5LWCk9cqCgnc5tumNpKYASk1e+
+X4sfzDReitvV3K8u6eoge49bzgMVpv6znHAGYt/4N3GM42ZMUXR7uIFAySLH4UG4
+ZZjpEnehdNaBFkeDr9gQDMKaiqlXYV1f";
+/// Of P-256, made for this test.
+const EC_PRIVATE: &str = "MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgqkFU62cawExoTHKd
+NTovMj+OLaxAfUCcIIlt4CciNjWhRANCAASKGaS6UIS4G+nbXQqHTb7NHScHBTP2
+bDZDLoALTYlGXIhsXLu4ZHPWj70vBjIqteyKjlQJsX1ljG7vy/a1uHEK";
+
+const HASH_A: &str = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
+const HASH_B: &str = "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb";
+
+/// A directory with the files configurations name, and the variables.
+struct Place {
+    directory: PathBuf,
+    variables: Vec<(&'static str, String)>,
+}
+
+fn pem(label: &str, body: &str) -> String {
+    format!("-----BEGIN {label}-----\n{body}\n-----END {label}-----\n")
+}
+
+impl Place {
+    fn new() -> Place {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        let directory = std::env::temp_dir().join(format!("tollgate-config-{}-{count}", std::process::id()));
+        fs::create_dir_all(&directory).unwrap();
+        let app = fs::read_to_string(format!("{KEYS}/pkcs1.pem")).unwrap();
+        for (name, content) in [
+            ("app.pem", app.clone()),
+            ("app8.pem", fs::read_to_string(format!("{KEYS}/pkcs8.pem")).unwrap()),
+            ("rsa.pub.pem", fs::read_to_string(format!("{KEYS}/pkcs8.pub.pem")).unwrap()),
+            ("approver.pub.pem", pem("PUBLIC KEY", ED25519)),
+            ("p256.pub.pem", pem("PUBLIC KEY", P256_PUBLIC)),
+            ("p384.pub.pem", pem("PUBLIC KEY", P384_PUBLIC)),
+            ("acme-bot.pem", app.clone()),
+            ("ec.pem", pem("EC PRIVATE KEY", "AAAA")),
+            ("ec8.pem", pem("PRIVATE KEY", EC_PRIVATE)),
+            ("openssh.pem", pem("OPENSSH PRIVATE KEY", "AAAA")),
+            ("encrypted.pem", pem("ENCRYPTED PRIVATE KEY", "AAAA")),
+            ("encrypted1.pem", pem("RSA PRIVATE KEY", "Proc-Type: 4,ENCRYPTED\n\nAAAA")),
+            ("damaged.pem", app.replace('M', "N")),
+            ("short.pem", pem("RSA PRIVATE KEY", "AAAA")),
+            ("certificate.pem", pem("CERTIFICATE", "AAAA")),
+            ("notes.txt", "hunter2 is no key".to_owned()),
+            ("empty.txt", "\n".to_owned()),
+            ("token.txt", "ghp_fromafile\n".to_owned()),
+            ("two-tokens.txt", "ghp_one\nghp_two\n".to_owned()),
+            ("secret32.txt", "0123456789abcdef0123456789abcdef\n".to_owned()),
+            ("jwks.json", r#"{"keys":[{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}"#.to_owned()),
+            ("no-keys.json", r#"{"keys":[]}"#.to_owned()),
+        ] {
+            fs::write(directory.join(name), content).unwrap();
+        }
+        let variables = vec![
+            ("GITHUB_TOKEN", "ghp_example".to_owned()),
+            ("WEBHOOK_SECRET", "hush".to_owned()),
+            ("EMPTY", String::new()),
+            ("APP_KEY", app.replace('\n', "\\n")),
+        ];
+        Place { directory, variables }
+    }
+
+    fn load(&self, text: &str) -> Result<(Config, Problems), Problems> {
+        let variable = |name: &str| {
+            let found = self.variables.iter().find(|(known, _)| *known == name);
+            found.map(|(_, value)| OsString::from(value))
+        };
+        from_text(text, &Sources { directory: &self.directory, variable: &variable })
+    }
+
+    /// What is wrong with a file that may leave out sections which are not its topic.
+    fn errors(&self, text: &str) -> Vec<String> {
+        match self.load(&completed(text)) {
+            Ok(_) => Vec::new(),
+            Err(problems) => {
+                let errors = problems.iter().filter(|problem| problem.severity == Severity::Error);
+                errors
+                    .map(|problem| problem.to_string().replace(&format!("{}/", self.directory.display()), ""))
+                    .collect()
+            }
+        }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.directory);
+    }
+}
+
+/// Adds, behind what a case says, the sections no file can do without.
+fn completed(text: &str) -> String {
+    let mut file = format!("{}\n", text.trim_start_matches('\n'));
+    let has = |key: &str| text.lines().any(|line| line.starts_with(key));
+    if !has("apps:") && !has("tokens:") {
+        file.push_str("tokens: [{ name: dev, token_env: GITHUB_TOKEN }]\n");
+    }
+    if !has("policy:") {
+        file.push_str("policy: { approval: { mode: presence } }\n");
+    }
+    if !has("agents:") {
+        file.push_str(&format!("agents: [{{ name: a, key_sha256: {HASH_A}, repositories: [acme/tool] }}]\n"));
+    }
+    file
+}
+
+/// Each text has exactly the one problem, or none where none is named.
+fn assert_problems(cases: &[(&str, &str)]) {
+    let place = Place::new();
+    for (text, expected) in cases {
+        let errors = place.errors(text);
+        match (errors.as_slice(), *expected) {
+            ([], "") => {}
+            ([error], expected) if !expected.is_empty() && error.contains(expected) => {}
+            _ => panic!("{text}\nexpected {expected:?}\n   found {errors:#?}"),
+        }
+    }
+}
+
+#[test]
+fn server_rules() {
+    assert_problems(&[
+        ("server: { listen: 127.0.0.1:0, admin_listen: 127.0.0.1:0 }", ""),
+        (
+            "server: { listen: \"[::]:8080\", admin_listen: \"[::1]:9090\", trusted_proxies: [10.0.0.0/8, \"::1\"] }",
+            "",
+        ),
+        ("server:\n  listen: localhost:8080", "server.listen, line 2: expected an address and port such as"),
+        ("server:\n  listen: 127.0.0.1", "server.listen, line 2: expected an address and port"),
+        ("server:\n  listen: 127.0.0.1:99999", "server.listen, line 2: expected an address and port"),
+        ("server:\n  listen: 8080", "server.listen, line 2: expected text, found a number; put it in quotes"),
+        (
+            "server:\n\n  admin_listen: 127.0.0.1:8080",
+            "server.admin_listen, line 3: is the address of `server.listen`",
+        ),
+        (
+            "server:\n  admin_listen: 0.0.0.0:8080",
+            "server.admin_listen, line 2: is the address of `server.listen`",
+        ),
+        (
+            "server:\n  public_url: tollgate.acme.com",
+            "server.public_url, line 2: expected an address such as",
+        ),
+        ("server:\n  public_url: https://a/?x", "server.public_url, line 2: must end with its path"),
+        (
+            "server:\n  trusted_proxies:\n    - 10.0.0.0/8\n    - here",
+            "server.trusted_proxies[1], line 4: expected a network",
+        ),
+        ("server:\n  max_body: 0", "server.max_body, line 2: must be more than 0"),
+        ("server:\n  max_body: 5", "server.max_body, line 2: expected a size with its unit"),
+        ("server:\n  max_upload: 2Gigs", "server.max_upload, line 2: expected a size with its unit"),
+        (
+            "server:\n  drain_timeout: 30",
+            "server.drain_timeout, line 2: expected a duration with its unit, such as 500ms, 30s or 1h, found the number 30",
+        ),
+        (
+            "server:\n  tls: { cert_file: a, key_file: b }",
+            "server.tls, line 2: TLS is not in this version yet",
+        ),
+        (
+            "server:\n  admin_token_env: ADMIN",
+            "server.admin_token_env, line 2: the environment variable `ADMIN` is not set",
+        ),
+        (
+            "server:\n  admin_token_env: ADMIN\n  admin_token_file: f",
+            "server, line 1: needs only one of `admin_token_env` or `admin_token_file`",
+        ),
+        ("webhook: { listen: 0.0.0.0:8081, secret_env: WEBHOOK_SECRET }", ""),
+        (
+            "webhook:\n  listen: 127.0.0.1:8080\n  secret_env: WEBHOOK_SECRET",
+            "webhook.listen, line 2: is the address of `server.listen`",
+        ),
+        ("webhook:\n  listen: 127.0.0.1:8081", "webhook, line 1: needs `secret_env` or `secret_file`"),
+        ("webhook:\n  secret_env: WEBHOOK_SECRET", "webhook.listen, line 1: must be said"),
+    ]);
+}
+
+#[test]
+fn upstream_rules() {
+    assert_problems(&[
+        ("upstream: { api_url: \"https://ghe.acme.com/api/v3/\" }", ""),
+        (
+            "upstream:\n  api_url: https://user:hunter2@ghe",
+            "upstream.api_url, line 2: must not hold a user name or password",
+        ),
+        ("upstream:\n  uploads_url: file:///x", "upstream.uploads_url, line 2: expected an address"),
+        ("upstream:\n  graphql_url: https://a#b", "upstream.graphql_url, line 2: must end with its path"),
+        ("upstream:\n  link_bases: [https://a, b]", "upstream.link_bases[1], line 2: expected an address"),
+        ("upstream:\n  api_version: tomorrow", "upstream.api_version, line 2: expected a date"),
+        ("upstream:\n  idle_timeout: 0s", "upstream.idle_timeout, line 2: must be more than 0s"),
+        ("upstream:\n  ca_file: notes.txt", "upstream.ca_file, line 2: `notes.txt` holds no certificate"),
+        (
+            "upstream:\n  ca_file: none.pem",
+            "upstream.ca_file, line 2: `none.pem` can't be read: it does not exist",
+        ),
+    ]);
+}
+
+#[test]
+fn app_rules() {
+    assert_problems(&[
+        (
+            "apps: [{ name: a, app_id: 1, private_key_file: app.pem }, { name: b, client_id: Iv23x, private_key_file: app8.pem }]",
+            "",
+        ),
+        ("apps: [{ name: a, app_id: 1, private_key_env: APP_KEY }]", ""),
+        ("apps: []", "names no credential"),
+        ("apps:\n  - app_id: 1\n    private_key_file: app.pem", "apps[0].name, line 2: must be said"),
+        (
+            "apps:\n  - name: a b\n    app_id: 1\n    private_key_file: app.pem",
+            "apps[0].name, line 2: a name has 1 to 64 letters",
+        ),
+        (
+            "apps:\n  - { name: a, app_id: 1, private_key_file: app.pem }\n  - { name: a, app_id: 2, private_key_file: app.pem }",
+            "apps[1].name, line 3: `a` is taken by apps[0]",
+        ),
+        (
+            "apps:\n  - name: a\n    private_key_file: app.pem",
+            "apps[0], line 2: needs `app_id` or `client_id`",
+        ),
+        (
+            "apps:\n  - { name: a, app_id: 1, client_id: x, private_key_file: app.pem }",
+            "apps[0], line 2: needs only one of `app_id` or `client_id`",
+        ),
+        (
+            "apps:\n  - name: a\n    app_id: 0\n    private_key_file: app.pem",
+            "apps[0].app_id, line 3: must be more than 0",
+        ),
+        (
+            "apps:\n  - name: a\n    app_id: x\n    private_key_file: app.pem",
+            "apps[0].app_id, line 3: expected a whole number, 0 or more, found some other text",
+        ),
+        (
+            "apps:\n  - name: a\n    app_id: 1",
+            "apps[0], line 2: needs `private_key_env` or `private_key_file`",
+        ),
+        ("apps:\n  - name: a\n    app_id: 1\n    private_key_file: .", "is a directory"),
+        (
+            "apps:\n  - name: a\n    app_id: 1\n    private_key_env: GITHUB_TOKEN",
+            "apps[0].private_key_env, line 4: the variable's value is not PEM",
+        ),
+    ]);
+}
+
+#[test]
+fn app_key_rules() {
+    let place = Place::new();
+    for (file, expected) in [
+        ("notes.txt", "`notes.txt` is not PEM; GitHub gives an RSA private key (PEM)"),
+        ("rsa.pub.pem", "`rsa.pub.pem` is a public key"),
+        ("certificate.pem", "`certificate.pem` is a certificate"),
+        ("encrypted.pem", "`encrypted.pem` is encrypted"),
+        ("encrypted1.pem", "`encrypted1.pem` is encrypted"),
+        ("ec.pem", "`ec.pem` is an EC key"),
+        ("ec8.pem", "`ec8.pem` is no RSA private key"),
+        ("openssh.pem", "`openssh.pem` is an OpenSSH key"),
+        ("damaged.pem", "`damaged.pem` is no"),
+        ("short.pem", "`short.pem` is no"),
+        ("none.pem", "`none.pem` can't be read: it does not exist"),
+    ] {
+        let text = format!("apps:\n  - name: a\n    app_id: 1\n    private_key_file: {file}");
+        let errors = place.errors(&text);
+        let expected = format!("apps[0].private_key_file, line 4: {expected}");
+        assert!(matches!(errors.as_slice(), [error] if error.starts_with(&expected)), "{file}: {errors:#?}");
+    }
+}
+
+#[test]
+fn permission_rules() {
+    let app =
+        |rest: &str| format!("apps:\n  - name: a\n    app_id: 1\n    private_key_file: app.pem\n    {rest}");
+    for (rest, expected) in [
+        (
+            "write_permissions: { contents: all }",
+            "apps[0].write_permissions.contents, line 5: expected one of read, write, admin, found `all`",
+        ),
+        (
+            "write_permissions: { Contents: read }",
+            "apps[0].write_permissions.Contents, line 5: expected a permission such as",
+        ),
+        ("read_permissions: {}", "apps[0].read_permissions, line 5: names no permission"),
+    ] {
+        assert_problems(&[(&app(rest), expected)]);
+    }
+}
+
+#[test]
+fn token_rules() {
+    assert_problems(&[
+        ("tokens: [{ name: a, token_file: token.txt }]", ""),
+        ("tokens:\n  - name: a", "tokens[0], line 2: needs `token_env` or `token_file`"),
+        (
+            "tokens:\n  - name: a\n    token_env: UNSET",
+            "tokens[0].token_env, line 3: the environment variable `UNSET` is not set",
+        ),
+        (
+            "tokens:\n  - name: a\n    token_env: EMPTY",
+            "tokens[0].token_env, line 3: names a secret that is empty",
+        ),
+        (
+            "tokens:\n  - name: a\n    token_file: empty.txt",
+            "tokens[0].token_file, line 3: names a secret that is empty",
+        ),
+        (
+            "tokens:\n  - name: a\n    token_file: two-tokens.txt",
+            "tokens[0].token_file, line 3: names a token that holds a space, a line end",
+        ),
+    ]);
+}
+
+#[test]
+fn budget_rules() {
+    assert_problems(&[
+        ("budget: { store: redis, redis: { url: \"rediss://redis:6379\", password_env: GITHUB_TOKEN } }", ""),
+        ("budget: { redis: { sentinel: { service: main, nodes: [redis://a:1] } } }", ""),
+        ("budget:\n  headroom: 95%", "budget.headroom, line 2: must be 0% to 90%"),
+        ("budget:\n  headroom: 10", "budget.headroom, line 2: expected a percentage such as 10%"),
+        ("budget:\n  max_wait: 2m", "budget.max_wait, line 2: 2m is more than `max_wait_limit`, 1m"),
+        ("budget:\n  over_budget_status: 500", "budget.over_budget_status, line 2: must be 403 or 429"),
+        ("budget:\n  store: disk", "budget.store, line 2: expected one of memory, redis, found `disk`"),
+        ("budget:\n  store: redis", "budget.store, line 2: `redis` needs `budget.redis`"),
+        (
+            "budget:\n  redis: { nodes: [redis://a:1], url: redis://a:1 }",
+            "budget.redis, line 2: needs only one of",
+        ),
+        ("budget:\n  redis: {}", "budget.redis, line 2: needs `url` or `nodes` or `sentinel`"),
+        (
+            "budget:\n  redis:\n    url: redis://:hunter2@a:1",
+            "budget.redis.url, line 3: must hold no user name or password",
+        ),
+        ("budget:\n  redis:\n    nodes: []", "budget.redis.nodes, line 3: names no address"),
+        (
+            "budget:\n  secondary:\n    concurrent: 0",
+            "budget.secondary.concurrent, line 3: must be more than 0",
+        ),
+        (
+            "budget:\n  secondary:\n    concurrent: 101",
+            "budget.secondary.concurrent, line 3: 101 is more than GitHub's limit, 100",
+        ),
+        ("budget:\n  secondary: { rest_points_per_minute: 901 }", "900"),
+        ("budget:\n  secondary: { graphql_points_per_minute: 2001 }", "2000"),
+        ("budget:\n  secondary: { content_per_minute: 81 }", "80"),
+        ("budget:\n  secondary: { content_per_hour: 501 }", "500"),
+        ("retry:\n  max_attempts: 0", "retry.max_attempts, line 2: must be 1 to 10"),
+        ("retry:\n  base_delay: 30s", "retry.base_delay, line 2: 30s is more than `max_delay`, 20s"),
+        ("cache: { max_size: 0 }", ""),
+        ("cache:\n  fresh_for: -1s", "cache.fresh_for, line 2: expected a duration"),
+    ]);
+}
+
+#[test]
+fn policy_rules() {
+    assert_problems(&[
+        ("policy: {}", "policy.approval.mode, line 1: must be said"),
+        ("policy:\n  approval:\n    header: x-ok", "policy.approval.mode, line 2: must be said"),
+        (
+            "policy:\n  approval:\n    mode: none",
+            "policy.approval.mode, line 3: expected one of signed, presence, found `none`",
+        ),
+        ("policy:\n  approval:\n    mode: signed", "policy.approval.mode, line 3: `signed` needs `issuers`"),
+        (
+            "policy:\n  approval:\n    mode: presence\n    header: Authorization",
+            "policy.approval.header, line 4: `authorization` has another meaning",
+        ),
+        (
+            "policy:\n  approval:\n    mode: presence\n    header: a b",
+            "policy.approval.header, line 4: is not the name of a header",
+        ),
+        (
+            "policy:\n  approval: { mode: presence, max_lifetime: 25h }",
+            "policy.approval.max_lifetime, line 2: must be more than 0s and at most 24h",
+        ),
+        (
+            "policy:\n  approval: { mode: presence }\n  commit_trailer: \"By: {who}\"",
+            "policy.commit_trailer, line 3: has a placeholder other than",
+        ),
+        (
+            "policy:\n  approval: { mode: presence }\n  audit_log: \"\"",
+            "policy.audit_log, line 3: must be said",
+        ),
+        (
+            "policy:\n  approval: { mode: presence }\n  draft_pull_requests: no",
+            "policy.draft_pull_requests, line 3: expected one of force, require, off, found `no`",
+        ),
+        ("policy:\n  approval: { mode: presence }\n  draft_pull_requests: off", ""),
+        (
+            "policy: { approval: { mode: signed, issuers: [{ name: t, public_key_file: approver.pub.pem }] } }",
+            "",
+        ),
+        ("policy: { approval: { mode: signed, issuers: [{ name: t, public_key_file: p256.pub.pem }] } }", ""),
+        ("policy: { approval: { mode: signed, issuers: [{ name: t, public_key_file: rsa.pub.pem }] } }", ""),
+        ("policy: { approval: { mode: signed, issuers: [{ name: t, secret_file: secret32.txt }] } }", ""),
+        (
+            "policy:\n  approval:\n    mode: signed\n    issuers:\n      - name: t",
+            "policy.approval.issuers[0], line 5: needs `public_key_file` or `secret_file`",
+        ),
+        (
+            "policy:\n  approval:\n    mode: signed\n    issuers:\n      - { name: t, public_key_file: p384.pub.pem }",
+            "line 5: `p384.pub.pem` is no public key (PEM) of Ed25519, P-256 or RSA",
+        ),
+        (
+            "policy:\n  approval:\n    mode: signed\n    issuers:\n      - { name: t, public_key_file: app.pem }",
+            "line 5: `app.pem` is a private key",
+        ),
+        (
+            "policy:\n  approval:\n    mode: signed\n    issuers:\n      - { name: t, secret_file: token.txt }",
+            "line 5: names a secret of less than 32 bytes",
+        ),
+        (
+            "policy: { approval: { mode: signed, issuers: [3] } }",
+            "policy.approval.issuers[0], line 1: expected a section of keys, found the number 3",
+        ),
+    ]);
+}
+
+#[test]
+fn agent_rules() {
+    let agent = |rest: &str| {
+        format!("agents:\n  - name: a\n    key_sha256: {HASH_A}\n    repositories: [acme/*]\n    {rest}")
+    };
+    let named = |name: &str, hash: &str| {
+        format!("  - {{ name: {name}, key_sha256: {hash}, repositories: [\"*\"] }}\n")
+    };
+    let cases = [
+        (agent("weight: 1000"), ""),
+        (agent("weight: 0"), "agents[0].weight, line 5: must be 1 to 1000"),
+        (agent("weight: 1.5"), "agents[0].weight, line 5: expected a whole number from 0 to 4294967295, found the number 1.5"),
+        (agent("weight: -1"), "agents[0].weight, line 5: expected a whole number"),
+        (agent("ceiling: 0"), ""),
+        (agent("guarantee: 10\n    ceiling: 9"), "agents[0].ceiling, line 6: 9 is less than the agent's guarantee, 10"),
+        (agent("guarantee: 15001"), "agents, line 1: the guarantees are 15001 = 15001 points an hour, more than the 15000"),
+        (agent("installation: acme"), ""),
+        (agent("installation: other"), "agents[0].installation, line 5: `other` owns none of the agent's repositories"),
+        (agent("installation: a/b"), "agents[0].installation, line 5: expected the name of an account"),
+        (agent("allow: [read, token]"), "agents[0].allow[1], line 5: `token` is never open"),
+        (agent("allow: [reed]"), "agents[0].allow[0], line 5: expected one of read, write, ref-write"),
+
+        (agent("allow: []"), "agents[0].allow, line 5: names no class"),
+        (agent("require_approval: [admin]"), "agents[0].require_approval[0], line 5: `admin` is not open to this agent"),
+        (agent("require_approval: [read]"), "agents[0].require_approval[0], line 5: `read` can't wait"),
+        (agent("draft_pull_requests: off"), ""),
+        (agent("disabled: yes"), "agents[0].disabled, line 5: expected true or false, found some other text"),
+        ("agents: []".to_owned(), "agents, line 1: names nobody"),
+        (format!("agents:\n  - name: a\n    key_sha256: {HASH_A}"), "agents[0].repositories, line 2: must be said: OWNER/NAME"),
+        (format!("agents:\n  - name: a\n    key_sha256: {HASH_A}\n    repositories: [acme]"), "agents[0].repositories[0], line 4: `acme` is not OWNER/NAME"),
+        (format!("agents:\n  - name: a\n    key_sha256: {HASH_A}\n    repositories: [*]"), "a star that is meant as such stands in quotes"),
+        ("agents:\n  - name: a\n    repositories: [\"*\"]".to_owned(), "agents[0].key_sha256, line 2: must be said"),
+        ("agents:\n  - name: a\n    key_sha256: tg_a_hunter2\n    repositories: [\"*\"]".to_owned(), "agents[0].key_sha256, line 3: expected the SHA-256 of a key"),
+        (format!("agents:\n  - name: a\n    key_sha256:\n      - {HASH_A}\n      - x\n    repositories: [\"*\"]"), "agents[0].key_sha256[1], line 5: expected the SHA-256"),
+        (format!("agents:\n{}{}", named("a", HASH_A), named("b", HASH_A)), "agents[1].key_sha256, line 3: is the same key as agents[0].key_sha256"),
+        (format!("agents:\n{}{}", named("a-b", HASH_A), named("a_b", HASH_B)), "agents[1].name, line 3: `a_b` is taken by agents[0]"),
+        (
+            format!(
+                "{}\n    guarantee: 9000\n  - {{ name: b, key_sha256: {HASH_B}, repositories: [\"*\"], guarantee: 7000 }}",
+                agent("weight: 2")
+            ),
+            "the guarantees are 9000 + 7000 = 16000 points an hour",
+        ),
+        (
+            "identities: [{ issuer: i, jwks_file: jwks.json, audience: t, rules: [{ subject: \"s*\", agent: a }] }]\n\
+             agents:\n  - name: a\n    repositories: [\"*\"]".to_owned(),
+            "",
+        ),
+        (
+            "identities:\n  - { issuer: i, jwks_url: \"https://x/jwks\", audience: t, rules: [{ subject: s, agent: b }] }".to_owned(),
+            "identities[0].rules[0].agent, line 2: is no agent of this file",
+        ),
+        (
+            "identities:\n  - { issuer: i, audience: t, rules: [{ subject: s, agent: a }] }".to_owned(),
+            "identities[0], line 2: needs `jwks_file` or `jwks_url`",
+        ),
+        (
+            "identities:\n  - { issuer: i, jwks_file: no-keys.json, audience: t, rules: [{ subject: s, agent: a }] }".to_owned(),
+            "identities[0].jwks_file, line 2: `no-keys.json` holds no key",
+        ),
+    ];
+    let cases: Vec<(&str, &str)> = cases.iter().map(|(text, expected)| (text.as_str(), *expected)).collect();
+    assert_problems(&cases);
+}
+
+#[test]
+fn finds_every_problem_at_once() {
+    let text = format!(
+        "server:
+  listn: 127.0.0.1:1
+  drain_timeout: soon
+  max_body: 7
+upstream:
+  api_url: nowhere
+  colour: blue
+apps:
+  - name: acme
+    app_id: one
+    private_key: hunter2
+  - 17
+  - name: acme
+    client_id: Iv1.a
+    private_key_file: none.pem
+policy:
+  approval: {{ mode: maybe, header: host }}
+agents:
+  - name: a
+    wieght: 3
+    key_sha256: {HASH_A}
+    repositories: [acme/*, acme, x y]
+    allow: [reed, write, wirte]
+  - name: b
+    weight: 5000
+    key_sha256: {HASH_A}
+    repositories: [acme/*]
+    disabled: 1
+"
+    );
+    let found = Place::new().errors(&text);
+    let expected = [
+        "server.listn, line 2: unknown key, did you mean `listen`?",
+        "server.drain_timeout, line 3: expected a duration",
+        "server.max_body, line 4: expected a size",
+        "upstream.api_url, line 6: expected an address",
+        "upstream.colour, line 7: unknown key; known here: api_url, uploads_url",
+        "apps[0].app_id, line 10: expected a whole number",
+        "apps[0].private_key, line 11: unknown key; a secret is not written in this file: name its place with `private_key_file` or `private_key_env`",
+        "apps[1], line 12: expected a section of keys",
+        "apps[2].name, line 13: `acme` is taken by apps[0]",
+        "apps[2].private_key_file, line 15: `none.pem` can't be read",
+        "policy.approval.mode, line 17: expected one of",
+        "policy.approval.header, line 17: `host` has another meaning",
+        "agents[0].wieght, line 20: unknown key, did you mean `weight`?",
+        "agents[0].repositories[1], line 22: `acme` is not",
+        "agents[0].repositories[2], line 22: `x y` is not",
+        "agents[0].allow[0], line 23: expected one of",
+        "agents[0].allow[2], line 23: expected one of",
+        "agents[1].weight, line 25: must be 1 to 1000",
+        "agents[1].key_sha256, line 26: is the same key",
+        "agents[1].disabled, line 28: expected true or false, found the number 1",
+    ];
+    for expected in expected {
+        assert!(found.iter().any(|error| error.starts_with(expected)), "{expected}\nin {found:#?}");
+    }
+    assert_eq!(found.len(), expected.len(), "one mistake is one problem: {found:#?}");
+    assert!(!found.concat().contains("hunter2"));
+}
+
+#[test]
+fn says_what_is_no_yaml_and_where() {
+    for (text, expected) in [
+        ("server: [", "line "),
+        ("a: 1\na: 2", "line 2: not valid YAML: "),
+        ("a: b: c", "line 1: not valid YAML: "),
+        ("--- {}\n--- {}", "line 2: not valid YAML: "),
+        ("- 1", "line 1: expected a section of keys, found a list"),
+        ("just text", "line 1: expected a section of keys, found some other text"),
+    ] {
+        let problems = Place::new().load(text).unwrap_err().to_string();
+        assert!(problems.starts_with(expected), "{text:?}: {problems}");
+        assert_eq!(problems.lines().count(), 1, "{text:?}: {problems}");
+    }
+    for empty in ["", "# only a comment\n", "---\n"] {
+        let problems = Place::new().load(empty).unwrap_err().to_string();
+        assert!(
+            problems.contains("agents: names nobody") && problems.contains("policy.approval.mode"),
+            "{problems}"
+        );
+    }
+}
+
+#[test]
+fn a_chain_of_aliases_is_bounded() {
+    let mut text = "a0: &a0 [x, x, x, x, x, x, x, x, x]\n".to_owned();
+    for i in 1..12 {
+        let previous = vec![format!("*a{}", i - 1); 9].join(", ");
+        text.push_str(&format!("a{i}: &a{i} [{previous}]\n"));
+    }
+    let problems = Place::new().load(&text).unwrap_err().to_string();
+    assert!(problems.contains("holds more, or more deeply nested, than a configuration does"), "{problems}");
+}
+
+#[test]
+fn a_file_full_of_mistakes_ends_in_time() {
+    let place = Place::new();
+    for text in [
+        format!("apps: [{}]", "{},".repeat(30_000)),
+        format!("apps: [{}]", "3,".repeat(40_000)),
+        format!("agents: [{{ repositories: [{}] }}]", "x,".repeat(40_000)),
+        format!("agents: [{{ repositories: [{}] }}]", "1,x,".repeat(20_000)),
+        (0..40_000).map(|i| format!("k{i}: 1\n")).collect(),
+    ] {
+        let problems = place.load(&text).unwrap_err();
+        assert!(problems.iter().count() <= 501 && problems.to_string().contains("the rest is not shown"));
+    }
+}
+
+#[test]
+fn a_path_counts_the_elements_left_out() {
+    assert_problems(&[(
+        "upstream:\n  link_bases:\n    - https://a\n    - [x]\n    - https://b",
+        "upstream.link_bases[1], line 4: expected text, found a list",
+    )]);
+    let text = "agents:\n  - name: a\n    key_sha256: x\n    repositories:\n      - 1\n      - acme/a\n      - 2\n      - acme";
+    let errors = Place::new().errors(text);
+    assert!(
+        errors.iter().any(|error| error.starts_with("agents[0].repositories[3], line 8: `acme` is not")),
+        "{errors:#?}"
+    );
+}
+
+#[test]
+fn warns_of_what_has_no_effect_yet() {
+    let text = format!(
+        "retry:\n  max_attempts: 3\nagents:\n  - {{ name: a, weight: 2, key_sha256: {HASH_A}, repositories: [\"*\"] }}\n  \
+         - {{ name: b, weight: 2, key_sha256: {HASH_B}, repositories: [\"*\"] }}\n"
+    );
+    let (_, warnings) = Place::new().load(&completed(&text)).unwrap();
+    assert_eq!(
+        warnings.to_string(),
+        "warning: retry, line 1: has no effect yet in this version\n\
+         warning: agents[0].weight, line 4: has no effect yet in this version (said in 2 places)"
+    );
+}
+
+#[test]
+fn warns_of_what_is_taken_but_unwise() {
+    for (text, expected) in [
+        (
+            "server:\n  trusted_proxies: [0.0.0.0/0]",
+            "warning: server.trusted_proxies[0], line 2: trusts everyone",
+        ),
+        (
+            "upstream:\n  api_url: http://ghe.acme.com/api/v3",
+            "warning: upstream.api_url, line 2: is plain http",
+        ),
+        (
+            "apps:\n  - { name: a, app_id: 1, private_key_file: app.pem, read_permissions: { contents: write } }",
+            "warning: apps[0].read_permissions.contents, line 2: is `write`",
+        ),
+    ] {
+        let (_, warnings) = Place::new().load(&completed(text)).unwrap();
+        assert!(warnings.to_string().starts_with(expected), "{text}: {warnings}");
+        assert_eq!(warnings.iter().count(), 1);
+    }
+}
+
+#[test]
+fn a_secret_in_the_wrong_place_is_not_repeated() {
+    let place = Place::new();
+    for text in [
+        "tokens:\n  - { name: a, token: hunter2 }",
+        "tokens:\n  - { name: a, token_env: ghp_hunter2 }",
+        "tokens:\n  - { name: a, token_env: hunter2 }",
+        "tokens:\n  - { name: a, token_file: github_pat_hunter2 }",
+        "tokens:\n  - hunter2",
+        "tokens: hunter2",
+        "apps:\n  - { name: a, app_id: hunter2, private_key_file: app.pem }",
+        "apps:\n  - { name: a, app_id: 1, private_key_file: notes.txt }",
+        "apps:\n  - name: a\n    app_id: 1\n    private_key_file: |\n      -----BEGIN RSA PRIVATE KEY-----\n      hunter2\n",
+        "upstream: { api_url: \"https://user:hunter2@host\" }",
+        "budget: { redis: { url: \"redis://:hunter2@host\" } }",
+        "budget: { redis: { url: redis://host, password: hunter2 } }",
+        "webhook: { listen: 0.0.0.0:1, secret: hunter2 }",
+        "server: { admin_token: hunter2, max_body: hunter2, drain_timeout: hunter2 }",
+        "agents:\n  - { name: a, key_sha256: hunter2, repositories: [\"*\"] }",
+        "agents:\n  - { name: a, key: hunter2, repositories: [\"*\"] }",
+        "tokens:\n  - { name: a, token_env: \"hunter2\n",
+        "tokens:\n  - { name: a, token_env: *hunter2 }",
+    ] {
+        let errors = place.errors(text);
+        assert!(!errors.is_empty() && !errors.concat().contains("hunter2"), "{text}\n{errors:#?}");
+    }
+}
+
+#[test]
+fn fills_in_defaults() {
+    let place = Place::new();
+    let text = format!(
+        "apps: [{{ name: acme-bot, client_id: Iv23abc, private_key_file: app.pem, write_permissions: {{ contents: write }} }}]\n\
+         tokens: [{{ name: dev, token_file: token.txt }}]\n\
+         policy: {{ approval: {{ mode: presence }} }}\n\
+         agents:\n\
+         - {{ name: a, key_sha256: [{HASH_A}, {HASH_B}], repositories: [Acme/Tool, other/*] }}\n\
+         - {{ name: b, key_sha256: {}, repositories: [\"*\"], allow: [read, merge, admin], require_approval: [admin] }}\n",
+        "C".repeat(64)
+    );
+    let (config, warnings) = place.load(&text).unwrap();
+    assert!(warnings.is_empty(), "{warnings}");
+    assert_eq!(config.upstream.graphql_url, "https://api.github.com/graphql");
+    assert_eq!(config.upstream.link_bases.len(), 2);
+    assert_eq!((config.server.max_body_bytes, config.server.max_upload_bytes), (100 << 20, 2 << 30));
+    let app = &config.apps[0];
+    assert_eq!(app.issuer, "Iv23abc");
+    assert!(matches!(&app.private_key, PrivateKey::File(file) if *file == place.directory.join("app.pem")));
+    assert_eq!(app.write_permissions.as_ref().unwrap()["contents"], "write");
+    assert_eq!(config.tokens[0].token.expose_secret(), "ghp_fromafile");
+    assert_eq!(config.policy.approval_mode, ApprovalMode::Presence);
+    assert_eq!(config.policy.approval_header.as_str(), "x-merge-approval");
+    let [a, b] = config.agents.as_slice() else { panic!("two agents") };
+    assert_eq!((a.key_sha256.len(), a.weight, a.disabled), (2, 1, false));
+    assert_eq!(a.installation.as_deref(), Some("acme"));
+    assert_eq!(a.allow, Class::ALLOWED_BY_DEFAULT);
+    assert_eq!(a.require_approval, Class::APPROVED_BY_DEFAULT);
+    assert_eq!((b.installation.as_deref(), b.key_sha256[0]), (None, [0xcc; 32]));
+    assert_eq!(b.require_approval, [Class::Admin, Class::Merge], "merge always waits");
+}
+
+#[test]
+fn the_example_is_sound_and_shows_the_defaults() {
+    let place = Place::new();
+    let (config, _) = place.load(EXAMPLE).unwrap_or_else(|problems| panic!("{problems}"));
+    assert_eq!(config.agents[0].name, "reviewer");
+    let file: raw::File = Document::parse(EXAMPLE).unwrap().read(&mut Problems::default());
+    let defaults = raw::File::default();
+    assert_eq!(file.server, raw::Server { public_url: file.server.public_url.clone(), ..defaults.server });
+    assert_eq!(
+        file.upstream,
+        raw::Upstream { uploads_url: file.upstream.uploads_url.clone(), ..defaults.upstream }
+    );
+    assert_eq!((file.budget, file.retry, file.cache), (defaults.budget, defaults.retry, defaults.cache));
+    let raw::Approval { mode, issuers, .. } = file.policy.approval.clone();
+    let approval = raw::Approval { mode, issuers, ..defaults.policy.approval };
+    assert_eq!(file.policy, raw::Policy { approval, ..defaults.policy });
+}
+
+/// As a value, or behind `#`.
+#[test]
+fn the_example_names_every_key_there_is() {
+    let schema = serde_json::to_value(schemars::schema_for!(raw::File)).unwrap();
+    let sections = schema["$defs"].as_object().unwrap().values().chain([&schema]);
+    for properties in sections.filter_map(|section| section["properties"].as_object()) {
+        for key in properties.keys() {
+            assert!(EXAMPLE.contains(&format!("{key}:")), "{key} is not in the example");
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
+
+    #[test]
+    fn arbitrary_text_never_panics(text in "\\PC*", bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+        let nothing = |_: &str| None;
+        let sources = Sources { directory: Path::new("/nonexistent"), variable: &nothing };
+        let _ = from_text(&text, &sources);
+        let _ = from_text(&String::from_utf8_lossy(&bytes), &sources);
+    }
+
+    /// A file that was sound until something in it changed.
+    #[test]
+    fn a_mangled_example_never_panics(at in 0..EXAMPLE.len(), cut in 0..40usize, insert in "[\\PC\n]{0,8}") {
+        let start = EXAMPLE.floor_char_boundary(at);
+        let end = EXAMPLE.floor_char_boundary((start + cut).min(EXAMPLE.len()));
+        let text = format!("{}{insert}{}", &EXAMPLE[..start], &EXAMPLE[end..]);
+        let nothing = |_: &str| None;
+        let sources = Sources { directory: Path::new("/nonexistent"), variable: &nothing };
+        let problems = from_text(&text, &sources).map(|_| ()).unwrap_err();
+        prop_assert!(problems.has_errors());
+    }
+}

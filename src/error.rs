@@ -1,0 +1,119 @@
+//! Every way a request can end without GitHub's answer.
+//!
+//! Texts here are shown to agents: they say what to do next and never carry a credential, a URL with
+//! one, or an address inside the operator's network. What each becomes on the wire stands in one
+//! table, in [`crate::proxy::respond`].
+
+use std::time::Duration;
+
+use serde_json::Value;
+use thiserror::Error;
+
+use crate::policy::Class;
+
+/// A refusal or a failure; one variant for each error code of the contract.
+#[derive(Debug, Error)]
+pub enum ProxyError {
+    /// No key at all.
+    #[error("Requires authentication")]
+    Unauthenticated,
+    /// A key that is not known, or a credential that is none of ours.
+    #[error("Bad credentials")]
+    BadCredentials,
+    /// Outside the agent's repositories.
+    #[error("{0}")]
+    RepositoryForbidden(String),
+    /// A class or a route the agent may not use.
+    #[error("{0}")]
+    OperationForbidden(String),
+    /// A gated operation came without an approval.
+    #[error("This is a {class} operation: it waits for an approval. Ask a person to review it and to approve it, then send it again with the approval in the header `{header}`.")]
+    ApprovalRequired { class: Class, header: String, claims: Value },
+    /// An approval came and was not taken.
+    #[error("The approval was not taken: {reason}.")]
+    ApprovalInvalid { reason: &'static str, claims: Value },
+    /// Something that has more than one reading, or none.
+    #[error("{0}")]
+    BadRequest(String),
+    #[error("The body is longer than the {limit} bytes taken here.")]
+    BodyTooLarge { limit: u64 },
+    #[error("The request target is longer than 8 KiB.")]
+    UriTooLong,
+    #[error("The headers are longer than 32 KiB or more than 100.")]
+    HeadersTooLarge,
+    /// No App installation, and no personal token, covers what is asked.
+    #[error("{0}")]
+    NoInstallation(String),
+    #[error("GitHub could not be reached: {0}.")]
+    UpstreamUnreachable(&'static str),
+    #[error("GitHub did not answer within {} s.", .0.as_secs())]
+    UpstreamTimeout(Duration),
+    /// A bound of tollgate's own is reached; nothing was sent upstream.
+    #[error("{0}")]
+    Overloaded(&'static str),
+    /// A defect of ours; the request was not let through.
+    #[error("tollgate failed while it handled this request.")]
+    Internal,
+}
+
+/// Whose doing it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Side {
+    /// The caller's: it would fail the same way again.
+    Downstream,
+    /// GitHub's, or the way to it.
+    Upstream,
+    /// Ours.
+    Internal,
+}
+
+impl ProxyError {
+    /// The contract's code, as in `x-tollgate-error`.
+    pub fn code(&self) -> &'static str {
+        match self {
+            ProxyError::Unauthenticated | ProxyError::BadCredentials => "unauthenticated",
+            ProxyError::RepositoryForbidden(_) => "repository_forbidden",
+            ProxyError::OperationForbidden(_) => "operation_forbidden",
+            ProxyError::ApprovalRequired { .. } => "approval_required",
+            ProxyError::ApprovalInvalid { .. } => "approval_invalid",
+            ProxyError::BadRequest(_) => "bad_request",
+            ProxyError::BodyTooLarge { .. } => "body_too_large",
+            ProxyError::UriTooLong => "uri_too_long",
+            ProxyError::HeadersTooLarge => "headers_too_large",
+            ProxyError::NoInstallation(_) => "no_installation",
+            ProxyError::UpstreamUnreachable(_) => "upstream_unreachable",
+            ProxyError::UpstreamTimeout(_) => "upstream_timeout",
+            ProxyError::Overloaded(_) => "overloaded",
+            ProxyError::Internal => "internal",
+        }
+    }
+
+    pub fn side(&self) -> Side {
+        match self {
+            ProxyError::Unauthenticated
+            | ProxyError::BadCredentials
+            | ProxyError::RepositoryForbidden(_)
+            | ProxyError::OperationForbidden(_)
+            | ProxyError::ApprovalRequired { .. }
+            | ProxyError::ApprovalInvalid { .. }
+            | ProxyError::BadRequest(_)
+            | ProxyError::BodyTooLarge { .. }
+            | ProxyError::UriTooLong
+            | ProxyError::HeadersTooLarge
+            | ProxyError::NoInstallation(_) => Side::Downstream,
+            ProxyError::UpstreamUnreachable(_) | ProxyError::UpstreamTimeout(_) => Side::Upstream,
+            ProxyError::Overloaded(_) | ProxyError::Internal => Side::Internal,
+        }
+    }
+
+    /// Whether policy said no: these are counted as denials.
+    pub fn is_denial(&self) -> bool {
+        matches!(
+            self,
+            ProxyError::RepositoryForbidden(_)
+                | ProxyError::OperationForbidden(_)
+                | ProxyError::ApprovalRequired { .. }
+                | ProxyError::ApprovalInvalid { .. }
+        )
+    }
+}

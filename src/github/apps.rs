@@ -1,0 +1,165 @@
+//! Calls a GitHub App makes as itself: with a JWT signed by its private key, never for an agent.
+//!
+//! Source: GitHub Docs, "Generating a JSON Web Token (JWT) for a GitHub App": RS256, `iat` a minute
+//! in the past against clock drift, `exp` at most ten minutes ahead, `iss` the client id or app id.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue, USER_AGENT};
+use http::{Method, Request, StatusCode, Uri};
+use http_body_util::{BodyExt, Full, Limited};
+use jsonwebtoken::{Algorithm, EncodingKey, Header};
+use serde::Serialize;
+use thiserror::Error;
+
+use super::client::HttpClient;
+use crate::clock::Clock;
+use crate::config::{self, PrivateKey};
+use crate::secret;
+
+/// Sent with calls of our own.
+pub const OWN_USER_AGENT: &str = concat!("tollgate/", env!("CARGO_PKG_VERSION"));
+/// The API version our own calls are written for.
+pub const OWN_API_VERSION: &str = "2022-11-28";
+/// Longest answer to a call of our own; a page of a hundred installations has some 300 KiB.
+const ANSWER_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// `iat` lies this far back.
+const BACKDATED_SECONDS: i64 = 60;
+/// `exp` lies this far ahead: under GitHub's ten minutes by what a slow clock may need.
+const VALID_SECONDS: i64 = 540;
+
+/// Why a call as the App failed. Texts are for the log; they hold no credential.
+#[derive(Debug, Clone, Error)]
+pub enum AppError {
+    #[error("the private key of app `{app}` can't be used: {why}")]
+    Key { app: String, why: String },
+    #[error("GitHub could not be reached: {0}")]
+    Unreachable(String),
+    #[error("GitHub did not answer within {} s", .0.as_secs())]
+    Timeout(Duration),
+    #[error("GitHub answered {status} to {what}: {message}")]
+    Refused { status: StatusCode, what: &'static str, message: String },
+    #[error("GitHub's answer to {0} can't be read: {1}")]
+    Garbled(&'static str, String),
+}
+
+/// One App, able to sign.
+#[derive(Debug)]
+pub struct App {
+    pub name: String,
+    pub read_permissions: Option<BTreeMap<String, String>>,
+    pub write_permissions: Option<BTreeMap<String, String>>,
+    issuer: String,
+    key: PrivateKey,
+    /// The key that worked last: kept while a new file is being written or is wrong.
+    last_good: Mutex<Option<EncodingKey>>,
+    client: HttpClient,
+    api_url: String,
+    timeout: Duration,
+    clock: Arc<dyn Clock>,
+}
+
+#[derive(Serialize)]
+struct Claims<'a> {
+    iat: i64,
+    exp: i64,
+    iss: &'a str,
+}
+
+impl App {
+    pub fn new(app: config::App, client: HttpClient, upstream: &config::Upstream, clock: Arc<dyn Clock>) -> App {
+        App {
+            name: app.name,
+            read_permissions: app.read_permissions,
+            write_permissions: app.write_permissions,
+            issuer: app.issuer,
+            key: app.private_key,
+            last_good: Mutex::new(None),
+            client,
+            api_url: upstream.api_url.to_string().trim_end_matches('/').to_owned(),
+            timeout: upstream.request_timeout,
+            clock,
+        }
+    }
+
+    /// Calls the API as the App and gives back status and body; a status is no error here.
+    pub async fn call(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&serde_json::Value>,
+    ) -> Result<(StatusCode, Bytes), AppError> {
+        let uri: Uri = format!("{}{path}", self.api_url)
+            .parse()
+            .map_err(|error: http::uri::InvalidUri| AppError::Unreachable(error.to_string()))?;
+        let bytes = body.map(|value| Bytes::from(value.to_string())).unwrap_or_default();
+        let mut request = Request::new(Full::new(bytes).map_err(|never| match never {}).boxed_unsync());
+        *request.method_mut() = method;
+        *request.uri_mut() = uri;
+        let headers = request.headers_mut();
+        headers.insert(AUTHORIZATION, self.authorization()?);
+        headers.insert(ACCEPT, HeaderValue::from_static("application/vnd.github+json"));
+        headers.insert(USER_AGENT, HeaderValue::from_static(OWN_USER_AGENT));
+        headers.insert("x-github-api-version", HeaderValue::from_static(OWN_API_VERSION));
+        if body.is_some() {
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        }
+        let exchange = async {
+            let answer =
+                self.client.send(request).await.map_err(|error| AppError::Unreachable(error.to_string()))?;
+            let status = answer.status();
+            let body = Limited::new(answer.into_body(), ANSWER_BYTES_MAX).collect().await;
+            Ok((status, body.map_err(|error| AppError::Unreachable(error.to_string()))?.to_bytes()))
+        };
+        tokio::time::timeout(self.timeout, exchange).await.map_err(|_| AppError::Timeout(self.timeout))?
+    }
+
+    fn authorization(&self) -> Result<HeaderValue, AppError> {
+        let now = self.clock.now_seconds();
+        let claims = Claims { iat: now - BACKDATED_SECONDS, exp: now + VALID_SECONDS, iss: &self.issuer };
+        let jwt = jsonwebtoken::encode(&Header::new(Algorithm::RS256), &claims, &self.signing_key()?)
+            .map_err(|error| self.key_error(&error))?;
+        let mut value =
+            HeaderValue::from_str(&format!("Bearer {jwt}")).map_err(|error| self.key_error(&error))?;
+        value.set_sensitive(true);
+        Ok(value)
+    }
+
+    /// Reads the key anew each time it is needed, about once an hour: so a rotated file is taken up
+    /// without a restart, and one that is half written does no harm.
+    fn signing_key(&self) -> Result<EncodingKey, AppError> {
+        let fresh = match &self.key {
+            PrivateKey::Pem(pem) => secret::app_key(pem),
+            PrivateKey::File(path) => secret::read_file(path).and_then(|pem| secret::app_key(&pem)),
+        };
+        let fresh = fresh.map_err(|error| self.key_error(&error));
+        let mut last_good = self.last_good.lock().expect("nothing panics while it holds this lock");
+        match (fresh, last_good.as_ref()) {
+            (Ok(key), _) => {
+                *last_good = Some(key.clone());
+                Ok(key)
+            }
+            (Err(error), Some(key)) => {
+                tracing::warn!(app = self.name, %error, "keeping the private key read before");
+                Ok(key.clone())
+            }
+            (Err(error), None) => Err(error),
+        }
+    }
+
+    fn key_error(&self, why: &dyn std::fmt::Display) -> AppError {
+        AppError::Key { app: self.name.clone(), why: why.to_string() }
+    }
+}
+
+/// GitHub's `message` in an error body, cut short.
+pub fn message_of(body: &[u8]) -> String {
+    let message = serde_json::from_slice::<serde_json::Value>(body)
+        .ok()
+        .and_then(|value| value.get("message")?.as_str().map(str::to_owned))
+        .unwrap_or_else(|| "no message".to_owned());
+    message.chars().take(200).collect()
+}

@@ -1,0 +1,194 @@
+//! Which installation serves an owner's repositories: asked of GitHub, remembered for minutes.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{Method, StatusCode};
+use moka::future::Cache;
+use secrecy::SecretString;
+use serde::Deserialize;
+
+use super::apps::{App, AppError, message_of};
+
+/// How long an answer is believed: a removed or suspended installation is noticed within it.
+const FOUND_FOR: Duration = Duration::from_secs(300);
+/// How long "not installed" is believed, so that a new installation is soon of use.
+const MISSING_FOR: Duration = Duration::from_secs(15);
+/// Owners remembered.
+const OWNERS_MAX: u64 = 10_000;
+/// Pages of a hundred read when all installations are listed.
+const PAGES_MAX: usize = 20;
+
+/// Where a credential comes from: an App's installation, or a personal access token.
+#[derive(Debug)]
+pub struct Installation {
+    /// `APP/ACCOUNT`, or the personal token's name: the label in metrics.
+    pub label: Arc<str>,
+    pub kind: Kind,
+}
+
+/// The two kinds of credential.
+#[derive(Debug)]
+pub enum Kind {
+    App(AppInstallation),
+    Personal(SecretString),
+}
+
+/// One installation of an App.
+#[derive(Debug)]
+pub struct AppInstallation {
+    pub app: Arc<App>,
+    pub id: u64,
+    /// Login of the account it is installed on, as GitHub spells it.
+    pub account: String,
+    /// Permission name -> level the installation was given.
+    pub permissions: BTreeMap<String, String>,
+}
+
+/// GitHub's installation object, as far as we need it.
+#[derive(Debug, Deserialize)]
+struct Found {
+    id: u64,
+    account: Option<Account>,
+    #[serde(default)]
+    permissions: BTreeMap<String, String>,
+    suspended_at: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Account {
+    login: String,
+}
+
+/// Finds installations.
+#[derive(Debug)]
+pub struct Installations {
+    apps: Vec<Arc<App>>,
+    personal: Vec<Arc<Installation>>,
+    by_owner: Cache<String, Arc<Installation>>,
+    missing: Cache<String, ()>,
+    all: Cache<(), Arc<Vec<Arc<Installation>>>>,
+}
+
+impl Installations {
+    pub fn new(apps: Vec<Arc<App>>, personal: Vec<(String, SecretString)>) -> Installations {
+        let personal = personal
+            .into_iter()
+            .map(|(name, token)| Arc::new(Installation { label: name.into(), kind: Kind::Personal(token) }))
+            .collect();
+        Installations {
+            apps,
+            personal,
+            by_owner: Cache::builder().max_capacity(OWNERS_MAX).time_to_live(FOUND_FOR).build(),
+            missing: Cache::builder().max_capacity(OWNERS_MAX).time_to_live(MISSING_FOR).build(),
+            all: Cache::builder().max_capacity(1).time_to_live(FOUND_FOR).build(),
+        }
+    }
+
+    /// The installation on an account, or else the first personal token; none when neither is there.
+    pub async fn of_owner(&self, owner: &str) -> Result<Option<Arc<Installation>>, Arc<AppError>> {
+        let owner = owner.to_ascii_lowercase();
+        if self.missing.contains_key(&owner) {
+            return Ok(self.personal.first().cloned());
+        }
+        let found = self.by_owner.try_get_with(owner.clone(), async { self.look_up(&owner).await }).await;
+        match found {
+            Ok(installation) => Ok(Some(installation)),
+            Err(error) => match &*error {
+                LookUpError::Missing => {
+                    self.missing.insert(owner, ()).await;
+                    Ok(self.personal.first().cloned())
+                }
+                LookUpError::Failed(error) => Err(Arc::new(error.clone())),
+            },
+        }
+    }
+
+    /// Every installation of every App, and the personal tokens after them.
+    pub async fn all(&self) -> Result<Arc<Vec<Arc<Installation>>>, Arc<AppError>> {
+        self.all
+            .try_get_with((), async {
+                let mut all = Vec::new();
+                for app in &self.apps {
+                    list(app, &mut all).await?;
+                }
+                all.extend(self.personal.iter().cloned());
+                Ok(Arc::new(all))
+            })
+            .await
+    }
+
+    async fn look_up(&self, owner: &str) -> Result<Arc<Installation>, LookUpError> {
+        for app in &self.apps {
+            // An organization's and a user's installation have different addresses.
+            for kind in ["orgs", "users"] {
+                let path = format!("/{kind}/{owner}/installation");
+                let (status, body) = app.call(Method::GET, &path, None).await?;
+                match status {
+                    StatusCode::OK => {
+                        let found: Found = read("an installation", &body)?;
+                        if found.suspended_at.is_none() {
+                            return Ok(Arc::new(installation(app, found, owner)));
+                        }
+                        tracing::warn!(app = app.name, owner, "the installation is suspended");
+                        break;
+                    }
+                    StatusCode::NOT_FOUND => {}
+                    status => return Err(refused(status, "an installation", &body).into()),
+                }
+            }
+        }
+        Err(LookUpError::Missing)
+    }
+}
+
+enum LookUpError {
+    Missing,
+    Failed(AppError),
+}
+
+impl From<AppError> for LookUpError {
+    fn from(error: AppError) -> Self {
+        LookUpError::Failed(error)
+    }
+}
+
+async fn list(app: &Arc<App>, all: &mut Vec<Arc<Installation>>) -> Result<(), AppError> {
+    for page in 1..=PAGES_MAX {
+        let path = format!("/app/installations?per_page=100&page={page}");
+        let (status, body) = app.call(Method::GET, &path, None).await?;
+        if status != StatusCode::OK {
+            return Err(refused(status, "the list of installations", &body));
+        }
+        let found: Vec<Found> = read("the list of installations", &body)?;
+        let count = found.len();
+        let active = found.into_iter().filter(|found| found.suspended_at.is_none());
+        all.extend(active.map(|found| Arc::new(installation(app, found, "unknown"))));
+        if count < 100 {
+            break;
+        }
+    }
+    Ok(())
+}
+
+fn installation(app: &Arc<App>, found: Found, asked_for: &str) -> Installation {
+    let account = found.account.map_or_else(|| asked_for.to_owned(), |account| account.login);
+    Installation {
+        label: format!("{}/{account}", app.name).into(),
+        kind: Kind::App(AppInstallation {
+            app: Arc::clone(app),
+            id: found.id,
+            account,
+            permissions: found.permissions,
+        }),
+    }
+}
+
+fn read<T: serde::de::DeserializeOwned>(what: &'static str, body: &[u8]) -> Result<T, AppError> {
+    serde_json::from_slice(body).map_err(|error| AppError::Garbled(what, error.to_string()))
+}
+
+fn refused(status: StatusCode, what: &'static str, body: &[u8]) -> AppError {
+    AppError::Refused { status, what, message: message_of(body) }
+}

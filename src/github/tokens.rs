@@ -1,0 +1,367 @@
+//! Installation tokens: minted for a set of permissions and repositories, shared, renewed in time.
+//!
+//! Source: GitHub Docs, "Generating an installation access token for a GitHub App": a token lives an
+//! hour and can be narrowed to permissions and to at most 500 repositories. It is opaque and may be
+//! some 600 characters long. A token is never sent past its expiry; it is renewed five minutes
+//! before, spread by some jitter, by one caller at a time while the others go on with the old one.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::{Arc, Mutex};
+
+use http::header::HeaderValue;
+use http::{Method, StatusCode};
+use jiff::Timestamp;
+use moka::future::Cache;
+use rand::RngExt;
+use secrecy::{ExposeSecret, SecretString};
+use serde::Deserialize;
+use serde_json::json;
+
+use super::apps::{AppError, message_of};
+use super::installations::{AppInstallation, Installation, Kind};
+use crate::clock::Clock;
+use crate::metrics::Metrics;
+
+/// Renewed this long before expiry.
+const RENEW_BEFORE_MS: i64 = 5 * 60_000;
+/// And up to this much earlier still, so that a fleet's tokens do not all end at once.
+const RENEW_JITTER_MS: i64 = 60_000;
+/// Not sent any more this close to expiry: the request has to arrive, too.
+const LAST_USE_BEFORE_MS: i64 = 10_000;
+/// After a failed renewal the next try waits this long.
+const RETRY_AFTER_MS: i64 = 5_000;
+/// A token this young may not be known everywhere at GitHub yet.
+const YOUNG_MS: i64 = 15_000;
+/// Tokens kept; the least used go first.
+const SLOTS_MAX: u64 = 10_000;
+/// More repositories than GitHub takes in one token.
+pub const REPOSITORIES_MAX: usize = 500;
+
+/// Permissions that have no read level (GitHub's schema of app permissions).
+const WITHOUT_READ: [&str; 3] = ["workflows", "profile", "organization_copilot_seat_management"];
+
+/// What a token may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Access {
+    Read,
+    Write,
+}
+
+impl Access {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Access::Read => "read",
+            Access::Write => "write",
+        }
+    }
+}
+
+/// Which token: agents with the same rights share one.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct TokenKey {
+    installation: Arc<str>,
+    access: Access,
+    /// Sorted names without owner; none: all of the installation's.
+    repositories: Option<Vec<String>>,
+}
+
+/// A credential, ready to be sent.
+#[derive(Debug)]
+pub struct Token {
+    /// `Bearer …`, marked sensitive so that no debug output shows it.
+    authorization: HeaderValue,
+    minted_at_ms: i64,
+    renew_at_ms: i64,
+    expires_at_ms: i64,
+    /// Set once GitHub has answered it with anything but 401 or 404.
+    proven: AtomicBool,
+}
+
+impl Token {
+    pub fn authorization(&self) -> HeaderValue {
+        self.authorization.clone()
+    }
+
+    /// Whether a 401 or 404 may only mean that GitHub has not spread it yet.
+    pub fn may_be_unknown_yet(&self, now_ms: i64) -> bool {
+        !self.proven.load(Ordering::Relaxed) && now_ms - self.minted_at_ms < YOUNG_MS
+    }
+
+    pub fn prove(&self) {
+        self.proven.store(true, Ordering::Relaxed);
+    }
+}
+
+/// The place of one token: what is in use, and the lock under which it is renewed.
+#[derive(Debug, Default)]
+struct Slot {
+    current: Mutex<Option<Arc<Token>>>,
+    minting: tokio::sync::Mutex<()>,
+    not_before_ms: AtomicI64,
+    last_error: Mutex<Option<Arc<AppError>>>,
+}
+
+impl Slot {
+    fn current(&self) -> Option<Arc<Token>> {
+        self.current.lock().expect("nothing panics while it holds this lock").clone()
+    }
+
+    fn set(&self, token: Option<Arc<Token>>) {
+        *self.current.lock().expect("nothing panics while it holds this lock") = token;
+    }
+
+    fn last_error(&self) -> Option<Arc<AppError>> {
+        self.last_error.lock().expect("nothing panics while it holds this lock").clone()
+    }
+}
+
+/// Mints, shares and renews tokens.
+#[derive(Debug)]
+pub struct Tokens {
+    slots: Cache<TokenKey, Arc<Slot>>,
+    clock: Arc<dyn Clock>,
+    metrics: Arc<Metrics>,
+}
+
+#[derive(Deserialize)]
+struct Minted {
+    token: SecretString,
+    expires_at: Timestamp,
+}
+
+impl Tokens {
+    pub fn new(clock: Arc<dyn Clock>, metrics: Arc<Metrics>) -> Tokens {
+        Tokens { slots: Cache::new(SLOTS_MAX), clock, metrics }
+    }
+
+    /// A token of the installation for this access, narrowed to the repositories if there are any named.
+    pub async fn token(
+        self: &Arc<Self>,
+        installation: &Arc<Installation>,
+        access: Access,
+        repositories: Option<Vec<String>>,
+    ) -> Result<Arc<Token>, Arc<AppError>> {
+        let app_installation = match &installation.kind {
+            Kind::Personal(secret) => return Ok(Arc::new(personal(secret))),
+            Kind::App(app_installation) => app_installation,
+        };
+        let key = TokenKey { installation: Arc::clone(&installation.label), access, repositories };
+        let slot = self.slots.get_with(key.clone(), async { Arc::default() }).await;
+        let now = self.clock.now_ms();
+        if let Some(token) = slot.current() {
+            if now < token.renew_at_ms {
+                return Ok(token);
+            }
+            if now < token.expires_at_ms - LAST_USE_BEFORE_MS {
+                self.renew_behind(installation, key, &slot, now);
+                return Ok(token);
+            }
+        }
+        let _one_at_a_time = slot.minting.lock().await;
+        let now = self.clock.now_ms();
+        if let Some(token) = slot.current().filter(|token| now < token.renew_at_ms) {
+            return Ok(token);
+        }
+        if now < slot.not_before_ms.load(Ordering::Relaxed)
+            && let Some(error) = slot.last_error()
+        {
+            return Err(error);
+        }
+        self.mint_into(&slot, app_installation, &key).await
+    }
+
+    /// Drops a token GitHub did not take, so that the next call mints another.
+    pub async fn invalidate(
+        &self,
+        installation: &Installation,
+        access: Access,
+        repositories: Option<Vec<String>>,
+        refused: &Arc<Token>,
+    ) {
+        let key = TokenKey { installation: Arc::clone(&installation.label), access, repositories };
+        if let Some(slot) = self.slots.get(&key).await
+            && slot.current().is_some_and(|current| Arc::ptr_eq(&current, refused))
+        {
+            slot.set(None);
+        }
+    }
+
+    /// Renews in the background unless somebody does already.
+    fn renew_behind(
+        self: &Arc<Self>,
+        installation: &Arc<Installation>,
+        key: TokenKey,
+        slot: &Arc<Slot>,
+        now_ms: i64,
+    ) {
+        if now_ms < slot.not_before_ms.load(Ordering::Relaxed) || slot.minting.try_lock().is_err() {
+            return;
+        }
+        let (tokens, installation, slot) = (Arc::clone(self), Arc::clone(installation), Arc::clone(slot));
+        tokio::spawn(async move {
+            let Ok(_one_at_a_time) = slot.minting.try_lock() else { return };
+            if let Kind::App(app_installation) = &installation.kind {
+                // The old token stays in use to its end; the failure is counted and logged.
+                let _ = tokens.mint_into(&slot, app_installation, &key).await;
+            }
+        });
+    }
+
+    async fn mint_into(
+        &self,
+        slot: &Slot,
+        installation: &AppInstallation,
+        key: &TokenKey,
+    ) -> Result<Arc<Token>, Arc<AppError>> {
+        let minted = mint(installation, key).await;
+        let now = self.clock.now_ms();
+        let outcome = match &minted {
+            Ok(_) => "ok",
+            Err(_) => "failed",
+        };
+        self.metrics.token_refresh.with_label_values(&[&*key.installation, outcome]).inc();
+        match minted {
+            Ok(minted) => {
+                let token = Arc::new(token_from(&minted, now).map_err(Arc::new)?);
+                self.metrics
+                    .token_expiry
+                    .with_label_values(&[&*key.installation, key.access.as_str()])
+                    .set(token.expires_at_ms / 1000);
+                slot.set(Some(Arc::clone(&token)));
+                Ok(token)
+            }
+            Err(error) => {
+                tracing::warn!(installation = &*key.installation, access = key.access.as_str(), %error,
+                    "no new token; one in use is kept to its end");
+                let error = Arc::new(error);
+                slot.not_before_ms.store(now + RETRY_AFTER_MS, Ordering::Relaxed);
+                *slot.last_error.lock().expect("nothing panics while it holds this lock") =
+                    Some(Arc::clone(&error));
+                Err(error)
+            }
+        }
+    }
+}
+
+async fn mint(installation: &AppInstallation, key: &TokenKey) -> Result<Minted, AppError> {
+    let permissions = permissions_for(installation, key.access);
+    let mut body = json!({ "permissions": permissions });
+    if let Some(repositories) = &key.repositories {
+        body["repositories"] = json!(repositories);
+    }
+    let path = format!("/app/installations/{}/access_tokens", installation.id);
+    let (status, answer) = installation.app.call(Method::POST, &path, Some(&body)).await?;
+    let what = "the request for an installation token";
+    if status != StatusCode::CREATED && status != StatusCode::OK {
+        return Err(AppError::Refused { status, what, message: message_of(&answer) });
+    }
+    // Errors of serde_json quote values, and the value here may be the token.
+    serde_json::from_slice(&answer).map_err(|error| AppError::Garbled(what, format!("{:?}", error.classify())))
+}
+
+fn token_from(minted: &Minted, now_ms: i64) -> Result<Token, AppError> {
+    let garbled = || AppError::Garbled("the request for an installation token", "no usable token".to_owned());
+    let expires_at_ms = minted.expires_at.as_millisecond();
+    let jitter = rand::rng().random_range(0..=RENEW_JITTER_MS);
+    // A short-lived token (a test server's) is renewed after half its life.
+    let renew_at_ms = (expires_at_ms - RENEW_BEFORE_MS - jitter).max(now_ms + (expires_at_ms - now_ms) / 2);
+    Ok(Token {
+        authorization: bearer(&minted.token).ok_or_else(garbled)?,
+        minted_at_ms: now_ms,
+        renew_at_ms,
+        expires_at_ms,
+        proven: AtomicBool::new(false),
+    })
+}
+
+fn personal(secret: &SecretString) -> Token {
+    Token {
+        authorization: bearer(secret).expect("a configured token is checked at start"),
+        minted_at_ms: 0,
+        renew_at_ms: i64::MAX,
+        expires_at_ms: i64::MAX,
+        proven: AtomicBool::new(true),
+    }
+}
+
+fn bearer(secret: &SecretString) -> Option<HeaderValue> {
+    let mut value = HeaderValue::from_str(&format!("Bearer {}", secret.expose_secret())).ok()?;
+    value.set_sensitive(true);
+    Some(value)
+}
+
+/// The permissions a token is minted with: those configured, or what the installation has, cut down.
+fn permissions_for(installation: &AppInstallation, access: Access) -> BTreeMap<String, String> {
+    let configured = match access {
+        Access::Read => &installation.app.read_permissions,
+        Access::Write => &installation.app.write_permissions,
+    };
+    if let Some(configured) = configured {
+        return configured.clone();
+    }
+    let mut permissions: BTreeMap<String, String> = match access {
+        Access::Read => installation
+            .permissions
+            .keys()
+            .filter(|name| !WITHOUT_READ.contains(&name.as_str()))
+            .map(|name| (name.clone(), "read".to_owned()))
+            .collect(),
+        Access::Write => installation
+            .permissions
+            .iter()
+            .filter(|(name, _)| !is_withheld(name))
+            .map(|(name, level)| (name.clone(), level.clone()))
+            .collect(),
+    };
+    // An empty set would mean everything.
+    permissions.entry("metadata".to_owned()).or_insert_with(|| "read".to_owned());
+    permissions
+}
+
+/// Permissions no agent's write needs unless the operator says so.
+fn is_withheld(name: &str) -> bool {
+    name == "administration" || name == "workflows" || name.starts_with("organization_") || name.ends_with("secrets")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn write_tokens_are_withheld_what_no_agent_needs() {
+        for name in ["administration", "workflows", "organization_hooks", "secrets", "dependabot_secrets"] {
+            assert!(is_withheld(name), "{name}");
+        }
+        for name in ["contents", "issues", "secret_scanning_alerts", "actions"] {
+            assert!(!is_withheld(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn renewal_lies_well_before_expiry() {
+        let now = 1_700_000_000_000;
+        for (life_ms, earliest, latest) in
+            [(3_600_000, 54 * 60_000, 55 * 60_000), (60_000, 30_000, 30_000), (600_000, 300_000, 300_000)]
+        {
+            let expires_at = Timestamp::from_millisecond(now + life_ms).unwrap();
+            let minted = Minted { token: "ghs_x".to_owned().into(), expires_at };
+            let token = token_from(&minted, now).unwrap();
+            let after = token.renew_at_ms - now;
+            assert!((earliest..=latest).contains(&after), "{life_ms}: renewed after {after}");
+        }
+    }
+
+    #[test]
+    fn a_young_token_is_doubted_until_it_worked() {
+        let minted = Minted {
+            token: "ghs_x".to_owned().into(),
+            expires_at: Timestamp::from_millisecond(3_600_000).unwrap(),
+        };
+        let token = token_from(&minted, 0).unwrap();
+        assert!(token.may_be_unknown_yet(5_000) && !token.may_be_unknown_yet(60_000));
+        token.prove();
+        assert!(!token.may_be_unknown_yet(5_000));
+        assert!(!format!("{token:?}").contains("ghs_x"));
+    }
+}

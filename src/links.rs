@@ -1,0 +1,124 @@
+//! Links in GitHub's answers, turned so that they lead through the proxy.
+//!
+//! GitHub writes absolute URLs into `Location`, `Link` and most JSON objects, and clients follow
+//! them verbatim, with the credential. So each must name the address the client dialled, and carry
+//! the path prefix its request had: several clients assert both. A [`LinkMap`] knows the addresses
+//! of one request; [`json`] and [`body`] apply it to bodies as they stream by.
+//!
+//! A URL is ours only when a base is followed by its end or by `/`, `?`, `#` or `{` (a URI
+//! template). Everything else names another host or is text, and stays as it is.
+
+pub mod body;
+pub mod json;
+
+mod base;
+mod header;
+
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::HeaderValue;
+
+use base::{Letters, Plain, Probe, Seams};
+
+/// One base of GitHub's addresses, and which of ours takes its place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LinkBase {
+    /// `https://api.github.com`, without a trailing slash.
+    pub base: String,
+    /// An uploads base becomes `/api/uploads`, the others the prefix the request used.
+    pub uploads: bool,
+}
+
+/// GitHub's bases and what takes their place in the answer to one request.
+#[derive(Debug, Clone)]
+pub struct LinkMap {
+    bases: Arc<[LinkBase]>,
+    /// Of each base, in the same order.
+    seams: Vec<Seams>,
+    api: Target,
+    uploads: Target,
+}
+
+/// What takes a base's place.
+#[derive(Debug, Clone)]
+struct Target {
+    plain: String,
+    /// The same as the inside of a JSON string.
+    json: Bytes,
+}
+
+/// A URL that begins with a base.
+struct Found<'a> {
+    /// How many bytes, as they were written, the base takes.
+    len: usize,
+    target: &'a Target,
+}
+
+impl LinkMap {
+    /// The map for a client that dialled `origin` (`http://host:port`) and put `prefix` (`""`,
+    /// `"/api/v3"`) before its path. Of several bases that fit the first is taken, so they must
+    /// come longest first.
+    pub fn new(bases: Arc<[LinkBase]>, origin: &str, prefix: &str, uploads_prefix: &str) -> LinkMap {
+        let seams = bases.iter().map(|base| Seams::of(&base.base)).collect();
+        let target = |prefix| Target::new(format!("{origin}{prefix}"));
+        LinkMap { bases, seams, api: target(prefix), uploads: target(uploads_prefix) }
+    }
+
+    /// The URL at the proxy that answers for `url`; none when it isn't one of GitHub's API.
+    pub fn rewrite(&self, url: &str) -> Option<String> {
+        let found = self.find_plain(url.as_bytes())?;
+        Some(format!("{}{}", found.target.plain, &url[found.len..]))
+    }
+
+    /// `Location`, if it leads to GitHub's API.
+    pub fn rewrite_location(&self, value: &HeaderValue) -> Option<HeaderValue> {
+        let url = value.as_bytes();
+        let found = self.find_plain(url)?;
+        HeaderValue::from_bytes(&[found.target.plain.as_bytes(), &url[found.len..]].concat()).ok()
+    }
+
+    /// `Link` with those of its targets changed that lead to GitHub's API; none when there is none,
+    /// or when the value isn't what RFC 8288 allows.
+    pub fn rewrite_link_header(&self, value: &HeaderValue) -> Option<HeaderValue> {
+        header::rewrite_link(self, value)
+    }
+
+    fn find_plain(&self, url: &[u8]) -> Option<Found<'_>> {
+        match self.probe(|| Plain::new(url)) {
+            Probe::Yes(found) => Some(found),
+            Probe::No | Probe::More => None,
+        }
+    }
+
+    /// Whether a URL begins with one of the bases, by its letters from the first on.
+    fn probe<L: Letters>(&self, letters: impl Fn() -> L) -> Probe<Found<'_>> {
+        for (base, seams) in self.bases.iter().zip(&self.seams) {
+            match seams.probe(&base.base, letters()) {
+                Probe::No => {}
+                Probe::More => return Probe::More,
+                Probe::Yes(len) => {
+                    let target = if base.uploads { &self.uploads } else { &self.api };
+                    return Probe::Yes(Found { len, target });
+                }
+            }
+        }
+        Probe::No
+    }
+
+    /// How many letters of a URL settle whether it begins with one of the bases.
+    fn letters_max(&self) -> usize {
+        self.bases.iter().map(|base| base.base.len() + base::PORT_LEN_MAX + 1).max().unwrap_or(1)
+    }
+}
+
+impl Target {
+    fn new(plain: String) -> Target {
+        let quoted = serde_json::to_vec(&plain).expect("a string is always JSON");
+        let json = Bytes::from(quoted).slice(1..);
+        Target { json: json.slice(..json.len() - 1), plain }
+    }
+}

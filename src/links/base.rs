@@ -1,0 +1,132 @@
+//! Comparing the beginning of a URL with one base, letter by letter.
+//!
+//! Letter by letter, because in a JSON body the letters may be escaped and may not all be there
+//! yet: [`Probe::More`] says that what came so far fits, and that the next letters decide.
+
+/// The longest default port with its colon.
+pub(super) const PORT_LEN_MAX: usize = ":443".len();
+
+/// What the letters of a URL say about a base.
+pub(super) enum Probe<T> {
+    No,
+    /// The letters end before it is settled.
+    More,
+    Yes(T),
+}
+
+/// One letter of a URL.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Letter {
+    Byte(u8),
+    /// A character no base has.
+    Other,
+    /// The URL ends here.
+    End,
+    /// The letters read so far end here, perhaps within an escape.
+    More,
+}
+
+/// The letters of a URL.
+pub(super) trait Letters {
+    fn next(&mut self) -> Letter;
+
+    /// Takes these letters at once, if they are the next and written just so; none of them may be
+    /// one that is escaped in JSON.
+    fn skip(&mut self, text: &[u8]) -> bool;
+
+    /// How many bytes, as written, the letters so far took.
+    fn at(&self) -> usize;
+}
+
+/// A whole URL without escapes.
+pub(super) struct Plain<'a> {
+    url: &'a [u8],
+    at: usize,
+}
+
+impl<'a> Plain<'a> {
+    pub(super) fn new(url: &'a [u8]) -> Plain<'a> {
+        Plain { url, at: 0 }
+    }
+}
+
+impl Letters for Plain<'_> {
+    fn next(&mut self) -> Letter {
+        let Some(&byte) = self.url.get(self.at) else { return Letter::End };
+        self.at += 1;
+        Letter::Byte(byte)
+    }
+
+    fn skip(&mut self, text: &[u8]) -> bool {
+        let is_here = self.url[self.at..].starts_with(text);
+        self.at += if is_here { text.len() } else { 0 };
+        is_here
+    }
+
+    fn at(&self) -> usize {
+        self.at
+    }
+}
+
+/// Where a base's parts meet: `https://api.github.com` | `:443` | `/path` | `/`.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Seams {
+    /// End of the host, and of a port that isn't the scheme's default: compared without case.
+    host_end: usize,
+    /// It has no letter that is escaped in JSON; a host that has one is none, but harmless.
+    is_host_plain: bool,
+    /// The default port, which a URL may spell out; empty when the base names another.
+    port: &'static str,
+    /// The path, which has case.
+    path_start: usize,
+    path_end: usize,
+}
+
+impl Seams {
+    pub(super) fn of(base: &str) -> Seams {
+        let (scheme, host_start) = base.split_once("://").map_or(("", 0), |(s, _)| (s, s.len() + 3));
+        let path_end = base.trim_end_matches('/').len().max(host_start);
+        let path_start = base[host_start..path_end].find('/').map_or(path_end, |n| host_start + n);
+        let default_port = match scheme.to_ascii_lowercase().as_str() {
+            "https" => ":443",
+            "http" => ":80",
+            _ => "",
+        };
+        let host = base[..path_start].strip_suffix(default_port).unwrap_or(&base[..path_start]);
+        let after_brackets = &host[host.rfind(']').unwrap_or(host_start).min(host.len())..];
+        let port = if after_brackets.contains(':') { "" } else { default_port };
+        let is_host_plain = !host.contains(['"', '\\']);
+        Seams { host_end: host.len(), is_host_plain, port, path_start, path_end }
+    }
+
+    /// Whether the URL begins with `base`, and then how many bytes of it that takes.
+    pub(super) fn probe(&self, base: &str, mut letters: impl Letters) -> Probe<usize> {
+        let base = base.as_bytes();
+        let host = &base[..self.host_end];
+        let is_skipped = self.is_host_plain && letters.skip(host);
+        for expected in if is_skipped { b"" } else { host } {
+            match letters.next() {
+                Letter::Byte(byte) if byte.eq_ignore_ascii_case(expected) => {}
+                Letter::More => return Probe::More,
+                Letter::Byte(_) | Letter::Other | Letter::End => return Probe::No,
+            }
+        }
+        let mut len = letters.at();
+        let mut letter = letters.next();
+        let port: &[u8] = if letter == Letter::Byte(b':') { self.port.as_bytes() } else { b"" };
+        for expected in port.iter().chain(&base[self.path_start..self.path_end]) {
+            match letter {
+                Letter::Byte(byte) if byte == *expected => {}
+                Letter::More => return Probe::More,
+                Letter::Byte(_) | Letter::Other | Letter::End => return Probe::No,
+            }
+            len = letters.at();
+            letter = letters.next();
+        }
+        match letter {
+            Letter::End | Letter::Byte(b'/' | b'?' | b'#' | b'{') => Probe::Yes(len),
+            Letter::More => Probe::More,
+            Letter::Byte(_) | Letter::Other => Probe::No,
+        }
+    }
+}

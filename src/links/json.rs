@@ -1,0 +1,307 @@
+//! JSON with its links changed, as a stream of bytes.
+//!
+//! What changes is the base at the beginning of those strings that stand under a key `url`,
+//! `*_url` or `*_urls`, or under `href` below `_links`. Nothing is parsed into values: every other
+//! byte comes out as it went in, mostly as slices of the input.
+//!
+//! The rewriter never fails. From where the input stops being JSON (or is nested too deep) the
+//! rest passes through unread. It judges structure, not spelling: numbers, control characters and
+//! UTF-8 in strings aren't checked, for nothing depends on them.
+//!
+//! Memory is bounded: one byte a level, the end of a key, and of a string just enough to tell
+//! whether it begins with a base. So the output doesn't depend on how the input was cut.
+
+mod output;
+mod text;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::VecDeque;
+
+use bytes::{Bytes, BytesMut};
+use memchr::memchr2;
+
+use super::LinkMap;
+use super::base::Probe;
+use output::Output;
+use text::{Escaped, Key, KeyEnd, PartialEscape, StringLetters};
+
+/// Deeper nesting isn't read, so that a hostile body can't take more than a byte for each.
+const LEVELS_MAX: usize = 4096;
+
+const BOM: &[u8] = b"\xef\xbb\xbf";
+
+/// Rewrites one body, chunk by chunk.
+#[derive(Debug)]
+pub struct JsonRewriter {
+    map: LinkMap,
+    state: State,
+    levels: Vec<Level>,
+    key: KeyEnd,
+    escape: PartialEscape,
+    /// The beginning of a string that may turn out to begin with a base.
+    held: BytesMut,
+    held_max: usize,
+}
+
+/// What the next byte belongs to.
+#[derive(Debug, Clone, Copy)]
+enum State {
+    Between(Expect),
+    Number,
+    /// The rest of `true`, `false`, `null` or a byte order mark.
+    Literal(&'static [u8]),
+    Key,
+    Text,
+    /// The first byte of a string that changes if it begins with a base.
+    LinkStart,
+    /// No JSON: all that follows passes through.
+    Lost,
+}
+
+/// What may come between two tokens, blanks apart.
+#[derive(Debug, Clone, Copy)]
+enum Expect {
+    Value,
+    ValueOrEnd,
+    Key,
+    KeyOrEnd,
+    Colon,
+    CommaOrEnd,
+}
+
+/// An object or array that is open.
+#[derive(Debug, Clone, Copy)]
+struct Level(u8);
+
+impl Level {
+    const OBJECT: u8 = 1;
+    /// It is the value of a key `_links`, or below one.
+    const BELOW_LINKS: u8 = 2;
+    /// Its strings stand under a link's key: an array's all; an object's by its current key.
+    const LINK: u8 = 4;
+    /// The object's current key is `_links`.
+    const LINKS_KEY: u8 = 8;
+
+    fn is(self, flag: u8) -> bool {
+        self.0 & flag != 0
+    }
+
+    fn set(&mut self, flag: u8, on: bool) {
+        self.0 = if on { self.0 | flag } else { self.0 & !flag };
+    }
+}
+
+impl JsonRewriter {
+    pub fn new(map: LinkMap) -> JsonRewriter {
+        let held_max = map.letters_max() * text::LETTER_LEN_MAX;
+        JsonRewriter {
+            map,
+            state: State::Between(Expect::Value),
+            levels: Vec::new(),
+            key: KeyEnd::default(),
+            escape: PartialEscape::default(),
+            held: BytesMut::new(),
+            held_max,
+        }
+    }
+
+    /// Takes the body's next bytes and appends to `out` what can go on.
+    pub fn feed(&mut self, mut chunk: Bytes, out: &mut VecDeque<Bytes>) {
+        let mut out = Output::new(out);
+        // What is held is read again with as much of the chunk as settles it.
+        while self.is_holding() && !chunk.is_empty() {
+            let settling = chunk.split_to(chunk.len().min(self.held_max - self.held.len()));
+            let mut joined = self.held.split();
+            joined.extend_from_slice(&settling);
+            self.read(&joined.freeze(), &mut out);
+        }
+        self.read(&chunk, &mut out);
+        out.flush();
+    }
+
+    /// The body is over: appends to `out` what was held.
+    pub fn finish(&mut self, out: &mut VecDeque<Bytes>) {
+        if self.is_holding() {
+            out.push_back(self.held.split().freeze());
+        }
+    }
+
+    /// Whether bytes taken haven't gone on yet.
+    pub fn is_holding(&self) -> bool {
+        !self.held.is_empty()
+    }
+
+    fn read(&mut self, chunk: &Bytes, out: &mut Output<'_>) {
+        let mut copied = 0;
+        let mut at = 0;
+        while at < chunk.len() {
+            at = match self.state {
+                State::Between(expect) => self.between(expect, chunk[at], at),
+                State::Key => self.key(chunk, at),
+                State::Text => self.text(chunk, at),
+                State::LinkStart => match self.map.probe(|| StringLetters::new(&chunk[at..])) {
+                    Probe::More => {
+                        out.pass(chunk, copied..at);
+                        self.held.extend_from_slice(&chunk[at..]);
+                        return;
+                    }
+                    Probe::No => {
+                        self.state = State::Text;
+                        at
+                    }
+                    Probe::Yes(found) => {
+                        out.pass(chunk, copied..at);
+                        out.insert(&found.target.json);
+                        self.state = State::Text;
+                        copied = at + found.len;
+                        copied
+                    }
+                },
+                State::Number => self.number(chunk, at),
+                State::Literal(rest) => self.literal(rest, chunk[at], at),
+                State::Lost => chunk.len(),
+            };
+        }
+        out.pass(chunk, copied..chunk.len());
+    }
+
+    /// One byte between two tokens, or the first of a token.
+    fn between(&mut self, expect: Expect, byte: u8, at: usize) -> usize {
+        use Expect::{Colon, CommaOrEnd, Key, KeyOrEnd, Value, ValueOrEnd};
+        if matches!(byte, b' ' | b'\n' | b'\r' | b'\t') {
+            return at + 1;
+        }
+        let in_object = self.levels.last().is_some_and(|level| level.is(Level::OBJECT));
+        self.state = match (expect, byte) {
+            (Key | KeyOrEnd, b'"') => State::Key,
+            (Colon, b':') => State::Between(Value),
+            (CommaOrEnd, b',') => State::Between(if in_object { Key } else { Value }),
+            (KeyOrEnd | CommaOrEnd, b'}') if in_object => self.close(),
+            (ValueOrEnd | CommaOrEnd, b']') if !in_object => self.close(),
+            (Value | ValueOrEnd, _) => self.value(byte),
+            (Key | KeyOrEnd | Colon | CommaOrEnd, _) => State::Lost,
+        };
+        at + 1
+    }
+
+    /// What a value that begins with `byte` is.
+    fn value(&mut self, byte: u8) -> State {
+        match byte {
+            b'"' if self.levels.last().is_some_and(|level| level.is(Level::LINK)) => State::LinkStart,
+            b'"' => State::Text,
+            b'{' => self.open(true),
+            b'[' => self.open(false),
+            b'-' | b'0'..=b'9' => State::Number,
+            b't' => State::Literal(b"rue"),
+            b'f' => State::Literal(b"alse"),
+            b'n' => State::Literal(b"ull"),
+            _ if byte == BOM[0] && self.levels.is_empty() => State::Literal(&BOM[1..]),
+            _ => State::Lost,
+        }
+    }
+
+    fn open(&mut self, is_object: bool) -> State {
+        if self.levels.len() == LEVELS_MAX {
+            return State::Lost;
+        }
+        let outer = self.levels.last().copied().unwrap_or(Level(0));
+        let mut level = Level(0);
+        level.set(Level::OBJECT, is_object);
+        level.set(Level::BELOW_LINKS, outer.is(Level::BELOW_LINKS | Level::LINKS_KEY));
+        level.set(Level::LINK, outer.is(Level::LINK));
+        self.levels.push(level);
+        State::Between(if is_object { Expect::KeyOrEnd } else { Expect::ValueOrEnd })
+    }
+
+    fn close(&mut self) -> State {
+        self.levels.pop();
+        self.after_value()
+    }
+
+    /// Documents may follow each other, so after the outermost value another may come.
+    fn after_value(&self) -> State {
+        State::Between(if self.levels.is_empty() { Expect::Value } else { Expect::CommaOrEnd })
+    }
+
+    fn number(&mut self, chunk: &[u8], at: usize) -> usize {
+        let is_part = |byte: &u8| matches!(byte, b'0'..=b'9' | b'.' | b'e' | b'E' | b'+' | b'-');
+        match chunk[at..].iter().position(|byte| !is_part(byte)) {
+            Some(len) => {
+                self.state = self.after_value();
+                at + len
+            }
+            None => chunk.len(),
+        }
+    }
+
+    fn literal(&mut self, rest: &'static [u8], byte: u8, at: usize) -> usize {
+        self.state = match rest {
+            [expected] if byte == *expected => self.after_value(),
+            [expected, rest @ ..] if byte == *expected => State::Literal(rest),
+            _ => State::Lost,
+        };
+        at + 1
+    }
+
+    fn key(&mut self, chunk: &[u8], at: usize) -> usize {
+        if !self.escape.is_empty() {
+            return self.escape(chunk, at);
+        }
+        let rest = &chunk[at..];
+        let len = memchr2(b'"', b'\\', rest).unwrap_or(rest.len());
+        let run = &rest[..len];
+        match rest.get(len) {
+            None => {
+                self.key.push(run);
+                chunk.len()
+            }
+            Some(b'"') => {
+                let key = if self.key.is_empty() {
+                    Key::of(run)
+                } else {
+                    self.key.push(run);
+                    std::mem::take(&mut self.key).key()
+                };
+                if let Some(level) = self.levels.last_mut() {
+                    let is_link = key == Key::Url || (key == Key::Href && level.is(Level::BELOW_LINKS));
+                    level.set(Level::LINK, is_link);
+                    level.set(Level::LINKS_KEY, key == Key::Links);
+                }
+                self.state = State::Between(Expect::Colon);
+                at + len + 1
+            }
+            Some(_) => {
+                self.key.push(run);
+                self.escape(chunk, at + len)
+            }
+        }
+    }
+
+    fn text(&mut self, chunk: &[u8], at: usize) -> usize {
+        if !self.escape.is_empty() {
+            return self.escape(chunk, at);
+        }
+        let rest = &chunk[at..];
+        match memchr2(b'"', b'\\', rest) {
+            None => chunk.len(),
+            Some(len) if rest[len] == b'"' => {
+                self.state = self.after_value();
+                at + len + 1
+            }
+            Some(len) => self.escape(chunk, at + len),
+        }
+    }
+
+    /// An escape in a key or a string, or what is left of one.
+    fn escape(&mut self, chunk: &[u8], at: usize) -> usize {
+        let (len, escaped) = self.escape.read(&chunk[at..]);
+        match (escaped, self.state) {
+            (Escaped::Letter(letter), State::Key) => self.key.push_letter(letter),
+            (Escaped::Letter(_) | Escaped::More, _) => {}
+            (Escaped::Bad, _) => self.state = State::Lost,
+        }
+        at + len
+    }
+}

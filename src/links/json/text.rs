@@ -1,0 +1,172 @@
+//! The letters of JSON strings: escapes, also when a chunk ends within one, and what a key is.
+
+use crate::links::base::{Letter, Letters};
+
+/// The most bytes one letter takes: `\u0068`.
+pub(super) const LETTER_LEN_MAX: usize = 6;
+
+/// What an escape stands for.
+#[derive(Clone, Copy)]
+pub(super) enum Escaped {
+    Letter(Letter),
+    /// It isn't complete.
+    More,
+    Bad,
+}
+
+/// Reads the escape at the beginning of `text`, which is a backslash; with the bytes it takes.
+fn unescape(text: &[u8]) -> (usize, Escaped) {
+    let Some(kind) = text.get(1) else { return (1, Escaped::More) };
+    let byte = match kind {
+        b'"' | b'\\' | b'/' => *kind,
+        b'b' => 8,
+        b't' => b'\t',
+        b'n' => b'\n',
+        b'f' => 12,
+        b'r' => b'\r',
+        b'u' => return unescape_hex(&text[2..text.len().min(LETTER_LEN_MAX)]),
+        _ => return (2, Escaped::Bad),
+    };
+    (2, Escaped::Letter(Letter::Byte(byte)))
+}
+
+/// The digits after `\u`, of which there may be too few yet.
+fn unescape_hex(digits: &[u8]) -> (usize, Escaped) {
+    let mut code = 0;
+    for digit in digits {
+        let Some(digit) = char::from(*digit).to_digit(16) else {
+            return (2 + digits.len(), Escaped::Bad);
+        };
+        code = code * 16 + digit;
+    }
+    let escaped = match u8::try_from(code) {
+        _ if digits.len() < 4 => Escaped::More,
+        Ok(byte) if byte.is_ascii() => Escaped::Letter(Letter::Byte(byte)),
+        _ => Escaped::Letter(Letter::Other),
+    };
+    (2 + digits.len(), escaped)
+}
+
+/// An escape the last chunk ended in.
+#[derive(Debug, Default)]
+pub(super) struct PartialEscape {
+    bytes: [u8; LETTER_LEN_MAX],
+    len: usize,
+}
+
+impl PartialEscape {
+    pub(super) fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Reads `text`, which goes on with the escape so far; with the bytes taken from it.
+    pub(super) fn read(&mut self, text: &[u8]) -> (usize, Escaped) {
+        let before = self.len;
+        let taken = text.len().min(LETTER_LEN_MAX - before);
+        self.bytes[before..before + taken].copy_from_slice(&text[..taken]);
+        let (len, escaped) = unescape(&self.bytes[..before + taken]);
+        self.len = if matches!(escaped, Escaped::More) { len } else { 0 };
+        (len - before, escaped)
+    }
+}
+
+/// What a key says about the strings under it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Key {
+    /// `url`, `*_url` or `*_urls`.
+    Url,
+    Href,
+    Links,
+    Other,
+}
+
+impl Key {
+    pub(super) fn of(text: &[u8]) -> Key {
+        match text {
+            b"url" | [.., b'_', b'u', b'r', b'l'] | [.., b'_', b'u', b'r', b'l', b's'] => Key::Url,
+            b"href" => Key::Href,
+            b"_links" => Key::Links,
+            _ => Key::Other,
+        }
+    }
+}
+
+/// A key's last letters, as many as tell what it is; keys may be longer than a chunk.
+#[derive(Debug, Default)]
+pub(super) struct KeyEnd {
+    bytes: [u8; KeyEnd::LEN],
+    /// Of the whole key so far.
+    len: usize,
+}
+
+impl KeyEnd {
+    const LEN: usize = "_links".len();
+
+    /// Letters that aren't escaped.
+    pub(super) fn push(&mut self, run: &[u8]) {
+        let end = &run[run.len().saturating_sub(KeyEnd::LEN)..];
+        self.bytes.copy_within(end.len().., 0);
+        self.bytes[KeyEnd::LEN - end.len()..].copy_from_slice(end);
+        self.len = self.len.saturating_add(run.len());
+    }
+
+    pub(super) fn push_letter(&mut self, letter: Letter) {
+        let byte = if let Letter::Byte(byte) = letter { byte } else { u8::MAX };
+        self.push(&[byte]);
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    pub(super) fn key(&self) -> Key {
+        match Key::of(&self.bytes[KeyEnd::LEN - self.len.min(KeyEnd::LEN)..]) {
+            Key::Links if self.len > KeyEnd::LEN => Key::Other,
+            key => key,
+        }
+    }
+}
+
+/// The letters of a string from behind its opening quote on.
+pub(super) struct StringLetters<'a> {
+    text: &'a [u8],
+    at: usize,
+}
+
+impl<'a> StringLetters<'a> {
+    pub(super) fn new(text: &'a [u8]) -> StringLetters<'a> {
+        StringLetters { text, at: 0 }
+    }
+}
+
+impl Letters for StringLetters<'_> {
+    fn next(&mut self) -> Letter {
+        let Some(&byte) = self.text.get(self.at) else { return Letter::More };
+        match byte {
+            b'"' => Letter::End,
+            b'\\' => {
+                let (len, escaped) = unescape(&self.text[self.at..]);
+                self.at += len;
+                match escaped {
+                    Escaped::Letter(letter) => letter,
+                    Escaped::More => Letter::More,
+                    Escaped::Bad => Letter::Other,
+                }
+            }
+            _ => {
+                self.at += 1;
+                Letter::Byte(byte)
+            }
+        }
+    }
+
+    fn skip(&mut self, text: &[u8]) -> bool {
+        let is_here = self.text[self.at..].starts_with(text);
+        self.at += if is_here { text.len() } else { 0 };
+        is_here
+    }
+
+    fn at(&self) -> usize {
+        self.at
+    }
+}

@@ -1,0 +1,11 @@
+//! Hands over to [`tollgate::cli`] and turns its result into an exit code.
+
+use std::io::Write;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    tollgate::cli::run().unwrap_or_else(|error| {
+        let _ = writeln!(std::io::stderr(), "tollgate: {error:#}");
+        ExitCode::FAILURE
+    })
+}

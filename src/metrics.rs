@@ -1,0 +1,145 @@
+//! Every Prometheus family tollgate exports, made and registered once.
+//!
+//! Labels come from closed sets: agents and installations of the configuration, GitHub's resources,
+//! path templates. Never a raw path, a repository or a user.
+
+use std::fmt;
+
+use prometheus::{
+    Histogram, HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts, Registry, TextEncoder,
+};
+
+/// Seconds; from a cache hit's fraction of a millisecond to GitHub's time limit and a long wait.
+const SECONDS: [f64; 14] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0];
+/// Seconds of our own work: tens of microseconds on a good day.
+const OVERHEAD: [f64; 10] = [0.000_05, 0.000_1, 0.000_2, 0.000_5, 0.001, 0.002, 0.005, 0.01, 0.05, 0.5];
+
+/// The families.
+pub struct Metrics {
+    registry: Registry,
+    /// `{agent,resource,outcome}`; outcome is served, denied, invalid or failed.
+    pub requests: IntCounterVec,
+    /// `{route,method,status}`
+    pub http_requests: IntCounterVec,
+    /// `{outcome}`
+    pub request_duration: HistogramVec,
+    /// Time in tollgate less what was spent waiting for GitHub.
+    pub overhead: Histogram,
+    /// `{installation,resource,status}`
+    pub upstream_requests: IntCounterVec,
+    /// `{method}`
+    pub upstream_duration: HistogramVec,
+    /// `{agent,installation,resource}`: calls charged.
+    pub agent_spent: IntCounterVec,
+    /// `{installation}`
+    pub inflight: IntGaugeVec,
+    /// `{installation,resource}` from GitHub's headers.
+    pub pool_limit: IntGaugeVec,
+    pub pool_remaining: IntGaugeVec,
+    pub pool_used: IntGaugeVec,
+    pub pool_reset: IntGaugeVec,
+    /// `{installation,kind}`: must stay 0.
+    pub limit_hits: IntCounterVec,
+    /// `{reason}`
+    pub retries: IntCounterVec,
+    /// `{agent,code}`
+    pub denied: IntCounterVec,
+    /// `{result}`: accepted, missing or refused.
+    pub approvals: IntCounterVec,
+    /// `{installation,result}`: ok or failed.
+    pub token_refresh: IntCounterVec,
+    /// `{installation,access}`, epoch seconds.
+    pub token_expiry: IntGaugeVec,
+    /// `{result}`: hit, miss, … as in `x-tollgate-cache`.
+    pub cache_requests: IntCounterVec,
+}
+
+impl fmt::Debug for Metrics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Metrics").finish_non_exhaustive()
+    }
+}
+
+/// Registers families under the product's prefix.
+struct Maker<'a>(&'a Registry);
+
+impl Maker<'_> {
+    fn counter(&self, name: &str, help: &str, labels: &[&str]) -> IntCounterVec {
+        let family = IntCounterVec::new(Opts::new(format!("tollgate_{name}"), help), labels)
+            .expect("names and labels are literals");
+        self.register(family.clone());
+        family
+    }
+
+    fn gauge(&self, name: &str, help: &str, labels: &[&str]) -> IntGaugeVec {
+        let family = IntGaugeVec::new(Opts::new(format!("tollgate_{name}"), help), labels)
+            .expect("names and labels are literals");
+        self.register(family.clone());
+        family
+    }
+
+    fn histogram(&self, name: &str, help: &str, labels: &[&str]) -> HistogramVec {
+        let options = HistogramOpts::new(format!("tollgate_{name}"), help).buckets(SECONDS.to_vec());
+        let family = HistogramVec::new(options, labels).expect("names and labels are literals");
+        self.register(family.clone());
+        family
+    }
+
+    fn register<C: prometheus::core::Collector + 'static>(&self, family: C) {
+        self.0.register(Box::new(family)).expect("each family is registered once");
+    }
+}
+
+impl Metrics {
+    pub fn new() -> Metrics {
+        let registry = Registry::new();
+        let make = Maker(&registry);
+        let overhead = Histogram::with_opts(
+            HistogramOpts::new("tollgate_overhead_seconds", "Time in tollgate less upstream and waiting.")
+                .buckets(OVERHEAD.to_vec()),
+        )
+        .expect("the name is a literal");
+        make.register(overhead.clone());
+        make.register(prometheus::process_collector::ProcessCollector::for_self());
+        let build = make.gauge("build_info", "The running version; always 1.", &["version"]);
+        build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
+        let pool = ["installation", "resource"];
+        Metrics {
+            requests: make.counter("requests_total", "Requests of agents by what became of them.", &["agent", "resource", "outcome"]),
+            http_requests: make.counter("http_requests_total", "Requests by path template and status.", &["route", "method", "status"]),
+            request_duration: make.histogram("request_duration_seconds", "From the request's head to the answer's.", &["outcome"]),
+            overhead,
+            upstream_requests: make.counter("upstream_requests_total", "Calls to GitHub.", &["installation", "resource", "status"]),
+            upstream_duration: make.histogram("upstream_duration_seconds", "From sending a call to the first byte of the answer.", &["method"]),
+            agent_spent: make.counter("agent_spent_total", "Calls charged to an agent.", &["agent", "installation", "resource"]),
+            inflight: make.gauge("inflight", "Calls to GitHub in flight.", &["installation"]),
+            pool_limit: make.gauge("pool_limit", "GitHub's limit for the window.", &pool),
+            pool_remaining: make.gauge("pool_remaining", "GitHub's count of what is left.", &pool),
+            pool_used: make.gauge("pool_used", "GitHub's count of what is used.", &pool),
+            pool_reset: make.gauge("pool_reset_timestamp_seconds", "When GitHub's window ends.", &pool),
+            limit_hits: make.counter("limit_hits_total", "Answers in which GitHub refused for a rate limit.", &["installation", "kind"]),
+            retries: make.counter("retries_total", "Attempts made again.", &["reason"]),
+            denied: make.counter("denied_total", "Requests refused by policy.", &["agent", "code"]),
+            approvals: make.counter("approvals_total", "Approvals looked for by gated operations.", &["result"]),
+            token_refresh: make.counter("token_refresh_total", "Installation tokens minted.", &["installation", "result"]),
+            token_expiry: make.gauge("token_expiry_timestamp_seconds", "When the newest token ends.", &["installation", "access"]),
+            cache_requests: make.counter("cache_requests_total", "Reads by what the cache did.", &["result"]),
+            registry,
+        }
+    }
+
+    /// The exposition in Prometheus' text format.
+    pub fn render(&self) -> String {
+        let mut text = String::new();
+        if let Err(error) = TextEncoder::new().encode_utf8(&self.registry.gather(), &mut text) {
+            tracing::error!(%error, "metrics could not be written");
+        }
+        text
+    }
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Metrics::new()
+    }
+}

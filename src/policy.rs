@@ -1,0 +1,73 @@
+//! What GitHub's operations are and who may do which: knowledge and decisions without I/O.
+//!
+//! [`target`] reads the request line, [`routes`] knows every published operation and its class,
+//! [`repositories`] says which repositories an agent has, and [`json`] and [`graphql`] read the
+//! bodies that decide. The stages in [`crate::proxy`] put the pieces together.
+
+pub mod graphql;
+
+pub mod json;
+
+pub mod repositories;
+
+pub mod routes;
+
+pub mod search;
+
+pub mod target;
+
+use std::fmt;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// What kind of act an operation is; each operation of GitHub's has exactly one, given its condition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Class {
+    /// GET, HEAD and GraphQL queries.
+    Read,
+    /// Issues, comments, labels, blobs, trees, commits, draft pull requests, commenting reviews.
+    Write,
+    /// Moves, creates or deletes a branch or tag, commits onto it, starts what does.
+    RefWrite,
+    /// Lands code on a base branch.
+    Merge,
+    /// Satisfies or removes a gate that a person or a check was to hold.
+    Review,
+    /// Rules that guard a branch, an environment or a push.
+    Protection,
+    /// Ownership, access, keys, secrets, settings, and whatever is not in a repository.
+    Admin,
+    /// Credentials: never open to an agent.
+    Token,
+}
+
+impl Class {
+    /// The contract's spelling, as in the configuration file.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Class::Read => "read",
+            Class::Write => "write",
+            Class::RefWrite => "ref-write",
+            Class::Merge => "merge",
+            Class::Review => "review",
+            Class::Protection => "protection",
+            Class::Admin => "admin",
+            Class::Token => "token",
+        }
+    }
+
+    /// Classes open to an agent whose configuration names none.
+    pub const ALLOWED_BY_DEFAULT: [Class; 5] =
+        [Class::Read, Class::Write, Class::RefWrite, Class::Merge, Class::Review];
+
+    /// Classes that wait for an approval unless the agent's configuration says otherwise.
+    pub const APPROVED_BY_DEFAULT: [Class; 3] = [Class::Merge, Class::RefWrite, Class::Review];
+}
+
+impl fmt::Display for Class {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}

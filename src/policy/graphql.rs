@@ -1,0 +1,143 @@
+//! What a GraphQL request does, from a real parse of its document.
+//!
+//! Every operation of the document counts, not only the one `operationName` picks. For now queries
+//! are reads and anything else is refused: mutations wait for their gate.
+
+use apollo_parser::Parser;
+use apollo_parser::cst::{Definition, OperationDefinition};
+use serde_json::Value;
+use thiserror::Error;
+
+use super::json::{self, JsonError};
+
+/// Longest body taken, in bytes.
+pub const BODY_BYTES_MAX: usize = 1024 * 1024;
+/// Deepest nesting of selections and values; GitHub's own schema needs far less.
+const DEPTH_MAX: usize = 64;
+/// Most lexical tokens; a page-long query of `gh` has some hundreds.
+const TOKENS_MAX: usize = 20_000;
+
+/// Why a GraphQL request is refused.
+#[derive(Debug, Error)]
+pub enum GraphqlError {
+    #[error(transparent)]
+    Json(#[from] JsonError),
+    #[error("`query` must be a string that holds the document")]
+    NoDocument,
+    #[error("`{0}` has no place in a GraphQL request here; send `query`, `variables`, `operationName`")]
+    Member(String),
+    #[error("the document does not parse: {0}")]
+    Syntax(String),
+    #[error("the document holds no operation")]
+    NoOperation,
+    #[error("`operationName` must name an operation of the document")]
+    OperationName,
+}
+
+/// The strongest thing a document does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Kind {
+    Query,
+    Mutation,
+    Subscription,
+}
+
+/// Reads the body of a GraphQL request and says what it does.
+pub fn classify(body: &[u8]) -> Result<Kind, GraphqlError> {
+    let object = json::object(body)?;
+    for (key, value) in &object {
+        let sound = match key.as_str() {
+            "query" => true,
+            "variables" => value.is_object() || value.is_null(),
+            "operationName" => value.is_string() || value.is_null(),
+            // Some clients send it empty; with content it asks for a stored document.
+            "extensions" => value.is_null() || value.as_object().is_some_and(serde_json::Map::is_empty),
+            _ => false,
+        };
+        if !sound {
+            return Err(GraphqlError::Member(key.clone()));
+        }
+    }
+    let document = object.get("query").and_then(Value::as_str).ok_or(GraphqlError::NoDocument)?;
+    let name = object.get("operationName").and_then(Value::as_str).filter(|name| !name.is_empty());
+    kind_of(document, name)
+}
+
+fn kind_of(document: &str, operation_name: Option<&str>) -> Result<Kind, GraphqlError> {
+    let tree = Parser::new(document).recursion_limit(DEPTH_MAX).token_limit(TOKENS_MAX).parse();
+    if let Some(error) = tree.errors().next() {
+        return Err(GraphqlError::Syntax(error.message().to_owned()));
+    }
+    let mut kinds = Vec::new();
+    let mut named = operation_name.is_none();
+    for definition in tree.document().definitions() {
+        match definition {
+            Definition::OperationDefinition(operation) => {
+                named |= operation.name().is_some_and(|name| Some(name.text().as_str()) == operation_name);
+                kinds.push(kind_of_operation(&operation));
+            }
+            Definition::FragmentDefinition(_) => {}
+            _ => return Err(GraphqlError::Syntax("only operations and fragments can be run".to_owned())),
+        }
+    }
+    if !named {
+        return Err(GraphqlError::OperationName);
+    }
+    kinds.into_iter().max().ok_or(GraphqlError::NoOperation)
+}
+
+fn kind_of_operation(operation: &OperationDefinition) -> Kind {
+    match operation.operation_type() {
+        // `{ viewer { login } }` is a query.
+        None => Kind::Query,
+        Some(word) if word.query_token().is_some() => Kind::Query,
+        Some(word) if word.mutation_token().is_some() => Kind::Mutation,
+        Some(_) => Kind::Subscription,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn kind(document: &str) -> Result<Kind, GraphqlError> {
+        classify(&serde_json::to_vec(&serde_json::json!({ "query": document })).unwrap())
+    }
+
+    #[test]
+    fn the_strongest_operation_decides() {
+        for (document, expected) in [
+            ("{ viewer { login } }", Kind::Query),
+            ("query Q($n: Int = 3) { a: viewer { ...F } } fragment F on User { login }", Kind::Query),
+            ("query { viewer { login } } # mutation { x }", Kind::Query),
+            ("query { search(query: \"mutation { mergePullRequest }\") { issueCount } }", Kind::Query),
+            ("mutation { mergePullRequest(input: {}) { clientMutationId } }", Kind::Mutation),
+            ("query A { viewer { login } } mutation B { x { y } }", Kind::Mutation),
+            ("subscription { x }", Kind::Subscription),
+            ("\u{feff}query { viewer { login } }", Kind::Query),
+        ] {
+            assert_eq!(kind(document).unwrap(), expected, "{document}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_refused() {
+        for document in ["", "{", "query {", "mutation", "{ a } }", "fragment F on User { login }", "type A { b: C }"] {
+            assert!(kind(document).is_err(), "{document}");
+        }
+        assert!(kind(&format!("{}a{}", "{ a ".repeat(200), " }".repeat(200))).is_err());
+        assert!(kind(&format!("{{ {} }}", "a ".repeat(30_000))).is_err());
+        for body in [
+            r#"[{"query":"{ viewer { login } }"}]"#,
+            r#"{"query":"{ viewer { login } }","query":"mutation { x }"}"#,
+            r#"{"query":["{ viewer { login } }"]}"#,
+            r#"{"id":"abc"}"#,
+            r#"{"query":"{ viewer { login } }","extensions":{"persistedQuery":{"sha256Hash":"x"}}}"#,
+            r#"{"query":"query A { viewer { login } }","operationName":"B"}"#,
+            r#"{"query":"{ viewer { login } }","variables":[1]}"#,
+        ] {
+            assert!(classify(body.as_bytes()).is_err(), "{body}");
+        }
+        assert!(classify(br#"{"query":"query A { viewer { login } }","operationName":"A","variables":null}"#).is_ok());
+    }
+}

@@ -1,0 +1,370 @@
+//! Every REST operation GitHub publishes, by method and path: what it is called, its class, its condition.
+//!
+//! The table is `data/operations.tsv`, compiled in. A write that is not in it is refused; so is a
+//! read that does not lie under a repository.
+
+use std::collections::HashMap;
+use std::sync::LazyLock;
+
+use http::Method;
+use percent_encoding::percent_decode_str;
+use thiserror::Error;
+
+use super::Class;
+use super::repositories::{RepositoryName, is_account};
+use super::target::{Target, TargetError};
+
+const TABLE: &str = include_str!("data/operations.tsv");
+
+/// Parameters whose value may hold slashes of its own, plain or as `%2F`, at the end of these paths.
+const OPEN_ENDED: [&str; 9] = [
+    "/contents/{path}",
+    "/git/ref/{ref}",
+    "/git/refs/{ref}",
+    "/git/matching-refs/{ref}",
+    "/readme/{dir}",
+    "/tarball/{ref}",
+    "/zipball/{ref}",
+    "/repos/{owner}/{repo}/compare/{basehead}",
+    "/dependency-graph/compare/{basehead}",
+];
+
+/// Parameters in which `%2F` is part of a name: refs, labels, paths, environments, packages.
+const SLASH_IN_NAME: [&str; 9] =
+    ["ref", "path", "dir", "basehead", "branch", "tag", "name", "environment_name", "package_name"];
+
+/// Parameters that decide nothing, so that even `%2525` may stand in them.
+const FREE_TEXT: [&str; 3] = ["path", "dir", "name"];
+
+/// Paths without a repository that are open to every agent: they tell nothing that is not public.
+const FOR_ALL: [&str; 16] = [
+    "/",
+    "/meta",
+    "/rate_limit",
+    "/zen",
+    "/octocat",
+    "/versions",
+    "/emojis",
+    "/user",
+    "/users/{username}",
+    "/apps/{app_slug}",
+    "/licenses",
+    "/licenses/{license}",
+    "/gitignore/templates",
+    "/gitignore/templates/{name}",
+    "/markdown",
+    "/markdown/raw",
+];
+
+/// When an operation has its class; while the condition is not met it is a [`Class::Write`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Condition {
+    Always,
+    /// The review's `event` approves.
+    Approves,
+    /// The body names a new `base`.
+    NamesBase,
+    /// The branch it names is the default, a protected one, a tag, or can't be known.
+    Branch,
+}
+
+/// One published operation.
+#[derive(Debug)]
+pub struct Operation {
+    /// GitHub's operation id, such as `pulls/merge`.
+    pub id: &'static str,
+    /// The published path, such as `/repos/{owner}/{repo}/pulls/{pull_number}/merge`.
+    pub template: &'static str,
+    pub class: Class,
+    pub condition: Condition,
+    /// The `x-ratelimit-resource` it is expected to be charged to.
+    pub resource: &'static str,
+    /// Served by the uploads host.
+    pub uploads: bool,
+}
+
+/// A GET below a repository that no list has: new or undocumented, and harmless there.
+static UNLISTED_READ: Operation = Operation {
+    id: "unlisted",
+    template: "/repos/{owner}/{repo}/unlisted",
+    class: Class::Read,
+    condition: Condition::Always,
+    resource: "core",
+    uploads: false,
+};
+
+/// GraphQL's one path; what a document does is read from its body.
+pub static GRAPHQL: Operation = Operation {
+    id: "graphql",
+    template: "/graphql",
+    class: Class::Read,
+    condition: Condition::Always,
+    resource: "graphql",
+    uploads: false,
+};
+
+/// Our own question for the name behind an id.
+pub static LOOK_UP: Operation = Operation {
+    id: "look-up",
+    template: "look-up",
+    class: Class::Read,
+    condition: Condition::Always,
+    resource: "core",
+    uploads: false,
+};
+
+/// What a request is about, before ids are resolved.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Scope {
+    Repository(RepositoryName),
+    /// `/repositories/{id}/…`, as in GitHub's own page links.
+    RepositoryId(u64),
+    /// `/organizations/{id}/…`.
+    OrganizationId(u64),
+    /// Public knowledge, open to every agent.
+    Everyone,
+    /// `/search/…`: the qualifiers say what is asked.
+    Search,
+    /// `GET /installation/repositories`: answered filtered.
+    InstallationRepositories,
+    /// A GraphQL document, confined by the token it is sent with.
+    Graphql,
+    /// Spans repositories; an organization or user when the path names one.
+    Fleet(Option<String>),
+}
+
+/// Why no operation could be found.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum RouteError {
+    #[error(transparent)]
+    Target(#[from] TargetError),
+    #[error("`{0}` is not the name of a repository")]
+    Name(String),
+    #[error("GitHub publishes no such operation")]
+    Unknown,
+}
+
+/// An operation found for a request.
+#[derive(Debug, Clone)]
+pub struct Route {
+    pub operation: &'static Operation,
+    pub scope: Scope,
+    /// The path's parameters, decoded, by their published names.
+    pub params: Vec<(&'static str, String)>,
+}
+
+impl Route {
+    pub fn param(&self, name: &str) -> Option<&str> {
+        self.params.iter().find(|(key, _)| *key == name).map(|(_, value)| value.as_str())
+    }
+}
+
+/// The table by method.
+struct Routes {
+    by_method: HashMap<Method, matchit::Router<&'static Operation>>,
+}
+
+static ROUTES: LazyLock<Routes> = LazyLock::new(|| Routes::parse(TABLE));
+
+/// Finds the operation of a REST request.
+///
+/// # Errors
+/// When the target is ambiguous for this route, or no list has the operation and it is not a read
+/// below a repository.
+pub fn find(method: &Method, target: &Target) -> Result<Route, RouteError> {
+    ROUTES.find(method, target)
+}
+
+impl Routes {
+    fn parse(table: &'static str) -> Routes {
+        let mut by_method: HashMap<Method, matchit::Router<&'static Operation>> = HashMap::new();
+        for (method, operation) in rest_operations(table) {
+            let path = match OPEN_ENDED.iter().any(|end| operation.template.ends_with(end)) {
+                true => operation.template.replacen("{ref}", "{*ref}", 1).replacen("{path}", "{*path}", 1)
+                    .replacen("{dir}", "{*dir}", 1).replacen("{basehead}", "{*basehead}", 1),
+                false => operation.template.to_owned(),
+            };
+            let operation: &'static Operation = Box::leak(Box::new(operation));
+            by_method.entry(method).or_default().insert(path, operation).expect("GitHub's paths do not overlap");
+        }
+        Routes { by_method }
+    }
+
+    fn find(&self, method: &Method, target: &Target) -> Result<Route, RouteError> {
+        let (path, alias) = named_path(target);
+        // HEAD is GET without the body.
+        let method = if method == Method::HEAD { &Method::GET } else { method };
+        let matched = self.by_method.get(method).and_then(|router| router.at(&path).ok());
+        let Some(matched) = matched else {
+            return unlisted(method, target, alias);
+        };
+        let operation: &'static Operation = matched.value;
+        let mut params: Vec<(&'static str, String)> = Vec::with_capacity(matched.params.len());
+        for (name, value) in matched.params.iter() {
+            let name = parameter_name(operation.template, name);
+            check_parameter(name, value)?;
+            params.push((name, percent_decode_str(value).decode_utf8_lossy().into_owned()));
+        }
+        let scope = scope_of(operation, &params, alias)?;
+        Ok(Route { operation, scope, params })
+    }
+}
+
+/// The rows of REST operations.
+fn rest_operations(table: &'static str) -> impl Iterator<Item = (Method, Operation)> {
+    table.lines().skip(1).filter_map(|line| {
+        let mut columns = line.split('\t');
+        let mut next = || columns.next().expect("operations.tsv has nine columns");
+        let (kind, method, template, id) = (next(), next(), next(), next());
+        let (class, condition, resource, server) = (next(), next(), next(), next());
+        (kind == "rest").then(|| {
+            let operation = Operation {
+                id,
+                template,
+                class: class_named(class),
+                condition: condition_named(condition),
+                resource,
+                uploads: server == "uploads",
+            };
+            (method.parse().expect("operations.tsv holds HTTP methods"), operation)
+        })
+    })
+}
+
+fn class_named(name: &str) -> Class {
+    match name {
+        "read" => Class::Read,
+        "write" => Class::Write,
+        "ref-write" => Class::RefWrite,
+        "merge" => Class::Merge,
+        "review" => Class::Review,
+        "protection" => Class::Protection,
+        "token" => Class::Token,
+        // What the table does not know is closed.
+        _ => Class::Admin,
+    }
+}
+
+fn condition_named(name: &str) -> Condition {
+    match name {
+        "approves" => Condition::Approves,
+        "names-base" => Condition::NamesBase,
+        _ if name.starts_with("branch") => Condition::Branch,
+        _ => Condition::Always,
+    }
+}
+
+/// The names in `matchit`'s answer live as long as the router's borrow; ours live in the table.
+fn parameter_name(template: &'static str, name: &str) -> &'static str {
+    template
+        .split('/')
+        .filter_map(|segment| segment.strip_prefix('{')?.strip_suffix('}'))
+        .find(|known| *known == name)
+        .expect("every parameter comes from the template")
+}
+
+/// What the numeric aliases stand for.
+#[derive(Debug, Clone, Copy)]
+enum Alias {
+    None,
+    Repository(u64),
+    Organization(u64),
+}
+
+/// The path to look up: `/repositories/{id}/…` and `/organizations/{id}/…` in the published form.
+fn named_path(target: &Target) -> (String, Alias) {
+    let segments = target.segments();
+    let id = segments.get(1).and_then(|segment| decimal(segment.text()));
+    let (head, alias) = match (segments.first().map(|segment| segment.text()), id) {
+        (Some("repositories"), Some(id)) => ("/repos/-/-", Alias::Repository(id)),
+        (Some("organizations"), Some(id)) => ("/orgs/-", Alias::Organization(id)),
+        _ => return (target.path(), Alias::None),
+    };
+    let mut path = head.to_owned();
+    for segment in &segments[2..] {
+        path.push('/');
+        path.push_str(segment.encoded());
+    }
+    (path, alias)
+}
+
+/// A plain decimal number; `+1`, `01` and the like are no ids.
+fn decimal(text: &str) -> Option<u64> {
+    let plain = text.bytes().all(|byte| byte.is_ascii_digit()) && !(text.len() > 1 && text.starts_with('0'));
+    if plain { text.parse().ok() } else { None }
+}
+
+/// `%2F` only where a name may hold it, and nothing that decodes twice where it decides.
+fn check_parameter(name: &str, encoded: &str) -> Result<(), TargetError> {
+    if encoded.contains("%2F") && !SLASH_IN_NAME.contains(&name) {
+        return Err(TargetError::EscapedSlash);
+    }
+    let doubled = encoded.split("%25").skip(1).any(|rest| {
+        rest.len() >= 2 && rest.is_char_boundary(2) && rest[..2].bytes().all(|byte| byte.is_ascii_hexdigit())
+    });
+    if doubled && !FREE_TEXT.contains(&name) {
+        return Err(TargetError::DoubleEscape);
+    }
+    Ok(())
+}
+
+/// Which repositories an operation reaches.
+fn scope_of(
+    operation: &Operation,
+    params: &[(&'static str, String)],
+    alias: Alias,
+) -> Result<Scope, RouteError> {
+    let param = |name: &str| params.iter().find(|(key, _)| *key == name).map(|(_, value)| value.as_str());
+    let template = operation.template;
+    if template.starts_with("/repos/{owner}/{repo}") || template.starts_with("/agents/repos/{owner}/{repo}") {
+        if let Alias::Repository(id) = alias {
+            return Ok(Scope::RepositoryId(id));
+        }
+        return repository(param("owner").unwrap_or_default(), param("repo").unwrap_or_default());
+    }
+    if FOR_ALL.contains(&template) {
+        return Ok(Scope::Everyone);
+    }
+    if template.starts_with("/search/") {
+        return Ok(Scope::Search);
+    }
+    if template == "/installation/repositories" {
+        return Ok(Scope::InstallationRepositories);
+    }
+    if let Alias::Organization(id) = alias {
+        return Ok(Scope::OrganizationId(id));
+    }
+    let account = param("org").or_else(|| param("username")).filter(|account| is_account(account));
+    Ok(Scope::Fleet(account.map(str::to_ascii_lowercase)))
+}
+
+fn repository(owner: &str, name: &str) -> Result<Scope, RouteError> {
+    RepositoryName::new(owner, name)
+        .map(Scope::Repository)
+        .ok_or_else(|| RouteError::Name(format!("{owner}/{name}")))
+}
+
+/// A GET in no list is a read if it lies under a repository; everything else is refused.
+fn unlisted(method: &Method, target: &Target, alias: Alias) -> Result<Route, RouteError> {
+    if *method != Method::GET {
+        return Err(RouteError::Unknown);
+    }
+    let texts: Vec<&str> = target.segments().iter().map(|segment| segment.text()).collect();
+    let (scope, rest) = match (texts.as_slice(), alias) {
+        ([_, _, _, ..], Alias::Repository(id)) => (Scope::RepositoryId(id), 2),
+        (["repos", owner, name, _, ..], _) => (repository(owner, name)?, 3),
+        _ => return Err(RouteError::Unknown),
+    };
+    for segment in &target.segments()[rest..] {
+        if segment.has_escaped_slash() {
+            return Err(TargetError::EscapedSlash.into());
+        }
+        if segment.has_double_escape() {
+            return Err(TargetError::DoubleEscape.into());
+        }
+    }
+    Ok(Route { operation: &UNLISTED_READ, scope, params: Vec::new() })
+}
+
+#[cfg(test)]
+mod tests;

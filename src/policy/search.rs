@@ -1,0 +1,157 @@
+//! Search is confined by its own qualifiers, as far as they can be read without doubt.
+//!
+//! An agent that has not every repository may search when at least one positive `repo:`, `org:` or
+//! `user:` qualifier confines it, all of them lie within its list, and the text holds nothing that
+//! could widen the search again: boolean operators, parentheses, quotes around qualifiers.
+//! Source: GitHub Docs, "Understanding the search syntax" and "Searching code".
+
+use thiserror::Error;
+
+use super::repositories::{RepositoryName, RepositorySet};
+use super::target::Target;
+
+/// Searches whose results the qualifiers confine; the others (users, topics, labels) ignore them.
+const CONFINED: [&str; 4] = ["/search/code", "/search/commits", "/search/issues", "/search/repositories"];
+
+/// Why a search is refused.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum SearchError {
+    #[error("this search is not confined to repositories; it is for agents with every repository")]
+    Unconfined,
+    #[error("the query must say `q` exactly once")]
+    NotOneQuery,
+    #[error("name your repositories with `repo:`, `org:` or `user:`")]
+    NoQualifier,
+    #[error("`{0}` is not among your repositories")]
+    Outside(String),
+    #[error("boolean operators, parentheses and quoted qualifiers can't be judged; leave them out")]
+    Ambiguous,
+}
+
+/// Judges a search; gives the owner first named, whose installation serves it.
+pub fn judge(
+    template: &str,
+    target: &Target,
+    repositories: &RepositorySet,
+) -> Result<Option<String>, SearchError> {
+    let queries = target.query_values("q");
+    if repositories.is_everything() {
+        return Ok(queries.first().and_then(|query| qualifiers(query).next().map(|(_, value)| owner_of(&value))));
+    }
+    if !CONFINED.contains(&template) {
+        return Err(SearchError::Unconfined);
+    }
+    let [query] = queries.as_slice() else {
+        return Err(SearchError::NotOneQuery);
+    };
+    check_plain(query)?;
+    let mut owner = None;
+    for (key, value) in qualifiers(query) {
+        let inside = match key {
+            Key::Repository => RepositoryName::parse(&value).is_some_and(|name| repositories.contains(&name)),
+            Key::Account => repositories.contains_owner(&value),
+        };
+        if !inside {
+            return Err(SearchError::Outside(value));
+        }
+        owner.get_or_insert_with(|| owner_of(&value));
+    }
+    owner.map(Some).ok_or(SearchError::NoQualifier)
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Key {
+    Repository,
+    Account,
+}
+
+/// The positive qualifiers that confine.
+fn qualifiers(query: &str) -> impl Iterator<Item = (Key, String)> {
+    query.split_whitespace().filter_map(|word| {
+        let (key, value) = word.split_once(':')?;
+        let key = match key.to_ascii_lowercase().as_str() {
+            "repo" => Key::Repository,
+            "org" | "user" => Key::Account,
+            _ => return None,
+        };
+        Some((key, value.to_ascii_lowercase()))
+    })
+}
+
+fn owner_of(value: &str) -> String {
+    value.split('/').next().unwrap_or_default().to_owned()
+}
+
+/// Refuses what could change the meaning of a qualifier.
+fn check_plain(query: &str) -> Result<(), SearchError> {
+    if query.chars().any(|c| matches!(c, '(' | ')' | '|' | '\\') || (c.is_control() || (c.is_whitespace() && c != ' '))) {
+        return Err(SearchError::Ambiguous);
+    }
+    if query.split(' ').any(|word| matches!(word.to_ascii_uppercase().as_str(), "OR" | "AND" | "NOT")) {
+        return Err(SearchError::Ambiguous);
+    }
+    // A quoted phrase is free text unless a qualifier is in it or touches it.
+    let mut quoted = false;
+    for (index, part) in query.split('"').enumerate() {
+        quoted = index % 2 == 1;
+        let touches = !quoted && (part.ends_with(':') || (index > 0 && !part.is_empty() && !part.starts_with(' ')));
+        if (quoted && part.contains(':')) || touches {
+            return Err(SearchError::Ambiguous);
+        }
+    }
+    if quoted {
+        return Err(SearchError::Ambiguous);
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn judged(template: &str, query: &str) -> Result<Option<String>, SearchError> {
+        let patterns = ["acme/tool", "other/*"].iter().map(|text| text.parse().unwrap()).collect();
+        let target = Target::parse(template, Some(query)).unwrap();
+        judge(template, &target, &RepositorySet::new(patterns))
+    }
+
+    #[test]
+    fn passes_what_its_qualifiers_confine() {
+        for (query, owner) in [
+            ("q=repo:acme/tool+is:open", "acme"),
+            ("q=bug+repo%3AAcme%2FTool", "acme"),
+            ("q=org:other+repo:acme/tool", "other"),
+            ("q=user:OTHER+%22two+words%22", "other"),
+            ("q=repo:acme/tool+-label:x&sort=created", "acme"),
+        ] {
+            assert_eq!(judged("/search/issues", query), Ok(Some(owner.to_owned())), "{query}");
+        }
+    }
+
+    #[test]
+    fn refuses_what_could_reach_further() {
+        for query in [
+            "q=bug",
+            "",
+            "q=repo:acme/tool&q=bug",
+            "q=repo:acme/tool+OR+bug",
+            "q=repo:acme/tool+or+bug",
+            "q=repo:acme/tool+NOT+bug",
+            "q=(repo:acme/tool)",
+            "q=repo:acme/tool+repo:acme/secret",
+            "q=repo:acme/tool+org:acme",
+            "q=-repo:acme/tool",
+            "q=%22repo:acme/tool%22",
+            "q=repo:%22acme/tool%22",
+            "q=%22x+repo:acme/tool",
+            "q=repo:acme/tool%09OR%09bug",
+            "q=repo:acme/tool%0AOR%0Abug",
+            "q=repo:acme/tool|bug",
+            "q=repo:acme/*",
+            "q=repo:",
+        ] {
+            assert!(judged("/search/issues", query).is_err(), "{query}");
+        }
+        assert_eq!(judged("/search/users", "q=user:other"), Err(SearchError::Unconfined));
+    }
+}

@@ -1,0 +1,401 @@
+//! The request target, read once: what is decided and what is forwarded come from the same value.
+//!
+//! A proxy that judges one reading of a path and forwards another can be talked past. So the target
+//! is split into segments, each decoded exactly once; whatever two readers could understand
+//! differently is refused; and the path that goes upstream is written anew from the parse.
+//! Escapes are kept where RFC 3986 gives them meaning (§2.2: `%2F` in a branch name is no separator)
+//! and normalised where it does not (§6.2.2: `%6D` is `m`, hex digits in upper case).
+
+use std::fmt::Write as _;
+
+use percent_encoding::percent_decode_str;
+use thiserror::Error;
+
+/// Longest request target taken, in bytes; beyond it 414.
+pub const TARGET_BYTES_MAX: usize = 8 * 1024;
+
+/// Under which of the API's spellings the request came; links in the answer keep it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Prefix {
+    /// As on api.github.com.
+    Root,
+    /// `/api/v3`, as on GitHub Enterprise Server.
+    V3,
+    /// `/api/uploads`, as on GitHub Enterprise Server.
+    Uploads,
+}
+
+impl Prefix {
+    /// What stands before the path of a rewritten link to the API.
+    ///
+    /// Who uses `/api/uploads` uses GitHub Enterprise Server's form, whose API is below `/api/v3`.
+    pub fn for_links(self) -> &'static str {
+        match self {
+            Prefix::Root => "",
+            Prefix::V3 | Prefix::Uploads => "/api/v3",
+        }
+    }
+}
+
+/// Why a target is refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum TargetError {
+    #[error("the path holds an empty segment (`//` or a slash at its end)")]
+    EmptySegment,
+    #[error("the path holds a `.` or `..` segment")]
+    DotSegment,
+    #[error("the path holds a backslash")]
+    Backslash,
+    #[error("the path or query holds a control character or a space")]
+    Control,
+    #[error("the path or query holds an incomplete percent escape")]
+    Escape,
+    #[error("the path does not decode to UTF-8")]
+    Encoding,
+    #[error("the path does not begin with a slash")]
+    NoSlash,
+    #[error("an escaped slash (%2F) stands where GitHub has no ref, label or path")]
+    EscapedSlash,
+    #[error("an escape decodes to another escape")]
+    DoubleEscape,
+    #[error("credentials do not belong into the query")]
+    QueryCredential,
+    #[error("`_method` does not change the method here")]
+    MethodOverride,
+}
+
+/// One segment of a path.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Segment {
+    /// Decoded once.
+    text: String,
+    /// As forwarded: normal form of the escapes.
+    encoded: String,
+}
+
+impl Segment {
+    fn parse(raw: &str) -> Result<Segment, TargetError> {
+        check_escapes(raw)?;
+        let text = percent_decode_str(raw).decode_utf8().map_err(|_| TargetError::Encoding)?.into_owned();
+        if text.chars().any(char::is_control) || raw.contains(' ') {
+            return Err(TargetError::Control);
+        }
+        if text.contains('\\') {
+            return Err(TargetError::Backslash);
+        }
+        for part in text.split('/') {
+            // Some servers drop `;…` from a segment before they look for dots.
+            match part.split(';').next() {
+                Some("." | "..") => return Err(TargetError::DotSegment),
+                Some("") if part.is_empty() => return Err(TargetError::EmptySegment),
+                _ => {}
+            }
+        }
+        Ok(Segment { encoded: normal_form(raw, &text), text })
+    }
+
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    pub fn encoded(&self) -> &str {
+        &self.encoded
+    }
+
+    /// Whether the decoded text holds a slash, which came as `%2F`.
+    pub fn has_escaped_slash(&self) -> bool {
+        self.text.contains('/')
+    }
+
+    /// Whether the decoded text would decode again (`%252F`).
+    pub fn has_double_escape(&self) -> bool {
+        first_escape(self.text.as_bytes(), 0).is_some()
+    }
+}
+
+/// Position of the first `%XX` at or after `from`.
+fn first_escape(bytes: &[u8], from: usize) -> Option<usize> {
+    (from..bytes.len().saturating_sub(2))
+        .find(|&i| bytes[i] == b'%' && bytes[i + 1].is_ascii_hexdigit() && bytes[i + 2].is_ascii_hexdigit())
+}
+
+/// Every `%` must begin an escape of two hex digits.
+fn check_escapes(raw: &str) -> Result<(), TargetError> {
+    let bytes = raw.as_bytes();
+    let mut at = 0;
+    while let Some(offset) = bytes[at..].iter().position(|&b| b == b'%') {
+        if first_escape(bytes, at + offset) != Some(at + offset) {
+            return Err(TargetError::Escape);
+        }
+        at += offset + 3;
+    }
+    Ok(())
+}
+
+/// Writes a segment in the normal form of RFC 3986 §6.2.2: unreserved characters plain, reserved ones
+/// plain or escaped as they came (the two may mean different things), everything else escaped.
+fn normal_form(raw: &str, decoded: &str) -> String {
+    let mut out = String::with_capacity(decoded.len() + 8);
+    let bytes = raw.as_bytes();
+    let mut at = 0;
+    while at < bytes.len() {
+        let (byte, escaped) = match bytes[at] {
+            b'%' => (hex(bytes[at + 1]) << 4 | hex(bytes[at + 2]), true),
+            byte => (byte, false),
+        };
+        at += if escaped { 3 } else { 1 };
+        let plain = is_unreserved(byte) || (!escaped && is_reserved_in_segment(byte));
+        if plain {
+            out.push(char::from(byte));
+        } else {
+            write!(out, "%{byte:02X}").expect("writing to a String can't fail");
+        }
+    }
+    out
+}
+
+fn is_unreserved(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~')
+}
+
+/// `sub-delims`, `:` and `@`: allowed plain in a path segment.
+fn is_reserved_in_segment(byte: u8) -> bool {
+    matches!(byte, b'!' | b'$' | b'&' | b'\'' | b'(' | b')' | b'*' | b'+' | b',' | b';' | b'=' | b':' | b'@')
+}
+
+fn hex(digit: u8) -> u8 {
+    match digit {
+        b'0'..=b'9' => digit - b'0',
+        b'a'..=b'f' => digit - b'a' + 10,
+        _ => digit.wrapping_sub(b'A').wrapping_add(10),
+    }
+}
+
+/// A request target that has one meaning.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Target {
+    prefix: Prefix,
+    segments: Vec<Segment>,
+    query: Option<String>,
+    graphql: bool,
+}
+
+impl Target {
+    /// Reads path and query as they came; the API's prefixes are taken off.
+    pub fn parse(path: &str, query: Option<&str>) -> Result<Target, TargetError> {
+        let rest = path.strip_prefix('/').ok_or(TargetError::NoSlash)?;
+        // The API's root is the one path that may end in a slash.
+        let rest = if rest.eq("api/v3/") { "api/v3" } else { rest };
+        let mut segments = Vec::with_capacity(8);
+        if !rest.is_empty() {
+            for raw in rest.split('/') {
+                segments.push(Segment::parse(raw)?);
+            }
+        }
+        let (prefix, graphql) = take_prefix(&mut segments);
+        let query = query.filter(|query| !query.is_empty()).map(read_query).transpose()?;
+        Ok(Target { prefix, segments, query, graphql })
+    }
+
+    pub fn prefix(&self) -> Prefix {
+        self.prefix
+    }
+
+    /// Whether this is one of GraphQL's paths.
+    pub fn is_graphql(&self) -> bool {
+        self.graphql
+    }
+
+    /// The segments below the prefix.
+    pub fn segments(&self) -> &[Segment] {
+        &self.segments
+    }
+
+    /// The path as forwarded, below the prefix.
+    pub fn path(&self) -> String {
+        let mut path = String::with_capacity(self.segments.iter().map(|segment| segment.encoded.len() + 1).sum());
+        for segment in &self.segments {
+            path.push('/');
+            path.push_str(&segment.encoded);
+        }
+        if path.is_empty() { "/".to_owned() } else { path }
+    }
+
+    /// The query as sent, without the `?`.
+    pub fn query(&self) -> Option<&str> {
+        self.query.as_deref()
+    }
+
+    /// Every value of a query parameter, decoded, in order.
+    pub fn query_values(&self, name: &str) -> Vec<String> {
+        pairs(self.query().unwrap_or_default()).filter(|(key, _)| key == name).map(|(_, value)| value).collect()
+    }
+}
+
+/// Takes `api/v3`, `api/uploads`, `graphql` and their combinations off the front.
+fn take_prefix(segments: &mut Vec<Segment>) -> (Prefix, bool) {
+    let texts: Vec<&str> = segments.iter().take(3).map(Segment::text).collect();
+    let (prefix, graphql, taken) = match texts.as_slice() {
+        ["api", "graphql"] if segments.len() == 2 => (Prefix::V3, true, 2),
+        ["api", "v3", "graphql"] if segments.len() == 3 => (Prefix::V3, true, 3),
+        ["graphql"] if segments.len() == 1 => (Prefix::Root, true, 1),
+        ["api", "v3", ..] => (Prefix::V3, false, 2),
+        ["api", "uploads", ..] => (Prefix::Uploads, false, 2),
+        _ => (Prefix::Root, false, 0),
+    };
+    segments.drain(..taken);
+    (prefix, graphql)
+}
+
+/// Checks the query and gives it back as it may be forwarded.
+///
+/// What RFC 3986 does not allow plain but clients send (`[`, `|`, letters beyond ASCII) is escaped.
+fn read_query(query: &str) -> Result<String, TargetError> {
+    check_escapes(query)?;
+    if query.bytes().any(|byte| byte <= b' ' || byte == 0x7f) {
+        return Err(TargetError::Control);
+    }
+    for (key, value) in pairs(query) {
+        match key.as_str() {
+            // GitHub once took these; a key in a URL ends up in every log on its way.
+            "access_token" | "client_secret" => return Err(TargetError::QueryCredential),
+            "_method" if !matches!(value.as_str(), "GET" | "HEAD" | "get" | "head") => {
+                return Err(TargetError::MethodOverride);
+            }
+            _ => {}
+        }
+    }
+    let mut out = String::with_capacity(query.len());
+    for byte in query.bytes() {
+        if is_unreserved(byte) || is_reserved_in_segment(byte) || matches!(byte, b'/' | b'?' | b'%') {
+            out.push(char::from(byte));
+        } else {
+            write!(out, "%{byte:02X}").expect("writing to a String can't fail");
+        }
+    }
+    Ok(out)
+}
+
+/// The parameters of a query, decoded as forms are: `+` is a space.
+fn pairs(query: &str) -> impl Iterator<Item = (String, String)> {
+    query.split('&').filter(|pair| !pair.is_empty()).map(|pair| {
+        let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+        (form_decode(key), form_decode(value))
+    })
+}
+
+fn form_decode(text: &str) -> String {
+    percent_decode_str(&text.replace('+', " ")).decode_utf8_lossy().into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn forwarded(path: &str) -> Result<String, TargetError> {
+        Target::parse(path, None).map(|target| target.path())
+    }
+
+    #[test]
+    fn forwards_the_same_meaning() {
+        for (came, goes) in [
+            ("/", "/"),
+            ("/repos/acme/tool", "/repos/acme/tool"),
+            ("/repos/acme/tool/compare/a...b", "/repos/acme/tool/compare/a...b"),
+            ("/repos/acme/tool/branches/100%25done", "/repos/acme/tool/branches/100%25done"),
+            ("/repos/acme/tool/git/refs/heads%2Fx", "/repos/acme/tool/git/refs/heads%2Fx"),
+            ("/repos/acme/tool/git/refs/heads%2fx", "/repos/acme/tool/git/refs/heads%2Fx"),
+            ("/repos/acme/tool/contents/a%3Bb", "/repos/acme/tool/contents/a%3Bb"),
+            ("/repos/acme/tool/contents/a;b", "/repos/acme/tool/contents/a;b"),
+            ("/repos/acme/tool/contents/a%20b", "/repos/acme/tool/contents/a%20b"),
+            ("/repos/acme/tool/contents/%6Dain", "/repos/acme/tool/contents/main"),
+            ("/repos/acme/tool/contents/%C3%A9", "/repos/acme/tool/contents/%C3%A9"),
+            ("/repos/acme/tool/contents/...", "/repos/acme/tool/contents/..."),
+            ("/api/v3/repos/acme/tool", "/repos/acme/tool"),
+            ("/api/v3", "/"),
+            ("/api/v3/", "/"),
+            ("/api/uploads/repos/acme/tool", "/repos/acme/tool"),
+            ("/graphql", "/"),
+        ] {
+            assert_eq!(forwarded(came).as_deref(), Ok(goes), "{came}");
+        }
+    }
+
+    #[test]
+    fn refuses_what_two_readers_could_read_differently() {
+        for (path, why) in [
+            ("repos", TargetError::NoSlash),
+            ("//repos", TargetError::EmptySegment),
+            ("/repos//tool", TargetError::EmptySegment),
+            ("/repos/acme/tool/", TargetError::EmptySegment),
+            ("/repos/./tool", TargetError::DotSegment),
+            ("/repos/../tool", TargetError::DotSegment),
+            ("/repos/%2e%2e/tool", TargetError::DotSegment),
+            ("/repos/.%2E/tool", TargetError::DotSegment),
+            ("/repos/..;x/tool", TargetError::DotSegment),
+            ("/repos/..%3Bx/tool", TargetError::DotSegment),
+            ("/repos/a/b/git/refs/heads%2F..%2Fmain", TargetError::DotSegment),
+            ("/repos/a/b/git/refs/heads%2F%2Fmain", TargetError::EmptySegment),
+            ("/repos/a\\b", TargetError::Backslash),
+            ("/repos/a%5Cb", TargetError::Backslash),
+            ("/repos/a%00b", TargetError::Control),
+            ("/repos/a%0Ab", TargetError::Control),
+            ("/repos/a%7Fb", TargetError::Control),
+            ("/repos/a%", TargetError::Escape),
+            ("/repos/a%2", TargetError::Escape),
+            ("/repos/a%zz", TargetError::Escape),
+            ("/repos/a%FF", TargetError::Encoding),
+            ("/repos/a%C0%AF", TargetError::Encoding),
+        ] {
+            assert_eq!(forwarded(path), Err(why), "{path}");
+        }
+    }
+
+    #[test]
+    fn knows_every_spelling_of_graphql() {
+        for (path, prefix) in
+            [("/graphql", Prefix::Root), ("/api/graphql", Prefix::V3), ("/api/v3/graphql", Prefix::V3)]
+        {
+            let target = Target::parse(path, None).unwrap();
+            assert!(target.is_graphql() && target.prefix() == prefix, "{path}");
+        }
+        for path in ["/graphql/x", "/api/graphql/x", "/repos/graphql", "/GraphQL"] {
+            assert!(!Target::parse(path, None).unwrap().is_graphql(), "{path}");
+        }
+    }
+
+    #[test]
+    fn keeps_the_query_and_refuses_tricks_in_it() {
+        let target = Target::parse("/x", Some("q=a+b%2Bc&q=d&labels[]=x")).unwrap();
+        assert_eq!(target.query(), Some("q=a+b%2Bc&q=d&labels%5B%5D=x"));
+        assert_eq!(target.query_values("q"), ["a b+c", "d"]);
+        for (query, why) in [
+            ("_method=PUT", TargetError::MethodOverride),
+            ("%5Fmethod=PUT", TargetError::MethodOverride),
+            ("access_token=x", TargetError::QueryCredential),
+            ("a=%0", TargetError::Escape),
+        ] {
+            assert_eq!(Target::parse("/x", Some(query)), Err(why), "{query}");
+        }
+    }
+
+    #[test]
+    fn sees_an_escape_within_an_escape() {
+        let target = Target::parse("/a%252Fb/100%25done", None).unwrap();
+        assert!(target.segments()[0].has_double_escape());
+        assert!(!target.segments()[1].has_double_escape());
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn forwarding_is_stable_and_never_panics(path in "/[ -~]{0,60}") {
+            if let Ok(target) = Target::parse(&path, None) {
+                let again = Target::parse(&target.path(), None).unwrap();
+                proptest::prop_assert_eq!(again.path(), target.path());
+                for segment in target.segments() {
+                    proptest::prop_assert!(segment.text() != ".." && segment.text() != ".");
+                }
+            }
+        }
+    }
+}

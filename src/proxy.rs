@@ -1,0 +1,148 @@
+//! The request's way, in ten stages; each takes what the one before gives.
+//!
+//! | stage | file | takes | gives |
+//! | --- | --- | --- | --- |
+//! | 1 listen | [`listener`] | bytes | a framed request |
+//! | 2 identify | `identify` | headers | the agent |
+//! | 3 classify | `classify` | the request | a `Call`: target, operation, class, body |
+//! | 4 guard | `guard` | agent and call | `Permitted` |
+//! | 5 look up | `lookup` | `Permitted` | an answer, or on |
+//! | 6 admit | `admit` | `Permitted` | `Admitted`, one attempt paid for |
+//! | 7 inject | `inject` | `Admitted` | an `UpstreamRequest` with a credential |
+//! | 8 forward | `forward` | the `UpstreamRequest` | an `Attempt` |
+//! | 9 settle | `settle` | the attempt | an `Answer`, or again from 6 |
+//! | 10 respond | `respond` | the answer, or a refusal | the response |
+//!
+//! `Permitted`, `Admitted` and `UpstreamRequest` can be made by their stage alone, so there is no
+//! other way to GitHub: code that skips a stage does not compile.
+
+pub mod listener;
+
+mod identify;
+
+mod classify;
+
+mod guard;
+
+mod lookup;
+
+mod admit;
+
+mod inject;
+
+mod forward;
+
+mod settle;
+
+mod respond;
+
+mod body;
+mod context;
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+
+use futures_util::FutureExt;
+use http::{HeaderValue, Request, Response};
+use hyper::body::Incoming;
+use secrecy::SecretString;
+
+use body::ResponseBody;
+use context::Context;
+pub use context::Peer;
+use guard::Permitted;
+use lookup::Lookup;
+use settle::{Answer, Attempts, Verdict};
+
+use crate::agent::Agents;
+use crate::budget::Budget;
+use crate::clock::Clock;
+use crate::config::{Config, Policy, Server, Upstream};
+use crate::error::ProxyError;
+use crate::github::apps::App;
+use crate::github::client::{CaError, HttpClient};
+use crate::github::installations::Installations;
+use crate::github::tokens::Tokens;
+use crate::links::LinkBase;
+use crate::metrics::Metrics;
+
+/// Everything the stages share.
+#[derive(Debug)]
+pub struct Proxy {
+    server: Server,
+    upstream: Upstream,
+    link_bases: Arc<[LinkBase]>,
+    api_version: HeaderValue,
+    policy: Policy,
+    agents: Agents,
+    installations: Installations,
+    tokens: Arc<Tokens>,
+    /// Names of numeric ids, for the guard.
+    names: guard::Names,
+    budget: Budget,
+    client: HttpClient,
+    metrics: Arc<Metrics>,
+    clock: Arc<dyn Clock>,
+}
+
+impl Proxy {
+    /// # Errors
+    /// When the configured certificate authorities can't be used.
+    pub fn try_new(config: Config, clock: Arc<dyn Clock>, metrics: Arc<Metrics>) -> Result<Proxy, CaError> {
+        let client = HttpClient::try_new(&config.upstream)?;
+        let app = |app| Arc::new(App::new(app, client.clone(), &config.upstream, Arc::clone(&clock)));
+        let apps = config.apps.into_iter().map(app).collect();
+        let personal: Vec<(String, SecretString)> =
+            config.tokens.into_iter().map(|personal| (personal.name, personal.token)).collect();
+        Ok(Proxy {
+            link_bases: config.upstream.link_bases.clone().into(),
+            api_version: HeaderValue::from_str(&config.upstream.api_version)
+                .expect("the configuration holds a date"),
+            server: config.server,
+            upstream: config.upstream,
+            policy: config.policy,
+            agents: Agents::new(config.agents),
+            installations: Installations::new(apps, personal),
+            tokens: Arc::new(Tokens::new(Arc::clone(&clock), Arc::clone(&metrics))),
+            names: guard::Names::new(),
+            budget: Budget::new(Arc::clone(&metrics)),
+            client,
+            metrics,
+            clock,
+        })
+    }
+
+    /// Serves one request. There is always an answer: an error given to hyper would close the
+    /// connection without one, and a panic becomes a 500.
+    pub async fn handle(&self, request: Request<Incoming>, peer: &Peer) -> Response<ResponseBody> {
+        let mut ctx = Context::new(&request, peer, &self.server);
+        let served = AssertUnwindSafe(self.serve(request, peer, &mut ctx)).catch_unwind().await;
+        let outcome = served.unwrap_or(Err(ProxyError::Internal));
+        self.respond(outcome, &ctx)
+    }
+
+    async fn serve(&self, request: Request<Incoming>, peer: &Peer, ctx: &mut Context) -> Result<Answer, ProxyError> {
+        let agent = self.identify(request.headers())?;
+        ctx.agent = Some(Arc::clone(&agent));
+        let call = self.classify(request, peer, ctx).await?;
+        let permitted = self.guard(&agent, call, ctx).await?;
+        match self.lookup(&permitted) {
+            Lookup::Bypass => {}
+        }
+        self.exchange(permitted, ctx).await
+    }
+
+    /// Asks GitHub. Each attempt is paid for and given its credential anew.
+    async fn exchange(&self, mut permitted: Permitted, ctx: &mut Context) -> Result<Answer, ProxyError> {
+        let mut attempts = Attempts::default();
+        loop {
+            let mut admitted = self.admit(&permitted);
+            let request = self.inject(&mut permitted, &admitted).await?;
+            let attempt = self.forward(request, &mut admitted, ctx).await;
+            match self.settle(&permitted, admitted, attempt, &mut attempts).await? {
+                Verdict::Done(answer) => return Ok(answer),
+                Verdict::Again(pause) => tokio::time::sleep(pause).await,
+            }
+        }
+    }
+}

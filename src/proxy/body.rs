@@ -1,0 +1,233 @@
+//! Bodies on their way through: bounded, timed, without trailers, and in constant memory.
+
+use std::fmt;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http_body::{Body, Frame, SizeHint};
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use thiserror::Error;
+use tokio::time::{Instant, Sleep};
+
+use crate::error::ProxyError;
+use crate::github::client::BoxError;
+
+/// A body on its way to the caller.
+pub(crate) type ResponseBody = UnsyncBoxBody<Bytes, BoxError>;
+
+/// A body we hold whole.
+pub(crate) fn full(bytes: impl Into<Bytes>) -> ResponseBody {
+    Full::new(bytes.into()).map_err(|never| match never {}).boxed_unsync()
+}
+
+/// Why a body ended before its time.
+#[derive(Debug, Error)]
+pub(crate) enum BodyError {
+    #[error("the body is longer than {0} bytes")]
+    TooLong(u64),
+    #[error("the body stopped coming")]
+    Stalled,
+    #[error("the body was cut short")]
+    Cut(#[source] hyper::Error),
+}
+
+impl From<&BodyError> for ProxyError {
+    fn from(error: &BodyError) -> Self {
+        match error {
+            BodyError::TooLong(limit) => ProxyError::BodyTooLarge { limit: *limit },
+            BodyError::Stalled => ProxyError::BadRequest("The body of the request stopped coming.".to_owned()),
+            BodyError::Cut(_) => ProxyError::BadRequest("The body of the request was cut short.".to_owned()),
+        }
+    }
+}
+
+/// How far a request's body has come, for whoever waits for the answer to it.
+#[derive(Debug)]
+pub(crate) struct Progress {
+    started: Instant,
+    last_ms: AtomicU64,
+    complete: AtomicBool,
+}
+
+impl Progress {
+    pub(crate) fn new() -> Arc<Progress> {
+        let progress =
+            Progress { started: Instant::now(), last_ms: AtomicU64::new(0), complete: AtomicBool::new(false) };
+        Arc::new(progress)
+    }
+
+    /// When the body last moved, and whether all of it has gone.
+    pub(crate) fn last(&self) -> (Instant, bool) {
+        let last = self.started + Duration::from_millis(self.last_ms.load(Ordering::Relaxed));
+        (last, self.complete.load(Ordering::Relaxed))
+    }
+
+    fn note(&self, complete: bool) {
+        let ms = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.last_ms.store(ms, Ordering::Relaxed);
+        self.complete.fetch_or(complete, Ordering::Relaxed);
+    }
+}
+
+/// A received body with bounds: most bytes, longest pause; trailers are dropped.
+pub(crate) struct Bounded {
+    inner: Incoming,
+    left: u64,
+    limit: u64,
+    idle: Duration,
+    timer: Pin<Box<Sleep>>,
+    timer_armed: bool,
+    progress: Option<Arc<Progress>>,
+    ended: bool,
+    /// Dropped with the body: what is held while it streams.
+    _held: Option<Box<dyn Send + Sync>>,
+}
+
+impl fmt::Debug for Bounded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Bounded").field("left", &self.left).field("ended", &self.ended).finish_non_exhaustive()
+    }
+}
+
+impl Bounded {
+    pub(crate) fn new(inner: Incoming, limit: u64, idle: Duration) -> Bounded {
+        let timer = Box::pin(tokio::time::sleep(idle));
+        Bounded { inner, left: limit, limit, idle, timer, timer_armed: false, progress: None, ended: false, _held: None }
+    }
+
+    /// Tells somebody how far it has come.
+    pub(crate) fn reporting(mut self, progress: Arc<Progress>) -> Bounded {
+        if self.inner.is_end_stream() {
+            progress.note(true);
+        }
+        self.progress = Some(progress);
+        self
+    }
+
+    /// Keeps something until the body has ended or is given up.
+    pub(crate) fn holding(mut self, held: impl Send + Sync + 'static) -> Bounded {
+        self._held = Some(Box::new(held));
+        self
+    }
+
+    fn note(&self, complete: bool) {
+        if let Some(progress) = &self.progress {
+            progress.note(complete);
+        }
+    }
+
+    fn end(&mut self) {
+        self.ended = true;
+        self._held = None;
+        self.note(true);
+    }
+}
+
+impl Body for Bounded {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let this = &mut *self;
+        if this.ended {
+            return Poll::Ready(None);
+        }
+        loop {
+            match Pin::new(&mut this.inner).poll_frame(cx) {
+                Poll::Ready(Some(Ok(frame))) => {
+                    this.timer_armed = false;
+                    // A frame that is no data holds trailers: they stop here.
+                    let Ok(data) = frame.into_data() else { continue };
+                    let length = data.len() as u64;
+                    if length > this.left {
+                        this.end();
+                        return Poll::Ready(Some(Err(BodyError::TooLong(this.limit))));
+                    }
+                    this.left -= length;
+                    this.note(this.inner.is_end_stream());
+                    return Poll::Ready(Some(Ok(Frame::data(data))));
+                }
+                Poll::Ready(Some(Err(error))) => {
+                    this.end();
+                    return Poll::Ready(Some(Err(BodyError::Cut(error))));
+                }
+                Poll::Ready(None) => {
+                    this.end();
+                    return Poll::Ready(None);
+                }
+                Poll::Pending => {
+                    if !this.timer_armed {
+                        this.timer.as_mut().reset(Instant::now() + this.idle);
+                        this.timer_armed = true;
+                    }
+                    if this.timer.as_mut().poll_elapsed(cx) {
+                        this.end();
+                        return Poll::Ready(Some(Err(BodyError::Stalled)));
+                    }
+                    return Poll::Pending;
+                }
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.ended || self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+}
+
+/// `Sleep` as a question.
+trait PollElapsed {
+    fn poll_elapsed(self, cx: &mut Context<'_>) -> bool;
+}
+
+impl PollElapsed for Pin<&mut Sleep> {
+    fn poll_elapsed(self, cx: &mut Context<'_>) -> bool {
+        std::future::Future::poll(self, cx).is_ready()
+    }
+}
+
+/// Reads a body whole, within its bounds.
+pub(crate) async fn read_whole(body: Bounded) -> Result<Bytes, ProxyError> {
+    match body.collect().await {
+        Ok(whole) => Ok(whole.to_bytes()),
+        Err(error) => Err(ProxyError::from(&error)),
+    }
+}
+
+/// Reads an answer whole; none when it breaks off or is longer than `limit`.
+pub(crate) async fn read_answer(mut body: ResponseBody, limit: usize) -> Option<Bytes> {
+    let mut whole = BytesMut::new();
+    while let Some(frame) = body.frame().await {
+        let Ok(data) = frame.ok()?.into_data() else { continue };
+        if whole.len() + data.len() > limit {
+            return None;
+        }
+        whole.extend_from_slice(&data);
+    }
+    Some(whole.freeze())
+}
+
+/// The body's own failure within an error of the client that sent it.
+pub(crate) fn body_failure(error: &(dyn std::error::Error + 'static)) -> Option<ProxyError> {
+    let mut cause = Some(error);
+    while let Some(current) = cause {
+        if let Some(error) = current.downcast_ref::<BodyError>() {
+            return Some(error.into());
+        }
+        cause = current.source();
+    }
+    None
+}

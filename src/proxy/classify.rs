@@ -1,0 +1,295 @@
+//! Stage 3, what is asked: takes the request, gives the [`Call`] that is judged and forwarded.
+//!
+//! Everything later stages know of the request comes from here, so the decision and what GitHub
+//! receives can't differ. Bodies that decide are read whole, within a bound; small ones, too, so
+//! that a call can be made again; all others stream.
+
+use bytes::Bytes;
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderName};
+use http::{HeaderMap, Method, Request, Uri, request};
+use http_body::Body;
+use hyper::body::Incoming;
+
+use super::body::{Bounded, read_whole};
+use super::context::{Context, Peer};
+use super::Proxy;
+use crate::error::ProxyError;
+use crate::policy::graphql::{self, Kind};
+use crate::policy::routes::{self, Condition, GRAPHQL, Route, RouteError, Scope};
+use crate::policy::target::{TARGET_BYTES_MAX, Target};
+use crate::policy::{Class, json};
+
+/// Bodies up to this length are held, so that a call GitHub did not take can be made again.
+const REPEATABLE_BYTES_MAX: u64 = 256 * 1024;
+/// Longest body that is read because it decides.
+const DECIDING_BYTES_MAX: u64 = 1024 * 1024;
+
+/// Headers that must not come twice: two readers could take different ones.
+const SINGLE: [&str; 9] = [
+    "accept-language",
+    "content-type",
+    "content-encoding",
+    "if-modified-since",
+    "if-unmodified-since",
+    "range",
+    "user-agent",
+    "x-github-api-version",
+    "expect",
+];
+
+/// Headers by which some servers let a POST be something else.
+const METHOD_OVERRIDES: [&str; 3] = ["x-http-method-override", "x-method-override", "x-http-method"];
+
+/// A request, understood.
+#[derive(Debug)]
+pub(crate) struct Call {
+    pub(crate) method: Method,
+    pub(crate) target: Target,
+    /// As they came; only an allow-list of them goes up.
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: CallBody,
+    pub(crate) route: Route,
+    /// The class, conditions applied.
+    pub(crate) class: Class,
+    /// Whether a GraphQL document holds more than queries.
+    pub(crate) changes_by_graphql: bool,
+}
+
+/// The body of a call.
+#[derive(Debug)]
+pub(crate) enum CallBody {
+    Empty,
+    /// Held, so it can be sent again.
+    Whole(Bytes),
+    /// Sent once; taken by the first attempt.
+    Stream(Option<Box<Bounded>>),
+}
+
+impl CallBody {
+    /// Whether a second attempt would have the body, too.
+    pub(crate) fn is_repeatable(&self) -> bool {
+        match self {
+            CallBody::Empty | CallBody::Whole(_) => true,
+            CallBody::Stream(_) => false,
+        }
+    }
+}
+
+impl Proxy {
+    pub(super) async fn classify(
+        &self,
+        request: Request<Incoming>,
+        peer: &Peer,
+        ctx: &mut Context,
+    ) -> Result<Call, ProxyError> {
+        let (head, body) = request.into_parts();
+        let target = self.read_target(&head, peer)?;
+        check_headers(&head.headers)?;
+        ctx.prefix = target.prefix();
+        if target.is_graphql() {
+            ctx.operation = Some(&GRAPHQL);
+            return self.classify_graphql(head, target, body).await;
+        }
+        let route = routes::find(&head.method, &target).map_err(|error| match error {
+            RouteError::Target(_) | RouteError::Name(_) => bad(&format!("The request is ambiguous: {error}.")),
+            RouteError::Unknown => ProxyError::OperationForbidden(format!(
+                "GitHub publishes no such operation for {}, and what is in no list is not let through.",
+                head.method
+            )),
+        })?;
+        ctx.operation = Some(route.operation);
+        let limit = match route.operation.uploads {
+            true => self.server.max_upload_bytes,
+            false => self.server.max_body_bytes,
+        };
+        let deciding = matches!(route.operation.condition, Condition::Approves | Condition::NamesBase);
+        let body = self.take_body(&head.method, body, limit, deciding).await?;
+        let class = class_of(&route, &body)?;
+        ctx.class = Some(class);
+        Ok(Call { method: head.method, target, headers: head.headers, body, route, class, changes_by_graphql: false })
+    }
+
+    /// The target in origin form, or in absolute form when it names this listener (RFC 9112 §3.2).
+    fn read_target(&self, head: &request::Parts, peer: &Peer) -> Result<Target, ProxyError> {
+        let known = [Method::GET, Method::HEAD, Method::POST, Method::PUT, Method::PATCH, Method::DELETE];
+        if !known.contains(&head.method) {
+            return Err(bad("The API takes GET, HEAD, POST, PUT, PATCH and DELETE."));
+        }
+        let uri = &head.uri;
+        let length = uri.path().len() + uri.query().map_or(0, str::len);
+        if length > TARGET_BYTES_MAX {
+            return Err(ProxyError::UriTooLong);
+        }
+        if !self.is_own_authority(uri, peer) {
+            return Err(bad("The request names another host; only this proxy's own address is served."));
+        }
+        Target::parse(uri.path(), uri.query()).map_err(|error| bad(&format!("The request is ambiguous: {error}.")))
+    }
+
+    fn is_own_authority(&self, uri: &Uri, peer: &Peer) -> bool {
+        let Some(authority) = uri.authority() else {
+            return true;
+        };
+        let named = authority.as_str().to_ascii_lowercase();
+        let port = peer.local.port();
+        let own = [peer.local.to_string(), format!("localhost:{port}"), "api.github.localhost".to_owned(),
+            "api.github.localhost:80".to_owned(), format!("api.github.localhost:{port}")];
+        let public = self.server.public_url.as_deref().and_then(|url| url.split_once("://"));
+        uri.scheme_str() == Some(if peer.is_tls { "https" } else { "http" })
+            && (own.contains(&named) || public.is_some_and(|(_, host)| host.eq_ignore_ascii_case(&named)))
+    }
+
+    async fn classify_graphql(
+        &self,
+        head: request::Parts,
+        target: Target,
+        body: Incoming,
+    ) -> Result<Call, ProxyError> {
+        if head.method != Method::POST {
+            return Err(bad("GraphQL is asked by POST, with one JSON object as the body."));
+        }
+        if target.query().is_some() {
+            return Err(bad("A GraphQL request has no query string here; send everything in the body."));
+        }
+        if !is_json(&head.headers) {
+            return Err(bad("A GraphQL request needs `Content-Type: application/json`."));
+        }
+        let limit = self.server.max_body_bytes.min(graphql::BODY_BYTES_MAX as u64);
+        let bytes = self.read_deciding(body, limit).await?;
+        let kind = graphql::classify(&bytes).map_err(|error| bad(&format!("{error}.")))?;
+        let route = Route { operation: &GRAPHQL, scope: Scope::Graphql, params: Vec::new() };
+        Ok(Call {
+            method: head.method,
+            target,
+            headers: head.headers,
+            body: CallBody::Whole(bytes),
+            route,
+            class: Class::Read,
+            changes_by_graphql: kind != Kind::Query,
+        })
+    }
+
+    async fn take_body(
+        &self,
+        method: &Method,
+        body: Incoming,
+        limit: u64,
+        deciding: bool,
+    ) -> Result<CallBody, ProxyError> {
+        // A body of GET or HEAD has no meaning (RFC 9110 §9.3.1): it is not forwarded.
+        if matches!(*method, Method::GET | Method::HEAD) || body.is_end_stream() {
+            return Ok(CallBody::Empty);
+        }
+        let announced = body.size_hint().exact();
+        if announced.is_some_and(|length| length > limit) {
+            return Err(ProxyError::BodyTooLarge { limit });
+        }
+        if deciding {
+            let bytes = self.read_deciding(body, limit.min(DECIDING_BYTES_MAX)).await?;
+            return Ok(CallBody::Whole(bytes));
+        }
+        let body = Bounded::new(body, limit, self.upstream.idle_timeout);
+        if announced.is_some_and(|length| length <= REPEATABLE_BYTES_MAX) {
+            return Ok(CallBody::Whole(read_whole(body).await?));
+        }
+        Ok(CallBody::Stream(Some(Box::new(body))))
+    }
+
+    async fn read_deciding(&self, body: Incoming, limit: u64) -> Result<Bytes, ProxyError> {
+        if body.size_hint().exact().is_some_and(|length| length > limit) {
+            return Err(ProxyError::BodyTooLarge { limit });
+        }
+        read_whole(Bounded::new(body, limit, self.upstream.idle_timeout)).await
+    }
+}
+
+/// What must not come, or not come twice.
+fn check_headers(headers: &HeaderMap) -> Result<(), ProxyError> {
+    for name in SINGLE {
+        if headers.get_all(name).iter().nth(1).is_some() {
+            return Err(bad(&format!("The header {name} came more than once.")));
+        }
+    }
+    for name in METHOD_OVERRIDES {
+        let harmless = |value: &http::HeaderValue| {
+            value.as_bytes().eq_ignore_ascii_case(b"GET") || value.as_bytes().eq_ignore_ascii_case(b"HEAD")
+        };
+        if !headers.get_all(name).iter().all(harmless) {
+            return Err(bad(&format!("The method can't be overridden by {name}.")));
+        }
+    }
+    let encoded = headers.get(CONTENT_ENCODING).is_some_and(|value| value != "identity" && !value.is_empty());
+    if encoded {
+        return Err(bad("A compressed request body is not taken; send it plain."));
+    }
+    Ok(())
+}
+
+/// `application/json` or any `+json`.
+pub(super) fn is_json(headers: &HeaderMap) -> bool {
+    media_type(headers, CONTENT_TYPE).is_some_and(|essence| essence == "application/json" || essence.ends_with("+json"))
+}
+
+/// The media type without parameters, in lower case.
+pub(super) fn media_type(headers: &HeaderMap, name: HeaderName) -> Option<String> {
+    let value = headers.get(name)?.to_str().ok()?;
+    Some(value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase())
+}
+
+/// The class, with the conditions that the request itself answers.
+fn class_of(route: &Route, body: &CallBody) -> Result<Class, ProxyError> {
+    let operation = route.operation;
+    let object = || match body {
+        CallBody::Whole(bytes) => json::object(bytes).map_err(|error| bad(&format!("{error}."))),
+        CallBody::Empty | CallBody::Stream(_) => Ok(serde_json::Map::new()),
+    };
+    let met = match operation.condition {
+        // What hangs on the branch counts as met while branches are not looked up.
+        Condition::Always | Condition::Branch => true,
+        Condition::NamesBase => object()?.contains_key("base"),
+        // Whatever GitHub could read as an approval is one: only these three are not.
+        Condition::Approves => match object()?.get("event") {
+            None | Some(serde_json::Value::Null) => false,
+            Some(serde_json::Value::String(event)) => !matches!(event.as_str(), "COMMENT" | "REQUEST_CHANGES" | "PENDING"),
+            Some(_) => true,
+        },
+    };
+    Ok(if met { operation.class } else { Class::Write })
+}
+
+fn bad(message: &str) -> ProxyError {
+    ProxyError::BadRequest(message.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn class(method: &str, path: &str, body: &str) -> Result<Class, ProxyError> {
+        let target = Target::parse(path, None).unwrap();
+        let route = routes::find(&method.parse().unwrap(), &target).unwrap();
+        class_of(&route, &CallBody::Whole(Bytes::copy_from_slice(body.as_bytes())))
+    }
+
+    #[test]
+    fn conditions_are_read_from_the_body() {
+        for (method, path, body, expected) in [
+            ("POST", "/repos/a/b/pulls/1/reviews", r#"{"event":"COMMENT","body":"APPROVE"}"#, Class::Write),
+            ("POST", "/repos/a/b/pulls/1/reviews", r#"{"body":"x"}"#, Class::Write),
+            ("POST", "/repos/a/b/pulls/1/reviews", r#"{"event":"REQUEST_CHANGES"}"#, Class::Write),
+            ("POST", "/repos/a/b/pulls/1/reviews", r#"{"event":"APPROVE"}"#, Class::Review),
+            ("POST", "/repos/a/b/pulls/1/reviews", r#"{"event":"approve"}"#, Class::Review),
+            ("POST", "/repos/a/b/pulls/1/reviews", r#"{"event":["APPROVE"]}"#, Class::Review),
+            ("POST", "/repos/a/b/pulls/1/reviews", r#"{"\u0065vent":"APPROVE"}"#, Class::Review),
+            ("POST", "/repos/a/b/pulls/1/reviews/2/events", r#"{"event":"APPROVE"}"#, Class::Review),
+            ("PATCH", "/repos/a/b/pulls/1", r#"{"title":"base"}"#, Class::Write),
+            ("PATCH", "/repos/a/b/pulls/1", r#"{"base":"main"}"#, Class::RefWrite),
+            ("PUT", "/repos/a/b/contents/x", "{}", Class::RefWrite),
+        ] {
+            assert_eq!(class(method, path, body).unwrap(), expected, "{method} {path} {body}");
+        }
+        for body in [r#"{"event":"COMMENT","event":"APPROVE"}"#, "[]", "", "x"] {
+            assert!(class("POST", "/repos/a/b/pulls/1/reviews", body).is_err(), "{body}");
+        }
+    }
+}

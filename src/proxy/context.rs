@@ -1,0 +1,121 @@
+//! What is known of a request beside its content: filled in as it passes the stages, read by respond.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{HeaderMap, Method, Request};
+use rand::RngExt;
+use tokio::time::Instant;
+
+use crate::config::{Agent, Server};
+use crate::policy::Class;
+use crate::policy::routes::Operation;
+use crate::policy::target::Prefix;
+
+/// The connection a request came by.
+#[derive(Debug, Clone)]
+pub struct Peer {
+    pub address: IpAddr,
+    /// Our own address and port on this connection.
+    pub local: std::net::SocketAddr,
+    pub is_tls: bool,
+}
+
+/// One request's companion.
+#[derive(Debug)]
+pub(crate) struct Context {
+    pub(crate) request_id: String,
+    pub(crate) started: Instant,
+    pub(crate) method: Method,
+    /// Scheme, host and port the client dialled, as links in the answer must have them.
+    pub(crate) origin: Option<String>,
+    pub(crate) prefix: Prefix,
+    pub(crate) is_graphql: bool,
+    pub(crate) agent: Option<Arc<Agent>>,
+    pub(crate) operation: Option<&'static Operation>,
+    pub(crate) class: Option<Class>,
+    /// Spent waiting for GitHub.
+    pub(crate) upstream: Duration,
+}
+
+impl Context {
+    pub(crate) fn new<B>(request: &Request<B>, peer: &Peer, server: &Server) -> Context {
+        Context {
+            request_id: new_request_id(),
+            started: Instant::now(),
+            method: request.method().clone(),
+            origin: origin(request.headers(), peer, server),
+            prefix: Prefix::Root,
+            // Whatever its path turns out to be, an error to a GraphQL client has GraphQL's shape.
+            is_graphql: request.uri().path().ends_with("/graphql"),
+            agent: None,
+            operation: None,
+            class: None,
+            upstream: Duration::ZERO,
+        }
+    }
+}
+
+/// 128 random bits in hex.
+pub(crate) fn new_request_id() -> String {
+    format!("{:032x}", rand::rng().random::<u128>())
+}
+
+/// Where the client believes to be: `public_url`, or what a trusted proxy says, or scheme and Host.
+fn origin(headers: &HeaderMap, peer: &Peer, server: &Server) -> Option<String> {
+    if let Some(url) = &server.public_url {
+        return Some(url.clone());
+    }
+    let trusted = server.trusted_proxies.iter().any(|network| network.contains(&peer.address));
+    let forwarded = |name: &str| match trusted {
+        true => single(headers, name).filter(|value| !value.contains(',')),
+        false => None,
+    };
+    let scheme = match forwarded("x-forwarded-proto") {
+        Some("https") => "https",
+        Some("http") => "http",
+        _ if peer.is_tls => "https",
+        _ => "http",
+    };
+    let host = forwarded("x-forwarded-host").or_else(|| single(headers, "host"))?;
+    is_authority(host).then(|| format!("{scheme}://{host}"))
+}
+
+/// A header that came exactly once.
+fn single<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    let mut values = headers.get_all(name).iter();
+    let value = values.next()?.to_str().ok()?.trim();
+    values.next().is_none().then_some(value)
+}
+
+/// `host`, `host:port` or `[v6]:port`; no user, no path.
+pub(crate) fn is_authority(host: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_' | b':' | b'[' | b']');
+    (1..=255).contains(&host.len())
+        && host.bytes().all(plain)
+        && host.parse::<http::uri::Authority>().is_ok_and(|authority| !authority.host().is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_authority_is_a_host_and_nothing_else() {
+        for (host, sound) in [
+            ("proxy:8080", true),
+            ("127.0.0.1:8080", true),
+            ("[::1]:8080", true),
+            ("api.github.localhost", true),
+            ("", false),
+            ("user@host", false),
+            ("host/path", false),
+            ("host:port:more", false),
+            ("a b", false),
+            (":8080", false),
+        ] {
+            assert_eq!(is_authority(host), sound, "{host:?}");
+        }
+    }
+}

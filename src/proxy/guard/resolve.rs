@@ -1,0 +1,227 @@
+//! Names for numeric ids, and the installation that serves a call.
+//!
+//! An id is asked of GitHub as a call of the agent's own, with the agent's own rights: what those
+//! can't see stays unresolved and is refused. Answers are believed for five minutes, so that a
+//! transfer or a rename upstream can't grant access for longer.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderMap, Method, StatusCode};
+use moka::sync::Cache;
+use serde::Deserialize;
+
+use super::{Permitted, permit};
+use crate::config::Agent;
+use crate::error::ProxyError;
+use crate::github::apps::AppError;
+use crate::github::installations::{Installation, Kind};
+use crate::policy::Class;
+use crate::policy::repositories::RepositoryName;
+use crate::policy::routes::{self, Route, Scope};
+use crate::policy::target::Target;
+use crate::proxy::Proxy;
+use crate::proxy::body::read_answer;
+use crate::proxy::classify::{Call, CallBody};
+use crate::proxy::context::Context;
+
+/// How long a name is believed.
+const KNOWN_FOR: Duration = Duration::from_secs(300);
+/// How long "can't be seen" is believed.
+const UNKNOWN_FOR: Duration = Duration::from_secs(30);
+/// Ids remembered.
+const IDS_MAX: u64 = 100_000;
+/// Installations asked for one id.
+const INSTALLATIONS_ASKED_MAX: usize = 10;
+/// Longest answer read.
+const ANSWER_BYTES_MAX: usize = 1024 * 1024;
+
+/// What numeric ids stand for.
+#[derive(Debug)]
+pub(crate) struct Names {
+    repositories: Cache<u64, RepositoryName>,
+    organizations: Cache<u64, String>,
+    /// By agent: what one may not see, another may.
+    unseen: Cache<(String, &'static str, u64), ()>,
+}
+
+impl Names {
+    pub(crate) fn new() -> Names {
+        Names {
+            repositories: Cache::builder().max_capacity(IDS_MAX).time_to_live(KNOWN_FOR).build(),
+            organizations: Cache::builder().max_capacity(IDS_MAX).time_to_live(KNOWN_FOR).build(),
+            unseen: Cache::builder().max_capacity(IDS_MAX).time_to_live(UNKNOWN_FOR).build(),
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct Repository {
+    id: u64,
+    full_name: String,
+}
+
+#[derive(Deserialize)]
+struct Organization {
+    id: u64,
+    login: String,
+}
+
+impl Proxy {
+    /// `owner/name` of a repository's id; none when the agent's rights don't show it.
+    pub(super) async fn repository_name(
+        &self,
+        agent: &Arc<Agent>,
+        id: u64,
+        ctx: &mut Context,
+    ) -> Result<Option<RepositoryName>, ProxyError> {
+        if let Some(name) = self.names.repositories.get(&id) {
+            return Ok(Some(name));
+        }
+        let answer = self.ask_for_id(agent, "repositories", id, ctx).await?;
+        let found = answer.and_then(|body| serde_json::from_slice::<Repository>(&body).ok());
+        let name = found.filter(|found| found.id == id).and_then(|found| RepositoryName::parse(&found.full_name));
+        if let Some(name) = &name {
+            self.names.repositories.insert(id, name.clone());
+        }
+        Ok(name)
+    }
+
+    /// The login of an organization's id.
+    pub(super) async fn organization_login(
+        &self,
+        agent: &Arc<Agent>,
+        id: u64,
+        ctx: &mut Context,
+    ) -> Result<Option<String>, ProxyError> {
+        if let Some(login) = self.names.organizations.get(&id) {
+            return Ok(Some(login));
+        }
+        let answer = self.ask_for_id(agent, "organizations", id, ctx).await?;
+        let found = answer.and_then(|body| serde_json::from_slice::<Organization>(&body).ok());
+        let login = found.filter(|found| found.id == id).map(|found| found.login.to_ascii_lowercase());
+        if let Some(login) = &login {
+            self.names.organizations.insert(id, login.clone());
+        }
+        Ok(login)
+    }
+
+    /// `GET /KIND/ID` with each of the agent's installations in turn; the body of the first that shows it.
+    async fn ask_for_id(
+        &self,
+        agent: &Arc<Agent>,
+        kind: &'static str,
+        id: u64,
+        ctx: &mut Context,
+    ) -> Result<Option<Bytes>, ProxyError> {
+        let unseen = (agent.name.clone(), kind, id);
+        if self.names.unseen.contains_key(&unseen) {
+            return Ok(None);
+        }
+        for installation in self.installations_of(agent).await? {
+            let call = look_up(&format!("/{kind}/{id}"))?;
+            let permitted: Permitted = permit(agent, call, installation, None)?;
+            let answer = self.exchange(permitted, ctx).await?;
+            let (head, body) = answer.into_parts();
+            match head.status {
+                StatusCode::OK => {
+                    let body = read_answer(body, ANSWER_BYTES_MAX).await;
+                    let body = body.ok_or(ProxyError::UpstreamUnreachable("a look-up was cut short"))?;
+                    return Ok(Some(body));
+                }
+                StatusCode::NOT_FOUND | StatusCode::GONE | StatusCode::UNAVAILABLE_FOR_LEGAL_REASONS => {}
+                _ => return Err(ProxyError::UpstreamUnreachable("a look-up that decides was not answered")),
+            }
+        }
+        self.names.unseen.insert(unseen, ());
+        Ok(None)
+    }
+
+    /// Installations the agent's repositories lie in.
+    async fn installations_of(&self, agent: &Agent) -> Result<Vec<Arc<Installation>>, ProxyError> {
+        if agent.repositories.is_everything() {
+            let all = self.installations.all().await.map_err(|error| unavailable(&error))?;
+            return Ok(all.iter().take(INSTALLATIONS_ASKED_MAX).cloned().collect());
+        }
+        let mut found: Vec<Arc<Installation>> = Vec::new();
+        for owner in agent.repositories.owners().into_iter().take(INSTALLATIONS_ASKED_MAX) {
+            let installation = self.installations.of_owner(owner).await.map_err(|error| unavailable(&error))?;
+            found.extend(installation.filter(|new| !found.iter().any(|known| known.label == new.label)));
+        }
+        Ok(found)
+    }
+
+    /// The installation on the owner, or the agent's default.
+    pub(super) async fn installation_for(
+        &self,
+        agent: &Agent,
+        scope: &Scope,
+        owner: Option<&str>,
+    ) -> Result<Arc<Installation>, ProxyError> {
+        let default = agent.installation.as_deref().or_else(|| agent.repositories.owners().first().copied());
+        if let Some(owner) = owner {
+            let found = self.installations.of_owner(owner).await.map_err(|error| unavailable(&error))?;
+            let about_a_repository = matches!(scope, Scope::Repository(_) | Scope::RepositoryId(_));
+            match found {
+                Some(installation) => return Ok(installation),
+                None if about_a_repository => return Err(not_installed(owner)),
+                None => {}
+            }
+        }
+        if let Some(owner) = default {
+            let found = self.installations.of_owner(owner).await.map_err(|error| unavailable(&error))?;
+            return found.ok_or_else(|| not_installed(owner));
+        }
+        self.only_installation(agent, scope).await
+    }
+
+    /// For an agent with every repository and no default: the only installation there is.
+    async fn only_installation(&self, agent: &Agent, scope: &Scope) -> Result<Arc<Installation>, ProxyError> {
+        let all = self.installations.all().await.map_err(|error| unavailable(&error))?;
+        let apps: Vec<_> = all.iter().filter(|one| matches!(one.kind, Kind::App(_))).collect();
+        match (apps.as_slice(), all.first()) {
+            ([only], _) => Ok(Arc::clone(only)),
+            ([], Some(personal)) => Ok(Arc::clone(personal)),
+            ([first, ..], _) if *scope == Scope::Everyone => Ok(Arc::clone(first)),
+            ([_, _, ..], _) => Err(ProxyError::NoInstallation(format!(
+                "This call names no repository and there are {} installations. The operator can name one as \
+                 `installation` of agent {}.",
+                apps.len(),
+                agent.name
+            ))),
+            ([], None) => Err(ProxyError::NoInstallation("The App is installed nowhere.".to_owned())),
+        }
+    }
+}
+
+/// A look-up of ours, as a call.
+fn look_up(path: &str) -> Result<Call, ProxyError> {
+    let target = Target::parse(path, None).map_err(|_| ProxyError::Internal)?;
+    let operation = &routes::LOOK_UP;
+    Ok(Call {
+        method: Method::GET,
+        target,
+        headers: HeaderMap::new(),
+        body: CallBody::Empty,
+        route: Route { operation, scope: Scope::Everyone, params: Vec::new() },
+        class: Class::Read,
+        changes_by_graphql: false,
+    })
+}
+
+fn not_installed(owner: &str) -> ProxyError {
+    ProxyError::NoInstallation(format!("No installation of the GitHub App covers `{owner}`."))
+}
+
+/// What an agent is told when the App itself can't work; the log says more.
+pub(crate) fn unavailable(error: &AppError) -> ProxyError {
+    tracing::warn!(%error, "no credential");
+    match error {
+        AppError::Timeout(after) => ProxyError::UpstreamTimeout(*after),
+        AppError::Unreachable(_) => ProxyError::UpstreamUnreachable("it did not answer tollgate's own call"),
+        AppError::Key { .. } | AppError::Refused { .. } | AppError::Garbled(..) => {
+            ProxyError::UpstreamUnreachable("it gave tollgate no credential for this call; the operator's log says why")
+        }
+    }
+}

@@ -1,0 +1,82 @@
+//! Stage 2, who is calling: takes the request's head, gives the agent.
+//!
+//! The key comes as `Bearer`, `token` or Basic (as user or password), schemes in any case. A second
+//! `Authorization` header, a key in the query or in a cookie identifies nobody.
+
+use std::sync::Arc;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use http::HeaderMap;
+use http::header::AUTHORIZATION;
+
+use super::Proxy;
+use crate::config::Agent;
+use crate::error::ProxyError;
+
+impl Proxy {
+    pub(super) fn identify(&self, headers: &HeaderMap) -> Result<Arc<Agent>, ProxyError> {
+        let mut values = headers.get_all(AUTHORIZATION).iter();
+        let value = values.next().ok_or(ProxyError::Unauthenticated)?;
+        if values.next().is_some() {
+            return Err(ProxyError::BadRequest("There is more than one Authorization header.".to_owned()));
+        }
+        let keys = candidate_keys(value.as_bytes());
+        let agent = keys.iter().find_map(|key| self.agents.find(key)).ok_or(ProxyError::BadCredentials)?;
+        if agent.disabled {
+            let message = format!("Agent {} is disabled. Ask its operator.", agent.name);
+            return Err(ProxyError::OperationForbidden(message));
+        }
+        Ok(Arc::clone(agent))
+    }
+}
+
+/// What in the header can be a key; Basic has two places for it.
+fn candidate_keys(value: &[u8]) -> Vec<Vec<u8>> {
+    let Some(space) = value.iter().position(|&byte| byte == b' ') else {
+        return Vec::new();
+    };
+    let (scheme, rest) = (&value[..space], value[space..].trim_ascii());
+    if scheme.eq_ignore_ascii_case(b"bearer") || scheme.eq_ignore_ascii_case(b"token") {
+        return vec![rest.to_vec()];
+    }
+    if !scheme.eq_ignore_ascii_case(b"basic") {
+        return Vec::new();
+    }
+    let Ok(decoded) = STANDARD.decode(rest) else {
+        return Vec::new();
+    };
+    let colon = decoded.iter().position(|&byte| byte == b':');
+    match colon {
+        Some(colon) => vec![decoded[colon + 1..].to_vec(), decoded[..colon].to_vec()],
+        None => vec![decoded],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn finds_the_key_wherever_clients_put_it() {
+        let basic = |text: &str| format!("Basic {}", STANDARD.encode(text));
+        for value in [
+            "Bearer tg_a_b".to_owned(),
+            "bearer tg_a_b".to_owned(),
+            "token tg_a_b".to_owned(),
+            "TOKEN  tg_a_b ".to_owned(),
+            basic("x-access-token:tg_a_b"),
+            basic("tg_a_b:"),
+            basic("tg_a_b:x-oauth-basic"),
+            basic("tg_a_b").to_lowercase().replace("basic", "BASIC").replace(
+                &STANDARD.encode("tg_a_b").to_lowercase(),
+                &STANDARD.encode("tg_a_b"),
+            ),
+        ] {
+            assert!(candidate_keys(value.as_bytes()).contains(&b"tg_a_b".to_vec()), "{value}");
+        }
+        for value in ["tg_a_b", "", "Digest tg_a_b", "Basic !!!"] {
+            assert!(!candidate_keys(value.as_bytes()).contains(&b"tg_a_b".to_vec()), "{value}");
+        }
+    }
+}

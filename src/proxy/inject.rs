@@ -1,0 +1,170 @@
+//! Stage 7, with whose rights: takes an admitted call, gives the [`UpstreamRequest`] that may be sent.
+//!
+//! Only this file can make an `UpstreamRequest`. Nothing of the caller's framing, credentials or
+//! hop-by-hop headers is in it: the target is written from the parse, headers go up by allow-list,
+//! and the installation token is attached here.
+
+use std::sync::Arc;
+
+use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderName, HeaderValue, USER_AGENT};
+use http::{HeaderMap, Method, Request, Uri};
+use http_body_util::{BodyExt, Empty, Full};
+
+use super::Proxy;
+use super::admit::Admitted;
+use super::body::Progress;
+use super::classify::{CallBody, media_type};
+use super::guard::Permitted;
+use super::guard::unavailable;
+use crate::error::ProxyError;
+use crate::github::apps::{AppError, OWN_USER_AGENT};
+use crate::github::client::RequestBody;
+use crate::github::tokens::Token;
+use crate::policy::routes::Scope;
+
+/// Headers of the caller that go up; all others stay here.
+const FORWARDED: [&str; 14] = [
+    "accept",
+    "accept-language",
+    "content-type",
+    "if-match",
+    "if-none-match",
+    "if-modified-since",
+    "if-unmodified-since",
+    "range",
+    "user-agent",
+    "x-github-next-global-id",
+    "graphql-features",
+    "time-zone",
+    "traceparent",
+    "tracestate",
+];
+const API_VERSION: HeaderName = HeaderName::from_static("x-github-api-version");
+
+/// A request that may be sent to GitHub: charged, cleaned, and with a credential.
+#[derive(Debug)]
+pub(crate) struct UpstreamRequest {
+    request: Request<RequestBody>,
+    token: Arc<Token>,
+    progress: Option<Arc<Progress>>,
+}
+
+impl UpstreamRequest {
+    pub(super) fn into_parts(self) -> (Request<RequestBody>, Arc<Token>, Option<Arc<Progress>>) {
+        (self.request, self.token, self.progress)
+    }
+}
+
+impl Proxy {
+    pub(super) async fn inject(
+        &self,
+        permitted: &mut Permitted,
+        _paid: &Admitted,
+    ) -> Result<UpstreamRequest, ProxyError> {
+        let token = self.token_for(permitted).await?;
+        let mut headers = self.headers_up(&permitted.call().headers);
+        headers.insert(AUTHORIZATION, token.authorization());
+        let call = permitted.call();
+        if !call.route.operation.uploads && sends_form(&headers, &call.method) {
+            // GitHub reads JSON whatever this says, and curl says this; a form it shall never be.
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        }
+        let (method, uri) = (call.method.clone(), self.uri_up(permitted)?);
+        let (body, progress) = take_body(permitted.body_mut())?;
+        let mut request = Request::new(body);
+        *request.method_mut() = method;
+        *request.uri_mut() = uri;
+        *request.headers_mut() = headers;
+        Ok(UpstreamRequest { request, token, progress })
+    }
+
+    /// A token for the agent's repositories, or, when GitHub does not know one of them, for the one
+    /// that is asked for.
+    async fn token_for(&self, permitted: &mut Permitted) -> Result<Arc<Token>, ProxyError> {
+        let minted = self.mint(permitted).await;
+        let unknown_repository = |error: &AppError| matches!(error, AppError::Refused { status, .. } if *status == http::StatusCode::UNPROCESSABLE_ENTITY);
+        match minted {
+            Ok(token) => Ok(token),
+            Err(error) if unknown_repository(&error) && permitted.token_repositories().is_some() => {
+                if permitted.narrow_to_repository() {
+                    return self.mint(permitted).await.map_err(|error| match unknown_repository(&error) {
+                        true => not_covered(permitted),
+                        false => unavailable(&error),
+                    });
+                }
+                Err(not_covered(permitted))
+            }
+            Err(error) => Err(unavailable(&error)),
+        }
+    }
+
+    async fn mint(&self, permitted: &Permitted) -> Result<Arc<Token>, Arc<AppError>> {
+        let repositories = permitted.token_repositories().cloned();
+        self.tokens.token(permitted.installation(), permitted.access(), repositories).await
+    }
+
+    fn headers_up(&self, from: &HeaderMap) -> HeaderMap {
+        let mut headers = HeaderMap::with_capacity(FORWARDED.len() + 3);
+        for name in FORWARDED {
+            for value in from.get_all(name) {
+                headers.append(HeaderName::from_static(name), value.clone());
+            }
+        }
+        let version = from.get(&API_VERSION).cloned().filter(|version| !version.is_empty());
+        headers.insert(API_VERSION, version.unwrap_or_else(|| self.api_version.clone()));
+        // GitHub refuses calls without one.
+        if headers.get(USER_AGENT).is_none_or(HeaderValue::is_empty) {
+            headers.insert(USER_AGENT, HeaderValue::from_static(OWN_USER_AGENT));
+        }
+        headers
+    }
+
+    /// The address, written anew from what was judged.
+    fn uri_up(&self, permitted: &Permitted) -> Result<Uri, ProxyError> {
+        let call = permitted.call();
+        let upstream = &self.upstream;
+        let mut text = match &call.route.scope {
+            Scope::Graphql => upstream.graphql_url.to_string(),
+            _ => {
+                let uploads = call.route.operation.uploads;
+                let base = if uploads { &upstream.uploads_url } else { &upstream.api_url };
+                format!("{}{}", base.to_string().trim_end_matches('/'), call.target.path())
+            }
+        };
+        if let Some(query) = call.target.query() {
+            text.push('?');
+            text.push_str(query);
+        }
+        text.parse().map_err(|_| ProxyError::BadRequest("The request target can't be forwarded.".to_owned()))
+    }
+}
+
+/// Whether the body calls itself a form, in which some servers look for another method.
+fn sends_form(headers: &HeaderMap, method: &Method) -> bool {
+    let writes = !matches!(*method, Method::GET | Method::HEAD);
+    writes
+        && media_type(headers, CONTENT_TYPE)
+            .is_some_and(|essence| essence == "application/x-www-form-urlencoded" || essence.starts_with("multipart/"))
+}
+
+fn take_body(body: &mut CallBody) -> Result<(RequestBody, Option<Arc<Progress>>), ProxyError> {
+    match body {
+        CallBody::Empty => Ok((Empty::new().map_err(|never| match never {}).boxed_unsync(), None)),
+        CallBody::Whole(bytes) => Ok((Full::new(bytes.clone()).map_err(|never| match never {}).boxed_unsync(), None)),
+        CallBody::Stream(stream) => {
+            let stream = stream.take().ok_or(ProxyError::Internal)?;
+            let progress = Progress::new();
+            let body = stream.reporting(Arc::clone(&progress));
+            Ok((body.map_err(|error| -> crate::github::client::BoxError { Box::new(error) }).boxed_unsync(), Some(progress)))
+        }
+    }
+}
+
+/// The App is installed for the owner, but not on this repository.
+fn not_covered(permitted: &Permitted) -> ProxyError {
+    ProxyError::NoInstallation(format!(
+        "The installation {} does not cover every repository of agent {}, or not the one asked for.",
+        permitted.installation().label,
+        permitted.agent().name
+    ))
+}

@@ -1,0 +1,410 @@
+//! What a head and a chunked body must look like before hyper sees a byte of them.
+//!
+//! RFC 9112 leaves room where two parsers can disagree about where a message ends, and request
+//! smuggling lives in that room. Everything in it is refused (RFC 9112 §§2.2, 3, 5, 6): a bare CR or
+//! LF, folded lines, a space before a colon, NUL, anything but exactly one `Host`, both
+//! `Content-Length` and `Transfer-Encoding`, either of them twice, any transfer coding but
+//! `chunked`, chunk extensions. This only refuses; hyper remains the parser.
+
+use crate::error::ProxyError;
+use crate::policy::target::TARGET_BYTES_MAX;
+
+/// Longest head taken, in bytes; beyond it 431.
+pub(super) const HEAD_BYTES_MAX: usize = 32 * 1024;
+/// Most header fields; beyond it 431.
+const FIELDS_MAX: usize = 100;
+/// Longest request line: a target, a method and a version.
+const REQUEST_LINE_BYTES_MAX: usize = TARGET_BYTES_MAX + 64;
+/// Longest chunk-size line and longest trailer section.
+const CHUNK_LINE_BYTES_MAX: usize = 20;
+const TRAILER_BYTES_MAX: usize = 8 * 1024;
+
+/// How the body of a checked head is framed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum BodyFraming {
+    Length(u64),
+    Chunked,
+}
+
+/// Where the head ends, if it has arrived: the position after the empty line.
+///
+/// `searched` bytes were looked at before and hold no end.
+pub(super) fn head_end(buffer: &[u8], searched: usize) -> Option<usize> {
+    let from = searched.saturating_sub(3);
+    memchr::memmem::find(&buffer[from..], b"\r\n\r\n").map(|at| from + at + 4)
+}
+
+/// Whether what has arrived so far of a head is already too long.
+pub(super) fn check_growth(buffer: &[u8]) -> Result<(), ProxyError> {
+    if buffer.len() > REQUEST_LINE_BYTES_MAX && !buffer[..REQUEST_LINE_BYTES_MAX].contains(&b'\n') {
+        return Err(ProxyError::UriTooLong);
+    }
+    if buffer.len() > HEAD_BYTES_MAX { Err(ProxyError::HeadersTooLarge) } else { Ok(()) }
+}
+
+/// Checks a whole head, empty line included.
+pub(super) fn check_head(head: &[u8]) -> Result<BodyFraming, ProxyError> {
+    let text = head.strip_suffix(b"\r\n\r\n").ok_or(ProxyError::Internal)?;
+    let mut lines = Lines { rest: Some(text) };
+    let is_http_11 = check_request_line(lines.next().ok_or_else(|| bad("there is no request line"))??)?;
+    if head.len() > HEAD_BYTES_MAX {
+        return Err(ProxyError::HeadersTooLarge);
+    }
+    let (mut fields, mut hosts) = (0, 0);
+    let (mut length, mut chunked) = (None, false);
+    for line in lines {
+        let (name, value) = check_field(line?)?;
+        fields += 1;
+        if fields > FIELDS_MAX {
+            return Err(ProxyError::HeadersTooLarge);
+        }
+        if name.eq_ignore_ascii_case(b"host") {
+            hosts += 1;
+        } else if name.eq_ignore_ascii_case(b"content-length") {
+            if length.replace(read_length(value)?).is_some() {
+                return Err(bad("Content-Length came more than once"));
+            }
+        } else if name.eq_ignore_ascii_case(b"transfer-encoding") {
+            if chunked || !value.eq_ignore_ascii_case(b"chunked") || !is_http_11 {
+                return Err(bad("the only transfer coding taken is one `chunked`, over HTTP/1.1"));
+            }
+            chunked = true;
+        }
+    }
+    if hosts != 1 {
+        return Err(bad("there must be exactly one Host"));
+    }
+    match (chunked, length) {
+        (true, Some(_)) => Err(bad("there are both Content-Length and Transfer-Encoding")),
+        (true, None) => Ok(BodyFraming::Chunked),
+        (false, length) => Ok(BodyFraming::Length(length.unwrap_or(0))),
+    }
+}
+
+/// Lines that end in CR LF and hold neither otherwise.
+struct Lines<'a> {
+    rest: Option<&'a [u8]>,
+}
+
+impl<'a> Iterator for Lines<'a> {
+    type Item = Result<&'a [u8], ProxyError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let rest = self.rest.take()?;
+        let line = match memchr::memmem::find(rest, b"\r\n") {
+            Some(end) => {
+                self.rest = Some(&rest[end + 2..]);
+                &rest[..end]
+            }
+            None => rest,
+        };
+        let clean = memchr::memchr3(b'\r', b'\n', 0, line).is_none();
+        Some(if clean { Ok(line) } else { Err(bad("a line holds a bare CR or LF, or NUL")) })
+    }
+}
+
+/// `METHOD SP target SP HTTP/1.x`; gives whether it is HTTP/1.1.
+fn check_request_line(line: &[u8]) -> Result<bool, ProxyError> {
+    let mut parts = line.split(|&byte| byte == b' ');
+    let (method, target, version) = (parts.next(), parts.next(), parts.next());
+    let (Some(method), Some(target), Some(version), None) = (method, target, version, parts.next()) else {
+        return Err(bad("the request line is not `METHOD target HTTP/1.1`"));
+    };
+    if target.len() > TARGET_BYTES_MAX {
+        return Err(ProxyError::UriTooLong);
+    }
+    if method.is_empty() || !method.iter().all(u8::is_ascii_uppercase) {
+        return Err(bad("the method is not one of the API's"));
+    }
+    let is_plain = target.iter().all(|&byte| byte > b' ' && byte != 0x7f);
+    // `*` asks about the server itself, `host:port` for a tunnel: neither is served. A fragment
+    // never belongs into a request.
+    let is_form = target.first() == Some(&b'/') || target.starts_with(b"http://") || target.starts_with(b"https://");
+    if !is_plain || !is_form || target.contains(&b'#') {
+        return Err(bad("the request target is not a path or an absolute URL"));
+    }
+    match version {
+        b"HTTP/1.1" => Ok(true),
+        b"HTTP/1.0" => Ok(false),
+        _ => Err(bad("the protocol is not HTTP/1.1")),
+    }
+}
+
+/// `name: value`; gives both, the value trimmed.
+fn check_field(line: &[u8]) -> Result<(&[u8], &[u8]), ProxyError> {
+    let colon = memchr::memchr(b':', line).ok_or_else(|| bad("a header line has no colon"))?;
+    let (name, value) = (&line[..colon], &line[colon + 1..]);
+    if name.is_empty() || !name.iter().all(|&byte| is_token(byte)) {
+        return Err(bad("a header name holds a character that no name has, or a line is folded"));
+    }
+    let clean = value.iter().all(|&byte| byte == b'\t' || (byte >= b' ' && byte != 0x7f));
+    if !clean {
+        return Err(bad("a header value holds a control character"));
+    }
+    Ok((name, value.trim_ascii()))
+}
+
+/// RFC 9110 §5.6.2.
+fn is_token(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+}
+
+fn read_length(value: &[u8]) -> Result<u64, ProxyError> {
+    let plain = (1..=18).contains(&value.len()) && value.iter().all(u8::is_ascii_digit);
+    let number = std::str::from_utf8(value).ok().filter(|_| plain).and_then(|text| text.parse().ok());
+    number.ok_or_else(|| bad("Content-Length is not a number"))
+}
+
+fn bad(why: &str) -> ProxyError {
+    ProxyError::BadRequest(format!("The request is not plain HTTP: {why}."))
+}
+
+/// Follows a body to its end.
+#[derive(Debug)]
+pub(super) enum BodyTracker {
+    Length(u64),
+    /// Reading a chunk-size line.
+    Size { line: Vec<u8> },
+    /// This many bytes of data and line end are left.
+    Data { left: u64, line_end: u8 },
+    /// The trailer section.
+    Trailers { line: Vec<u8>, seen: usize },
+    Ended,
+}
+
+impl BodyTracker {
+    pub(super) fn new(framing: BodyFraming) -> BodyTracker {
+        match framing {
+            BodyFraming::Length(0) => BodyTracker::Ended,
+            BodyFraming::Length(length) => BodyTracker::Length(length),
+            BodyFraming::Chunked => BodyTracker::Size { line: Vec::new() },
+        }
+    }
+
+    pub(super) fn has_ended(&self) -> bool {
+        matches!(self, BodyTracker::Ended)
+    }
+
+    /// How many of these bytes belong to the body.
+    pub(super) fn take(&mut self, bytes: &[u8]) -> Result<usize, ProxyError> {
+        let mut at = 0;
+        while at < bytes.len() && !self.has_ended() {
+            at += self.step(&bytes[at..])?;
+        }
+        Ok(at)
+    }
+
+    fn step(&mut self, bytes: &[u8]) -> Result<usize, ProxyError> {
+        match self {
+            BodyTracker::Length(left) => {
+                let taken = clamp(*left, bytes.len());
+                *left -= taken as u64;
+                if *left == 0 {
+                    *self = BodyTracker::Ended;
+                }
+                Ok(taken)
+            }
+            BodyTracker::Size { line } => {
+                let (taken, ended) = take_line(line, bytes, CHUNK_LINE_BYTES_MAX)?;
+                if ended {
+                    *self = match chunk_size(line)? {
+                        0 => BodyTracker::Trailers { line: Vec::new(), seen: 0 },
+                        size => BodyTracker::Data { left: size, line_end: 2 },
+                    };
+                }
+                Ok(taken)
+            }
+            BodyTracker::Data { left: 0, line_end } => {
+                let expected = if *line_end == 2 { b'\r' } else { b'\n' };
+                if bytes[0] != expected {
+                    return Err(bad("a chunk does not end where its size says"));
+                }
+                *line_end -= 1;
+                if *line_end == 0 {
+                    *self = BodyTracker::Size { line: Vec::new() };
+                }
+                Ok(1)
+            }
+            BodyTracker::Data { left, .. } => {
+                let taken = clamp(*left, bytes.len());
+                *left -= taken as u64;
+                Ok(taken)
+            }
+            BodyTracker::Trailers { line, seen } => {
+                let (taken, ended) = take_line(line, bytes, TRAILER_BYTES_MAX)?;
+                *seen += taken;
+                if *seen > TRAILER_BYTES_MAX {
+                    return Err(ProxyError::HeadersTooLarge);
+                }
+                if ended {
+                    match line.strip_suffix(b"\r\n") {
+                        Some(b"") => *self = BodyTracker::Ended,
+                        Some(field) => {
+                            check_field(field)?;
+                            line.clear();
+                        }
+                        None => return Err(bad("a trailer holds a bare LF")),
+                    }
+                }
+                Ok(taken)
+            }
+            BodyTracker::Ended => Ok(0),
+        }
+    }
+}
+
+fn clamp(left: u64, available: usize) -> usize {
+    usize::try_from(left).map_or(available, |left| left.min(available))
+}
+
+/// Adds bytes to a line up to its LF; gives how many were taken and whether it ended.
+fn take_line(line: &mut Vec<u8>, bytes: &[u8], limit: usize) -> Result<(usize, bool), ProxyError> {
+    let end = memchr::memchr(b'\n', bytes);
+    let taken = end.map_or(bytes.len(), |end| end + 1);
+    if line.len() + taken > limit {
+        return Err(bad("a chunk's size line or a trailer is too long"));
+    }
+    line.extend_from_slice(&bytes[..taken]);
+    Ok((taken, end.is_some()))
+}
+
+/// Hex digits and CR LF; an extension is refused, since nobody here reads it.
+fn chunk_size(line: &[u8]) -> Result<u64, ProxyError> {
+    let digits = line.strip_suffix(b"\r\n").unwrap_or_default();
+    let plain = (1..=15).contains(&digits.len()) && digits.iter().all(u8::is_ascii_hexdigit);
+    let size = std::str::from_utf8(digits).ok().filter(|_| plain).and_then(|text| u64::from_str_radix(text, 16).ok());
+    size.ok_or_else(|| bad("a chunk's size is not a plain number"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(head: &str) -> Result<BodyFraming, &'static str> {
+        check_head(head.as_bytes()).map_err(|error| error.code())
+    }
+
+    #[test]
+    fn plain_heads_pass() {
+        for (fields, framing) in [
+            ("Host: x\r\n", BodyFraming::Length(0)),
+            ("host:x\r\nContent-Length: 5\r\n", BodyFraming::Length(5)),
+            ("Host: x\r\nTransfer-Encoding: Chunked\r\n", BodyFraming::Chunked),
+            ("Host: x\r\nX-Note: caf\u{e9}\ttab\r\nX-Empty:\r\n", BodyFraming::Length(0)),
+        ] {
+            assert_eq!(check(&format!("POST /x?y HTTP/1.1\r\n{fields}\r\n")), Ok(framing), "{fields}");
+        }
+    }
+
+    #[test]
+    fn whatever_two_parsers_could_frame_differently_is_refused() {
+        for fields in [
+            "",
+            "Host: x\r\nHost: x\r\n",
+            "Host: x\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n",
+            "Host: x\r\nTransfer-Encoding: chunked\r\nContent-Length: 5\r\n",
+            "Host: x\r\nContent-Length: 5\r\nContent-Length: 5\r\n",
+            "Host: x\r\nContent-Length: 5, 5\r\n",
+            "Host: x\r\nContent-Length: +5\r\n",
+            "Host: x\r\nContent-Length: 0x5\r\n",
+            "Host: x\r\nContent-Length: -1\r\n",
+            "Host: x\r\nContent-Length: 99999999999999999999\r\n",
+            "Host: x\r\nContent-Length:\r\n",
+            "Host: x\r\nTransfer-Encoding: gzip, chunked\r\n",
+            "Host: x\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n",
+            "Host: x\r\nTransfer-Encoding: identity\r\n",
+            "Host: x\r\nTransfer-Encoding: xchunked\r\n",
+            "Host: x\r\nTransfer-Encoding : chunked\r\n",
+            "Host: x\r\n Transfer-Encoding: chunked\r\n",
+            "Host: x\r\nX: a\r\n b\r\n",
+            "Host: x\r\nX: a\rb\r\n",
+            "Host: x\r\nX: a\nY: b\r\n",
+            "Host: x\r\nX: a\0b\r\n",
+            "Host: x\r\nX\r\n",
+            "Host: x\r\n: x\r\n",
+            "Host: x\r\nX\u{e9}: x\r\n",
+        ] {
+            assert_eq!(check(&format!("POST / HTTP/1.1\r\n{fields}\r\n")), Err("bad_request"), "{fields:?}");
+        }
+        for line in [
+            "GET / HTTP/1.1 ",
+            "GET  / HTTP/1.1",
+            "GET /",
+            "GET / HTTP/2.0",
+            "GET / http/1.1",
+            "get / HTTP/1.1",
+            "G@T / HTTP/1.1",
+            "OPTIONS * HTTP/1.1",
+            "CONNECT x:443 HTTP/1.1",
+            "GET ftp://x/ HTTP/1.1",
+            "GET /x#y HTTP/1.1",
+            "GET /\tx HTTP/1.1",
+            "",
+        ] {
+            assert_eq!(check(&format!("{line}\r\nHost: x\r\n\r\n")), Err("bad_request"), "{line:?}");
+        }
+        assert_eq!(check("POST / HTTP/1.0\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"), Err("bad_request"));
+    }
+
+    #[test]
+    fn bounds_have_their_own_codes() {
+        let target = "a".repeat(TARGET_BYTES_MAX);
+        assert_eq!(check(&format!("GET /{target} HTTP/1.1\r\nHost: x\r\n\r\n")), Err("uri_too_long"));
+        let fields = "X: y\r\n".repeat(FIELDS_MAX);
+        assert_eq!(check(&format!("GET / HTTP/1.1\r\nHost: x\r\n{fields}\r\n")), Err("headers_too_large"));
+        let value = "v".repeat(HEAD_BYTES_MAX);
+        assert_eq!(check(&format!("GET / HTTP/1.1\r\nHost: x\r\nX: {value}\r\n\r\n")), Err("headers_too_large"));
+        assert!(check_growth(&vec![b'a'; REQUEST_LINE_BYTES_MAX]).is_ok());
+        assert_eq!(check_growth(&vec![b'a'; REQUEST_LINE_BYTES_MAX + 1]).unwrap_err().code(), "uri_too_long");
+    }
+
+    /// How much of `bytes` is body, fed in pieces of `step`.
+    fn body_length(framing: BodyFraming, bytes: &[u8], step: usize) -> Result<(usize, bool), &'static str> {
+        let mut tracker = BodyTracker::new(framing);
+        let mut taken = 0;
+        for piece in bytes.chunks(step) {
+            let now = tracker.take(piece).map_err(|error| error.code())?;
+            taken += now;
+            if now < piece.len() {
+                break;
+            }
+        }
+        Ok((taken, tracker.has_ended()))
+    }
+
+    #[test]
+    fn the_end_of_a_body_is_found_however_it_is_cut() {
+        let next = "GET / HTTP/1.1";
+        for (framing, body) in [
+            (BodyFraming::Length(5), "hello"),
+            (BodyFraming::Length(0), ""),
+            (BodyFraming::Chunked, "5\r\nhello\r\n0\r\n\r\n"),
+            (BodyFraming::Chunked, "00A\r\n0123456789\r\n1\r\nx\r\n0\r\nX: y\r\nZ: w\r\n\r\n"),
+            (BodyFraming::Chunked, "0\r\n\r\n"),
+        ] {
+            for step in 1..=40 {
+                let bytes = format!("{body}{next}");
+                assert_eq!(body_length(framing, bytes.as_bytes(), step), Ok((body.len(), true)), "{body:?} by {step}");
+            }
+        }
+    }
+
+    #[test]
+    fn crooked_chunks_are_refused() {
+        for body in [
+            "5;x=y\r\nhello\r\n0\r\n\r\n",
+            "5\nhello\r\n0\r\n\r\n",
+            "5 \r\nhello\r\n0\r\n\r\n",
+            "0x5\r\nhello\r\n0\r\n\r\n",
+            "-5\r\nhello\r\n0\r\n\r\n",
+            "\r\nhello\r\n0\r\n\r\n",
+            "5\r\nhello!\r\n0\r\n\r\n",
+            "5\r\nhello\n0\r\n\r\n",
+            "FFFFFFFFFFFFFFFFF\r\n",
+            "0\r\nX : y\r\n\r\n",
+            "0\r\nX: y\n\r\n",
+        ] {
+            assert_eq!(body_length(BodyFraming::Chunked, body.as_bytes(), 1), Err("bad_request"), "{body:?}");
+        }
+    }
+}

@@ -1,0 +1,48 @@
+//! `GET /installation/repositories` lists what the installation has; an agent sees its own part of it.
+
+use bytes::Bytes;
+use http::StatusCode;
+use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, ETAG};
+use serde_json::{Value, json};
+
+use super::Answer;
+use crate::config::Agent;
+use crate::error::ProxyError;
+use crate::policy::repositories::RepositoryName;
+use crate::proxy::body::{full, read_answer};
+
+/// Longest page read; a hundred repositories have some 700 KiB.
+const PAGE_BYTES_MAX: usize = 8 * 1024 * 1024;
+
+/// Takes out every repository that is not the agent's.
+///
+/// `total_count` is lowered by what was taken out of this page: on later pages it may still count
+/// repositories the agent can't see.
+pub(super) async fn filter(answer: Answer, agent: &Agent) -> Result<Answer, ProxyError> {
+    if agent.repositories.is_everything() || answer.status() != StatusCode::OK {
+        return Ok(answer);
+    }
+    let unreadable = || ProxyError::UpstreamUnreachable("its list of repositories can't be read");
+    let (mut head, body) = answer.into_parts();
+    if head.headers.contains_key(CONTENT_ENCODING) {
+        return Err(unreadable());
+    }
+    let page = read_answer(body, PAGE_BYTES_MAX).await.ok_or_else(unreadable)?;
+    let mut page: Value = serde_json::from_slice(&page).map_err(|_| unreadable())?;
+    let listed = page.get_mut("repositories").and_then(Value::as_array_mut).ok_or_else(unreadable)?;
+    let before = listed.len();
+    listed.retain(|repository| {
+        let name = repository.get("full_name").and_then(Value::as_str).and_then(RepositoryName::parse);
+        name.is_some_and(|name| agent.repositories.contains(&name))
+    });
+    let taken = (before - listed.len()) as u64;
+    if let Some(total) = page.get("total_count").and_then(Value::as_u64) {
+        page["total_count"] = json!(total.saturating_sub(taken));
+    }
+    head.headers.remove(CONTENT_LENGTH);
+    // The entity is another one now, so GitHub's tag for it must not be used.
+    if taken > 0 {
+        head.headers.remove(ETAG);
+    }
+    Ok(Answer::from_parts(head, full(Bytes::from(page.to_string()))))
+}

@@ -1,0 +1,187 @@
+//! Secrets: agents' keys, and what is read from a file or a variable into types that don't print.
+//!
+//! A message about a secret names the file or the variable, never what stands in it. A name that
+//! looks like the secret itself (typed where its place belongs) isn't repeated either.
+
+use std::fmt;
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+
+use jsonwebtoken::{Algorithm, EncodingKey, Header};
+use rand::distr::{Alphanumeric, SampleString};
+use rand::rand_core::UnwrapErr;
+use rand::rngs::SysRng;
+use secrecy::{ExposeSecret, SecretString};
+use sha2::{Digest, Sha256};
+
+/// 43 of 62 characters carry 256 bits.
+const KEY_SECRET_LENGTH: usize = 43;
+
+/// No key, token or certificate bundle is longer.
+const SECRET_BYTES_MAX: u64 = 1 << 20;
+
+/// An agent's key as it is made; only its SHA-256 is kept anywhere.
+pub struct AgentKey {
+    key: SecretString,
+}
+
+impl AgentKey {
+    /// `tg_NAME_SECRET`, the secret being 256 bits of the operating system's randomness.
+    pub fn generate(agent: &str) -> AgentKey {
+        let secret = Alphanumeric.sample_string(&mut UnwrapErr(SysRng), KEY_SECRET_LENGTH);
+        AgentKey { key: SecretString::from(format!("tg_{}_{secret}", key_name(agent))) }
+    }
+
+    /// The key itself, to be shown once.
+    pub fn expose(&self) -> &str {
+        self.key.expose_secret()
+    }
+
+    pub fn sha256(&self) -> [u8; 32] {
+        Sha256::digest(self.expose()).into()
+    }
+}
+
+impl fmt::Debug for AgentKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("AgentKey([redacted])")
+    }
+}
+
+/// An agent's name as its keys spell it: they consist of letters, digits and `_`.
+pub fn key_name(agent: &str) -> String {
+    agent.replace('-', "_")
+}
+
+/// Lower-case hex.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// A SHA-256 written as 64 hex digits, of either case.
+pub fn sha256_from_hex(text: &str) -> Option<[u8; 32]> {
+    let digits = text.as_bytes();
+    if digits.len() != 64 || !digits.iter().all(u8::is_ascii_hexdigit) {
+        return None;
+    }
+    let mut bytes = [0; 32];
+    for (byte, pair) in bytes.iter_mut().zip(text.as_bytes().chunks(2)) {
+        *byte = u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()?;
+    }
+    Some(bytes)
+}
+
+/// The text of a secret file as it is, line ends with it.
+pub fn read_file(path: &Path) -> Result<SecretString, String> {
+    let bytes = read_bytes(path)?;
+    let text = String::from_utf8(bytes).map_err(|_| format!("`{}` is not text", path.display()))?;
+    Ok(SecretString::from(text))
+}
+
+/// A file of keys or certificates, bounded.
+pub fn read_bytes(path: &Path) -> Result<Vec<u8>, String> {
+    let fail = |error: std::io::Error| format!("`{}` can't be read: {}", path.display(), reason(&error));
+    let file = File::open(path).map_err(fail)?;
+    if file.metadata().map_err(fail)?.is_dir() {
+        return Err(format!("`{}` is a directory", path.display()));
+    }
+    let mut bytes = Vec::new();
+    file.take(SECRET_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(fail)?;
+    if bytes.len() as u64 > SECRET_BYTES_MAX {
+        return Err(format!("`{}` is longer than 1 MiB", path.display()));
+    }
+    Ok(bytes)
+}
+
+/// Why the operating system refused, without its error number.
+pub(crate) fn reason(error: &std::io::Error) -> String {
+    match error.kind() {
+        std::io::ErrorKind::NotFound => "it does not exist".to_owned(),
+        std::io::ErrorKind::PermissionDenied => "permission denied".to_owned(),
+        _ => error.to_string(),
+    }
+}
+
+/// An App's private key from its PEM text; fails with what is wrong, never with what it holds.
+///
+/// The key is used once, because reading a PEM file alone does not tell whether its numbers are a key.
+pub fn app_key(pem: &SecretString) -> Result<EncodingKey, String> {
+    let pem = pem.expose_secret();
+    if let Some(what) = not_a_private_rsa_key(pem) {
+        return Err(format!("{what}; GitHub gives an RSA private key (PEM)"));
+    }
+    let key = EncodingKey::from_rsa_pem(pem.as_bytes())
+        .map_err(|_| "is no RSA private key: its PEM block is damaged or of another kind".to_owned())?;
+    let probe = jsonwebtoken::encode(&Header::new(Algorithm::RS256), &serde_json::json!({}), &key);
+    probe
+        .map(|_| key)
+        .map_err(|_| "is no usable RSA private key (damaged, or shorter than 2048 bits)".to_owned())
+}
+
+/// What a PEM text is when its label tells that it is not what we need.
+fn not_a_private_rsa_key(pem: &str) -> Option<&'static str> {
+    if pem.trim().is_empty() {
+        return Some("is empty");
+    }
+    let Some((_, label)) = pem.split_once("-----BEGIN ") else { return Some("is not PEM") };
+    let label = label.split("-----").next().unwrap_or_default();
+    match label {
+        "RSA PRIVATE KEY" if pem.contains("Proc-Type: 4,ENCRYPTED") => Some("is encrypted"),
+        "RSA PRIVATE KEY" | "PRIVATE KEY" => None,
+        "ENCRYPTED PRIVATE KEY" => Some("is encrypted"),
+        "EC PRIVATE KEY" => Some("is an EC key"),
+        "OPENSSH PRIVATE KEY" => Some("is an OpenSSH key"),
+        "CERTIFICATE" => Some("is a certificate"),
+        label if label.ends_with("PUBLIC KEY") => Some("is a public key"),
+        _ => Some("is no private key"),
+    }
+}
+
+/// Whether text typed where a file or variable is to be named looks like the secret itself.
+pub(crate) fn looks_like_secret(text: &str) -> bool {
+    const PREFIXES: [&str; 8] = ["ghp_", "gho_", "ghu_", "ghs_", "ghr_", "github_pat_", "tg_", "-----BEGIN"];
+    PREFIXES.iter().any(|prefix| text.trim_start().starts_with(prefix)) || text.contains('\n')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn makes_keys_that_differ_and_do_not_print() {
+        let key = AgentKey::generate("code-reviewer");
+        let secret = key.expose().strip_prefix("tg_code_reviewer_").unwrap();
+        assert_eq!(secret.len(), 43);
+        assert!(secret.bytes().all(|b| b.is_ascii_alphanumeric()));
+        assert_ne!(key.expose(), AgentKey::generate("code-reviewer").expose());
+        assert!(!format!("{key:?}").contains(secret));
+        let hash = hex(&key.sha256());
+        assert_eq!(sha256_from_hex(&hash.to_uppercase()), Some(key.sha256()));
+        assert_eq!(hash, hex(&Sha256::digest(key.expose())));
+    }
+
+    #[test]
+    fn reads_only_full_hashes() {
+        for text in ["", "ab", &"g".repeat(64), &"a".repeat(63), &"a".repeat(65), &"é".repeat(32)] {
+            assert_eq!(sha256_from_hex(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn tells_what_is_wrong_with_a_file() {
+        let directory = std::env::temp_dir();
+        let error = read_file(&directory).unwrap_err();
+        assert!(error.contains("is a directory"), "{error}");
+        let error = read_file(&directory.join("tollgate-none")).unwrap_err();
+        assert!(error.contains("tollgate-none` can't be read: it does not exist"), "{error}");
+    }
+
+    #[test]
+    fn knows_secrets_in_the_wrong_place() {
+        assert!(looks_like_secret("ghp_abc"));
+        assert!(looks_like_secret("-----BEGIN RSA PRIVATE KEY-----"));
+        assert!(looks_like_secret("a\nb"));
+        assert!(!looks_like_secret("secrets/app.pem"));
+    }
+}

@@ -1,0 +1,39 @@
+//! Logs: one line of JSON or text for each event, and never a secret.
+//!
+//! Tokens and keys live in types whose debug output is redacted. Other crates' lines are cut off
+//! below `warn` whatever the filter says, since at trace level they print what goes over the wire.
+
+use std::io::IsTerminal;
+
+use tracing::Level;
+use tracing_subscriber::filter::{EnvFilter, FilterExt, filter_fn};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{Layer, fmt};
+
+/// How lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum LogFormat {
+    Json,
+    Text,
+}
+
+/// Starts logging to standard error; `filter` as in `RUST_LOG`, such as `tollgate=debug`.
+///
+/// # Errors
+/// When the filter does not parse.
+pub fn start(filter: &str, format: Option<LogFormat>) -> anyhow::Result<()> {
+    let filter: EnvFilter = filter.parse()?;
+    let ours = filter_fn(|metadata| metadata.target().starts_with("tollgate") || *metadata.level() <= Level::WARN);
+    let format = format.unwrap_or(match std::io::stderr().is_terminal() {
+        true => LogFormat::Text,
+        false => LogFormat::Json,
+    });
+    let lines = fmt::layer().with_writer(std::io::stderr);
+    let layer = match format {
+        LogFormat::Json => lines.json().flatten_event(true).with_filter(filter.and(ours)).boxed(),
+        LogFormat::Text => lines.with_filter(filter.and(ours)).boxed(),
+    };
+    tracing_subscriber::registry().with(layer).try_init()?;
+    Ok(())
+}

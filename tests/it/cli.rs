@@ -1,0 +1,138 @@
+//! The binary as a user starts it.
+
+use std::io::{BufRead, BufReader, Read};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::Duration;
+
+use github_sim::Sim;
+use tempfile::TempDir;
+
+use crate::support::{Setup, agent};
+
+fn tollgate() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tollgate"));
+    command.env_remove("GITHUB_TOKEN").env("TOLLGATE_LOG_FORMAT", "json");
+    command
+}
+
+fn run(command: &mut Command) -> Output {
+    command.output().unwrap()
+}
+
+/// A started `tollgate serve`, ended with the test.
+struct Serving {
+    child: Child,
+    address: String,
+    /// What stood on standard error up to the line that says where it listens.
+    first_lines: String,
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn serve(command: &mut Command) -> Serving {
+    let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stderr.take().unwrap());
+    let (mut first_lines, mut line) = (String::new(), String::new());
+    while !line.contains("tollgate serves") {
+        line.clear();
+        assert!(lines.read_line(&mut line).unwrap() > 0, "it ended early: {first_lines}");
+        first_lines.push_str(&line);
+    }
+    let started: serde_json::Value = serde_json::from_str(&line).unwrap();
+    let address = format!("http://{}", started["listen"].as_str().unwrap());
+    std::thread::spawn(move || {
+        let mut rest = String::new();
+        let _ = lines.read_to_string(&mut rest);
+    });
+    Serving { child, address, first_lines }
+}
+
+async fn get(url: &str, key: &str) -> u16 {
+    let client = hyper_util::client::legacy::Client::builder(hyper_util::rt::TokioExecutor::new())
+        .build_http::<http_body_util::Empty<bytes::Bytes>>();
+    let request = http::Request::get(url).header("authorization", format!("Bearer {key}"));
+    client.request(request.body(http_body_util::Empty::new()).unwrap()).await.unwrap().status().as_u16()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_command_and_a_token_are_enough() {
+    let sim = Sim::start(Default::default()).await.unwrap();
+    let token = github_sim::SimConfig::default().personal_tokens[0].clone();
+    let serving = serve(
+        tollgate()
+            .arg("serve")
+            .env("GITHUB_TOKEN", token)
+            .env("TOLLGATE_API_URL", sim.api_url())
+            .env("TOLLGATE_LISTEN", "127.0.0.1:0")
+            .env("TOLLGATE_ADMIN_LISTEN", "127.0.0.1:0"),
+    );
+    let key = serving.first_lines.split_whitespace().find(|word| word.starts_with("tg_agent_")).unwrap();
+    assert_eq!(get(&format!("{}/repos/acme/widgets", serving.address), key).await, 200);
+    assert_eq!(get(&format!("{}/repos/acme/widgets", serving.address), "tg_agent_wrong").await, 401);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_configured_proxy_serves_and_ends_with_0_on_sigterm() {
+    let sim = Sim::start(Default::default()).await.unwrap();
+    let files = TempDir::new().unwrap();
+    let setup = Setup::with(vec![agent("worker", &["repositories: [acme/*]"])]);
+    let config = setup.write_config(&sim, &files);
+    let mut serving = serve(tollgate().args(["serve", "--config"]).arg(&config));
+    let key = setup.agents[0].key.expose();
+    assert_eq!(get(&format!("{}/repos/acme/widgets", serving.address), key).await, 200);
+    let stopped = Command::new("kill").args(["-TERM", &serving.child.id().to_string()]).status().unwrap();
+    assert!(stopped.success());
+    let ended = tokio::task::spawn_blocking(move || serving.child.wait().unwrap().code());
+    assert_eq!(tokio::time::timeout(Duration::from_secs(10), ended).await.unwrap().unwrap(), Some(0));
+}
+
+#[test]
+fn what_is_wrong_with_a_file_is_said_at_once_with_lines() {
+    let files = TempDir::new().unwrap();
+    let path = files.path().join("bad.yaml");
+    let text = "server:\n  listne: 127.0.0.1:1\napps:\n  - { name: a, app_id: 1, private_key_file: missing.pem }\n\
+                policy:\n  approval: { mode: maybe }\nagents:\n  - name: x\n    key_sha256: zz\n    repositories: [acme]\n";
+    std::fs::write(&path, text).unwrap();
+    for command in ["check", "serve"] {
+        let output = run(tollgate().args([command, "--config"]).arg(&path));
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        for expected in ["listne", "line 2", "missing.pem", "line 4", "mode", "line 6", "key_sha256", "line 9", "line 10"] {
+            assert!(said.contains(expected), "{expected:?} is not in\n{said}");
+        }
+    }
+}
+
+#[test]
+fn without_file_or_token_it_says_both_ways_to_start() {
+    let output = run(tollgate().arg("serve"));
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(said.contains("GITHUB_TOKEN") && said.contains("--config"), "{said}");
+}
+
+#[test]
+fn a_taken_address_is_named() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let output = run(tollgate().arg("serve").env("GITHUB_TOKEN", "ghp_x").env("TOLLGATE_LISTEN", &address));
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(said.contains(&address) && said.contains("server.listen"), "{said}");
+}
+
+#[test]
+fn a_new_key_comes_with_the_lines_for_the_file() {
+    let output = run(tollgate().args(["key", "new", "code-reviewer"]));
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success());
+    assert!(said.contains("tg_code_reviewer_") && said.contains("key_sha256"), "{said}");
+    let schema = run(tollgate().args(["config", "schema"]));
+    let schema: serde_json::Value = serde_json::from_slice(&schema.stdout).unwrap();
+    assert_eq!(schema["additionalProperties"], false);
+}

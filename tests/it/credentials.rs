@@ -1,0 +1,194 @@
+//! Keys stay here, tokens are minted narrow, shared, renewed and replaced.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use github_sim::{Fault, FaultKind, PRIVATE_KEY_PKCS8, SimConfig};
+use serde_json::json;
+use tollgate::clock::{Clock, ManualClock, SystemClock};
+
+use crate::support::{Setup, Tollgate, agent, eventually};
+
+/// How often a token was asked for.
+fn mints(tollgate: &Tollgate) -> usize {
+    tollgate.sim.requests().iter().filter(|request| request.target.ends_with("/access_tokens")).count()
+}
+
+/// Bodies of the requests for tokens.
+fn mint_bodies(tollgate: &Tollgate) -> Vec<serde_json::Value> {
+    let requests = tollgate.sim.requests();
+    let minting = requests.iter().filter(|request| request.target.ends_with("/access_tokens"));
+    minting.map(|request| serde_json::from_str(request.body.as_deref().unwrap()).unwrap()).collect()
+}
+
+#[tokio::test]
+async fn keys_are_taken_in_every_form_and_never_travel_on() {
+    let tollgate = Setup::worker().start().await;
+    use base64::Engine;
+    let basic = |text: String| format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(text));
+    let key = tollgate.key(0).to_owned();
+    for value in [
+        format!("Bearer {key}"),
+        format!("bearer {key}"),
+        format!("token {key}"),
+        format!("TOKEN {key}"),
+        basic(format!("x-access-token:{key}")),
+        basic(format!("{key}:")),
+        basic(format!("{key}:x-oauth-basic")),
+    ] {
+        assert_eq!(tollgate.ask("GET", "/meta").header("authorization", &value).send().await.verdict(), "200", "{value}");
+    }
+    for (value, message) in [
+        (format!("token {key}x"), "Bad credentials"),
+        ("token ghp_000000000000000000000000000000000000".to_owned(), "Bad credentials"),
+        ("Bearer".to_owned(), "Bad credentials"),
+        (key.clone(), "Bad credentials"),
+    ] {
+        let answer = tollgate.ask("GET", "/meta").header("authorization", &value).send().await;
+        assert_eq!((answer.verdict().as_str(), answer.json()["message"].as_str().unwrap()), ("401 unauthenticated", message));
+    }
+    let none = tollgate.ask("GET", "/meta").anonymous().send().await;
+    assert_eq!(none.json()["message"], "Requires authentication");
+    let doubled = tollgate.head("GET /meta HTTP/1.1", &format!("Authorization: token {key}\r\n"));
+    assert!(tollgate.raw(doubled.as_bytes()).await.starts_with("HTTP/1.1 400"));
+    let query = tollgate.ask("GET", &format!("/meta?access_token={key}")).anonymous().send().await;
+    assert_eq!(query.verdict(), "401 unauthenticated");
+    tollgate.assert_clean();
+}
+
+#[tokio::test]
+async fn a_disabled_agent_is_told_so() {
+    let tollgate = Setup::with(vec![agent("gone", &["repositories: [acme/*]", "disabled: true"])]).start().await;
+    assert_eq!(tollgate.get("/meta").await.verdict(), "403 operation_forbidden");
+}
+
+#[tokio::test]
+async fn reads_and_writes_carry_tokens_of_their_own() {
+    let agents = vec![agent("named", &["repositories: [acme/widgets, acme/gadgets]"])];
+    let tollgate = Setup::with(agents).start().await;
+    tollgate.get("/repos/acme/widgets").await;
+    tollgate.get("/repos/acme/gadgets").await;
+    tollgate.ask("POST", "/repos/acme/widgets/issues").json(&json!({"title": "x"})).send().await;
+    let bodies = mint_bodies(&tollgate);
+    assert_eq!(bodies.len(), 2, "{bodies:?}");
+    for body in &bodies {
+        assert_eq!(body["repositories"], json!(["gadgets", "widgets"]));
+    }
+    let (read, write) = (bodies[0]["permissions"].as_object().unwrap(), bodies[1]["permissions"].as_object().unwrap());
+    assert!(read.values().all(|level| level == "read") && !read.contains_key("workflows"), "{read:?}");
+    assert_eq!(write["contents"], "write");
+    for withheld in ["administration", "workflows", "secrets", "organization_administration"] {
+        assert!(!write.contains_key(withheld), "{withheld}");
+    }
+    tollgate.assert_clean();
+}
+
+#[tokio::test]
+async fn one_token_serves_all_who_ask_at_once() {
+    let tollgate = Setup::worker().start().await;
+    let asks = (0..20).map(|_| tollgate.get("/repos/acme/widgets"));
+    for answer in futures_util::future::join_all(asks).await {
+        assert_eq!(answer.verdict(), "200");
+    }
+    assert_eq!(mints(&tollgate), 1);
+}
+
+#[tokio::test]
+async fn a_token_is_renewed_before_it_ends_and_the_old_one_serves_meanwhile() {
+    let now = SystemClock.now_seconds();
+    let clock = Arc::new(ManualClock::at_seconds(now));
+    let mut setup = Setup::worker();
+    setup.sim.clock_start = Some(now);
+    setup.clock = Arc::clone(&clock) as Arc<dyn Clock>;
+    let tollgate = setup.start().await;
+    assert_eq!(tollgate.get("/repos/acme/widgets").await.verdict(), "200");
+    let ahead = |seconds: u64| {
+        clock.advance(Duration::from_secs(seconds));
+        tollgate.sim.clock().advance(Duration::from_secs(seconds));
+    };
+    ahead(53 * 60);
+    assert_eq!(tollgate.get("/repos/acme/widgets").await.verdict(), "200");
+    assert_eq!(mints(&tollgate), 1);
+    // Renewal fails: the old token is used to its end.
+    let fault = tollgate.sim.faults().add(Fault::new(FaultKind::MintFails { status: 500 }));
+    ahead(3 * 60);
+    assert_eq!(tollgate.get("/repos/acme/widgets").await.verdict(), "200");
+    eventually("the failed renewal", || tollgate.sim.faults().fired(fault) > 0).await;
+    tollgate.sim.faults().clear();
+    ahead(30);
+    assert_eq!(tollgate.get("/repos/acme/widgets").await.verdict(), "200");
+    let before = mints(&tollgate);
+    eventually("the renewal", || mints(&tollgate) >= before && tollgate.sim.books().minted >= 2).await;
+    // Past the first token's end, nothing expired is sent.
+    ahead(10 * 60);
+    assert_eq!(tollgate.get("/repos/acme/widgets").await.verdict(), "200");
+    assert!(tollgate.arrived().iter().all(|request| request.status != Some(401)));
+    let metrics = tollgate.metrics().await;
+    assert!(metrics.contains("tollgate_token_refresh_total{installation=\"bot/acme\",result=\"failed\"} 1"), "{metrics}");
+}
+
+#[tokio::test]
+async fn a_revoked_token_is_replaced_once() {
+    let tollgate = Setup::worker().start().await;
+    assert_eq!(tollgate.get("/repos/acme/widgets").await.verdict(), "200");
+    let refused = tollgate.sim.faults().add(Fault::new(FaultKind::Status {
+        status: 401,
+        body: Some(json!({"message": "Bad credentials"})),
+        headers: Default::default(),
+        takes_effect: false,
+    }).on("GET", "/repos/acme").times(1));
+    assert_eq!(tollgate.get("/repos/acme/widgets").await.verdict(), "200");
+    assert_eq!((tollgate.sim.faults().fired(refused), mints(&tollgate)), (1, 2));
+    // Refused for good: the agent is told that it is not its own key.
+    tollgate.sim.faults().add(Fault::new(FaultKind::Status {
+        status: 401,
+        body: Some(json!({"message": "Bad credentials"})),
+        headers: Default::default(),
+        takes_effect: false,
+    }).on("POST", "/repos/acme"));
+    let write = tollgate.ask("POST", "/repos/acme/widgets/issues").json(&json!({"title": "x"})).send().await;
+    assert_eq!(write.verdict(), "502 upstream_unreachable", "{}", write.text());
+}
+
+#[tokio::test]
+async fn a_token_github_has_not_spread_yet_is_tried_again() {
+    for status in [401, 404] {
+        let mut setup = Setup::worker();
+        setup.sim = SimConfig::default();
+        let tollgate = setup.start().await;
+        let lag = Fault::new(FaultKind::ReplicationLag { ms: 1_500, status });
+        tollgate.sim.faults().add(lag);
+        let answer = tollgate.get("/repos/acme/widgets").await;
+        assert_eq!(answer.verdict(), "200", "{status}: {}", answer.text());
+        assert_eq!(mints(&tollgate), 1);
+        // Known to work, the token's 404 is GitHub's word.
+        let calls = tollgate.arrived().len();
+        assert_eq!(tollgate.get("/repos/acme/no-such-repository").await.verdict(), "404");
+        assert_eq!(tollgate.arrived().len(), calls + 1);
+    }
+}
+
+#[tokio::test]
+async fn a_private_key_is_taken_up_when_its_file_changes() {
+    let mut setup = Setup::with(vec![agent("worker", &["repositories: [acme/*, other/*]"])]);
+    setup.sim.app_key_pem = Some(PRIVATE_KEY_PKCS8.to_owned());
+    let tollgate = setup.start().await;
+    let before = tollgate.get("/repos/acme/widgets").await;
+    assert_eq!(before.verdict(), "502 upstream_unreachable", "{}", before.text());
+    let file = tollgate.files.path().join("app.pem");
+    std::fs::write(&file, PRIVATE_KEY_PKCS8).unwrap();
+    assert_eq!(tollgate.get("/repos/acme/widgets").await.verdict(), "200");
+    // A file that is wrong does no harm to who has a good key already.
+    std::fs::write(&file, "not a key").unwrap();
+    assert_eq!(tollgate.get("/repos/other/tool").await.verdict(), "200");
+}
+
+#[tokio::test]
+async fn short_tokens_and_long_ones_are_the_same_to_us() {
+    for form in [github_sim::TokenForm::Short, github_sim::TokenForm::Stateless] {
+        let mut setup = Setup::worker();
+        setup.sim.token_form = form;
+        let tollgate = setup.start().await;
+        assert_eq!(tollgate.get("/repos/acme/widgets").await.verdict(), "200");
+    }
+}

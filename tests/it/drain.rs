@@ -1,0 +1,58 @@
+//! On SIGTERM the binary stops taking connections, finishes what runs, and ends with 0.
+
+use std::time::Duration;
+
+use github_sim::{Fault, FaultKind};
+use tokio::net::TcpStream;
+
+use crate::support::{Setup, eventually};
+
+#[tokio::test]
+async fn requests_in_flight_are_finished_and_new_connections_are_not_taken() {
+    let tollgate = Setup::worker().start().await;
+    assert_eq!(tollgate.get("/repos/acme/widgets").await.verdict(), "200");
+    let slow = tollgate.sim.faults().add(Fault::new(FaultKind::SlowFirstByte { ms: 700 }).on("GET", "/repos/acme"));
+    let address = tollgate.base.trim_start_matches("http://").to_owned();
+    let head = tollgate.head("GET /repos/acme/widgets HTTP/1.1", "");
+    let (answer, ()) = tokio::join!(tollgate.raw(head.as_bytes()), async {
+        eventually("the slow call", || tollgate.sim.faults().fired(slow) == 1).await;
+        tollgate.stop.cancel();
+        let mut refused = false;
+        for _ in 0..50 {
+            refused = TcpStream::connect(&address).await.is_err();
+            if refused {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        assert!(refused, "a new connection is still taken");
+    });
+    assert!(answer.starts_with("HTTP/1.1 200 ") && answer.ends_with("0\r\n\r\n"), "{answer}");
+    assert!(answer.contains("connection: close"), "{answer}");
+    tokio::time::timeout(Duration::from_secs(5), tollgate.running).await.expect("it ends").unwrap();
+}
+
+#[tokio::test]
+async fn readiness_fails_while_health_holds() {
+    let tollgate = Setup::worker().start().await;
+    let slow = tollgate.sim.faults().add(Fault::new(FaultKind::SlowFirstByte { ms: 500 }).on("GET", "/repos/acme"));
+    let head = tollgate.head("GET /repos/acme/widgets HTTP/1.1", "");
+    let admin = tollgate.admin.clone();
+    let probe = |path: &'static str| {
+        let url = format!("{admin}{path}");
+        async move {
+            let client = hyper_util::client::legacy::Client::builder(hyper_util::rt::TokioExecutor::new())
+                .build_http::<http_body_util::Empty<bytes::Bytes>>();
+            client.get(url.parse().unwrap()).await.unwrap().status().as_u16()
+        }
+    };
+    assert_eq!((probe("/livez").await, probe("/readyz").await), (200, 200));
+    let ((), _) = tokio::join!(
+        async {
+            eventually("the slow call", || tollgate.sim.faults().fired(slow) == 1).await;
+            tollgate.stop.cancel();
+            assert_eq!((probe("/livez").await, probe("/readyz").await), (200, 503));
+        },
+        tollgate.raw(head.as_bytes())
+    );
+}

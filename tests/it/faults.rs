@@ -1,0 +1,135 @@
+//! What goes wrong at GitHub or on the way is told plainly, and no write is done twice.
+
+use std::time::Duration;
+
+use github_sim::{Fault, FaultKind};
+use serde_json::json;
+
+use crate::support::{Setup, eventually};
+
+#[tokio::test]
+async fn an_upstream_that_is_down_is_a_502() {
+    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = closed.local_addr().unwrap();
+    drop(closed);
+    let mut setup = Setup::worker();
+    setup.personal_token = true;
+    setup.api_url = Some(format!("http://{address}"));
+    let tollgate = setup.start().await;
+    for (method, path) in [("GET", "/repos/acme/widgets"), ("POST", "/repos/acme/widgets/issues")] {
+        let answer = tollgate.ask(method, path).json(&json!({"title": "x"})).send().await;
+        assert_eq!(answer.verdict(), "502 upstream_unreachable", "{}", answer.text());
+        assert!(!answer.text().contains(&address.to_string()), "{}", answer.text());
+    }
+}
+
+#[tokio::test]
+async fn a_silent_upstream_is_a_504_within_the_time_configured() {
+    let mut setup = Setup::worker();
+    setup.upstream = "  request_timeout: 300ms\n".to_owned();
+    let tollgate = setup.start().await;
+    assert_eq!(tollgate.get("/repos/acme/widgets").await.verdict(), "200");
+    tollgate.sim.faults().add(Fault::new(FaultKind::SlowFirstByte { ms: 3_000 }).on("GET", "/repos/acme"));
+    assert_eq!(tollgate.get("/repos/acme/widgets").await.verdict(), "504 upstream_timeout");
+    tollgate.sim.faults().clear();
+    assert_eq!(tollgate.get("/repos/acme/widgets").await.verdict(), "200");
+    assert!(tollgate.metrics().await.contains("tollgate_inflight{installation=\"bot/acme\"} 0"));
+}
+
+#[tokio::test]
+async fn reads_find_another_connection_and_writes_are_never_repeated() {
+    let tollgate = Setup::worker().start().await;
+    assert_eq!(tollgate.get("/repos/acme/widgets").await.verdict(), "200");
+    let reset = |method: &str| Fault::new(FaultKind::ResetBeforeAnswer { takes_effect: true }).on(method, "/repos/acme").times(1);
+    tollgate.sim.faults().add(reset("GET"));
+    assert_eq!(tollgate.get("/repos/acme/widgets").await.verdict(), "200");
+    tollgate.sim.faults().add(reset("POST"));
+    let before = tollgate.arrived().len();
+    let write = tollgate.ask("POST", "/repos/acme/widgets/issues").json(&json!({"title": "once"})).send().await;
+    assert_eq!(write.verdict(), "502 upstream_unreachable");
+    assert_eq!(tollgate.arrived().len(), before + 1);
+}
+
+#[tokio::test]
+async fn githubs_own_errors_pass_as_they_are() {
+    let tollgate = Setup::worker().start().await;
+    for status in [403, 404, 409, 422, 500, 502, 503] {
+        tollgate.sim.faults().clear();
+        tollgate.sim.faults().add(
+            Fault::new(FaultKind::Status {
+                status,
+                body: Some(json!({"message": "from GitHub", "documentation_url": "https://docs.github.com/rest"})),
+                headers: Default::default(),
+                takes_effect: false,
+            })
+            .on("POST", "/repos/acme"),
+        );
+        let answer = tollgate.ask("POST", "/repos/acme/widgets/issues").json(&json!({"title": "x"})).send().await;
+        assert_eq!((answer.verdict(), answer.json()["message"].as_str()), (status.to_string(), Some("from GitHub")));
+    }
+}
+
+#[tokio::test]
+async fn a_limit_of_githubs_is_passed_on_and_counted() {
+    let tollgate = Setup::worker().start().await;
+    assert_eq!(tollgate.get("/repos/acme/widgets").await.verdict(), "200");
+    tollgate.sim.faults().add(
+        Fault::new(FaultKind::Limit { form: github_sim::LimitForm::Secondary403, retry_after: Some(60) })
+            .on("GET", "/repos/acme")
+            .times(1),
+    );
+    let limited = tollgate.get("/repos/acme/widgets").await;
+    assert_eq!((limited.verdict().as_str(), limited.header("retry-after")), ("403", "60"));
+    let metrics = tollgate.metrics().await;
+    assert!(metrics.contains("tollgate_limit_hits_total{installation=\"bot/acme\",kind=\"secondary\"} 1"), "{metrics}");
+}
+
+#[tokio::test]
+async fn an_answer_that_breaks_off_breaks_off_here_too() {
+    let tollgate = Setup::worker().start().await;
+    assert_eq!(tollgate.get("/repos/acme/widgets").await.verdict(), "200");
+    for kind in [FaultKind::TruncatedBody, FaultKind::ResetMidBody] {
+        tollgate.sim.faults().add(Fault::new(kind).on("GET", "/repos/acme").times(1));
+        let request = tollgate.head("GET /repos/acme/widgets/issues HTTP/1.1", "");
+        let answer = tollgate.raw(request.as_bytes()).await;
+        // Chunked and without the last chunk: no client takes it for whole.
+        assert!(answer.starts_with("HTTP/1.1 200 ") && !answer.ends_with("0\r\n\r\n"), "{answer}");
+    }
+    eventually_idle(&tollgate).await;
+}
+
+#[tokio::test]
+async fn a_caller_who_hangs_up_frees_its_slot() {
+    let tollgate = Setup::worker().start().await;
+    assert_eq!(tollgate.get("/repos/acme/widgets").await.verdict(), "200");
+    let slow = tollgate.sim.faults().add(Fault::new(FaultKind::SlowFirstByte { ms: 20_000 }).on("GET", "/repos/acme"));
+    let request = tollgate.head("GET /repos/acme/widgets HTTP/1.1", "");
+    let gone = tokio::time::timeout(Duration::from_millis(500), tollgate.raw(request.as_bytes())).await;
+    assert!(gone.is_err());
+    assert_eq!(tollgate.sim.faults().fired(slow), 1);
+    eventually_idle(&tollgate).await;
+}
+
+async fn eventually_idle(tollgate: &crate::support::Tollgate) {
+    for _ in 0..200 {
+        if tollgate.metrics().await.contains("tollgate_inflight{installation=\"bot/acme\"} 0") {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    panic!("a slot is still held");
+}
+
+#[tokio::test]
+async fn a_failing_app_is_told_from_a_missing_installation() {
+    let tollgate = Setup::worker().start().await;
+    let fault = tollgate.sim.faults().add(Fault::new(FaultKind::MintFails { status: 503 }));
+    let answer = tollgate.get("/repos/acme/widgets").await;
+    assert_eq!(answer.verdict(), "502 upstream_unreachable", "{}", answer.text());
+    eventually("the fault", || tollgate.sim.faults().fired(fault) > 0).await;
+    // While it fails, not every call asks for a token again.
+    for _ in 0..5 {
+        assert_eq!(tollgate.get("/repos/acme/widgets").await.verdict(), "502 upstream_unreachable");
+    }
+    assert_eq!(tollgate.sim.faults().fired(fault), 1);
+}

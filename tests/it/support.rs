@@ -1,0 +1,289 @@
+//! Starts the stand-in and a tollgate before it, and speaks to both.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use github_sim::{PRIVATE_KEY_PKCS1, RecordedRequest, Sim, SimConfig};
+use http::{HeaderMap, Method, Request, Response, StatusCode};
+use http_body_util::{BodyExt, Full};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+use serde_json::Value;
+use tempfile::TempDir;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tollgate::app::App;
+use tollgate::clock::{Clock, SystemClock};
+use tollgate::config;
+use tollgate::proxy::listener::Bounds;
+use tollgate::secret::{AgentKey, hex};
+use tokio_util::sync::CancellationToken;
+
+/// An agent's key and the lines that configure it.
+pub(crate) struct TestAgent {
+    pub(crate) key: AgentKey,
+    lines: String,
+}
+
+/// `settings` are further YAML lines of the agent, such as `repositories: [acme/*]`.
+pub(crate) fn agent(name: &str, settings: &[&str]) -> TestAgent {
+    let key = AgentKey::generate(name);
+    let mut lines = format!("  - name: {name}\n    key_sha256: {}\n", hex(&key.sha256()));
+    for setting in settings {
+        lines.push_str(&format!("    {setting}\n"));
+    }
+    TestAgent { key, lines }
+}
+
+/// What a test may change before the start.
+pub(crate) struct Setup {
+    pub(crate) sim: SimConfig,
+    pub(crate) agents: Vec<TestAgent>,
+    pub(crate) approval_mode: &'static str,
+    /// Further lines of `server:` and `upstream:`.
+    pub(crate) server: String,
+    pub(crate) upstream: String,
+    pub(crate) api_url: Option<String>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) bounds: Bounds,
+    pub(crate) personal_token: bool,
+}
+
+impl Setup {
+    /// One agent, `worker`, with all of `acme` and approvals for merges alone.
+    pub(crate) fn worker() -> Setup {
+        Setup::with(vec![agent("worker", &["repositories: [acme/*]", "require_approval: [merge]"])])
+    }
+
+    pub(crate) fn with(agents: Vec<TestAgent>) -> Setup {
+        Setup {
+            sim: SimConfig::default(),
+            agents,
+            approval_mode: "presence",
+            server: String::new(),
+            upstream: String::new(),
+            api_url: None,
+            clock: Arc::new(SystemClock),
+            bounds: Bounds::default(),
+            personal_token: false,
+        }
+    }
+
+    pub(crate) async fn start(self) -> Tollgate {
+        let sim = Sim::start(self.sim.clone()).await.unwrap();
+        let files = TempDir::new().unwrap();
+        let config = self.write_config(&sim, &files);
+        let (config, _) = config::from_file(&config).unwrap_or_else(|problems| panic!("{problems}"));
+        let app = App::start_with(config, self.clock, self.bounds).await.unwrap();
+        let (address, admin) = (app.address().unwrap(), app.admin_address().unwrap());
+        let stop = app.stop_token();
+        let running = tokio::spawn(app.run());
+        let keys = self.agents.into_iter().map(|agent| agent.key).collect();
+        Tollgate {
+            sim,
+            files,
+            base: format!("http://{address}"),
+            admin: format!("http://{admin}"),
+            keys,
+            stop,
+            running,
+            client: Client::builder(TokioExecutor::new()).build_http(),
+        }
+    }
+
+    /// The file as a user would write it.
+    pub(crate) fn write_config(&self, sim: &Sim, files: &TempDir) -> PathBuf {
+        let key = files.path().join("app.pem");
+        std::fs::write(&key, PRIVATE_KEY_PKCS1).unwrap();
+        let agents: String = self.agents.iter().map(|agent| agent.lines.as_str()).collect();
+        let credential = match self.personal_token {
+            true => {
+                let token = files.path().join("pat");
+                std::fs::write(&token, format!("{}\n", self.sim.personal_tokens[0])).unwrap();
+                "tokens:\n  - { name: dev, token_file: pat }\n".to_owned()
+            }
+            false => format!("apps:\n  - {{ name: bot, app_id: {}, private_key_file: app.pem }}\n", sim.app_id()),
+        };
+        let text = format!(
+            "server:\n  listen: 127.0.0.1:0\n  admin_listen: 127.0.0.1:0\n{}upstream:\n  api_url: {}\n  \
+             uploads_url: {}\n{}{credential}policy:\n  approval: {{ mode: {}{} }}\nagents:\n{agents}",
+            self.server,
+            self.api_url.clone().unwrap_or_else(|| sim.api_url()),
+            sim.uploads_url(),
+            self.upstream,
+            self.approval_mode,
+            self.issuers(files),
+        );
+        let path = files.path().join("tollgate.yaml");
+        std::fs::write(&path, text).unwrap();
+        path
+    }
+
+    /// Signed mode needs somebody who signs.
+    fn issuers(&self, files: &TempDir) -> &'static str {
+        if self.approval_mode != "signed" {
+            return "";
+        }
+        std::fs::write(files.path().join("approver.secret"), "0123456789abcdef0123456789abcdef").unwrap();
+        ", issuers: [{ name: team, secret_file: approver.secret }]"
+    }
+}
+
+/// A running tollgate before its own stand-in.
+pub(crate) struct Tollgate {
+    pub(crate) sim: Sim,
+    pub(crate) files: TempDir,
+    pub(crate) base: String,
+    pub(crate) admin: String,
+    keys: Vec<AgentKey>,
+    pub(crate) stop: CancellationToken,
+    pub(crate) running: tokio::task::JoinHandle<()>,
+    client: Client<HttpConnector, Full<Bytes>>,
+}
+
+/// An answer, read whole.
+#[derive(Debug, Clone)]
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
+}
+
+impl Answer {
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error}: {}", self.text()))
+    }
+
+    pub(crate) fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+
+    pub(crate) fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", |value| value.to_str().unwrap())
+    }
+
+    /// `STATUS CODE` of a refusal, `STATUS` of GitHub's answer.
+    pub(crate) fn verdict(&self) -> String {
+        match self.headers.get("x-tollgate-error") {
+            Some(code) => format!("{} {}", self.status.as_u16(), code.to_str().unwrap()),
+            None => self.status.as_u16().to_string(),
+        }
+    }
+}
+
+/// A request of the first agent, unless said otherwise.
+pub(crate) struct Ask<'a> {
+    tollgate: &'a Tollgate,
+    request: http::request::Builder,
+    body: Bytes,
+    has_key: bool,
+}
+
+impl Ask<'_> {
+    pub(crate) fn header(mut self, name: &str, value: &str) -> Self {
+        self.has_key |= name.eq_ignore_ascii_case("authorization");
+        self.request = self.request.header(name, value);
+        self
+    }
+
+    pub(crate) fn json(mut self, value: &Value) -> Self {
+        self.body = Bytes::from(value.to_string());
+        self.request = self.request.header("content-type", "application/json");
+        self
+    }
+
+    pub(crate) fn body(mut self, body: impl Into<Bytes>) -> Self {
+        self.body = body.into();
+        self
+    }
+
+    /// As another agent, by its place in the setup.
+    pub(crate) fn by(self, agent: usize) -> Self {
+        let key = format!("token {}", self.tollgate.key(agent));
+        self.header("authorization", &key)
+    }
+
+    pub(crate) fn anonymous(mut self) -> Self {
+        self.has_key = true;
+        self
+    }
+
+    pub(crate) async fn send(self) -> Answer {
+        let this = if self.has_key { self } else { self.by(0) };
+        let request: Request<Full<Bytes>> = this.request.body(Full::new(this.body)).unwrap();
+        let work = async {
+            let response: Response<hyper::body::Incoming> = this.tollgate.client.request(request).await.unwrap();
+            let (head, body) = response.into_parts();
+            let body = body.collect().await.unwrap().to_bytes();
+            Answer { status: head.status, headers: head.headers, body }
+        };
+        tokio::time::timeout(Duration::from_secs(30), work).await.expect("an answer within 30 s")
+    }
+}
+
+impl Tollgate {
+    pub(crate) fn key(&self, agent: usize) -> &str {
+        self.keys[agent].expose()
+    }
+
+    pub(crate) fn ask(&self, method: &str, path: &str) -> Ask<'_> {
+        let method: Method = method.parse().unwrap();
+        let request = Request::builder().method(method).uri(format!("{}{path}", self.base));
+        Ask { tollgate: self, request, body: Bytes::new(), has_key: false }
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> Answer {
+        self.ask("GET", path).send().await
+    }
+
+    pub(crate) async fn metrics(&self) -> String {
+        let uri = format!("{}/metrics", self.admin).parse().unwrap();
+        let answer = self.client.get(uri).await.unwrap();
+        String::from_utf8(answer.into_body().collect().await.unwrap().to_bytes().to_vec()).unwrap()
+    }
+
+    /// What arrived at the stand-in, our own calls as an App left out.
+    pub(crate) fn arrived(&self) -> Vec<RecordedRequest> {
+        self.sim.requests().into_iter().filter(|request| request.credential != "app-jwt").collect()
+    }
+
+    /// `METHOD TARGET` of what arrived.
+    pub(crate) fn arrived_lines(&self) -> Vec<String> {
+        self.arrived().iter().map(|request| format!("{} {}", request.method, request.target)).collect()
+    }
+
+    /// Bytes on a connection of their own, and what comes back until it closes or `patience` ends.
+    pub(crate) async fn raw(&self, bytes: &[u8]) -> String {
+        let mut socket = TcpStream::connect(self.base.trim_start_matches("http://")).await.unwrap();
+        socket.write_all(bytes).await.unwrap();
+        let mut answer = Vec::new();
+        let _ = tokio::time::timeout(Duration::from_secs(3), socket.read_to_end(&mut answer)).await;
+        String::from_utf8_lossy(&answer).into_owned()
+    }
+
+    /// The head of a request of the first agent, for [`Tollgate::raw`].
+    pub(crate) fn head(&self, request_line: &str, fields: &str) -> String {
+        format!("{request_line}\r\nHost: x\r\nAuthorization: token {}\r\n{fields}\r\n", self.key(0))
+    }
+
+    /// Nothing GitHub would take amiss, and no key of an agent, ever arrived.
+    pub(crate) fn assert_clean(&self) {
+        let books = self.sim.books();
+        assert_eq!(books.violations_total(), 0, "{:?}", books.violations);
+        assert!(books.leaked_credentials.is_empty(), "{:?}", books.leaked_credentials);
+    }
+}
+
+/// Waits for something that will come true.
+pub(crate) async fn eventually(what: &str, mut check: impl FnMut() -> bool) {
+    for _ in 0..500 {
+        if check() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("{what} did not happen within 5 s");
+}
