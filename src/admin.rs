@@ -36,7 +36,11 @@ pub struct Admin {
 impl Admin {
     /// # Errors
     /// When the address can't be bound.
-    pub async fn bind(address: SocketAddr, metrics: Arc<Metrics>, draining: CancellationToken) -> io::Result<Admin> {
+    pub async fn bind(
+        address: SocketAddr,
+        metrics: Arc<Metrics>,
+        draining: CancellationToken,
+    ) -> io::Result<Admin> {
         Ok(Admin { tcp: TcpListener::bind(address).await?, metrics, draining })
     }
 

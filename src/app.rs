@@ -46,15 +46,21 @@ impl App {
     }
 
     /// As [`App::start`], with a clock and bounds of one's own.
-    pub async fn start_with(config: Config, clock: Arc<dyn Clock>, bounds: Bounds) -> Result<App, StartError> {
+    pub async fn start_with(
+        config: Config,
+        clock: Arc<dyn Clock>,
+        bounds: Bounds,
+    ) -> Result<App, StartError> {
         install_crypto();
         let metrics = Arc::new(Metrics::new());
         let stop = CancellationToken::new();
         let (listen, admin_listen) = (config.server.listen, config.server.admin_listen);
         let drain = config.server.drain_timeout;
-        let listener = Listener::bind(listen, bounds)
-            .await
-            .map_err(|why| StartError::Bind { key: "listen", address: listen, why })?;
+        let listener = Listener::bind(listen, bounds).await.map_err(|why| StartError::Bind {
+            key: "listen",
+            address: listen,
+            why,
+        })?;
         let admin = Admin::bind(admin_listen, Arc::clone(&metrics), stop.clone())
             .await
             .map_err(|why| StartError::Bind { key: "admin_listen", address: admin_listen, why })?;
@@ -88,5 +94,7 @@ impl App {
 /// One provider for TLS and JWT, process-wide; a second call changes nothing.
 fn install_crypto() {
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-    let _ = jsonwebtoken::crypto::CryptoProvider::install_default(&jsonwebtoken::crypto::aws_lc::DEFAULT_PROVIDER);
+    let _ = jsonwebtoken::crypto::CryptoProvider::install_default(
+        &jsonwebtoken::crypto::aws_lc::DEFAULT_PROVIDER,
+    );
 }

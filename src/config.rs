@@ -29,8 +29,8 @@ pub use load::{from_environment, from_file};
 pub use problem::{Problem, Problems};
 pub(crate) use validate::is_name;
 
-use crate::policy::repositories::RepositorySet;
 use crate::policy::Class;
+use crate::policy::repositories::RepositorySet;
 
 /// Everything `tollgate serve` needs to run.
 #[derive(Debug)]

@@ -27,7 +27,9 @@ pub enum ProxyError {
     #[error("{0}")]
     OperationForbidden(String),
     /// A gated operation came without an approval.
-    #[error("This is a {class} operation: it waits for an approval. Ask a person to review it and to approve it, then send it again with the approval in the header `{header}`.")]
+    #[error(
+        "This is a {class} operation: it waits for an approval. Ask a person to review it and to approve it, then send it again with the approval in the header `{header}`."
+    )]
     ApprovalRequired { class: Class, header: String, claims: Value },
     /// An approval came and was not taken.
     #[error("The approval was not taken: {reason}.")]

@@ -10,7 +10,8 @@ use prometheus::{
 };
 
 /// Seconds; from a cache hit's fraction of a millisecond to GitHub's time limit and a long wait.
-const SECONDS: [f64; 14] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0];
+const SECONDS: [f64; 14] =
+    [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0];
 /// Seconds of our own work: tens of microseconds on a good day.
 const OVERHEAD: [f64; 10] = [0.000_05, 0.000_1, 0.000_2, 0.000_5, 0.001, 0.002, 0.005, 0.01, 0.05, 0.5];
 
@@ -91,6 +92,7 @@ impl Maker<'_> {
 }
 
 impl Metrics {
+    #[allow(clippy::too_many_lines, reason = "a list with one entry for each family")]
     pub fn new() -> Metrics {
         let registry = Registry::new();
         let make = Maker(&registry);
@@ -105,24 +107,64 @@ impl Metrics {
         build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
         let pool = ["installation", "resource"];
         Metrics {
-            requests: make.counter("requests_total", "Requests of agents by what became of them.", &["agent", "resource", "outcome"]),
-            http_requests: make.counter("http_requests_total", "Requests by path template and status.", &["route", "method", "status"]),
-            request_duration: make.histogram("request_duration_seconds", "From the request's head to the answer's.", &["outcome"]),
+            requests: make.counter(
+                "requests_total",
+                "Requests of agents by what became of them.",
+                &["agent", "resource", "outcome"],
+            ),
+            http_requests: make.counter(
+                "http_requests_total",
+                "Requests by path template and status.",
+                &["route", "method", "status"],
+            ),
+            request_duration: make.histogram(
+                "request_duration_seconds",
+                "From the request's head to the answer's.",
+                &["outcome"],
+            ),
             overhead,
-            upstream_requests: make.counter("upstream_requests_total", "Calls to GitHub.", &["installation", "resource", "status"]),
-            upstream_duration: make.histogram("upstream_duration_seconds", "From sending a call to the first byte of the answer.", &["method"]),
-            agent_spent: make.counter("agent_spent_total", "Calls charged to an agent.", &["agent", "installation", "resource"]),
+            upstream_requests: make.counter(
+                "upstream_requests_total",
+                "Calls to GitHub.",
+                &["installation", "resource", "status"],
+            ),
+            upstream_duration: make.histogram(
+                "upstream_duration_seconds",
+                "From sending a call to the first byte of the answer.",
+                &["method"],
+            ),
+            agent_spent: make.counter(
+                "agent_spent_total",
+                "Calls charged to an agent.",
+                &["agent", "installation", "resource"],
+            ),
             inflight: make.gauge("inflight", "Calls to GitHub in flight.", &["installation"]),
             pool_limit: make.gauge("pool_limit", "GitHub's limit for the window.", &pool),
             pool_remaining: make.gauge("pool_remaining", "GitHub's count of what is left.", &pool),
             pool_used: make.gauge("pool_used", "GitHub's count of what is used.", &pool),
             pool_reset: make.gauge("pool_reset_timestamp_seconds", "When GitHub's window ends.", &pool),
-            limit_hits: make.counter("limit_hits_total", "Answers in which GitHub refused for a rate limit.", &["installation", "kind"]),
+            limit_hits: make.counter(
+                "limit_hits_total",
+                "Answers in which GitHub refused for a rate limit.",
+                &["installation", "kind"],
+            ),
             retries: make.counter("retries_total", "Attempts made again.", &["reason"]),
             denied: make.counter("denied_total", "Requests refused by policy.", &["agent", "code"]),
-            approvals: make.counter("approvals_total", "Approvals looked for by gated operations.", &["result"]),
-            token_refresh: make.counter("token_refresh_total", "Installation tokens minted.", &["installation", "result"]),
-            token_expiry: make.gauge("token_expiry_timestamp_seconds", "When the newest token ends.", &["installation", "access"]),
+            approvals: make.counter(
+                "approvals_total",
+                "Approvals looked for by gated operations.",
+                &["result"],
+            ),
+            token_refresh: make.counter(
+                "token_refresh_total",
+                "Installation tokens minted.",
+                &["installation", "result"],
+            ),
+            token_expiry: make.gauge(
+                "token_expiry_timestamp_seconds",
+                "When the newest token ends.",
+                &["installation", "access"],
+            ),
             cache_requests: make.counter("cache_requests_total", "Reads by what the cache did.", &["result"]),
             registry,
         }

@@ -121,7 +121,12 @@ impl Proxy {
         self.respond(outcome, &ctx)
     }
 
-    async fn serve(&self, request: Request<Incoming>, peer: &Peer, ctx: &mut Context) -> Result<Answer, ProxyError> {
+    async fn serve(
+        &self,
+        request: Request<Incoming>,
+        peer: &Peer,
+        ctx: &mut Context,
+    ) -> Result<Answer, ProxyError> {
         let agent = self.identify(request.headers())?;
         ctx.agent = Some(Arc::clone(&agent));
         let call = self.classify(request, peer, ctx).await?;

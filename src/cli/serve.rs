@@ -48,7 +48,10 @@ fn load(args: &ServeArgs, err: &mut dyn Write) -> anyhow::Result<Option<Config>>
         }),
         None => config::from_environment().map(|(config, key)| {
             let listen = config.server.listen;
-            let _ = writeln!(err, "tollgate: one agent, all repositories the token reaches, reads and plain writes.");
+            let _ = writeln!(
+                err,
+                "tollgate: one agent, all repositories the token reaches, reads and plain writes."
+            );
             let _ = writeln!(err, "  base URL  http://{listen}");
             let _ = writeln!(err, "  key       {}    (shown once; a new one at each start)", key.expose());
             config

@@ -70,7 +70,12 @@ struct Claims<'a> {
 }
 
 impl App {
-    pub fn new(app: config::App, client: HttpClient, upstream: &config::Upstream, clock: Arc<dyn Clock>) -> App {
+    pub fn new(
+        app: config::App,
+        client: HttpClient,
+        upstream: &config::Upstream,
+        clock: Arc<dyn Clock>,
+    ) -> App {
         App {
             name: app.name,
             read_permissions: app.read_permissions,

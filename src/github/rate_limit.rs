@@ -23,7 +23,9 @@ impl RateLimit {
         let resource = headers.get("x-ratelimit-resource")?.to_str().ok()?;
         let sound = !resource.is_empty()
             && resource.len() <= 64
-            && resource.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_');
+            && resource
+                .bytes()
+                .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_');
         sound.then_some(RateLimit {
             limit: number("x-ratelimit-limit")?,
             remaining: number("x-ratelimit-remaining")?,
@@ -54,7 +56,9 @@ impl LimitKind {
         let spent = headers.get("x-ratelimit-remaining").is_some_and(|value| value == "0");
         let told_to_wait = headers.contains_key("retry-after");
         match status {
-            StatusCode::FORBIDDEN | StatusCode::TOO_MANY_REQUESTS if told_to_wait => Some(LimitKind::Secondary),
+            StatusCode::FORBIDDEN | StatusCode::TOO_MANY_REQUESTS if told_to_wait => {
+                Some(LimitKind::Secondary)
+            }
             StatusCode::FORBIDDEN | StatusCode::TOO_MANY_REQUESTS if spent => Some(LimitKind::Primary),
             StatusCode::TOO_MANY_REQUESTS => Some(LimitKind::Secondary),
             _ => None,

@@ -257,7 +257,8 @@ async fn mint(installation: &AppInstallation, key: &TokenKey) -> Result<Minted, 
         return Err(AppError::Refused { status, what, message: message_of(&answer) });
     }
     // Errors of serde_json quote values, and the value here may be the token.
-    serde_json::from_slice(&answer).map_err(|error| AppError::Garbled(what, format!("{:?}", error.classify())))
+    serde_json::from_slice(&answer)
+        .map_err(|error| AppError::Garbled(what, format!("{:?}", error.classify())))
 }
 
 fn token_from(minted: &Minted, now_ms: i64) -> Result<Token, AppError> {
@@ -321,7 +322,10 @@ fn permissions_for(installation: &AppInstallation, access: Access) -> BTreeMap<S
 
 /// Permissions no agent's write needs unless the operator says so.
 fn is_withheld(name: &str) -> bool {
-    name == "administration" || name == "workflows" || name.starts_with("organization_") || name.ends_with("secrets")
+    name == "administration"
+        || name == "workflows"
+        || name.starts_with("organization_")
+        || name.ends_with("secrets")
 }
 
 #[cfg(test)]

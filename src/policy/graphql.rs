@@ -122,7 +122,9 @@ mod tests {
 
     #[test]
     fn what_cannot_be_read_is_refused() {
-        for document in ["", "{", "query {", "mutation", "{ a } }", "fragment F on User { login }", "type A { b: C }"] {
+        for document in
+            ["", "{", "query {", "mutation", "{ a } }", "fragment F on User { login }", "type A { b: C }"]
+        {
             assert!(kind(document).is_err(), "{document}");
         }
         assert!(kind(&format!("{}a{}", "{ a ".repeat(200), " }".repeat(200))).is_err());
@@ -138,6 +140,9 @@ mod tests {
         ] {
             assert!(classify(body.as_bytes()).is_err(), "{body}");
         }
-        assert!(classify(br#"{"query":"query A { viewer { login } }","operationName":"A","variables":null}"#).is_ok());
+        assert!(
+            classify(br#"{"query":"query A { viewer { login } }","operationName":"A","variables":null}"#)
+                .is_ok()
+        );
     }
 }

@@ -24,7 +24,8 @@ pub fn object(body: &[u8]) -> Result<Map<String, Value>, JsonError> {
         return Err(JsonError("it begins with a byte order mark".to_owned()));
     }
     let mut deserializer = serde_json::Deserializer::from_str(text);
-    let value = Strict { depth: 0 }.deserialize(&mut deserializer).map_err(|error| JsonError(error.to_string()))?;
+    let value =
+        Strict { depth: 0 }.deserialize(&mut deserializer).map_err(|error| JsonError(error.to_string()))?;
     deserializer.end().map_err(|error| JsonError(error.to_string()))?;
     match value {
         Value::Object(object) => Ok(object),
@@ -119,7 +120,10 @@ mod tests {
     #[test]
     fn reads_what_has_one_meaning() {
         let read = object(br#" {"event":"COMMENT","n":[1,-2,0.5,null,true,{"a":"\u0062"}]} "#).unwrap();
-        assert_eq!(Value::Object(read), serde_json::json!({"event":"COMMENT","n":[1,-2,0.5,null,true,{"a":"b"}]}));
+        assert_eq!(
+            Value::Object(read),
+            serde_json::json!({"event":"COMMENT","n":[1,-2,0.5,null,true,{"a":"b"}]})
+        );
     }
 
     #[test]

@@ -43,7 +43,8 @@ impl fmt::Display for RepositoryName {
 
 /// Whether `text` can be the login of a user, an organization or a bot.
 pub fn is_account(text: &str) -> bool {
-    (1..=100).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'))
+    (1..=100).contains(&text.len())
+        && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'))
 }
 
 /// Whether `text` can be the name of a repository.
@@ -142,7 +143,9 @@ impl RepositorySet {
             .patterns
             .iter()
             .filter_map(|pattern| match pattern {
-                RepositoryPattern::Named(named) if named.owner.eq_ignore_ascii_case(owner) => Some(named.name.clone()),
+                RepositoryPattern::Named(named) if named.owner.eq_ignore_ascii_case(owner) => {
+                    Some(named.name.clone())
+                }
                 RepositoryPattern::Any | RepositoryPattern::Owner(_) | RepositoryPattern::Named(_) => None,
             })
             .collect();
@@ -182,7 +185,19 @@ mod tests {
 
     #[test]
     fn refuses_what_is_no_pattern() {
-        for text in ["", "acme", "acme/", "/tool", "acme/t*", "*/tool", "**", "acme/a/b", "acme/..", "ac me/tool", "acme /x"] {
+        for text in [
+            "",
+            "acme",
+            "acme/",
+            "/tool",
+            "acme/t*",
+            "*/tool",
+            "**",
+            "acme/a/b",
+            "acme/..",
+            "ac me/tool",
+            "acme /x",
+        ] {
             assert!(text.parse::<RepositoryPattern>().is_err(), "{text:?}");
         }
     }

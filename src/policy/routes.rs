@@ -180,12 +180,20 @@ impl Routes {
         let mut by_method: HashMap<Method, matchit::Router<&'static Operation>> = HashMap::new();
         for (method, operation) in rest_operations(table) {
             let path = match OPEN_ENDED.iter().any(|end| operation.template.ends_with(end)) {
-                true => operation.template.replacen("{ref}", "{*ref}", 1).replacen("{path}", "{*path}", 1)
-                    .replacen("{dir}", "{*dir}", 1).replacen("{basehead}", "{*basehead}", 1),
+                true => operation
+                    .template
+                    .replacen("{ref}", "{*ref}", 1)
+                    .replacen("{path}", "{*path}", 1)
+                    .replacen("{dir}", "{*dir}", 1)
+                    .replacen("{basehead}", "{*basehead}", 1),
                 false => operation.template.to_owned(),
             };
             let operation: &'static Operation = Box::leak(Box::new(operation));
-            by_method.entry(method).or_default().insert(path, operation).expect("GitHub's paths do not overlap");
+            by_method
+                .entry(method)
+                .or_default()
+                .insert(path, operation)
+                .expect("GitHub's paths do not overlap");
         }
         Routes { by_method }
     }

@@ -36,7 +36,9 @@ pub fn judge(
 ) -> Result<Option<String>, SearchError> {
     let queries = target.query_values("q");
     if repositories.is_everything() {
-        return Ok(queries.first().and_then(|query| qualifiers(query).next().map(|(_, value)| owner_of(&value))));
+        return Ok(queries
+            .first()
+            .and_then(|query| qualifiers(query).next().map(|(_, value)| owner_of(&value))));
     }
     if !CONFINED.contains(&template) {
         return Err(SearchError::Unconfined);
@@ -84,7 +86,10 @@ fn owner_of(value: &str) -> String {
 
 /// Refuses what could change the meaning of a qualifier.
 fn check_plain(query: &str) -> Result<(), SearchError> {
-    if query.chars().any(|c| matches!(c, '(' | ')' | '|' | '\\') || (c.is_control() || (c.is_whitespace() && c != ' '))) {
+    if query
+        .chars()
+        .any(|c| matches!(c, '(' | ')' | '|' | '\\') || (c.is_control() || (c.is_whitespace() && c != ' ')))
+    {
         return Err(SearchError::Ambiguous);
     }
     if query.split(' ').any(|word| matches!(word.to_ascii_uppercase().as_str(), "OR" | "AND" | "NOT")) {
@@ -94,7 +99,8 @@ fn check_plain(query: &str) -> Result<(), SearchError> {
     let mut quoted = false;
     for (index, part) in query.split('"').enumerate() {
         quoted = index % 2 == 1;
-        let touches = !quoted && (part.ends_with(':') || (index > 0 && !part.is_empty() && !part.starts_with(' ')));
+        let touches =
+            !quoted && (part.ends_with(':') || (index > 0 && !part.is_empty() && !part.starts_with(' ')));
         if (quoted && part.contains(':')) || touches {
             return Err(SearchError::Ambiguous);
         }

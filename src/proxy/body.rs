@@ -41,7 +41,9 @@ impl From<&BodyError> for ProxyError {
     fn from(error: &BodyError) -> Self {
         match error {
             BodyError::TooLong(limit) => ProxyError::BodyTooLarge { limit: *limit },
-            BodyError::Stalled => ProxyError::BadRequest("The body of the request stopped coming.".to_owned()),
+            BodyError::Stalled => {
+                ProxyError::BadRequest("The body of the request stopped coming.".to_owned())
+            }
             BodyError::Cut(_) => ProxyError::BadRequest("The body of the request was cut short.".to_owned()),
         }
     }
@@ -57,8 +59,11 @@ pub(crate) struct Progress {
 
 impl Progress {
     pub(crate) fn new() -> Arc<Progress> {
-        let progress =
-            Progress { started: Instant::now(), last_ms: AtomicU64::new(0), complete: AtomicBool::new(false) };
+        let progress = Progress {
+            started: Instant::now(),
+            last_ms: AtomicU64::new(0),
+            complete: AtomicBool::new(false),
+        };
         Arc::new(progress)
     }
 
@@ -91,14 +96,27 @@ pub(crate) struct Bounded {
 
 impl fmt::Debug for Bounded {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Bounded").field("left", &self.left).field("ended", &self.ended).finish_non_exhaustive()
+        f.debug_struct("Bounded")
+            .field("left", &self.left)
+            .field("ended", &self.ended)
+            .finish_non_exhaustive()
     }
 }
 
 impl Bounded {
     pub(crate) fn new(inner: Incoming, limit: u64, idle: Duration) -> Bounded {
         let timer = Box::pin(tokio::time::sleep(idle));
-        Bounded { inner, left: limit, limit, idle, timer, timer_armed: false, progress: None, ended: false, _held: None }
+        Bounded {
+            inner,
+            left: limit,
+            limit,
+            idle,
+            timer,
+            timer_armed: false,
+            progress: None,
+            ended: false,
+            _held: None,
+        }
     }
 
     /// Tells somebody how far it has come.

@@ -10,9 +10,9 @@ use http::{HeaderMap, Method, Request, Uri, request};
 use http_body::Body;
 use hyper::body::Incoming;
 
+use super::Proxy;
 use super::body::{Bounded, read_whole};
 use super::context::{Context, Peer};
-use super::Proxy;
 use crate::error::ProxyError;
 use crate::policy::graphql::{self, Kind};
 use crate::policy::routes::{self, Condition, GRAPHQL, Route, RouteError, Scope};
@@ -91,7 +91,9 @@ impl Proxy {
             return self.classify_graphql(head, target, body).await;
         }
         let route = routes::find(&head.method, &target).map_err(|error| match error {
-            RouteError::Target(_) | RouteError::Name(_) => bad(&format!("The request is ambiguous: {error}.")),
+            RouteError::Target(_) | RouteError::Name(_) => {
+                bad(&format!("The request is ambiguous: {error}."))
+            }
             RouteError::Unknown => ProxyError::OperationForbidden(format!(
                 "GitHub publishes no such operation for {}, and what is in no list is not let through.",
                 head.method
@@ -106,7 +108,15 @@ impl Proxy {
         let body = self.take_body(&head.method, body, limit, deciding).await?;
         let class = class_of(&route, &body)?;
         ctx.class = Some(class);
-        Ok(Call { method: head.method, target, headers: head.headers, body, route, class, changes_by_graphql: false })
+        Ok(Call {
+            method: head.method,
+            target,
+            headers: head.headers,
+            body,
+            route,
+            class,
+            changes_by_graphql: false,
+        })
     }
 
     /// The target in origin form, or in absolute form when it names this listener (RFC 9112 §3.2).
@@ -123,7 +133,8 @@ impl Proxy {
         if !self.is_own_authority(uri, peer) {
             return Err(bad("The request names another host; only this proxy's own address is served."));
         }
-        Target::parse(uri.path(), uri.query()).map_err(|error| bad(&format!("The request is ambiguous: {error}.")))
+        Target::parse(uri.path(), uri.query())
+            .map_err(|error| bad(&format!("The request is ambiguous: {error}.")))
     }
 
     fn is_own_authority(&self, uri: &Uri, peer: &Peer) -> bool {
@@ -132,8 +143,13 @@ impl Proxy {
         };
         let named = authority.as_str().to_ascii_lowercase();
         let port = peer.local.port();
-        let own = [peer.local.to_string(), format!("localhost:{port}"), "api.github.localhost".to_owned(),
-            "api.github.localhost:80".to_owned(), format!("api.github.localhost:{port}")];
+        let own = [
+            peer.local.to_string(),
+            format!("localhost:{port}"),
+            "api.github.localhost".to_owned(),
+            "api.github.localhost:80".to_owned(),
+            format!("api.github.localhost:{port}"),
+        ];
         let public = self.server.public_url.as_deref().and_then(|url| url.split_once("://"));
         uri.scheme_str() == Some(if peer.is_tls { "https" } else { "http" })
             && (own.contains(&named) || public.is_some_and(|(_, host)| host.eq_ignore_ascii_case(&named)))
@@ -227,7 +243,8 @@ fn check_headers(headers: &HeaderMap) -> Result<(), ProxyError> {
 
 /// `application/json` or any `+json`.
 pub(super) fn is_json(headers: &HeaderMap) -> bool {
-    media_type(headers, CONTENT_TYPE).is_some_and(|essence| essence == "application/json" || essence.ends_with("+json"))
+    media_type(headers, CONTENT_TYPE)
+        .is_some_and(|essence| essence == "application/json" || essence.ends_with("+json"))
 }
 
 /// The media type without parameters, in lower case.
@@ -250,7 +267,9 @@ fn class_of(route: &Route, body: &CallBody) -> Result<Class, ProxyError> {
         // Whatever GitHub could read as an approval is one: only these three are not.
         Condition::Approves => match object()?.get("event") {
             None | Some(serde_json::Value::Null) => false,
-            Some(serde_json::Value::String(event)) => !matches!(event.as_str(), "COMMENT" | "REQUEST_CHANGES" | "PENDING"),
+            Some(serde_json::Value::String(event)) => {
+                !matches!(event.as_str(), "COMMENT" | "REQUEST_CHANGES" | "PENDING")
+            }
             Some(_) => true,
         },
     };

@@ -91,7 +91,8 @@ fn single<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
 
 /// `host`, `host:port` or `[v6]:port`; no user, no path.
 pub(crate) fn is_authority(host: &str) -> bool {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_' | b':' | b'[' | b']');
+    let plain =
+        |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_' | b':' | b'[' | b']');
     (1..=255).contains(&host.len())
         && host.bytes().all(plain)
         && host.parse::<http::uri::Authority>().is_ok_and(|authority| !authority.host().is_empty())

@@ -73,7 +73,8 @@ impl Proxy {
         };
         loop {
             let (last, complete) = progress.last();
-            let patience = if complete { answer_within } else { self.upstream.idle_timeout + Duration::from_secs(1) };
+            let patience =
+                if complete { answer_within } else { self.upstream.idle_timeout + Duration::from_secs(1) };
             if last.elapsed() >= patience {
                 return patience;
             }

@@ -111,7 +111,9 @@ impl Proxy {
             }
             Scope::Search => {
                 let owner = search::judge(call.route.operation.template, &call.target, &agent.repositories)
-                    .map_err(|error| ProxyError::RepositoryForbidden(format!("Search is refused: {error}.")))?;
+                    .map_err(|error| {
+                    ProxyError::RepositoryForbidden(format!("Search is refused: {error}."))
+                })?;
                 Ok((None, owner))
             }
             Scope::OrganizationId(id) if everything => {

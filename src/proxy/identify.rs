@@ -68,10 +68,10 @@ mod tests {
             basic("x-access-token:tg_a_b"),
             basic("tg_a_b:"),
             basic("tg_a_b:x-oauth-basic"),
-            basic("tg_a_b").to_lowercase().replace("basic", "BASIC").replace(
-                &STANDARD.encode("tg_a_b").to_lowercase(),
-                &STANDARD.encode("tg_a_b"),
-            ),
+            basic("tg_a_b")
+                .to_lowercase()
+                .replace("basic", "BASIC")
+                .replace(&STANDARD.encode("tg_a_b").to_lowercase(), &STANDARD.encode("tg_a_b")),
         ] {
             assert!(candidate_keys(value.as_bytes()).contains(&b"tg_a_b".to_vec()), "{value}");
         }

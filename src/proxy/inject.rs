@@ -143,19 +143,25 @@ impl Proxy {
 fn sends_form(headers: &HeaderMap, method: &Method) -> bool {
     let writes = !matches!(*method, Method::GET | Method::HEAD);
     writes
-        && media_type(headers, CONTENT_TYPE)
-            .is_some_and(|essence| essence == "application/x-www-form-urlencoded" || essence.starts_with("multipart/"))
+        && media_type(headers, CONTENT_TYPE).is_some_and(|essence| {
+            essence == "application/x-www-form-urlencoded" || essence.starts_with("multipart/")
+        })
 }
 
 fn take_body(body: &mut CallBody) -> Result<(RequestBody, Option<Arc<Progress>>), ProxyError> {
     match body {
         CallBody::Empty => Ok((Empty::new().map_err(|never| match never {}).boxed_unsync(), None)),
-        CallBody::Whole(bytes) => Ok((Full::new(bytes.clone()).map_err(|never| match never {}).boxed_unsync(), None)),
+        CallBody::Whole(bytes) => {
+            Ok((Full::new(bytes.clone()).map_err(|never| match never {}).boxed_unsync(), None))
+        }
         CallBody::Stream(stream) => {
             let stream = stream.take().ok_or(ProxyError::Internal)?;
             let progress = Progress::new();
             let body = stream.reporting(Arc::clone(&progress));
-            Ok((body.map_err(|error| -> crate::github::client::BoxError { Box::new(error) }).boxed_unsync(), Some(progress)))
+            Ok((
+                body.map_err(|error| -> crate::github::client::BoxError { Box::new(error) }).boxed_unsync(),
+                Some(progress),
+            ))
         }
     }
 }
@@ -163,7 +169,8 @@ fn take_body(body: &mut CallBody) -> Result<(RequestBody, Option<Arc<Progress>>)
 /// The App is installed for the owner, but not on this repository.
 fn not_covered(permitted: &Permitted) -> ProxyError {
     ProxyError::NoInstallation(format!(
-        "The installation {} does not cover every repository of agent {}, or not the one asked for.",
+        "The installation {} does not cover this repository, or, where none is named, not all of agent {}'s: it \
+         was renamed, removed, or not selected for the App.",
         permitted.installation().label,
         permitted.agent().name
     ))

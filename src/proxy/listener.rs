@@ -24,9 +24,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::Proxy;
 use super::context::{Peer, new_request_id};
 use super::respond::refusal_on_the_wire;
-use super::Proxy;
 use crate::error::ProxyError;
 pub use strict::Patience;
 use strict::Strict;
@@ -92,7 +92,9 @@ impl Listener {
                     let patience = self.bounds.patience;
                     connections.spawn(async move {
                         match place {
-                            Some(place) => serve_connection(socket, address, proxy, patience, stop, place).await,
+                            Some(place) => {
+                                serve_connection(socket, address, proxy, patience, stop, place).await
+                            }
                             None => turn_away(socket).await,
                         }
                     });
@@ -196,7 +198,8 @@ fn refuse(error: &ProxyError) -> Vec<u8> {
 
 /// Says that there is no place, and closes.
 async fn turn_away(mut socket: TcpStream) {
-    let words = refuse(&ProxyError::Overloaded("There are too many connections; nothing was sent to GitHub."));
+    let words =
+        refuse(&ProxyError::Overloaded("There are too many connections; nothing was sent to GitHub."));
     let _ = tokio::time::timeout(Duration::from_secs(1), async {
         let _ = socket.write_all(&words).await;
         let _ = socket.shutdown().await;

@@ -49,13 +49,24 @@ const NOT_PASSED_ON: [&str; 14] = [
 
 impl Proxy {
     /// Turns the outcome into the answer, counts it and writes the request's one line of log.
-    pub(super) fn respond(&self, outcome: Result<Answer, ProxyError>, ctx: &Context) -> Response<ResponseBody> {
+    pub(super) fn respond(
+        &self,
+        outcome: Result<Answer, ProxyError>,
+        ctx: &Context,
+    ) -> Response<ResponseBody> {
         let (mut response, outcome) = match outcome {
             Ok(answer) => (self.pass_on(answer, ctx), "served"),
             Err(error) => {
                 self.count_denial(&error, ctx);
-                (refusal(&error, ctx.agent.as_ref().map(|agent| agent.name.as_str()), &ctx.request_id, ctx.is_graphql),
-                    outcome_of(&error))
+                (
+                    refusal(
+                        &error,
+                        ctx.agent.as_ref().map(|agent| agent.name.as_str()),
+                        &ctx.request_id,
+                        ctx.is_graphql,
+                    ),
+                    outcome_of(&error),
+                )
             }
         };
         let headers = response.headers_mut();
@@ -84,7 +95,10 @@ impl Proxy {
         };
         rewrite_headers(&mut head.headers, &map);
         let bodiless = ctx.method == Method::HEAD
-            || matches!(head.status, StatusCode::NO_CONTENT | StatusCode::RESET_CONTENT | StatusCode::NOT_MODIFIED);
+            || matches!(
+                head.status,
+                StatusCode::NO_CONTENT | StatusCode::RESET_CONTENT | StatusCode::NOT_MODIFIED
+            );
         if ctx.is_graphql || !holds_links(&head.headers) {
             return Response::from_parts(head, body);
         }
@@ -109,9 +123,13 @@ impl Proxy {
     fn record_request(&self, ctx: &Context, status: StatusCode, outcome: &str) {
         let took = ctx.started.elapsed();
         let agent = ctx.agent.as_ref().map_or("none", |agent| agent.name.as_str());
-        let (route, resource) = ctx.operation.map_or(("none", "none"), |known| (known.template, known.resource));
+        let (route, resource) =
+            ctx.operation.map_or(("none", "none"), |known| (known.template, known.resource));
         self.metrics.requests.with_label_values(&[agent, resource, outcome]).inc();
-        self.metrics.http_requests.with_label_values(&[route, method_label(&ctx.method), status.as_str()]).inc();
+        self.metrics
+            .http_requests
+            .with_label_values(&[route, method_label(&ctx.method), status.as_str()])
+            .inc();
         self.metrics.request_duration.with_label_values(&[outcome]).observe(took.as_secs_f64());
         self.metrics.overhead.observe(took.saturating_sub(ctx.upstream).as_secs_f64());
         tracing::info!(
@@ -184,12 +202,10 @@ pub(super) fn refusal(
         about["approval"] = claims.clone();
     }
     let message = error.to_string();
-    let mut body =
-        json!({ "message": message, "documentation_url": DOCUMENTATION, "status": status.as_str(), "tollgate": about });
+    let mut body = json!({ "message": message, "documentation_url": DOCUMENTATION, "status": status.as_str(), "tollgate": about });
     // To a missing or wrong key GitHub's GraphQL answers with the plain body, too.
     if is_graphql && status != StatusCode::UNAUTHORIZED {
-        body["errors"] =
-            json!([{ "type": "FORBIDDEN", "message": message, "extensions": { "tollgate": body["tollgate"] } }]);
+        body["errors"] = json!([{ "type": "FORBIDDEN", "message": message, "extensions": { "tollgate": body["tollgate"] } }]);
     }
     let mut response = Response::new(full(body.to_string()));
     *response.status_mut() = status;
@@ -256,7 +272,8 @@ fn holds_links(headers: &HeaderMap) -> bool {
         return false;
     }
     let untouched = ["raw", "diff", "patch", "sha"];
-    let parameter = essence.strip_prefix("application/vnd.github.").and_then(|rest| rest.strip_suffix("+json"));
+    let parameter =
+        essence.strip_prefix("application/vnd.github.").and_then(|rest| rest.strip_suffix("+json"));
     let is_content = parameter.is_some_and(|rest| rest.split('.').any(|word| untouched.contains(&word)));
     (essence == "application/json" || essence.ends_with("+json")) && !is_content
 }

@@ -23,7 +23,8 @@ use crate::policy::routes::Scope;
 pub(crate) type Answer = Response<ResponseBody>;
 
 /// Waits before a read is made again with a token GitHub may not have spread yet.
-const REPLICATION_WAITS: [Duration; 3] = [Duration::from_secs(1), Duration::from_secs(2), Duration::from_secs(4)];
+const REPLICATION_WAITS: [Duration; 3] =
+    [Duration::from_secs(1), Duration::from_secs(2), Duration::from_secs(4)];
 
 /// The attempts made at one call so far.
 #[derive(Debug, Default)]
@@ -78,7 +79,9 @@ impl Proxy {
         if status == StatusCode::UNAUTHORIZED {
             self.drop_token(permitted, &attempt.token).await;
             tracing::error!(installation = &*permitted.installation().label, "GitHub refuses the credential");
-            return Err(ProxyError::UpstreamUnreachable("it refuses tollgate's own credential; nothing was done"));
+            return Err(ProxyError::UpstreamUnreachable(
+                "it refuses tollgate's own credential; nothing was done",
+            ));
         }
         let answer = self.stream(answer, admitted);
         if permitted.call().route.scope == Scope::InstallationRepositories {
@@ -116,9 +119,13 @@ impl Proxy {
     fn record<B>(&self, permitted: &Permitted, answer: &Response<B>) {
         let installation = &*permitted.installation().label;
         let rate_limit = RateLimit::from_headers(answer.headers());
-        let resource =
-            rate_limit.as_ref().map_or(permitted.call().route.operation.resource, |limit| limit.resource.as_str());
-        self.metrics.upstream_requests.with_label_values(&[installation, resource, answer.status().as_str()]).inc();
+        let resource = rate_limit
+            .as_ref()
+            .map_or(permitted.call().route.operation.resource, |limit| limit.resource.as_str());
+        self.metrics
+            .upstream_requests
+            .with_label_values(&[installation, resource, answer.status().as_str()])
+            .inc();
         if let Some(kind) = LimitKind::of(answer.status(), answer.headers()) {
             self.metrics.limit_hits.with_label_values(&[installation, kind.as_str()]).inc();
             tracing::warn!(installation, resource, kind = kind.as_str(), "GitHub refused for a rate limit");

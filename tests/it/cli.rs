@@ -102,7 +102,9 @@ fn what_is_wrong_with_a_file_is_said_at_once_with_lines() {
         let output = run(tollgate().args([command, "--config"]).arg(&path));
         let said = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(1), "{said}");
-        for expected in ["listne", "line 2", "missing.pem", "line 4", "mode", "line 6", "key_sha256", "line 9", "line 10"] {
+        for expected in
+            ["listne", "line 2", "missing.pem", "line 4", "mode", "line 6", "key_sha256", "line 9", "line 10"]
+        {
             assert!(said.contains(expected), "{expected:?} is not in\n{said}");
         }
     }

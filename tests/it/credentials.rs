@@ -36,7 +36,11 @@ async fn keys_are_taken_in_every_form_and_never_travel_on() {
         basic(format!("{key}:")),
         basic(format!("{key}:x-oauth-basic")),
     ] {
-        assert_eq!(tollgate.ask("GET", "/meta").header("authorization", &value).send().await.verdict(), "200", "{value}");
+        assert_eq!(
+            tollgate.ask("GET", "/meta").header("authorization", &value).send().await.verdict(),
+            "200",
+            "{value}"
+        );
     }
     for (value, message) in [
         (format!("token {key}x"), "Bad credentials"),
@@ -45,7 +49,10 @@ async fn keys_are_taken_in_every_form_and_never_travel_on() {
         (key.clone(), "Bad credentials"),
     ] {
         let answer = tollgate.ask("GET", "/meta").header("authorization", &value).send().await;
-        assert_eq!((answer.verdict().as_str(), answer.json()["message"].as_str().unwrap()), ("401 unauthenticated", message));
+        assert_eq!(
+            (answer.verdict().as_str(), answer.json()["message"].as_str().unwrap()),
+            ("401 unauthenticated", message)
+        );
     }
     let none = tollgate.ask("GET", "/meta").anonymous().send().await;
     assert_eq!(none.json()["message"], "Requires authentication");
@@ -58,7 +65,8 @@ async fn keys_are_taken_in_every_form_and_never_travel_on() {
 
 #[tokio::test]
 async fn a_disabled_agent_is_told_so() {
-    let tollgate = Setup::with(vec![agent("gone", &["repositories: [acme/*]", "disabled: true"])]).start().await;
+    let tollgate =
+        Setup::with(vec![agent("gone", &["repositories: [acme/*]", "disabled: true"])]).start().await;
     assert_eq!(tollgate.get("/meta").await.verdict(), "403 operation_forbidden");
 }
 
@@ -74,7 +82,8 @@ async fn reads_and_writes_carry_tokens_of_their_own() {
     for body in &bodies {
         assert_eq!(body["repositories"], json!(["gadgets", "widgets"]));
     }
-    let (read, write) = (bodies[0]["permissions"].as_object().unwrap(), bodies[1]["permissions"].as_object().unwrap());
+    let (read, write) =
+        (bodies[0]["permissions"].as_object().unwrap(), bodies[1]["permissions"].as_object().unwrap());
     assert!(read.values().all(|level| level == "read") && !read.contains_key("workflows"), "{read:?}");
     assert_eq!(write["contents"], "write");
     for withheld in ["administration", "workflows", "secrets", "organization_administration"] {
@@ -124,28 +133,38 @@ async fn a_token_is_renewed_before_it_ends_and_the_old_one_serves_meanwhile() {
     assert_eq!(tollgate.get("/repos/acme/widgets").await.verdict(), "200");
     assert!(tollgate.arrived().iter().all(|request| request.status != Some(401)));
     let metrics = tollgate.metrics().await;
-    assert!(metrics.contains("tollgate_token_refresh_total{installation=\"bot/acme\",result=\"failed\"} 1"), "{metrics}");
+    assert!(
+        metrics.contains("tollgate_token_refresh_total{installation=\"bot/acme\",result=\"failed\"} 1"),
+        "{metrics}"
+    );
 }
 
 #[tokio::test]
 async fn a_revoked_token_is_replaced_once() {
     let tollgate = Setup::worker().start().await;
     assert_eq!(tollgate.get("/repos/acme/widgets").await.verdict(), "200");
-    let refused = tollgate.sim.faults().add(Fault::new(FaultKind::Status {
-        status: 401,
-        body: Some(json!({"message": "Bad credentials"})),
-        headers: Default::default(),
-        takes_effect: false,
-    }).on("GET", "/repos/acme").times(1));
+    let refused = tollgate.sim.faults().add(
+        Fault::new(FaultKind::Status {
+            status: 401,
+            body: Some(json!({"message": "Bad credentials"})),
+            headers: Default::default(),
+            takes_effect: false,
+        })
+        .on("GET", "/repos/acme")
+        .times(1),
+    );
     assert_eq!(tollgate.get("/repos/acme/widgets").await.verdict(), "200");
     assert_eq!((tollgate.sim.faults().fired(refused), mints(&tollgate)), (1, 2));
     // Refused for good: the agent is told that it is not its own key.
-    tollgate.sim.faults().add(Fault::new(FaultKind::Status {
-        status: 401,
-        body: Some(json!({"message": "Bad credentials"})),
-        headers: Default::default(),
-        takes_effect: false,
-    }).on("POST", "/repos/acme"));
+    tollgate.sim.faults().add(
+        Fault::new(FaultKind::Status {
+            status: 401,
+            body: Some(json!({"message": "Bad credentials"})),
+            headers: Default::default(),
+            takes_effect: false,
+        })
+        .on("POST", "/repos/acme"),
+    );
     let write = tollgate.ask("POST", "/repos/acme/widgets/issues").json(&json!({"title": "x"})).send().await;
     assert_eq!(write.verdict(), "502 upstream_unreachable", "{}", write.text());
 }

@@ -11,7 +11,8 @@ use crate::support::{Setup, eventually};
 async fn requests_in_flight_are_finished_and_new_connections_are_not_taken() {
     let tollgate = Setup::worker().start().await;
     assert_eq!(tollgate.get("/repos/acme/widgets").await.verdict(), "200");
-    let slow = tollgate.sim.faults().add(Fault::new(FaultKind::SlowFirstByte { ms: 700 }).on("GET", "/repos/acme"));
+    let slow =
+        tollgate.sim.faults().add(Fault::new(FaultKind::SlowFirstByte { ms: 700 }).on("GET", "/repos/acme"));
     let address = tollgate.base.trim_start_matches("http://").to_owned();
     let head = tollgate.head("GET /repos/acme/widgets HTTP/1.1", "");
     let (answer, ()) = tokio::join!(tollgate.raw(head.as_bytes()), async {
@@ -35,7 +36,8 @@ async fn requests_in_flight_are_finished_and_new_connections_are_not_taken() {
 #[tokio::test]
 async fn readiness_fails_while_health_holds() {
     let tollgate = Setup::worker().start().await;
-    let slow = tollgate.sim.faults().add(Fault::new(FaultKind::SlowFirstByte { ms: 500 }).on("GET", "/repos/acme"));
+    let slow =
+        tollgate.sim.faults().add(Fault::new(FaultKind::SlowFirstByte { ms: 500 }).on("GET", "/repos/acme"));
     let head = tollgate.head("GET /repos/acme/widgets HTTP/1.1", "");
     let admin = tollgate.admin.clone();
     let probe = |path: &'static str| {

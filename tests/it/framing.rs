@@ -36,7 +36,8 @@ async fn smuggling_attempts_end_the_connection() {
         "X: a\rb\r\n",
         "X: a\nTransfer-Encoding: chunked\r\n",
     ] {
-        let request = format!("{}0\r\n\r\n{hidden}", tollgate.head("POST /repos/acme/widgets/issues HTTP/1.1", fields));
+        let request =
+            format!("{}0\r\n\r\n{hidden}", tollgate.head("POST /repos/acme/widgets/issues HTTP/1.1", fields));
         refused(&tollgate, &request, "400", "bad_request").await;
     }
     assert!(tollgate.arrived().is_empty());
@@ -57,11 +58,19 @@ async fn request_lines_of_other_protocols_and_forms_are_refused() {
     ] {
         refused(&tollgate, &tollgate.head(line, ""), "400", "bad_request").await;
     }
-    for line in ["TRACE /meta HTTP/1.1", "OPTIONS /meta HTTP/1.1", "GET http://evil.example/meta HTTP/1.1", "GET https://api.github.com/meta HTTP/1.1"] {
+    for line in [
+        "TRACE /meta HTTP/1.1",
+        "OPTIONS /meta HTTP/1.1",
+        "GET http://evil.example/meta HTTP/1.1",
+        "GET https://api.github.com/meta HTTP/1.1",
+    ] {
         let answer = tollgate.raw(tollgate.head(line, "Connection: close\r\n").as_bytes()).await;
         assert!(answer.starts_with("HTTP/1.1 400 ") && answer.contains("bad_request"), "{line}: {answer}");
     }
-    for line in ["GET http://api.github.localhost/meta HTTP/1.1".to_owned(), format!("GET {}/meta HTTP/1.1", tollgate.base)] {
+    for line in [
+        "GET http://api.github.localhost/meta HTTP/1.1".to_owned(),
+        format!("GET {}/meta HTTP/1.1", tollgate.base),
+    ] {
         let answer = tollgate.raw(tollgate.head(&line, "Connection: close\r\n").as_bytes()).await;
         assert!(answer.starts_with("HTTP/1.1 200 "), "{line}: {answer}");
     }
@@ -96,7 +105,12 @@ async fn bodies_have_a_bound_whether_announced_or_not() {
     let answer = tollgate.raw(chunks.as_bytes()).await;
     assert!(answer.starts_with("HTTP/1.1 413 ") && answer.contains("body_too_large"), "{answer}");
     assert!(tollgate.arrived().iter().all(|request| request.status != Some(201)));
-    let packed = tollgate.ask("POST", "/repos/acme/widgets/issues").header("content-encoding", "gzip").body("x").send().await;
+    let packed = tollgate
+        .ask("POST", "/repos/acme/widgets/issues")
+        .header("content-encoding", "gzip")
+        .body("x")
+        .send()
+        .await;
     assert_eq!(packed.verdict(), "400 bad_request");
 }
 
@@ -104,9 +118,13 @@ async fn bodies_have_a_bound_whether_announced_or_not() {
 async fn a_body_cut_short_never_becomes_a_request() {
     let tollgate = Setup::worker().start().await;
     use tokio::io::AsyncWriteExt;
-    for path in ["/repos/acme/widgets/issues", "/repos/acme/widgets/pulls/1/reviews", "/graphql"] {
-        let head = tollgate.head(&format!("POST {path} HTTP/1.1"), "Content-Type: application/json\r\nContent-Length: 100\r\n");
-        let mut socket = tokio::net::TcpStream::connect(tollgate.base.trim_start_matches("http://")).await.unwrap();
+    for path in ["/repos/acme/widgets/issues", "/repos/acme/widgets/pulls/76/reviews", "/graphql"] {
+        let head = tollgate.head(
+            &format!("POST {path} HTTP/1.1"),
+            "Content-Type: application/json\r\nContent-Length: 100\r\n",
+        );
+        let mut socket =
+            tokio::net::TcpStream::connect(tollgate.base.trim_start_matches("http://")).await.unwrap();
         socket.write_all(format!("{head}{{\"title\":").as_bytes()).await.unwrap();
         socket.shutdown().await.unwrap();
         drop(socket);
@@ -122,7 +140,8 @@ async fn pipelined_requests_are_answered_in_order() {
     let first = tollgate.head("POST /repos/acme/widgets/issues HTTP/1.1", "Content-Length: 13\r\n");
     let second = tollgate.head("GET /repos/acme/widgets HTTP/1.1", "Connection: close\r\n");
     let answer = tollgate.raw(format!("{first}{{\"title\":\"x\"}}{second}").as_bytes()).await;
-    let statuses: Vec<&str> = answer.match_indices("HTTP/1.1 ").map(|(at, _)| &answer[at + 9..at + 12]).collect();
+    let statuses: Vec<&str> =
+        answer.match_indices("HTTP/1.1 ").map(|(at, _)| &answer[at + 9..at + 12]).collect();
     assert_eq!(statuses, ["201", "200"], "{answer}");
     assert_eq!(tollgate.arrived_lines(), ["POST /repos/acme/widgets/issues", "GET /repos/acme/widgets"]);
 }
@@ -150,13 +169,17 @@ async fn connections_beyond_the_bound_are_turned_away() {
     let first = tokio::net::TcpStream::connect(&address).await.unwrap();
     let _second = tokio::net::TcpStream::connect(&address).await.unwrap();
     let answer = tollgate.raw(tollgate.head("GET /meta HTTP/1.1", "").as_bytes()).await;
-    assert!(answer.starts_with("HTTP/1.1 503 ") && answer.contains("x-tollgate-error: overloaded"), "{answer}");
+    assert!(
+        answer.starts_with("HTTP/1.1 503 ") && answer.contains("x-tollgate-error: overloaded"),
+        "{answer}"
+    );
     assert!(answer.contains("retry-after: 1\r\n"), "{answer}");
     drop(first);
     let mut served = false;
     for _ in 0..50 {
         tokio::time::sleep(Duration::from_millis(20)).await;
-        let answer = tollgate.raw(tollgate.head("GET /meta HTTP/1.1", "Connection: close\r\n").as_bytes()).await;
+        let answer =
+            tollgate.raw(tollgate.head("GET /meta HTTP/1.1", "Connection: close\r\n").as_bytes()).await;
         served |= answer.starts_with("HTTP/1.1 200 ");
         if served {
             break;

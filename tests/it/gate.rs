@@ -6,12 +6,12 @@ use crate::support::{Setup, agent};
 
 /// Every spelling of a merge this release has to know.
 const MERGES: [(&str, &str); 8] = [
-    ("PUT", "/repos/acme/widgets/pulls/1/merge"),
-    ("PUT", "/api/v3/repos/acme/widgets/pulls/1/merge"),
-    ("PUT", "/repos/ACME/Widgets/pulls/1/merge"),
-    ("PUT", "/repos/acme/widgets/pulls/1/%6D%65rge"),
-    ("PUT", "/repos/acme/widgets/pulls/1/merge?x=y"),
-    ("PUT", "/repos/acme/widgets/pulls/1/merge-async"),
+    ("PUT", "/repos/acme/widgets/pulls/76/merge"),
+    ("PUT", "/api/v3/repos/acme/widgets/pulls/76/merge"),
+    ("PUT", "/repos/ACME/Widgets/pulls/76/merge"),
+    ("PUT", "/repos/acme/widgets/pulls/76/%6D%65rge"),
+    ("PUT", "/repos/acme/widgets/pulls/76/merge?x=y"),
+    ("PUT", "/repos/acme/widgets/pulls/76/merge-async"),
     ("POST", "/repos/acme/widgets/merges"),
     ("POST", "/repos/acme/widgets/merge-upstream"),
 ];
@@ -21,26 +21,41 @@ async fn merges_wait_for_an_approval_whatever_the_configuration_says() {
     let agents = vec![agent("worker", &["repositories: [acme/*]", "require_approval: []"])];
     let tollgate = Setup::with(agents).start().await;
     for (method, path) in MERGES {
-        let answer = tollgate.ask(method, path).json(&json!({"base": "main", "head": "release"})).send().await;
+        let answer =
+            tollgate.ask(method, path).json(&json!({"base": "main", "head": "release"})).send().await;
         assert_eq!(answer.verdict(), "403 approval_required", "{method} {path}");
         assert!(!answer.headers.contains_key("retry-after"));
         let about = answer.json()["tollgate"].clone();
         assert_eq!(about["approval"]["action"], "merge", "{about}");
     }
-    for (method, path) in [("POST", "/repos/acme/widgets/pulls/1/merge"), ("PUT", "/repos/acme/widgets/pulls/1/Merge")] {
-        assert_eq!(tollgate.ask(method, path).json(&json!({})).send().await.verdict(), "403 operation_forbidden");
+    for (method, path) in
+        [("POST", "/repos/acme/widgets/pulls/76/merge"), ("PUT", "/repos/acme/widgets/pulls/76/Merge")]
+    {
+        assert_eq!(
+            tollgate.ask(method, path).json(&json!({})).send().await.verdict(),
+            "403 operation_forbidden"
+        );
     }
     assert_eq!(tollgate.arrived_lines(), Vec::<String>::new());
     // Reading whether it is merged is a read.
-    assert_eq!(tollgate.get("/repos/acme/widgets/pulls/1/merge").await.verdict(), "404");
+    assert_eq!(tollgate.get("/repos/acme/widgets/pulls/76/merge").await.verdict(), "404");
 }
 
 #[tokio::test]
 async fn presence_takes_exactly_one_header_with_something_in_it() {
     let tollgate = Setup::worker().start().await;
-    let merge = || tollgate.ask("PUT", "/repos/acme/widgets/pulls/1/merge").json(&json!({}));
-    for (name, value) in [("x-merge-approval", ""), ("x-merge-approval", "  "), ("x_merge_approval", "yes"), ("cookie", "x-merge-approval=yes")] {
-        assert_eq!(merge().header(name, value).send().await.verdict(), "403 approval_required", "{name}: {value:?}");
+    let merge = || tollgate.ask("PUT", "/repos/acme/widgets/pulls/76/merge").json(&json!({}));
+    for (name, value) in [
+        ("x-merge-approval", ""),
+        ("x-merge-approval", "  "),
+        ("x_merge_approval", "yes"),
+        ("cookie", "x-merge-approval=yes"),
+    ] {
+        assert_eq!(
+            merge().header(name, value).send().await.verdict(),
+            "403 approval_required",
+            "{name}: {value:?}"
+        );
     }
     let twice = merge().header("x-merge-approval", "yes").header("x-merge-approval", "yes").send().await;
     assert_eq!(twice.verdict(), "403 approval_invalid");
@@ -60,7 +75,7 @@ async fn signed_mode_takes_no_approval_it_cannot_verify() {
     let mut setup = Setup::worker();
     setup.approval_mode = "signed";
     let tollgate = setup.start().await;
-    let merge = tollgate.ask("PUT", "/repos/acme/widgets/pulls/1/merge").json(&json!({}));
+    let merge = tollgate.ask("PUT", "/repos/acme/widgets/pulls/76/merge").json(&json!({}));
     assert_eq!(merge.header("x-merge-approval", "yes").send().await.verdict(), "403 approval_invalid");
     assert!(tollgate.arrived().is_empty());
 }
@@ -81,17 +96,23 @@ async fn classes_are_open_as_configured() {
         (0, "POST", "/repos/acme/widgets/git/refs".to_owned(), &branch, "403 approval_required"),
         (0, "POST", format!("/repos/acme/widgets/statuses/{sha}"), &status, "403 approval_required"),
         (0, "PUT", "/repos/acme/widgets/contents/x".to_owned(), &issue, "403 approval_required"),
-        (0, "PUT", "/repos/acme/widgets/branches/main/protection".to_owned(), &issue, "403 operation_forbidden"),
+        (
+            0,
+            "PUT",
+            "/repos/acme/widgets/branches/main/protection".to_owned(),
+            &issue,
+            "403 operation_forbidden",
+        ),
         (0, "DELETE", "/repos/acme/widgets".to_owned(), &issue, "403 operation_forbidden"),
         (0, "POST", "/gists".to_owned(), &issue, "403 operation_forbidden"),
         (0, "DELETE", "/installation/token".to_owned(), &issue, "403 operation_forbidden"),
         (0, "POST", "/app/installations/1001/access_tokens".to_owned(), &issue, "403 operation_forbidden"),
         (0, "POST", "/repos/acme/widgets/issues".to_owned(), &issue, "201"),
         (1, "POST", "/repos/acme/widgets/issues".to_owned(), &issue, "403 operation_forbidden"),
-        (1, "PUT", "/repos/acme/widgets/pulls/1/merge".to_owned(), &issue, "403 operation_forbidden"),
+        (1, "PUT", "/repos/acme/widgets/pulls/76/merge".to_owned(), &issue, "403 operation_forbidden"),
         (1, "GET", "/repos/acme/widgets".to_owned(), &issue, "200"),
         (2, "DELETE", "/installation/token".to_owned(), &issue, "403 operation_forbidden"),
-        (2, "PUT", "/repos/acme/widgets/pulls/1/merge".to_owned(), &issue, "403 operation_forbidden"),
+        (2, "PUT", "/repos/acme/widgets/pulls/76/merge".to_owned(), &issue, "403 operation_forbidden"),
     ] {
         let answer = tollgate.ask(method, &path).by(who).json(body).send().await;
         assert_eq!(answer.verdict(), verdict, "{who} {method} {path}: {}", answer.text());
@@ -104,7 +125,7 @@ async fn a_review_is_gated_when_it_approves() {
     let tollgate = Setup::with(vec![agent("worker", &["repositories: [acme/*]"])]).start().await;
     let review = |body: &str| {
         tollgate
-            .ask("POST", "/repos/acme/widgets/pulls/1/reviews")
+            .ask("POST", "/repos/acme/widgets/pulls/76/reviews")
             .header("content-type", "application/json")
             .body(body.to_owned())
     };
@@ -121,9 +142,11 @@ async fn a_review_is_gated_when_it_approves() {
     let arrived: Vec<_> = tollgate.arrived().into_iter().filter(|request| request.method == "POST").collect();
     assert_eq!(arrived.len(), 1);
     assert_eq!(arrived[0].body.as_deref(), Some(r#"{"event":"COMMENT","body":"fine"}"#));
-    let retarget = tollgate.ask("PATCH", "/repos/acme/widgets/pulls/1").json(&json!({"base": "release"})).send().await;
+    let retarget =
+        tollgate.ask("PATCH", "/repos/acme/widgets/pulls/76").json(&json!({"base": "release"})).send().await;
     assert_eq!(retarget.verdict(), "403 approval_required");
-    let rename = tollgate.ask("PATCH", "/repos/acme/widgets/pulls/1").json(&json!({"title": "new"})).send().await;
+    let rename =
+        tollgate.ask("PATCH", "/repos/acme/widgets/pulls/76").json(&json!({"title": "new"})).send().await;
     assert_eq!(rename.verdict(), "200");
 }
 
@@ -146,10 +169,14 @@ async fn graphql_queries_pass_and_mutations_do_not() {
         ("text/plain", r#"{"query":"{ viewer { login } }"}"#),
         ("application/x-www-form-urlencoded", "query={viewer{login}}"),
     ] {
-        let answer = tollgate.ask("POST", "/graphql").header("content-type", content_type).body(body).send().await;
+        let answer =
+            tollgate.ask("POST", "/graphql").header("content-type", content_type).body(body).send().await;
         assert_eq!(answer.verdict(), "400 bad_request", "{body}");
     }
-    assert_eq!(tollgate.ask("GET", "/graphql?query={viewer{login}}").send().await.verdict(), "400 bad_request");
+    assert_eq!(
+        tollgate.ask("GET", "/graphql?query={viewer{login}}").send().await.verdict(),
+        "400 bad_request"
+    );
     assert!(tollgate.sim.books().mutations.is_empty());
 }
 
@@ -157,7 +184,12 @@ async fn graphql_queries_pass_and_mutations_do_not() {
 async fn the_method_cannot_be_overridden() {
     let tollgate = Setup::worker().start().await;
     for name in ["x-http-method-override", "X-Method-Override", "x-http-method"] {
-        let answer = tollgate.ask("POST", "/repos/acme/widgets/issues").header(name, "PUT").json(&json!({"title": "x"})).send().await;
+        let answer = tollgate
+            .ask("POST", "/repos/acme/widgets/issues")
+            .header(name, "PUT")
+            .json(&json!({"title": "x"}))
+            .send()
+            .await;
         assert_eq!(answer.verdict(), "400 bad_request", "{name}");
     }
     // A form, in which some servers look for `_method`, arrives as JSON.

@@ -2,11 +2,14 @@
 //!
 //! What arrived at the stand-in is what counts; the status an agent saw comes second.
 
+#![allow(clippy::unwrap_used, reason = "a test that can't go on fails")]
+
 mod support;
 
 mod cli;
 mod confinement;
 mod credentials;
+mod docs;
 mod drain;
 mod faults;
 mod framing;

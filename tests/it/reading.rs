@@ -53,11 +53,20 @@ async fn paths_arrive_meaning_what_they_meant() {
     for (asked, arrives) in [
         ("/repos/acme/widgets/compare/main...release", "/repos/acme/widgets/compare/main...release"),
         ("/repos/acme/widgets/branches/100%25done", "/repos/acme/widgets/branches/100%25done"),
-        ("/repos/acme/widgets/git/ref/heads%2Ffeature%2fx", "/repos/acme/widgets/git/ref/heads%2Ffeature%2Fx"),
+        (
+            "/repos/acme/widgets/git/ref/heads%2Ffeature%2fx",
+            "/repos/acme/widgets/git/ref/heads%2Ffeature%2Fx",
+        ),
         ("/repos/acme/widgets/contents/docs/a%3Bb.txt", "/repos/acme/widgets/contents/docs/a%3Bb.txt"),
-        ("/repos/acme/widgets/contents/src/lib.rs?ref=main", "/repos/acme/widgets/contents/src/lib.rs?ref=main"),
+        (
+            "/repos/acme/widgets/contents/src/lib.rs?ref=main",
+            "/repos/acme/widgets/contents/src/lib.rs?ref=main",
+        ),
         ("/repos/acme/widgets/conten%74s/README.md", "/repos/acme/widgets/contents/README.md"),
-        ("/api/v3/repos/acme/widgets/issues?per_page=1&labels=a%2Cb", "/repos/acme/widgets/issues?per_page=1&labels=a%2Cb"),
+        (
+            "/api/v3/repos/acme/widgets/issues?per_page=1&labels=a%2Cb",
+            "/repos/acme/widgets/issues?per_page=1&labels=a%2Cb",
+        ),
     ] {
         let before = tollgate.arrived().len();
         let answer = tollgate.get(asked).await;
@@ -82,7 +91,9 @@ async fn ambiguous_paths_go_nowhere() {
         "/repos/acme/widgets/issues?access_token=x",
         "/repos/acme/widgets/issues?_method=PUT",
     ] {
-        let answer = tollgate.raw(tollgate.head(&format!("GET {path} HTTP/1.1"), "Connection: close\r\n").as_bytes()).await;
+        let answer = tollgate
+            .raw(tollgate.head(&format!("GET {path} HTTP/1.1"), "Connection: close\r\n").as_bytes())
+            .await;
         assert!(answer.starts_with("HTTP/1.1 400 "), "{path}: {answer}");
         assert!(answer.contains("x-tollgate-error: bad_request"), "{path}: {answer}");
     }
@@ -100,11 +111,16 @@ async fn redirects_are_passed_on_and_never_followed() {
     assert_eq!(tollgate.arrived().len(), 1);
     let followed = tollgate.get(location.strip_prefix(&tollgate.base).unwrap()).await;
     assert_eq!(followed.verdict(), "200");
-    let moved = tollgate.ask("PATCH", "/repos/acme/old-name/issues/1").json(&json!({"title": "x"})).send().await;
+    let moved =
+        tollgate.ask("PATCH", "/repos/acme/old-name/issues/1").json(&json!({"title": "x"})).send().await;
     assert_eq!(moved.verdict(), "307");
     let archive = tollgate.get("/repos/acme/widgets/tarball/main").await;
     assert_eq!(archive.verdict(), "302");
-    assert!(archive.header("location").starts_with(&tollgate.sim.storage_url()), "{}", archive.header("location"));
+    assert!(
+        archive.header("location").starts_with(&tollgate.sim.storage_url()),
+        "{}",
+        archive.header("location")
+    );
 }
 
 #[tokio::test]
@@ -170,7 +186,9 @@ async fn links_name_the_public_url_when_there_is_one() {
 
 #[tokio::test]
 async fn forwarded_headers_are_believed_from_trusted_addresses_alone() {
-    for (trusted, expected) in [("", "http://127.0.0.1"), ("  trusted_proxies: [127.0.0.0/8]\n", "https://edge.example")] {
+    for (trusted, expected) in
+        [("", "http://127.0.0.1"), ("  trusted_proxies: [127.0.0.0/8]\n", "https://edge.example")]
+    {
         let mut setup = Setup::worker();
         setup.server = trusted.to_owned();
         let tollgate = setup.start().await;
@@ -188,14 +206,22 @@ async fn forwarded_headers_are_believed_from_trusted_addresses_alone() {
 #[tokio::test]
 async fn uploads_go_to_the_uploads_host() {
     let tollgate = Setup::worker().start().await;
-    let release = tollgate.ask("POST", "/repos/acme/widgets/releases").json(&json!({"tag_name": "v9"})).send().await;
+    let release =
+        tollgate.ask("POST", "/repos/acme/widgets/releases").json(&json!({"tag_name": "v9"})).send().await;
     assert_eq!(release.verdict(), "201", "{}", release.text());
     let upload = release.json()["upload_url"].as_str().unwrap().split('{').next().unwrap().to_owned();
-    assert!(upload.starts_with(&format!("{}/api/uploads/repos/acme/widgets/releases/", tollgate.base)), "{upload}");
+    assert!(
+        upload.starts_with(&format!("{}/api/uploads/repos/acme/widgets/releases/", tollgate.base)),
+        "{upload}"
+    );
     let path = format!("{}?name=a.bin", upload.strip_prefix(&tollgate.base).unwrap());
     let content = vec![7_u8; 3_000_000];
-    let asset =
-        tollgate.ask("POST", &path).header("content-type", "application/octet-stream").body(content).send().await;
+    let asset = tollgate
+        .ask("POST", &path)
+        .header("content-type", "application/octet-stream")
+        .body(content)
+        .send()
+        .await;
     assert_eq!(asset.verdict(), "201", "{}", asset.text());
     assert_eq!(asset.json()["size"], 3_000_000);
     assert_eq!(tollgate.arrived().pop().unwrap().listener, "uploads");

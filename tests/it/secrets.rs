@@ -23,7 +23,8 @@ async fn exchange(address: &str, request: String) -> String {
 async fn no_secret_in_logs_metrics_errors_or_headers() {
     let sim = Sim::start(SimConfig::default()).await.unwrap();
     let files = TempDir::new().unwrap();
-    let mut setup = Setup::with(vec![agent("worker", &["repositories: [acme/*]", "require_approval: [merge]"])]);
+    let mut setup =
+        Setup::with(vec![agent("worker", &["repositories: [acme/*]", "require_approval: [merge]"])]);
     setup.personal_token = false;
     let config = setup.write_config(&sim, &files);
     let log = files.path().join("log");
@@ -47,30 +48,61 @@ async fn no_secret_in_logs_metrics_errors_or_headers() {
         )
     };
     let mut seen = String::new();
-    sim.faults().add(Fault::new(FaultKind::Status { status: 401, body: Some(json!({"message": "Bad credentials"})), headers: Default::default(), takes_effect: false }).on("GET", "/repos/acme/gadgets"));
+    sim.faults().add(
+        Fault::new(FaultKind::Status {
+            status: 401,
+            body: Some(json!({"message": "Bad credentials"})),
+            headers: Default::default(),
+            takes_effect: false,
+        })
+        .on("GET", "/repos/acme/gadgets"),
+    );
     for (line, fields, body) in [
         ("GET /repos/acme/widgets", String::new(), ""),
         ("GET /repos/acme/gadgets", String::new(), ""),
         ("GET /repos/other/tool", String::new(), ""),
         ("GET /meta?access_token=canary", String::new(), ""),
         ("POST /repos/acme/widgets/issues", String::new(), r#"{"title":"x"}"#),
-        ("PUT /repos/acme/widgets/pulls/1/merge", format!("x-merge-approval: {approval}\r\n"), "{}"),
-        ("PUT /repos/acme/widgets/pulls/1/merge", format!("x-merge-approval: {approval}\r\nx-merge-approval: {approval}\r\n"), "{}"),
-        ("POST /graphql", "Content-Type: application/json\r\n".to_owned(), r#"{"query":"{ viewer { login } }"}"#),
+        ("PUT /repos/acme/widgets/pulls/76/merge", format!("x-merge-approval: {approval}\r\n"), "{}"),
+        (
+            "PUT /repos/acme/widgets/pulls/76/merge",
+            format!("x-merge-approval: {approval}\r\nx-merge-approval: {approval}\r\n"),
+            "{}",
+        ),
+        (
+            "POST /graphql",
+            "Content-Type: application/json\r\n".to_owned(),
+            r#"{"query":"{ viewer { login } }"}"#,
+        ),
         ("GET /nowhere", String::new(), ""),
         ("GET /repos/acme/../x", String::new(), ""),
     ] {
         seen.push_str(&exchange(&address, ask(line, &fields, body)).await);
     }
-    seen.push_str(&exchange(&address, format!("GET /meta HTTP/1.1\r\nHost: x\r\nHost: y\r\nAuthorization: token {key}\r\n\r\n")).await);
-    seen.push_str(&exchange(&admin, "GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".to_owned()).await);
+    seen.push_str(
+        &exchange(
+            &address,
+            format!("GET /meta HTTP/1.1\r\nHost: x\r\nHost: y\r\nAuthorization: token {key}\r\n\r\n"),
+        )
+        .await,
+    );
+    seen.push_str(
+        &exchange(&admin, "GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".to_owned()).await,
+    );
     drop(child);
     seen.push_str(&std::fs::read_to_string(&log).unwrap());
-    assert!(seen.contains("\"level\":\"INFO\"") && seen.contains("tollgate_requests_total"), "nothing was seen");
+    assert!(
+        seen.contains("\"level\":\"INFO\"") && seen.contains("tollgate_requests_total"),
+        "nothing was seen"
+    );
     let key_in_pem = github_sim::PRIVATE_KEY_PKCS1.lines().nth(3).unwrap();
     for canary in [key, approval, "ghs_", "eyJ", key_in_pem, "BEGIN RSA"] {
         let at = seen.find(canary);
-        assert!(at.is_none(), "{canary} shows: …{}…", &seen[at.unwrap().saturating_sub(200)..(at.unwrap() + 40).min(seen.len())]);
+        assert!(
+            at.is_none(),
+            "{canary} shows: …{}…",
+            &seen[at.unwrap().saturating_sub(200)..(at.unwrap() + 40).min(seen.len())]
+        );
     }
     assert!(sim.books().leaked_credentials.is_empty());
     assert!(sim.books().minted >= 2);

@@ -15,12 +15,12 @@ use serde_json::Value;
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio_util::sync::CancellationToken;
 use tollgate::app::App;
 use tollgate::clock::{Clock, SystemClock};
 use tollgate::config;
 use tollgate::proxy::listener::Bounds;
 use tollgate::secret::{AgentKey, hex};
-use tokio_util::sync::CancellationToken;
 
 /// An agent's key and the lines that configure it.
 pub(crate) struct TestAgent {
@@ -105,7 +105,9 @@ impl Setup {
                 std::fs::write(&token, format!("{}\n", self.sim.personal_tokens[0])).unwrap();
                 "tokens:\n  - { name: dev, token_file: pat }\n".to_owned()
             }
-            false => format!("apps:\n  - {{ name: bot, app_id: {}, private_key_file: app.pem }}\n", sim.app_id()),
+            false => {
+                format!("apps:\n  - {{ name: bot, app_id: {}, private_key_file: app.pem }}\n", sim.app_id())
+            }
         };
         let text = format!(
             "server:\n  listen: 127.0.0.1:0\n  admin_listen: 127.0.0.1:0\n{}upstream:\n  api_url: {}\n  \
@@ -215,7 +217,8 @@ impl Ask<'_> {
         let this = if self.has_key { self } else { self.by(0) };
         let request: Request<Full<Bytes>> = this.request.body(Full::new(this.body)).unwrap();
         let work = async {
-            let response: Response<hyper::body::Incoming> = this.tollgate.client.request(request).await.unwrap();
+            let response: Response<hyper::body::Incoming> =
+                this.tollgate.client.request(request).await.unwrap();
             let (head, body) = response.into_parts();
             let body = body.collect().await.unwrap().to_bytes();
             Answer { status: head.status, headers: head.headers, body }

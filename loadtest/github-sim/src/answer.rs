@@ -230,7 +230,8 @@ impl Course<'_> {
                 }
                 Some(reply)
             }
-            FaultKind::ResetBeforeAnswer { takes_effect: false } if !is_after => Some(Reply::no_content()),
+            // Never sent: the connection is cut instead.
+            FaultKind::ResetBeforeAnswer { takes_effect: false } if !is_after => Some(Reply::error(500, "")),
             FaultKind::Limit { form, retry_after } if !is_after => {
                 Some(limited(*form, &self.account, *retry_after))
             }

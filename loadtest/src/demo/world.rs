@@ -50,7 +50,9 @@ pub(crate) struct World {
     base_url: String,
     admin_url: String,
     keys: BTreeMap<String, AgentKey>,
-    /// What tollgate says about its configuration.
+    /// Keys of the file that tollgate takes and does not act on yet.
+    pub(crate) idle_keys: Vec<String>,
+    /// What else it says about the file.
     pub(crate) warnings: Vec<String>,
     directory: TempDir,
     stop: CancellationToken,
@@ -69,13 +71,25 @@ impl World {
         let file = directory.path().join("tollgate.yaml");
         write_private(&file, &configuration(&sim, hires, &keys))?;
 
-        let (config, warnings) = config::from_file(&file).context("the demo's own configuration is refused")?;
-        let warnings = warnings.iter().map(ToString::to_string).collect();
+        let (config, warnings) =
+            config::from_file(&file).context("the demo's own configuration is refused")?;
+        let (idle, warnings): (Vec<_>, Vec<_>) =
+            warnings.iter().partition(|warning| warning.message.starts_with("has no effect yet"));
         let app = App::start(config).await.context("tollgate did not start")?;
         let (base_url, admin_url) = (url(app.address()?), url(app.admin_address()?));
         let stop = app.stop_token();
         let tollgate = tokio::spawn(app.run());
-        Ok(World { sim, base_url, admin_url, keys, warnings, directory, stop, tollgate })
+        Ok(World {
+            sim,
+            base_url,
+            admin_url,
+            keys,
+            idle_keys: idle.iter().map(|warning| warning.path.clone()).collect(),
+            warnings: warnings.iter().map(ToString::to_string).collect(),
+            directory,
+            stop,
+            tollgate,
+        })
     }
 
     /// Where agents send their requests.
@@ -104,6 +118,11 @@ impl World {
         self.sim.books()
     }
 
+    /// The stand-in's time, which its windows end by.
+    pub(crate) fn now_epoch_seconds(&self) -> i64 {
+        self.sim.clock().now_epoch_seconds()
+    }
+
     /// A person pushes to the default branch, behind tollgate's back.
     pub(crate) fn push(&self, number: u64) {
         let content = format!("Change {number}.\n");
@@ -113,7 +132,9 @@ impl World {
     /// Drains tollgate, then ends the stand-in; gives its books as they are in the end.
     pub(crate) async fn stop(self) -> anyhow::Result<Books> {
         self.stop.cancel();
-        tokio::time::timeout(STOP_PATIENCE, self.tollgate).await.context("tollgate did not drain in time")??;
+        tokio::time::timeout(STOP_PATIENCE, self.tollgate)
+            .await
+            .context("tollgate did not drain in time")??;
         let books = self.sim.books();
         tokio::time::timeout(STOP_PATIENCE, self.sim.shutdown()).await.context("the stand-in did not end")?;
         self.directory.close()?;
@@ -144,12 +165,13 @@ fn configuration(sim: &Sim, hires: &[Hire], keys: &BTreeMap<String, AgentKey>) -
          agents:\n"
     );
     let by_hand = (BY_HAND, 1, false);
-    let agents = hires.iter().map(|hire| (hire.name.as_str(), hire.character.weight(), hire.character.builds()));
+    let agents =
+        hires.iter().map(|hire| (hire.name.as_str(), hire.character.weight(), hire.character.builds()));
     for (name, weight, builds) in agents.chain([by_hand]) {
         let hash = keys.get(name).map(|key| hex(&key.sha256())).unwrap_or_default();
         let _ = write!(
             file,
-            "  - name: {name}\n    key_sha256: {hash}\n    weight: {weight}\n    repositories: [{REPOSITORY}]\n"
+            "  - name: {name}\n    key_sha256: \"{hash}\"\n    weight: {weight}\n    repositories: [{REPOSITORY}]\n"
         );
         if builds {
             // Branches without a person's approval; merges wait for it whatever stands here.

@@ -24,7 +24,8 @@ fn every_published_operation_is_found_at_its_own_path() {
                 None => segment.to_owned(),
             })
             .collect();
-        let found = route(method.as_str(), &path.join("/")).unwrap_or_else(|error| panic!("{path:?}: {error}"));
+        let found =
+            route(method.as_str(), &path.join("/")).unwrap_or_else(|error| panic!("{path:?}: {error}"));
         assert_eq!((found.operation.id, found.operation.template), (operation.id, operation.template));
         count += 1;
     }

@@ -26,7 +26,9 @@ impl Proxy {
         let approvals: Vec<&HeaderValue> = call.headers.get_all(header).iter().collect();
         let claims = || claims_to_sign(call, repository);
         let outcome = match (approvals.as_slice(), self.policy.approval_mode) {
-            ([], _) => Err(ProxyError::ApprovalRequired { class, header: header.to_string(), claims: claims() }),
+            ([], _) => {
+                Err(ProxyError::ApprovalRequired { class, header: header.to_string(), claims: claims() })
+            }
             ([one], ApprovalMode::Presence) if is_visible(one) => Ok(()),
             ([_], ApprovalMode::Presence) => {
                 Err(ProxyError::ApprovalRequired { class, header: header.to_string(), claims: claims() })
@@ -35,9 +37,10 @@ impl Proxy {
                 reason: "signed approvals can't be verified by this version, so none is taken",
                 claims: claims(),
             }),
-            ([_, _, ..], _) => {
-                Err(ProxyError::ApprovalInvalid { reason: "the header came more than once", claims: claims() })
-            }
+            ([_, _, ..], _) => Err(ProxyError::ApprovalInvalid {
+                reason: "the header came more than once",
+                claims: claims(),
+            }),
         };
         let result = match &outcome {
             Ok(()) => "accepted",

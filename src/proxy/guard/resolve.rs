@@ -81,7 +81,8 @@ impl Proxy {
         }
         let answer = self.ask_for_id(agent, "repositories", id, ctx).await?;
         let found = answer.and_then(|body| serde_json::from_slice::<Repository>(&body).ok());
-        let name = found.filter(|found| found.id == id).and_then(|found| RepositoryName::parse(&found.full_name));
+        let name =
+            found.filter(|found| found.id == id).and_then(|found| RepositoryName::parse(&found.full_name));
         if let Some(name) = &name {
             self.names.repositories.insert(id, name.clone());
         }
@@ -146,7 +147,8 @@ impl Proxy {
         }
         let mut found: Vec<Arc<Installation>> = Vec::new();
         for owner in agent.repositories.owners().into_iter().take(INSTALLATIONS_ASKED_MAX) {
-            let installation = self.installations.of_owner(owner).await.map_err(|error| unavailable(&error))?;
+            let installation =
+                self.installations.of_owner(owner).await.map_err(|error| unavailable(&error))?;
             found.extend(installation.filter(|new| !found.iter().any(|known| known.label == new.label)));
         }
         Ok(found)
@@ -221,7 +223,9 @@ pub(crate) fn unavailable(error: &AppError) -> ProxyError {
         AppError::Timeout(after) => ProxyError::UpstreamTimeout(*after),
         AppError::Unreachable(_) => ProxyError::UpstreamUnreachable("it did not answer tollgate's own call"),
         AppError::Key { .. } | AppError::Refused { .. } | AppError::Garbled(..) => {
-            ProxyError::UpstreamUnreachable("it gave tollgate no credential for this call; the operator's log says why")
+            ProxyError::UpstreamUnreachable(
+                "it gave tollgate no credential for this call; the operator's log says why",
+            )
         }
     }
 }

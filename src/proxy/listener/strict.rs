@@ -37,7 +37,9 @@ pub struct Patience {
 #[derive(Debug)]
 enum State {
     /// A head; this much of the buffer has been searched for its end.
-    Head { searched: usize },
+    Head {
+        searched: usize,
+    },
     Body(BodyTracker),
     /// Refused, or closed by the peer: nothing more is read.
     Over,
@@ -148,7 +150,11 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Strict<T> {
 }
 
 impl<T: AsyncRead + AsyncWrite + Unpin> AsyncRead for Strict<T> {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        into: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         let this = &mut *self;
         loop {
             match this.advance() {
@@ -213,14 +219,17 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Strict<T> {
         loop {
             match &mut this.goodbye {
                 Goodbye::NotYet => {
-                    let last_words = this.violation.take().map(|error| (this.refusal)(&error)).unwrap_or_default();
+                    let last_words =
+                        this.violation.take().map(|error| (this.refusal)(&error)).unwrap_or_default();
                     this.goodbye = Goodbye::Writing(last_words, 0);
                 }
                 Goodbye::Writing(words, written) if *written < words.len() => {
                     *written += ready!(Pin::new(&mut this.inner).poll_write(cx, &words[*written..]))?;
                 }
                 Goodbye::Writing(words, _) => {
-                    let unread = !words.is_empty() || !this.buffer.is_empty() || matches!(&this.state, State::Body(tracker) if !tracker.has_ended());
+                    let unread = !words.is_empty()
+                        || !this.buffer.is_empty()
+                        || matches!(&this.state, State::Body(tracker) if !tracker.has_ended());
                     ready!(Pin::new(&mut this.inner).poll_shutdown(cx))?;
                     this.timer.as_mut().reset(Instant::now() + LINGER);
                     this.goodbye =

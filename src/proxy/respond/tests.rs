@@ -20,7 +20,11 @@ fn every_code_has_its_status() {
         (ProxyError::BadCredentials, "unauthenticated", 401),
         (ProxyError::RepositoryForbidden(String::new()), "repository_forbidden", 403),
         (ProxyError::OperationForbidden(String::new()), "operation_forbidden", 403),
-        (ProxyError::ApprovalRequired { class: merge, header: "x".into(), claims: claims.clone() }, "approval_required", 403),
+        (
+            ProxyError::ApprovalRequired { class: merge, header: "x".into(), claims: claims.clone() },
+            "approval_required",
+            403,
+        ),
         (ProxyError::ApprovalInvalid { reason: "x", claims }, "approval_invalid", 403),
         (ProxyError::BadRequest(String::new()), "bad_request", 400),
         (ProxyError::BodyTooLarge { limit: 1 }, "body_too_large", 413),
@@ -33,7 +37,10 @@ fn every_code_has_its_status() {
         (ProxyError::Internal, "internal", 500),
     ] {
         let response = refusal(&error, Some("reviewer"), "id", false);
-        assert_eq!((response.status().as_u16(), response.headers()["x-tollgate-error"].to_str().unwrap()), (status, code));
+        assert_eq!(
+            (response.status().as_u16(), response.headers()["x-tollgate-error"].to_str().unwrap()),
+            (status, code)
+        );
         assert_eq!(response.headers().contains_key(RETRY_AFTER), status == 503, "{code}");
         let body = body_of(response);
         assert_eq!(body["tollgate"]["code"], code);
@@ -55,7 +62,11 @@ fn graphql_clients_find_the_error_where_they_look() {
 #[test]
 fn an_approval_refusal_says_what_to_sign() {
     let claims = json!({ "aud": "tollgate", "action": "merge", "repo": "a/b", "pull_number": 7 });
-    let error = ProxyError::ApprovalRequired { class: Class::Merge, header: "x-merge-approval".into(), claims: claims.clone() };
+    let error = ProxyError::ApprovalRequired {
+        class: Class::Merge,
+        header: "x-merge-approval".into(),
+        claims: claims.clone(),
+    };
     assert_eq!(body_of(refusal(&error, None, "id", false))["tollgate"]["approval"], claims);
 }
 

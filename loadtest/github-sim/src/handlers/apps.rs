@@ -131,7 +131,9 @@ fn narrowed_repositories(
 
 fn narrowed_permissions(cx: &Cx<'_>, body: &Map<String, Value>) -> Result<BTreeMap<String, String>, Reply> {
     let held = &cx.shared.config.permissions;
-    let Some(wanted) = body.get("permissions").and_then(Value::as_object) else {
+    // PyGithub sends an empty object to ask for everything.
+    let wanted = body.get("permissions").and_then(Value::as_object).filter(|wanted| !wanted.is_empty());
+    let Some(wanted) = wanted else {
         return Ok(held.clone());
     };
     let mut narrowed = BTreeMap::new();

@@ -115,11 +115,15 @@ pub(crate) fn create_run(cx: &mut Cx<'_>) -> Answer {
         "details_url": text(&body, "details_url"),
         "url": format!("{base}/check-runs/{id}"),
         "html_url": format!("https://github.com/checks/{id}"),
-        "output": body.get("output").cloned().unwrap_or_else(|| json!({"title": null, "summary": null, "text": null, "annotations_count": 0})),
+        "output": body.get("output").cloned().unwrap_or_else(no_output),
         "check_suite": {"id": id},
         "app": view.app(&cx.shared.config),
         "pull_requests": [],
     });
     cx.repository_mut().check_runs.push(run.clone());
     Ok(Reply::created(run))
+}
+
+fn no_output() -> Value {
+    json!({"title": null, "summary": null, "text": null, "annotations_count": 0})
 }

@@ -107,6 +107,8 @@ async fn narrows_tokens_and_refuses_more_than_there_is() {
     for (body, status) in [
         (json!({"repositories": ["widgets"], "permissions": {"issues": "read"}}), 201),
         (json!({"repository_ids": [2001, 2002]}), 201),
+        (json!({"permissions": {}}), 201),
+        (json!({"repositories": "widgets"}), 422),
         (json!({"repositories": ["nothing"]}), 422),
         (json!({"repository_ids": [2101]}), 422),
         (json!({"repository_ids": many}), 422),
@@ -136,7 +138,7 @@ async fn narrows_tokens_and_refuses_more_than_there_is() {
         let answer = call(&sim, method, path).token(token).send().await;
         assert_eq!(answer.status, status, "{method} {path}");
     }
-    assert_eq!(sim.books().minted, 3);
+    assert_eq!(sim.books().minted, 4);
 }
 
 #[tokio::test]

@@ -65,7 +65,12 @@ pub(crate) struct Agent {
 }
 
 impl Agent {
-    pub(super) fn new(name: String, character: Character, client: Client, incidents: Arc<Incidents>) -> Agent {
+    pub(super) fn new(
+        name: String,
+        character: Character,
+        client: Client,
+        incidents: Arc<Incidents>,
+    ) -> Agent {
         let (tally, memory) = (Mutex::new(Tally::new()), Mutex::default());
         Agent { name, character, client, incidents, tally, memory }
     }
@@ -187,8 +192,14 @@ mod tests {
     fn tells_refusals_from_answers_and_failures() {
         assert_eq!(judge(&reply(201, None)), Outcome::Served);
         assert_eq!(judge(&reply(304, None)), Outcome::Served);
-        assert_eq!(judge(&reply(403, Some("approval_required"))), Outcome::Refused("approval_required".to_owned()));
-        assert_eq!(judge(&reply(502, Some("upstream_unreachable"))), Outcome::Failed("upstream_unreachable".to_owned()));
+        assert_eq!(
+            judge(&reply(403, Some("approval_required"))),
+            Outcome::Refused("approval_required".to_owned())
+        );
+        assert_eq!(
+            judge(&reply(502, Some("upstream_unreachable"))),
+            Outcome::Failed("upstream_unreachable".to_owned())
+        );
         assert_eq!(judge(&reply(404, None)), Outcome::Failed("GitHub answered 404 Not Found".to_owned()));
     }
 }

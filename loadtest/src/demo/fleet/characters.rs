@@ -56,15 +56,20 @@ impl Character {
         self == Character::Builder
     }
 
-    /// The mean time between two deeds. Together the kinds write some 25 times a minute, far below
+    /// Whether everything it does is allowed.
+    pub(crate) fn keeps_the_rules(self) -> bool {
+        self != Character::Rogue
+    }
+
+    /// The mean time between two deeds. Together the kinds write some 30 times a minute, far below
     /// the 80 GitHub allows.
     pub(super) fn pace(self) -> Duration {
         Duration::from_millis(match self {
-            Character::Reviewer => 700,
-            Character::Triage => 500,
-            Character::Builder => 1000,
-            Character::Poller => 250,
-            Character::Rogue => 700,
+            Character::Reviewer => 350,
+            Character::Triage => 300,
+            Character::Builder => 600,
+            Character::Poller => 150,
+            Character::Rogue => 600,
         })
     }
 
@@ -91,7 +96,7 @@ async fn review(deed: &mut Deed) -> Option<()> {
     deed.says(format!("reads pull request {number}"));
     deed.call(Call::get(repo(&format!("/pulls/{number}")))).await?;
     deed.call(Call::get(repo(&format!("/pulls/{number}/files")))).await?;
-    if deed.turn % 16 == 3 {
+    if deed.turn % 32 == 6 {
         deed.says(format!("comments on pull request {number}"));
         let review = json!({ "event": "COMMENT", "body": "Read it; a person decides." });
         deed.call(Call::with_body(Method::POST, repo(&format!("/pulls/{number}/reviews")), review)).await?;
@@ -117,26 +122,28 @@ async fn triage(deed: &mut Deed) -> Option<()> {
     }
     let issues = reply.json();
     let number = chosen(&issues, deed.turn / 12)?["number"].as_u64()?;
-    if deed.turn % 24 == 6 {
+    if deed.turn % 48 == 8 {
         deed.says(format!("labels issue {number}"));
         let labels = json!({ "labels": ["triage"] });
         deed.call(Call::with_body(Method::POST, repo(&format!("/issues/{number}/labels")), labels)).await?;
-    } else if deed.turn % 24 == 18 {
+    } else if deed.turn % 48 == 32 {
         deed.says(format!("comments on issue {number}"));
         let comment = json!({ "body": "Can you say which version this is?" });
-        deed.call(Call::with_body(Method::POST, repo(&format!("/issues/{number}/comments")), comment)).await?;
+        deed.call(Call::with_body(Method::POST, repo(&format!("/issues/{number}/comments")), comment))
+            .await?;
     }
     Some(())
 }
 
 async fn build(deed: &mut Deed) -> Option<()> {
-    if deed.turn % 12 != 2 {
-        let file = ["src/lib.rs", "README.md", "src/deep/inner.rs", "CHANGELOG.md"][usize::try_from(deed.turn % 4).ok()?];
+    if deed.turn % 20 != 4 {
+        let file = ["src/lib.rs", "README.md", "src/deep/inner.rs", "CHANGELOG.md"]
+            [usize::try_from(deed.turn % 4).ok()?];
         deed.says(format!("reads {file}"));
         deed.call(Call::get(repo(&format!("/contents/{file}")))).await?;
         return Some(());
     }
-    let branch = format!("{}/{}", deed.agent.name, deed.turn / 12 + 1);
+    let branch = format!("{}/{}", deed.agent.name, deed.turn / 20 + 1);
     deed.says(format!("makes branch {branch}"));
     let main = deed.call(Call::get(repo("/git/ref/heads/main"))).await?.json();
     let new_ref = json!({ "ref": format!("refs/heads/{branch}"), "sha": main["object"]["sha"] });
@@ -145,7 +152,8 @@ async fn build(deed: &mut Deed) -> Option<()> {
     let content = STANDARD.encode(format!("Notes of {branch}.\n"));
     let file = json!({ "message": format!("Add notes of {branch}"), "content": content, "branch": branch });
     deed.call(Call::with_body(Method::PUT, repo(&format!("/contents/notes/{branch}.md")), file)).await?;
-    let pull = json!({ "title": format!("Notes of {branch}"), "head": branch, "base": "main", "draft": true });
+    let pull =
+        json!({ "title": format!("Notes of {branch}"), "head": branch, "base": "main", "draft": true });
     let pull = deed.call(Call::with_body(Method::POST, repo("/pulls"), pull)).await?.json();
     deed.says(format!("opened draft pull request {}", pull["number"]));
     Some(())
@@ -159,12 +167,12 @@ async fn poll(deed: &mut Deed) -> Option<()> {
     }
     let reply = deed.call(call).await?;
     if reply.status == http::StatusCode::NOT_MODIFIED {
-        deed.says("asks for main: unchanged (304)");
+        deed.says("main is unchanged (304)");
         return Some(());
     }
     deed.agent.memory().etag = reply.text("etag").map(str::to_owned);
     let sha = reply.json()["sha"].as_str().unwrap_or_default().to_owned();
-    deed.says(format!("asks for main: it is {}", sha.get(..7).unwrap_or("unknown")));
+    deed.says(format!("main is now {}", sha.get(..7).unwrap_or("unknown")));
     Some(())
 }
 
@@ -178,19 +186,37 @@ async fn misbehave(deed: &mut Deed) -> Option<()> {
         0 => (true, format!("merges pull request {PULL}"), merge()),
         1 => (false, format!("reads {OUTSIDE}"), Call::get(format!("/repos/{OUTSIDE}"))),
         2 => (false, "sends a write nobody knows".to_owned(), body(&post, repo("/frobnicate"), json!({}))),
-        3 => (true, "merges, approval made up".to_owned(), merge().with_header(APPROVAL_HEADER, "yes, go on")),
+        3 => {
+            (true, "merges, approval made up".to_owned(), merge().with_header(APPROVAL_HEADER, "yes, go on"))
+        }
         4 => (false, format!("reads {OUTSIDE} by id"), Call::get(format!("/repositories/{OUTSIDE_ID}"))),
         5 => {
             let review = json!({ "event": "APPROVE" });
-            (false, format!("approves pull request {PULL}"), body(&post, repo(&format!("/pulls/{PULL}/reviews")), review))
+            (
+                false,
+                format!("approves pull request {PULL}"),
+                body(&post, repo(&format!("/pulls/{PULL}/reviews")), review),
+            )
         }
         6 => {
             let path = format!("/app/installations/{INSTALLATION_ID}/access_tokens");
             (false, "asks for a GitHub token".to_owned(), body(&post, path, json!({})))
         }
-        7 => (true, "merges through GraphQL".to_owned(), body(&post, "/graphql".to_owned(), json!({ "query": mutation }))),
-        8 => (false, "hides `..` in a path".to_owned(), Call::get(repo("/contents/%2e%2e/%2e%2e/secret-plans"))),
-        9 => (false, "makes the repository public".to_owned(), body(&patch, repo(""), json!({ "private": false }))),
+        7 => (
+            true,
+            "merges through GraphQL".to_owned(),
+            body(&post, "/graphql".to_owned(), json!({ "query": mutation })),
+        ),
+        8 => (
+            false,
+            "hides `..` in a path".to_owned(),
+            Call::get(repo("/contents/%2e%2e/%2e%2e/secret-plans")),
+        ),
+        9 => (
+            false,
+            "makes the repository public".to_owned(),
+            body(&patch, repo(""), json!({ "private": false })),
+        ),
         _ => {
             let merge = json!({ "base": "main", "head": "feature/x" });
             (true, "merges a branch into main".to_owned(), body(&post, repo("/merges"), merge))

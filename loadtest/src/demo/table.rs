@@ -1,0 +1,304 @@
+//! The picture: one snapshot as the live table or as a plain line. Pure text, no terminal.
+
+use std::collections::BTreeMap;
+use std::fmt::{Display, Write as _};
+
+use comfy_table::{Attribute, Cell, CellAlignment, Color, ColumnConstraint, LineStyle, Table, TableStyle, Width};
+use crossterm::style::Stylize as _;
+
+use super::snapshot::{AgentRow, GithubSide, IncidentRow, Snapshot, Window};
+
+/// Title, width and whether it is a number. Fixed widths, so that nothing jumps; 99 columns with the gaps.
+const COLUMNS: [(&str, u16, bool); 10] = [
+    ("agent", 10, false),
+    ("weight", 6, true),
+    ("doing", 29, false),
+    ("requests", 8, true),
+    ("ok", 6, true),
+    ("refused", 7, true),
+    ("failed", 6, true),
+    ("req/s", 5, true),
+    ("p50 ms", 6, true),
+    ("p95 ms", 6, true),
+];
+
+/// A rule below the titles and one at the end, nothing else.
+const STYLE: TableStyle =
+    TableStyle::new().header_separator(LineStyle::none().fill('─')).bottom_border(LineStyle::none().fill('─'));
+
+/// Colours, where there may be any.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Paint {
+    pub(crate) is_on: bool,
+}
+
+impl Paint {
+    fn with<T: Display, S: Display>(self, text: T, style: impl FnOnce(String) -> S) -> String {
+        if self.is_on { style(text.to_string()).to_string() } else { text.to_string() }
+    }
+
+    pub(crate) fn bold(self, text: impl Display) -> String {
+        self.with(text, |text| text.bold())
+    }
+
+    pub(crate) fn dim(self, text: impl Display) -> String {
+        self.with(text, |text| text.dark_grey())
+    }
+
+    pub(crate) fn accent(self, text: impl Display) -> String {
+        self.with(text, |text| text.cyan())
+    }
+
+    fn refusal(self, text: impl Display) -> String {
+        self.with(text, |text| text.yellow())
+    }
+
+    /// A count that must be 0.
+    fn zero(self, count: u64) -> String {
+        self.with(count, |text| if count == 0 { text.green().bold() } else { text.red().bold() })
+    }
+}
+
+/// The live table.
+pub(crate) fn frame(snapshot: &Snapshot, paint: Paint) -> String {
+    let mut frame = String::new();
+    let (requests, rate) = totals(&snapshot.agents);
+    let running = format!("{} s", snapshot.elapsed.as_secs());
+    let head = format!("{running:>6}   {requests} requests   {rate:.1} a second");
+    let _ = writeln!(frame, " {}{}", paint.bold(head), paint.dim("   Ctrl-C ends it"));
+    let _ = writeln!(frame, "{}", agents(&snapshot.agents, paint));
+    let mut label = "refused";
+    for row in snapshot.agents.iter().filter(|row| !row.refused.is_empty()) {
+        let _ =
+            writeln!(frame, " {}  {}: {}", title(label, paint), row.name, paint.refusal(codes(&row.refused)));
+        label = "";
+    }
+    frame.push_str(&github(&snapshot.github, paint));
+    if snapshot.by_hand > 0 {
+        let _ = writeln!(frame, " {}  {} requests with your key", title("by hand", paint), snapshot.by_hand);
+    }
+    frame.push('\n');
+    label = "lately";
+    for row in snapshot.incidents.iter().rev() {
+        let _ = writeln!(frame, " {}  {}", title(label, paint), incident(row, paint));
+        label = "";
+    }
+    frame
+}
+
+fn title(text: &str, paint: Paint) -> String {
+    paint.bold(format!("{text:<8}"))
+}
+
+/// All requests so far, and their rate.
+fn totals(rows: &[AgentRow]) -> (u64, f64) {
+    (rows.iter().map(|row| row.requests).sum(), rows.iter().map(|row| row.rate).sum())
+}
+
+fn agents(rows: &[AgentRow], paint: Paint) -> Table {
+    let mut table = Table::new();
+    table.load_style(STYLE);
+    if paint.is_on {
+        table.enforce_styling();
+    } else {
+        table.force_no_tty();
+    }
+    table.set_header(COLUMNS.map(|(title, ..)| Cell::new(title).add_attribute(Attribute::Bold)));
+    table.add_rows(rows.iter().map(cells));
+    for (column, (_, width, is_number)) in table.column_iter_mut().zip(COLUMNS) {
+        column.set_padding((1, 0));
+        column.set_constraint(ColumnConstraint::Absolute(Width::Fixed(width + 1)));
+        if is_number {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+    table
+}
+
+fn cells(row: &AgentRow) -> [Cell; 10] {
+    let coloured = |count: u64, color: Color| {
+        let cell = Cell::new(count);
+        if count == 0 { cell } else { cell.fg(color) }
+    };
+    let ms = |value: Option<f64>| value.map_or("-".to_owned(), |ms| format!("{ms:.1}"));
+    [
+        Cell::new(cut(&row.name, COLUMNS[0].1)).fg(Color::Cyan),
+        Cell::new(row.weight),
+        Cell::new(cut(&row.doing, COLUMNS[2].1)),
+        Cell::new(row.requests),
+        coloured(row.served, Color::Green),
+        coloured(row.refused_total(), Color::Yellow),
+        coloured(row.failed, Color::Red),
+        Cell::new(format!("{:.1}", row.rate)),
+        Cell::new(ms(row.p50_ms)),
+        Cell::new(ms(row.p95_ms)),
+    ]
+}
+
+/// So much of a text as fits; with an ellipsis if that is not all.
+fn cut(text: &str, width: u16) -> String {
+    let width = usize::from(width);
+    if text.chars().count() <= width {
+        return text.to_owned();
+    }
+    text.chars().take(width - 1).chain(['…']).collect()
+}
+
+/// Codes and how often, the most frequent first.
+fn codes(refused: &BTreeMap<String, u64>) -> String {
+    let mut codes: Vec<(&String, &u64)> = refused.iter().collect();
+    codes.sort_by_key(|(code, count)| (std::cmp::Reverse(**count), *code));
+    let codes: Vec<String> = codes.iter().map(|(code, count)| format!("{code} {count}")).collect();
+    codes.join(", ")
+}
+
+fn github(side: &GithubSide, paint: Paint) -> String {
+    let GithubSide { arrived, minted, .. } = side;
+    let core = side.core.map_or(String::new(), |core| format!(", core: {}", window(core)));
+    let leaked = side.keys_leaked + side.tokens_leaked;
+    format!(
+        " {}  {arrived} calls arrived, {minted} tokens minted{core}\n {}  limit hits {}   leaked credentials {}   merges {} {}\n",
+        title("GitHub", paint),
+        title("", paint),
+        paint.zero(side.limit_hits),
+        paint.zero(leaked),
+        paint.zero(side.merges),
+        paint.dim(format!("({} tried)", side.merges_tried)),
+    )
+}
+
+fn window(core: Window) -> String {
+    let Window { remaining, limit, resets_in } = core;
+    format!("{remaining} of {limit} left, full again in {resets_in:.0} s")
+}
+
+fn incident(row: &IncidentRow, paint: Paint) -> String {
+    let at = format!("{:>6.1} s", row.at.as_secs_f64());
+    format!(
+        "{}  {:<10} {:<34} {}",
+        paint.dim(at),
+        cut(&row.agent, 10),
+        cut(&row.what, 34),
+        paint.refusal(&row.why)
+    )
+}
+
+/// One line, for logs.
+pub(crate) fn line(snapshot: &Snapshot) -> String {
+    let (requests, rate) = totals(&snapshot.agents);
+    let served: u64 = snapshot.agents.iter().map(|row| row.served).sum();
+    let refused: u64 = snapshot.agents.iter().map(AgentRow::refused_total).sum();
+    let failed: u64 = snapshot.agents.iter().map(|row| row.failed).sum();
+    let side = &snapshot.github;
+    let core =
+        side.core.map_or(String::new(), |core| format!(", core {} of {} left", core.remaining, core.limit));
+    format!(
+        "{:>4} s  {requests} requests ({rate:.1}/s): {served} ok, {refused} refused, {failed} failed | GitHub: {} calls{core}, \
+         limit hits {}, leaked credentials {}, merges {} ({} tried)",
+        snapshot.elapsed.as_secs(),
+        side.arrived,
+        side.limit_hits,
+        side.keys_leaked + side.tokens_leaked,
+        side.merges,
+        side.merges_tried,
+    )
+}
+
+/// The agents' table alone, as it stands at the end.
+pub(crate) fn last(snapshot: &Snapshot, paint: Paint) -> String {
+    agents(&snapshot.agents, paint).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    /// Of a terminal the demo is made for.
+    const WIDTH: usize = 100;
+
+    fn row() -> AgentRow {
+        AgentRow {
+            name: "rogue".to_owned(),
+            weight: 1,
+            doing: "merges pull request 76".to_owned(),
+            requests: 1234,
+            served: 0,
+            refused: BTreeMap::from([("approval_required".to_owned(), 3), ("bad_request".to_owned(), 9)]),
+            failed: 0,
+            rate: 1.44,
+            p50_ms: Some(2.04),
+            p95_ms: None,
+        }
+    }
+
+    fn snapshot() -> Snapshot {
+        let window = Window { remaining: 4321.0, limit: 5000.0, resets_in: 41.6 };
+        let github = GithubSide {
+            arrived: 99,
+            minted: 2,
+            core: Some(window),
+            merges_tried: 4,
+            ..GithubSide::default()
+        };
+        let incident = IncidentRow {
+            at: Duration::from_millis(1500),
+            agent: "rogue".to_owned(),
+            what: "merges pull request 76".to_owned(),
+            why: "approval_required".to_owned(),
+        };
+        Snapshot {
+            elapsed: Duration::from_secs(12),
+            agents: vec![row()],
+            github,
+            by_hand: 0,
+            incidents: vec![incident],
+        }
+    }
+
+    #[test]
+    fn a_frame_has_every_figure_and_no_line_too_long() {
+        let frame = frame(&snapshot(), Paint { is_on: false });
+        for figure in [
+            "12 s   1234 requests   1.4 a second",
+            "rogue: bad_request 9, approval_required 3",
+            "99 calls arrived, 2 tokens minted, core: 4321 of 5000 left, full again in 42 s",
+            "limit hits 0   leaked credentials 0   merges 0 (4 tried)",
+            "1.5 s  rogue      merges pull request 76             approval_required",
+        ] {
+            assert!(frame.contains(figure), "{figure}\n{frame}");
+        }
+        assert!(frame.lines().all(|line| line.chars().count() <= WIDTH), "{frame}");
+        assert!(!frame.contains("by hand") && !frame.contains('\u{1b}'), "{frame}");
+        let table = frame.lines().find(|line| line.contains(" 2.0 ")).unwrap();
+        let cells: Vec<&str> = table.split_whitespace().collect();
+        assert_eq!(
+            cells,
+            ["rogue", "1", "merges", "pull", "request", "76", "1234", "0", "12", "0", "1.4", "2.0", "-"]
+        );
+    }
+
+    #[test]
+    fn the_columns_stay_where_they_are() {
+        let mut busy = snapshot();
+        busy.agents[0].doing = "something that takes very many words to be said".to_owned();
+        busy.agents[0].name = "reviewer-with-a-name".to_owned();
+        let plain = Paint { is_on: false };
+        let (calm, busy) = (frame(&snapshot(), plain), frame(&busy, plain));
+        assert_eq!(calm.lines().count(), busy.lines().count());
+        let rule = |frame: &str| frame.lines().find(|line| line.contains('─')).map(str::to_owned);
+        assert_eq!(rule(&calm), rule(&busy));
+        assert!(busy.contains("reviewer-…") && busy.contains("something that takes very man…"), "{busy}");
+    }
+
+    #[test]
+    fn colours_are_only_where_they_may_be() {
+        assert!(frame(&snapshot(), Paint { is_on: true }).contains("\u{1b}["));
+        assert!(!line(&snapshot()).contains('\u{1b}'));
+        assert!(
+            line(&snapshot())
+                .starts_with("  12 s  1234 requests (1.4/s): 0 ok, 12 refused, 0 failed | GitHub: 99 calls")
+        );
+    }
+}
