@@ -92,7 +92,7 @@ impl App {
 }
 
 /// One provider for TLS and JWT, process-wide; a second call changes nothing.
-fn install_crypto() {
+pub(crate) fn install_crypto() {
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let _ = jsonwebtoken::crypto::CryptoProvider::install_default(
         &jsonwebtoken::crypto::aws_lc::DEFAULT_PROVIDER,

@@ -143,18 +143,28 @@ fn ended_by_reader(watched: anyhow::Result<()>) -> anyhow::Result<bool> {
 fn introduction(world: &World, paint: Paint) -> anyhow::Result<String> {
     let (base, admin, key) = (world.base_url(), world.admin_url(), world.key(BY_HAND)?);
     let place = |label: &str, place: &str, what: &str| {
-        format!(" {}  {}  {}", paint.bold(format!("{label:<8}")), paint.accent(format!("{place:<40}")), paint.dim(what))
+        format!(
+            " {}  {}  {}",
+            paint.bold(format!("{label:<8}")),
+            paint.accent(format!("{place:<40}")),
+            paint.dim(what)
+        )
     };
     let note = |text: String| paint.dim(format!("{:<11}{text}", ""));
     let mut lines = vec![
-        paint.bold("tollgate demo: the real proxy, a stand-in for GitHub and simulated agents, all on this machine"),
+        paint.bold(
+            "tollgate demo: the real proxy, a stand-in for GitHub and simulated agents, all on this machine",
+        ),
         String::new(),
         place("tollgate", base, "the agents' API base URL"),
         place("operator", &format!("{admin}/metrics"), "for Prometheus"),
         place("", &format!("{admin}/readyz"), "is it ready to serve?"),
         place("GitHub", &format!("{}/books", world.control_url()), "what the stand-in has seen, as JSON"),
         place("settings", &world.file().display().to_string(), "as for `tollgate serve`; gone at the end"),
-        note(format!("The agents may see {REPOSITORY} and nothing else. GitHub's hour lasts {} s here.", WINDOW.as_secs())),
+        note(format!(
+            "The agents may see {REPOSITORY} and nothing else. GitHub's hour lasts {} s here.",
+            WINDOW.as_secs()
+        )),
     ];
     if !world.idle_keys.is_empty() {
         lines.push(note(format!("Without effect yet in this release: {}", world.idle_keys.join(", "))));
@@ -166,7 +176,10 @@ fn introduction(world: &World, paint: Paint) -> anyhow::Result<String> {
         format!("curl -i -H \"Authorization: Bearer $KEY\" {pull}"),
         format!("curl -i -H \"Authorization: Bearer $KEY\" -X PUT {pull}/merge"),
     ];
-    lines.push(format!("\n {}  as agent `{BY_HAND}`: read a pull request; then try to merge it\n", paint.bold("by hand ")));
+    lines.push(format!(
+        "\n {}  as agent `{BY_HAND}`: read a pull request; then try to merge it\n",
+        paint.bold("by hand ")
+    ));
     lines.extend(commands.iter().map(|command| format!("   {}", paint.accent(command))));
     lines.push(String::new());
     Ok(lines.join("\n"))

@@ -1,5 +1,7 @@
 //! `tollgate check`: every problem of a file at once, each with its path and line.
 
+mod online;
+
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -14,6 +16,9 @@ pub struct CheckArgs {
     /// The configuration file.
     #[arg(long, value_name = "FILE")]
     pub config: PathBuf,
+    /// Ask GitHub, too: installations, permissions, limits, owners no installation covers. Reads only.
+    #[arg(long)]
+    pub online: bool,
 }
 
 /// Problems go to `err`, the summary of a sound file to `out`.
@@ -24,6 +29,13 @@ pub fn run(args: &CheckArgs, out: &mut dyn Write, err: &mut dyn Write) -> anyhow
                 writeln!(err, "{warnings}")?;
             }
             writeln!(out, "{}", summary(&config))?;
+            if args.online {
+                let wrong = online::run(config, out)?;
+                if wrong > 0 {
+                    writeln!(err, "{}", count(wrong, "problem"))?;
+                    return Ok(ExitCode::FAILURE);
+                }
+            }
             Ok(ExitCode::SUCCESS)
         }
         Err(problems) => {
@@ -60,7 +72,7 @@ mod tests {
         let config = std::env::temp_dir().join(format!("tollgate-check-{}-{name}.yaml", std::process::id()));
         std::fs::write(&config, text).unwrap();
         let (mut out, mut err) = (Vec::new(), Vec::new());
-        let code = run(&CheckArgs { config: config.clone() }, &mut out, &mut err).unwrap();
+        let code = run(&CheckArgs { config: config.clone(), online: false }, &mut out, &mut err).unwrap();
         std::fs::remove_file(config).unwrap();
         (code, String::from_utf8(out).unwrap(), String::from_utf8(err).unwrap())
     }

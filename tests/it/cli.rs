@@ -110,6 +110,33 @@ fn what_is_wrong_with_a_file_is_said_at_once_with_lines() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn check_online_shows_what_github_has() {
+    let sim = Sim::start(Default::default()).await.unwrap();
+    let files = TempDir::new().unwrap();
+    for (repositories, code, expected) in [
+        ("[acme/*, other/tool]", Some(0), "agent worker: other is served by bot/other"),
+        ("[acme/*, foreign/lib]", Some(1), "wrong: agent worker: no installation covers foreign"),
+    ] {
+        let setup = Setup::with(vec![agent("worker", &[&format!("repositories: {repositories}")])]);
+        let config = setup.write_config(&sim, &files);
+        let output = tokio::task::spawn_blocking(move || {
+            run(tollgate().args(["check", "--online", "--config"]).arg(&config))
+        });
+        let output = output.await.unwrap();
+        let said = String::from_utf8(output.stdout).unwrap();
+        assert_eq!(output.status.code(), code, "{said}");
+        for expected in [expected, "bot/acme (installation 1001)", "contents write", "core 5000 of 5000"] {
+            assert!(said.contains(expected), "{expected:?} is not in\n{said}");
+        }
+    }
+    let writes = sim
+        .requests()
+        .into_iter()
+        .filter(|one| one.method != "GET" && !one.target.ends_with("/access_tokens"));
+    assert_eq!(writes.count(), 0);
+}
+
 #[test]
 fn without_file_or_token_it_says_both_ways_to_start() {
     let output = run(tollgate().arg("serve"));

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::fmt::{Display, Write as _};
 
-use comfy_table::{Attribute, Cell, CellAlignment, Color, ColumnConstraint, LineStyle, Table, TableStyle, Width};
+use comfy_table::{
+    Attribute, Cell, CellAlignment, Color, ColumnConstraint, LineStyle, Table, TableStyle, Width,
+};
 use crossterm::style::Stylize as _;
 
 use super::snapshot::{AgentRow, GithubSide, IncidentRow, Snapshot, Window};
@@ -23,8 +25,9 @@ const COLUMNS: [(&str, u16, bool); 10] = [
 ];
 
 /// A rule below the titles and one at the end, nothing else.
-const STYLE: TableStyle =
-    TableStyle::new().header_separator(LineStyle::none().fill('─')).bottom_border(LineStyle::none().fill('─'));
+const STYLE: TableStyle = TableStyle::new()
+    .header_separator(LineStyle::none().fill('─'))
+    .bottom_border(LineStyle::none().fill('─'));
 
 /// Colours, where there may be any.
 #[derive(Debug, Clone, Copy)]

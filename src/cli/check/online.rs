@@ -1,0 +1,187 @@
+//! `tollgate check --online`: does GitHub agree with the file? Reads only.
+
+use std::io::Write;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::header::{ACCEPT, AUTHORIZATION, HeaderValue, USER_AGENT};
+use http::{HeaderMap, Request, StatusCode};
+use http_body_util::{BodyExt, Empty, Limited};
+use serde_json::Value;
+
+use crate::app::install_crypto;
+use crate::clock::{Clock, SystemClock};
+use crate::config::{Agent, Config};
+use crate::github::apps::{App, OWN_USER_AGENT};
+use crate::github::client::HttpClient;
+use crate::github::installations::{Installation, Installations, Kind};
+use crate::github::rate_limit::RateLimit;
+use crate::github::tokens::{Access, Tokens};
+use crate::metrics::Metrics;
+
+/// Longest answer read.
+const ANSWER_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// Asks GitHub about everything the file names; gives how many things are wrong.
+pub(super) fn run(config: Config, out: &mut dyn Write) -> anyhow::Result<usize> {
+    install_crypto();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(Online::try_new(config)?.report(out))
+}
+
+struct Online {
+    client: HttpClient,
+    installations: Installations,
+    tokens: Arc<Tokens>,
+    agents: Vec<Agent>,
+    api_url: String,
+    api_version: String,
+    timeout: std::time::Duration,
+}
+
+impl Online {
+    fn try_new(config: Config) -> anyhow::Result<Online> {
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let client = HttpClient::try_new(&config.upstream)?;
+        let app = |app| Arc::new(App::new(app, client.clone(), &config.upstream, Arc::clone(&clock)));
+        let apps = config.apps.into_iter().map(app).collect();
+        let personal = config.tokens.into_iter().map(|one| (one.name, one.token)).collect();
+        Ok(Online {
+            installations: Installations::new(apps, personal),
+            tokens: Arc::new(Tokens::new(clock, Arc::new(Metrics::new()))),
+            agents: config.agents,
+            api_url: config.upstream.api_url.to_string().trim_end_matches('/').to_owned(),
+            api_version: config.upstream.api_version,
+            timeout: config.upstream.request_timeout,
+            client,
+        })
+    }
+
+    async fn report(&self, out: &mut dyn Write) -> anyhow::Result<usize> {
+        let mut wrong = 0;
+        let all = match self.installations.all().await {
+            Ok(all) => all,
+            Err(error) => {
+                writeln!(out, "wrong: {error}")?;
+                return Ok(1);
+            }
+        };
+        if all.is_empty() {
+            writeln!(out, "wrong: no App is installed anywhere, and there is no personal token")?;
+            wrong += 1;
+        }
+        for installation in all.iter() {
+            writeln!(out, "{}", describe(installation))?;
+            match self.ask(installation, "/rate_limit").await {
+                Ok((headers, body)) => {
+                    writeln!(out, "  limits       {}", limits(&body))?;
+                    if RateLimit::from_headers(&headers).is_none() {
+                        writeln!(
+                            out,
+                            "  note: GitHub sends no x-ratelimit headers here; on GHES limits are off by default"
+                        )?;
+                    }
+                }
+                Err(why) => {
+                    writeln!(out, "  wrong: {why}")?;
+                    wrong += 1;
+                }
+            }
+        }
+        for agent in &self.agents {
+            wrong += self.report_agent(agent, out).await?;
+        }
+        if let Some(installation) = all.first() {
+            wrong += self.report_version(installation, out).await?;
+        }
+        Ok(wrong)
+    }
+
+    /// Whether every owner an agent names has an installation.
+    async fn report_agent(&self, agent: &Agent, out: &mut dyn Write) -> anyhow::Result<usize> {
+        let mut wrong = 0;
+        for owner in agent.repositories.owners() {
+            match self.installations.of_owner(owner).await {
+                Ok(Some(installation)) => {
+                    writeln!(out, "agent {}: {owner} is served by {}", agent.name, installation.label)?;
+                }
+                Ok(None) => {
+                    writeln!(out, "wrong: agent {}: no installation covers {owner}", agent.name)?;
+                    wrong += 1;
+                }
+                Err(error) => {
+                    writeln!(out, "wrong: agent {}: {owner}: {error}", agent.name)?;
+                    wrong += 1;
+                }
+            }
+        }
+        Ok(wrong)
+    }
+
+    /// Whether GitHub still has the API version that is sent for agents who name none.
+    async fn report_version(
+        &self,
+        installation: &Arc<Installation>,
+        out: &mut dyn Write,
+    ) -> anyhow::Result<usize> {
+        // GitHub Enterprise Server has no such list.
+        let Ok((_, body)) = self.ask(installation, "/versions").await else { return Ok(0) };
+        let known =
+            body.as_array().is_some_and(|list| list.iter().any(|one| *one == self.api_version.as_str()));
+        if known {
+            return Ok(0);
+        }
+        writeln!(out, "wrong: upstream.api_version: GitHub does not list {} among {body}", self.api_version)?;
+        Ok(1)
+    }
+
+    async fn ask(&self, installation: &Arc<Installation>, path: &str) -> Result<(HeaderMap, Value), String> {
+        let token =
+            self.tokens.token(installation, Access::Read, None).await.map_err(|error| error.to_string())?;
+        let mut request = Request::new(Empty::<Bytes>::new().map_err(|never| match never {}).boxed_unsync());
+        *request.uri_mut() =
+            format!("{}{path}", self.api_url).parse().map_err(|_| "the address can't be used".to_owned())?;
+        let headers = request.headers_mut();
+        headers.insert(AUTHORIZATION, token.authorization());
+        headers.insert(ACCEPT, HeaderValue::from_static("application/vnd.github+json"));
+        headers.insert(USER_AGENT, HeaderValue::from_static(OWN_USER_AGENT));
+        let exchange = async {
+            let answer = self.client.send(request).await.map_err(|error| error.to_string())?;
+            let (head, body) = answer.into_parts();
+            let body =
+                Limited::new(body, ANSWER_BYTES_MAX).collect().await.map_err(|error| error.to_string())?;
+            if head.status != StatusCode::OK {
+                return Err(format!("GitHub answered {} to {path}", head.status));
+            }
+            let body = serde_json::from_slice(&body.to_bytes()).map_err(|error| error.to_string())?;
+            Ok((head.headers, body))
+        };
+        tokio::time::timeout(self.timeout, exchange)
+            .await
+            .map_err(|_| "GitHub did not answer in time".to_owned())?
+    }
+}
+
+fn describe(installation: &Installation) -> String {
+    match &installation.kind {
+        Kind::Personal(_) => format!("{} (personal access token)", installation.label),
+        Kind::App(app) => {
+            let permissions: Vec<String> =
+                app.permissions.iter().map(|(name, level)| format!("{name} {level}")).collect();
+            format!(
+                "{} (installation {})\n  permissions  {}",
+                installation.label,
+                app.id,
+                permissions.join(", ")
+            )
+        }
+    }
+}
+
+/// `core 4999 of 5000, …`.
+fn limits(body: &Value) -> String {
+    let resources = body.get("resources").and_then(Value::as_object);
+    let one = |(name, pool): (&String, &Value)| format!("{name} {} of {}", pool["remaining"], pool["limit"]);
+    resources
+        .map_or_else(|| "unknown".to_owned(), |pools| pools.iter().map(one).collect::<Vec<_>>().join(", "))
+}

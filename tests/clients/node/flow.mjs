@@ -1,0 +1,67 @@
+// What the flows of Node clients share: their settings, and the one document each prints.
+// The environment and the document are those of ../python/flow.py.
+
+export const owner = "acme";
+export const repo = "widgets";
+const APPROVAL_HEADER = "x-merge-approval";
+
+export class Flow {
+  #describe;
+  #results = {};
+  #refusals = {};
+
+  /** `describe` tells what tollgate or GitHub said from the client's error. */
+  constructor(describe) {
+    const approval = process.env.CLIENT_APPROVAL;
+    this.baseUrl = process.env.CLIENT_BASE_URL;
+    this.key = process.env.CLIENT_KEY;
+    this.carefulKey = process.env.CLIENT_CAREFUL_KEY;
+    this.strangerKey = process.env.CLIENT_STRANGER_KEY;
+    this.approved = approval === undefined ? {} : { [APPROVAL_HEADER]: approval };
+    this.isGated = approval !== undefined;
+    this.#describe = describe;
+  }
+
+  /** Runs a step; what it returns is the result of that name. */
+  async step(name, run) {
+    try {
+      this.#results[name] = (await run()) ?? null;
+    } catch (error) {
+      // A step that fails is a result, and the flow goes on.
+      console.error(name, error);
+      this.#results[name] = { failed: String(error) };
+    }
+  }
+
+  /** Runs a call that tollgate must refuse, if tollgate is there. */
+  async refusal(name, run) {
+    if (this.isGated) {
+      this.#refusals[name] = await this.#told(run);
+    }
+  }
+
+  /** What a call that must fail is told, the same with and without tollgate. */
+  async errorOf(run) {
+    const { code, ...told } = await this.#told(run);
+    return told;
+  }
+
+  async #told(run) {
+    try {
+      await run();
+    } catch (error) {
+      try {
+        return { exception: error.name, ...this.#describe(error) };
+      } catch {
+        // Another error than the client's own for an error answer.
+        console.error(error);
+        return { failed: String(error) };
+      }
+    }
+    return { failed: "it was let through" };
+  }
+
+  finish() {
+    process.stdout.write(`${JSON.stringify({ results: this.#results, refusals: this.#refusals })}\n`);
+  }
+}
