@@ -70,8 +70,8 @@ pub(crate) async fn run(options: Options, out: impl Write) -> anyhow::Result<Sum
     let summary = Summary::new(seconds, &fleet, &books);
     if !ended_by_reader(watched)? {
         screen.clear()?;
-        screen.print(&table::last(&last, paint))?;
-        screen.print("The agents have stopped, tollgate has drained, the stand-in is down.")?;
+        screen.print(&table::last(&last, screen.columns(), paint))?;
+        screen.print("\nThe agents have stopped, tollgate has drained, the stand-in is down.")?;
         screen.print(&summary.to_string())?;
     }
     Ok(summary)
@@ -96,7 +96,10 @@ async fn watch(
             _ = looks.tick() => {
                 let snapshot = observer.look(world, fleet).await;
                 match options.view {
-                    View::Live { .. } => screen.draw(&table::frame(&snapshot, paint))?,
+                    View::Live { .. } => {
+                        let width = screen.columns();
+                        screen.draw(&table::frame(&snapshot, width, paint))?;
+                    }
                     View::Plain => screen.print(&table::line(&snapshot))?,
                 }
             }
@@ -172,9 +175,9 @@ fn introduction(world: &World, paint: Paint) -> anyhow::Result<String> {
     lines.extend(world.warnings.iter().cloned().map(note));
     let pull = format!("{base}/repos/{REPOSITORY}/pulls/{PULL}");
     let commands = [
-        format!("KEY={key}"),
-        format!("curl -i -H \"Authorization: Bearer $KEY\" {pull}"),
-        format!("curl -i -H \"Authorization: Bearer $KEY\" -X PUT {pull}/merge"),
+        format!("KEY='Authorization: Bearer {key}'"),
+        format!("curl -i -H \"$KEY\" {pull}"),
+        format!("curl -i -H \"$KEY\" -X PUT {pull}/merge"),
     ];
     lines.push(format!(
         "\n {}  as agent `{BY_HAND}`: read a pull request; then try to merge it\n",
@@ -199,6 +202,7 @@ mod tests {
         assert_eq!((summary.failed, summary.refused_wrongly, summary.let_through), (0, 0, 0), "{text}");
         assert_eq!(summary.requests, summary.served + summary.refused);
         assert!(summary.served > 10 && summary.refused > 0 && summary.merges_tried > 0, "{text}");
+        assert!(summary.writes > 0, "{text}");
         assert!(summary.arrived >= summary.served, "{text}");
         assert!(
             text.contains("/readyz") && text.contains("curl -i") && text.contains("Proven in this run"),

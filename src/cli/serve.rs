@@ -8,7 +8,8 @@ use clap::Args;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::app::App;
-use crate::config::{self, Config};
+use crate::config::{self, Config, Problems};
+use crate::secret::AgentKey;
 use crate::telemetry::{self, LogFormat};
 
 /// Run the proxy.
@@ -26,39 +27,30 @@ pub struct ServeArgs {
 }
 
 pub(super) fn run(args: &ServeArgs, err: &mut dyn Write) -> anyhow::Result<ExitCode> {
-    let Some(config) = load(args, err)? else {
+    let Some((config, key)) = load(args, err)? else {
         return Ok(ExitCode::FAILURE);
     };
     telemetry::start(&args.log, args.log_format)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(serve(config))?;
+    runtime.block_on(serve(config, key, err))?;
     // What is still running was given its time to drain.
     runtime.shutdown_background();
     Ok(ExitCode::SUCCESS)
 }
 
-/// The configuration, or its problems on standard error.
-fn load(args: &ServeArgs, err: &mut dyn Write) -> anyhow::Result<Option<Config>> {
+/// The configuration, and without a file the key of its one agent; or its problems on standard error.
+fn load(args: &ServeArgs, err: &mut dyn Write) -> anyhow::Result<Option<(Config, Option<AgentKey>)>> {
     let loaded = match &args.config {
-        Some(path) => config::from_file(path).map(|(config, warnings)| {
-            if !warnings.is_empty() {
-                let _ = writeln!(err, "{warnings}");
-            }
-            config
-        }),
-        None => config::from_environment().map(|(config, key)| {
-            let listen = config.server.listen;
-            let _ = writeln!(
-                err,
-                "tollgate: one agent, all repositories the token reaches, reads and plain writes."
-            );
-            let _ = writeln!(err, "  base URL  http://{listen}");
-            let _ = writeln!(err, "  key       {}    (shown once; a new one at each start)", key.expose());
-            config
-        }),
+        Some(path) => config::from_file(path).map(|(config, warnings)| (config, None, warnings)),
+        None => config::from_environment().map(|(config, key)| (config, Some(key), Problems::default())),
     };
     match loaded {
-        Ok(config) => Ok(Some(config)),
+        Ok((config, key, warnings)) => {
+            if !warnings.is_empty() {
+                writeln!(err, "{warnings}")?;
+            }
+            Ok(Some((config, key)))
+        }
         Err(problems) => {
             writeln!(err, "{problems}")?;
             Ok(None)
@@ -66,8 +58,13 @@ fn load(args: &ServeArgs, err: &mut dyn Write) -> anyhow::Result<Option<Config>>
     }
 }
 
-async fn serve(config: Config) -> anyhow::Result<()> {
+async fn serve(config: Config, key: Option<AgentKey>, err: &mut dyn Write) -> anyhow::Result<()> {
     let app = App::start(config).await?;
+    if let Some(key) = key {
+        writeln!(err, "tollgate: one agent, all repositories the token reaches, reads and plain writes.")?;
+        writeln!(err, "  base URL  http://{}", app.address()?)?;
+        writeln!(err, "  key       {}    (shown once; a new one at each start)", key.expose())?;
+    }
     let stop = app.stop_token();
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     tracing::info!(listen = %app.address()?, admin_listen = %app.admin_address()?, "tollgate serves");

@@ -56,6 +56,10 @@ impl Proxy {
         };
         self.record(permitted, &answer);
         let status = answer.status();
+        if status.is_informational() {
+            // Nothing that goes up asks for another protocol, so nobody may switch to one.
+            return Err(ProxyError::UpstreamUnreachable("it answered with something that is no answer"));
+        }
         let doubted = matches!(status, StatusCode::UNAUTHORIZED | StatusCode::NOT_FOUND);
         if !doubted {
             attempt.token.prove();

@@ -7,8 +7,8 @@ use crossterm::terminal::{
 };
 use crossterm::{cursor, queue, terminal};
 
-/// Of a terminal that does not tell.
-const ROWS: u16 = 24;
+/// Columns and rows of what is no terminal, or of one that does not tell.
+const SIZE: (u16, u16) = (100, 24);
 
 /// A place to write to. On a terminal the cursor is hidden while frames are drawn, and shown again
 /// when this is dropped, however the demo ends.
@@ -25,6 +25,10 @@ impl<W: Write> Screen<W> {
         Screen { out, drawn: 0, is_drawing: false }
     }
 
+    pub(crate) fn columns(&self) -> u16 {
+        size().0
+    }
+
     /// Lines that stay.
     pub(crate) fn print(&mut self, text: &str) -> io::Result<()> {
         writeln!(self.out, "{text}")?;
@@ -33,7 +37,7 @@ impl<W: Write> Screen<W> {
 
     /// Puts a frame in the place of the last one.
     pub(crate) fn draw(&mut self, frame: &str) -> io::Result<()> {
-        let rows = terminal::size().map_or(ROWS, |(_, rows)| rows);
+        let (_, rows) = size();
         if !self.is_drawing {
             self.is_drawing = true;
             queue!(self.out, cursor::Hide)?;
@@ -77,6 +81,10 @@ impl<W: Write> Drop for Screen<W> {
             let _ = self.out.flush();
         }
     }
+}
+
+fn size() -> (u16, u16) {
+    terminal::size().unwrap_or(SIZE)
 }
 
 /// The lines that fit above the cursor's own; a frame that scrolled could not be redrawn.

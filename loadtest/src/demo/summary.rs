@@ -22,6 +22,7 @@ pub(crate) struct Summary {
     /// Forbidden things that were done.
     pub(crate) let_through: u64,
     pub(crate) arrived: u64,
+    pub(crate) writes: u64,
     pub(crate) limit_hits: u64,
     pub(crate) keys_leaked: u64,
     pub(crate) tokens_leaked: u64,
@@ -50,6 +51,7 @@ impl Summary {
                 .sum(),
             let_through: total(|tally| tally.let_through),
             arrived: books.arrived,
+            writes: books.writes,
             limit_hits: books.violations_total(),
             keys_leaked: books.leaked_credentials.len() as u64,
             tokens_leaked: total(|tally| tally.tokens_seen),
@@ -64,8 +66,8 @@ impl Summary {
     }
 
     fn broken(&self) -> Vec<String> {
-        [
-            (self.limit_hits, "calls ran into a limit of GitHub's"),
+        let mut broken: Vec<String> = [
+            (self.limit_hits, "calls met a limit of GitHub's"),
             (self.keys_leaked, "credentials that are not GitHub's reached GitHub"),
             (self.tokens_leaked, "answers showed an agent a token of GitHub's"),
             (self.merges, "merges were done"),
@@ -74,36 +76,39 @@ impl Summary {
         .into_iter()
         .filter(|(count, _)| *count > 0)
         .map(|(count, what)| format!("{count} {what}"))
-        .collect()
+        .collect();
+        if self.arrived == 0 {
+            broken.push("no call reached GitHub, so nothing is proven".to_owned());
+        }
+        broken
     }
 }
 
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Summary { seconds, agents, requests, served, refused, failed, arrived, .. } = self;
+        let Summary { seconds, agents, requests, served, refused, failed, arrived, writes, .. } = self;
         writeln!(
             f,
-            "{agents} agents made {requests} requests in {seconds} s: {served} served, {refused} refused, {failed} failed; \
-             {arrived} calls reached GitHub.",
+            "{agents} agents made {requests} requests in {seconds} s: {served} served, {refused} refused, {failed} failed.\n\
+             {arrived} calls reached GitHub, {writes} of them writes that it took.",
         )?;
         if self.failed + self.refused_wrongly > 0 {
+            let Summary { failed, refused_wrongly, .. } = self;
             writeln!(
                 f,
-                "Not as it should be: {} requests failed, {} were refused that are allowed.",
-                self.failed, self.refused_wrongly
+                "Not as it should be: {failed} failed, {refused_wrongly} were refused that are allowed."
             )?;
         }
         let broken = self.broken();
         if !broken.is_empty() {
-            return write!(f, "FAILED: {}.", broken.join("; "));
-        }
-        if self.arrived == 0 {
-            return write!(f, "Nothing is proven: no call reached GitHub.");
+            return write!(f, "FAILED:\n  - {}", broken.join("\n  - "));
         }
         write!(
             f,
-            "Proven in this run: no call met a limit of GitHub's; no agent's key reached GitHub and no token of GitHub's \
-             an agent; nothing was merged, though {} merges were tried.",
+            "Proven in this run:\n\
+             \x20 - no call met a limit of GitHub's\n\
+             \x20 - no agent's key reached GitHub, and no token of GitHub's reached an agent\n\
+             \x20 - nothing was merged, though {} merges were tried",
             self.merges_tried
         )
     }
@@ -121,6 +126,7 @@ mod tests {
             served: 25,
             refused: 5,
             arrived: 27,
+            writes: 4,
             merges_tried: 2,
             ..Summary::default()
         }
@@ -153,13 +159,13 @@ mod tests {
             *count(&mut summary) = 1;
             assert!(!summary.holds());
             let text = summary.to_string();
-            assert!(text.contains("FAILED: 1 ") && !text.contains("Proven"), "{text}");
+            assert!(text.contains("FAILED:\n  - 1 ") && !text.contains("Proven"), "{text}");
         }
     }
 
     #[test]
     fn claims_nothing_without_a_call() {
-        let text = Summary::default().to_string();
-        assert!(text.contains("Nothing is proven"), "{text}");
+        let silent = Summary { arrived: 0, ..good() };
+        assert!(!silent.holds() && silent.to_string().contains("nothing is proven"), "{silent}");
     }
 }

@@ -1,6 +1,5 @@
 //! The picture: one snapshot as the live table or as a plain line. Pure text, no terminal.
 
-use std::collections::BTreeMap;
 use std::fmt::{Display, Write as _};
 
 use comfy_table::{
@@ -10,11 +9,11 @@ use crossterm::style::Stylize as _;
 
 use super::snapshot::{AgentRow, GithubSide, IncidentRow, Snapshot, Window};
 
-/// Title, width and whether it is a number. Fixed widths, so that nothing jumps; 99 columns with the gaps.
+/// Title, width and whether it is a number. Fixed widths, so that nothing jumps.
 const COLUMNS: [(&str, u16, bool); 10] = [
     ("agent", 10, false),
     ("weight", 6, true),
-    ("doing", 29, false),
+    ("doing", DOING_MIN, false),
     ("requests", 8, true),
     ("ok", 6, true),
     ("refused", 7, true),
@@ -24,10 +23,17 @@ const COLUMNS: [(&str, u16, bool); 10] = [
     ("p95 ms", 6, true),
 ];
 
-/// A rule below the titles and one at the end, nothing else.
-const STYLE: TableStyle = TableStyle::new()
-    .header_separator(LineStyle::none().fill('─'))
-    .bottom_border(LineStyle::none().fill('─'));
+/// The column that takes what the others leave.
+const DOING: usize = 2;
+const DOING_MIN: u16 = 10;
+const DOING_MAX: u16 = 40;
+/// All columns and their gaps with [`DOING_MIN`].
+const WIDTH_MIN: u16 = 80;
+/// Where the text beside a title begins.
+const INDENT: u16 = 11;
+
+/// A rule below the titles, nothing else.
+const STYLE: TableStyle = TableStyle::new().header_separator(LineStyle::none().fill('─'));
 
 /// Colours, where there may be any.
 #[derive(Debug, Clone, Copy)]
@@ -62,18 +68,19 @@ impl Paint {
     }
 }
 
-/// The live table.
-pub(crate) fn frame(snapshot: &Snapshot, paint: Paint) -> String {
+/// The live table, for a terminal of that many columns.
+pub(crate) fn frame(snapshot: &Snapshot, width: u16, paint: Paint) -> String {
     let mut frame = String::new();
     let (requests, rate) = totals(&snapshot.agents);
     let running = format!("{} s", snapshot.elapsed.as_secs());
     let head = format!("{running:>6}   {requests} requests   {rate:.1} a second");
     let _ = writeln!(frame, " {}{}", paint.bold(head), paint.dim("   Ctrl-C ends it"));
-    let _ = writeln!(frame, "{}", agents(&snapshot.agents, paint));
+    let _ = writeln!(frame, "{}", agents(&snapshot.agents, width, paint));
+    frame.push('\n');
     let mut label = "refused";
-    for row in snapshot.agents.iter().filter(|row| !row.refused.is_empty()) {
-        let _ =
-            writeln!(frame, " {}  {}: {}", title(label, paint), row.name, paint.refusal(codes(&row.refused)));
+    let refused = snapshot.agents.iter().filter(|row| !row.refused.is_empty());
+    for text in refused.flat_map(|row| wrapped(&refusals(row), width.saturating_sub(INDENT))) {
+        let _ = writeln!(frame, " {}  {}", title(label, paint), paint.refusal(text));
         label = "";
     }
     frame.push_str(&github(&snapshot.github, paint));
@@ -98,7 +105,10 @@ fn totals(rows: &[AgentRow]) -> (u64, f64) {
     (rows.iter().map(|row| row.requests).sum(), rows.iter().map(|row| row.rate).sum())
 }
 
-fn agents(rows: &[AgentRow], paint: Paint) -> Table {
+fn agents(rows: &[AgentRow], width: u16, paint: Paint) -> Table {
+    let doing = (DOING_MIN + width.saturating_sub(WIDTH_MIN)).min(DOING_MAX);
+    let mut columns = COLUMNS;
+    columns[DOING].1 = doing;
     let mut table = Table::new();
     table.load_style(STYLE);
     if paint.is_on {
@@ -106,9 +116,9 @@ fn agents(rows: &[AgentRow], paint: Paint) -> Table {
     } else {
         table.force_no_tty();
     }
-    table.set_header(COLUMNS.map(|(title, ..)| Cell::new(title).add_attribute(Attribute::Bold)));
-    table.add_rows(rows.iter().map(cells));
-    for (column, (_, width, is_number)) in table.column_iter_mut().zip(COLUMNS) {
+    table.set_header(columns.map(|(title, ..)| Cell::new(title).add_attribute(Attribute::Bold)));
+    table.add_rows(rows.iter().map(|row| cells(row, doing)));
+    for (column, (_, width, is_number)) in table.column_iter_mut().zip(columns) {
         column.set_padding((1, 0));
         column.set_constraint(ColumnConstraint::Absolute(Width::Fixed(width + 1)));
         if is_number {
@@ -118,7 +128,7 @@ fn agents(rows: &[AgentRow], paint: Paint) -> Table {
     table
 }
 
-fn cells(row: &AgentRow) -> [Cell; 10] {
+fn cells(row: &AgentRow, doing: u16) -> [Cell; 10] {
     let coloured = |count: u64, color: Color| {
         let cell = Cell::new(count);
         if count == 0 { cell } else { cell.fg(color) }
@@ -127,7 +137,7 @@ fn cells(row: &AgentRow) -> [Cell; 10] {
     [
         Cell::new(cut(&row.name, COLUMNS[0].1)).fg(Color::Cyan),
         Cell::new(row.weight),
-        Cell::new(cut(&row.doing, COLUMNS[2].1)),
+        Cell::new(cut(&row.doing, doing)),
         Cell::new(row.requests),
         coloured(row.served, Color::Green),
         coloured(row.refused_total(), Color::Yellow),
@@ -148,11 +158,26 @@ fn cut(text: &str, width: u16) -> String {
 }
 
 /// Codes and how often, the most frequent first.
-fn codes(refused: &BTreeMap<String, u64>) -> String {
-    let mut codes: Vec<(&String, &u64)> = refused.iter().collect();
+fn refusals(row: &AgentRow) -> String {
+    let mut codes: Vec<(&String, &u64)> = row.refused.iter().collect();
     codes.sort_by_key(|(code, count)| (std::cmp::Reverse(**count), *code));
-    let codes: Vec<String> = codes.iter().map(|(code, count)| format!("{code} {count}")).collect();
-    codes.join(", ")
+    let codes: Vec<String> = codes.iter().map(|(code, count)| format!("{code}\u{a0}{count}")).collect();
+    format!("{}: {}", row.name, codes.join(", "))
+}
+
+/// Lines of at most so many characters, broken at spaces; what stands around U+00A0 stays together.
+fn wrapped(text: &str, width: u16) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for word in text.split(' ') {
+        match lines.last_mut() {
+            Some(line) if line.chars().count() + 1 + word.chars().count() <= usize::from(width) => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            _ => lines.push(word.to_owned()),
+        }
+    }
+    lines.iter().map(|line| line.replace('\u{a0}', " ")).collect()
 }
 
 fn github(side: &GithubSide, paint: Paint) -> String {
@@ -208,18 +233,19 @@ pub(crate) fn line(snapshot: &Snapshot) -> String {
 }
 
 /// The agents' table alone, as it stands at the end.
-pub(crate) fn last(snapshot: &Snapshot, paint: Paint) -> String {
-    agents(&snapshot.agents, paint).to_string()
+pub(crate) fn last(snapshot: &Snapshot, width: u16, paint: Paint) -> String {
+    agents(&snapshot.agents, width, paint).to_string()
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
     use std::time::Duration;
 
     use super::*;
 
-    /// Of a terminal the demo is made for.
-    const WIDTH: usize = 100;
+    const WIDTH: u16 = 100;
+    const PLAIN: Paint = Paint { is_on: false };
 
     fn row() -> AgentRow {
         AgentRow {
@@ -262,7 +288,7 @@ mod tests {
 
     #[test]
     fn a_frame_has_every_figure_and_no_line_too_long() {
-        let frame = frame(&snapshot(), Paint { is_on: false });
+        let frame = frame(&snapshot(), WIDTH, PLAIN);
         for figure in [
             "12 s   1234 requests   1.4 a second",
             "rogue: bad_request 9, approval_required 3",
@@ -272,7 +298,7 @@ mod tests {
         ] {
             assert!(frame.contains(figure), "{figure}\n{frame}");
         }
-        assert!(frame.lines().all(|line| line.chars().count() <= WIDTH), "{frame}");
+        assert!(frame.lines().all(|line| line.chars().count() <= usize::from(WIDTH)), "{frame}");
         assert!(!frame.contains("by hand") && !frame.contains('\u{1b}'), "{frame}");
         let table = frame.lines().find(|line| line.contains(" 2.0 ")).unwrap();
         let cells: Vec<&str> = table.split_whitespace().collect();
@@ -287,8 +313,7 @@ mod tests {
         let mut busy = snapshot();
         busy.agents[0].doing = "something that takes very many words to be said".to_owned();
         busy.agents[0].name = "reviewer-with-a-name".to_owned();
-        let plain = Paint { is_on: false };
-        let (calm, busy) = (frame(&snapshot(), plain), frame(&busy, plain));
+        let (calm, busy) = (frame(&snapshot(), WIDTH, PLAIN), frame(&busy, WIDTH, PLAIN));
         assert_eq!(calm.lines().count(), busy.lines().count());
         let rule = |frame: &str| frame.lines().find(|line| line.contains('─')).map(str::to_owned);
         assert_eq!(rule(&calm), rule(&busy));
@@ -296,8 +321,27 @@ mod tests {
     }
 
     #[test]
+    fn the_table_fits_the_terminal() {
+        for width in [80, 90, 100, 110, 200] {
+            let table = last(&snapshot(), width, PLAIN);
+            let widest = table.lines().map(|line| line.chars().count()).max().unwrap();
+            assert!(
+                widest <= usize::from(width) && widest >= usize::from(width.min(110)) - 1,
+                "{width}: {widest}"
+            );
+        }
+    }
+
+    #[test]
+    fn breaks_lines_between_codes() {
+        assert_eq!(refusals(&row()).replace('\u{a0}', " "), "rogue: bad_request 9, approval_required 3");
+        assert_eq!(wrapped(&refusals(&row()), 22), ["rogue: bad_request 9,", "approval_required 3"]);
+        assert_eq!(wrapped("a", 0), ["a"]);
+    }
+
+    #[test]
     fn colours_are_only_where_they_may_be() {
-        assert!(frame(&snapshot(), Paint { is_on: true }).contains("\u{1b}["));
+        assert!(frame(&snapshot(), WIDTH, Paint { is_on: true }).contains("\u{1b}["));
         assert!(!line(&snapshot()).contains('\u{1b}'));
         assert!(
             line(&snapshot())

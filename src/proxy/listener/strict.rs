@@ -140,6 +140,13 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Strict<T> {
         self.state = State::Over;
     }
 
+    /// An idle connection holds no buffer.
+    fn release(&mut self) {
+        if self.buffer.is_empty() {
+            self.buffer = BytesMut::new();
+        }
+    }
+
     /// Reads more into the buffer; 0 at the end.
     fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         self.buffer.reserve(READ_BYTES);
@@ -163,10 +170,6 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncRead for Strict<T> {
                     into.put_slice(&this.buffer[..length]);
                     this.buffer.advance(length);
                     this.checked -= length;
-                    if this.buffer.is_empty() {
-                        // An idle connection holds no memory.
-                        this.buffer = BytesMut::new();
-                    }
                     return Poll::Ready(Ok(()));
                 }
                 Ok(false) if matches!(this.state, State::Over) => return Poll::Ready(Ok(())),
@@ -187,7 +190,10 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncRead for Strict<T> {
                     this.state = State::Over;
                     return Poll::Ready(Ok(()));
                 }
-                Poll::Pending => return Poll::Pending,
+                Poll::Pending => {
+                    this.release();
+                    return Poll::Pending;
+                }
             }
         }
     }
