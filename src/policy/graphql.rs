@@ -28,6 +28,9 @@ pub enum GraphqlError {
     Member(String),
     #[error("the document does not parse: {0}")]
     Syntax(String),
+    /// Readers of GraphQL differ here, and GitHub's may be another than ours.
+    #[error("the document holds {0}, which not every parser reads alike; leave it out")]
+    Ambiguous(&'static str),
     #[error("the document holds no operation")]
     NoOperation,
     #[error("`operationName` must name an operation of the document")]
@@ -63,7 +66,32 @@ pub fn classify(body: &[u8]) -> Result<Kind, GraphqlError> {
     kind_of(document, name)
 }
 
+/// Refuses spellings after which two lexers can stand at different places.
+///
+/// A block string that ends in more than three quotes: some end it at the first three, some at the
+/// last, and what one reads as text is an operation to the other. A CR without LF, or a control
+/// character, may or may not end a comment.
+fn check_unambiguous(document: &str) -> Result<(), GraphqlError> {
+    if document.contains("\"\"\"\"") {
+        return Err(GraphqlError::Ambiguous("four quotes in a row"));
+    }
+    let mut chars = document.chars().peekable();
+    while let Some(char) = chars.next() {
+        let sound = match char {
+            '\r' => chars.peek() == Some(&'\n'),
+            '\n' | '\t' => true,
+            '\u{85}' | '\u{2028}' | '\u{2029}' => false,
+            char => !char.is_control(),
+        };
+        if !sound {
+            return Err(GraphqlError::Ambiguous("a control character or an odd line end"));
+        }
+    }
+    Ok(())
+}
+
 fn kind_of(document: &str, operation_name: Option<&str>) -> Result<Kind, GraphqlError> {
+    check_unambiguous(document)?;
     let tree = Parser::new(document).recursion_limit(DEPTH_MAX).token_limit(TOKENS_MAX).parse();
     if let Some(error) = tree.errors().next() {
         return Err(GraphqlError::Syntax(error.message().to_owned()));
@@ -118,6 +146,21 @@ mod tests {
         ] {
             assert_eq!(kind(document).unwrap(), expected, "{document}");
         }
+    }
+
+    #[test]
+    fn what_two_lexers_could_read_differently_is_refused() {
+        for document in [
+            "{ a(b: \"\"\"b\"\"\"\"\"\" x\") } mutation { c }",
+            "{ a(b: \"\"\"\"\"\") }",
+            "{ a } #\rmutation { b }",
+            "{ a } #\u{2028}mutation { b }",
+            "{ a } #\u{b}mutation { b }",
+            "{ a }\0",
+        ] {
+            assert!(matches!(kind(document), Err(GraphqlError::Ambiguous(_))), "{document:?}");
+        }
+        assert_eq!(kind("{ a(b: \"\"\"text\r\n\"x\" y\"\"\") }").unwrap(), Kind::Query);
     }
 
     #[test]

@@ -5,14 +5,15 @@
 //! that a call can be made again; all others stream.
 
 use bytes::Bytes;
-use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderName};
-use http::{HeaderMap, Method, Request, Uri, request};
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HOST, HeaderName};
+use http::{HeaderMap, Method, Request, Uri, Version, request};
 use http_body::Body;
 use hyper::body::Incoming;
 
 use super::Proxy;
 use super::body::{Bounded, read_whole};
 use super::context::{Context, Peer};
+use super::listener::{FIELDS_MAX, HEAD_BYTES_MAX};
 use crate::error::ProxyError;
 use crate::policy::graphql::{self, Kind};
 use crate::policy::routes::{self, Condition, GRAPHQL, Route, RouteError, Scope};
@@ -105,6 +106,10 @@ impl Proxy {
             false => self.server.max_body_bytes,
         };
         let deciding = matches!(route.operation.condition, Condition::Approves | Condition::NamesBase);
+        if deciding && target.query().is_some() {
+            // GitHub may take a parameter from either place.
+            return Err(bad("This operation takes its parameters in the body; leave the query string out."));
+        }
         let body = self.take_body(&head.method, body, limit, deciding).await?;
         let class = class_of(&route, &body)?;
         ctx.class = Some(class);
@@ -130,7 +135,9 @@ impl Proxy {
         if length > TARGET_BYTES_MAX {
             return Err(ProxyError::UriTooLong);
         }
-        if !self.is_own_authority(uri, peer) {
+        if head.version >= Version::HTTP_2 {
+            check_http2(head)?;
+        } else if !self.is_own_authority(uri, peer) {
             return Err(bad("The request names another host; only this proxy's own address is served."));
         }
         Target::parse(uri.path(), uri.query())
@@ -216,6 +223,22 @@ impl Proxy {
             return Err(ProxyError::BodyTooLarge { limit });
         }
         read_whole(Bounded::new(body, limit, self.upstream.idle_timeout)).await
+    }
+}
+
+/// The bounds and the one Host that HTTP/1.1's framing filter checks.
+fn check_http2(head: &request::Parts) -> Result<(), ProxyError> {
+    let size: usize = head.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
+    if size > HEAD_BYTES_MAX || head.headers.len() > FIELDS_MAX {
+        return Err(ProxyError::HeadersTooLarge);
+    }
+    let authority = head.uri.authority().map(http::uri::Authority::as_str);
+    let mut hosts: Vec<&[u8]> = head.headers.get_all(HOST).iter().map(http::HeaderValue::as_bytes).collect();
+    hosts.extend(authority.map(str::as_bytes));
+    match hosts.as_slice() {
+        [_] => Ok(()),
+        [host, authority] if host.eq_ignore_ascii_case(authority) => Ok(()),
+        _ => Err(bad("There must be exactly one host: `:authority`, and the same in Host if that is sent.")),
     }
 }
 

@@ -192,13 +192,30 @@ async fn the_method_cannot_be_overridden() {
             .await;
         assert_eq!(answer.verdict(), "400 bad_request", "{name}");
     }
-    // A form, in which some servers look for `_method`, arrives as JSON.
-    let form = tollgate
-        .ask("POST", "/repos/acme/widgets/issues")
-        .header("content-type", "application/x-www-form-urlencoded")
-        .body(r#"{"title":"_method=PUT"}"#)
-        .send()
-        .await;
-    assert_eq!(form.verdict(), "201");
-    assert_eq!(tollgate.arrived().pop().unwrap().headers["content-type"], "application/json");
+    for query in ["?event=APPROVE", "?base=release"] {
+        for (method, path) in
+            [("POST", "/repos/acme/widgets/pulls/76/reviews"), ("PATCH", "/repos/acme/widgets/pulls/76")]
+        {
+            let answer =
+                tollgate.ask(method, &format!("{path}{query}")).json(&json!({"body": "x"})).send().await;
+            assert_eq!(answer.verdict(), "400 bad_request", "{method} {path}{query}");
+        }
+    }
+    // A form, in which some servers look for `_method`, arrives as JSON, whatever it calls itself.
+    for content_type in [
+        "application/x-www-form-urlencoded",
+        "application/x-www-form-urlencoded, x",
+        "multipart/form-data; boundary=x",
+        "x",
+        "",
+    ] {
+        let form = tollgate
+            .ask("POST", "/repos/acme/widgets/issues")
+            .header("content-type", content_type)
+            .body(r#"{"title":"_method=PUT"}"#)
+            .send()
+            .await;
+        assert_eq!(form.verdict(), "201");
+        assert_eq!(tollgate.arrived().pop().unwrap().headers["content-type"], "application/json");
+    }
 }
