@@ -10,6 +10,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use thiserror::Error;
+use tokio::task::JoinSet;
+use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
 use crate::admin::Admin;
@@ -19,6 +21,7 @@ use crate::github::client::CaError;
 use crate::metrics::Metrics;
 use crate::proxy::Proxy;
 use crate::proxy::listener::{Bounds, Listener};
+use crate::tls::{Certificate, TlsError};
 
 /// Why tollgate could not start.
 #[derive(Debug, Error)]
@@ -27,6 +30,10 @@ pub enum StartError {
     Bind { key: &'static str, address: SocketAddr, why: io::Error },
     #[error(transparent)]
     Ca(#[from] CaError),
+    #[error("server.tls: {0}")]
+    Certificate(#[from] TlsError),
+    #[error("server.tls: {0}")]
+    Tls(#[from] rustls::Error),
 }
 
 /// A tollgate that listens, ready to run.
@@ -35,6 +42,8 @@ pub struct App {
     proxy: Arc<Proxy>,
     listener: Listener,
     admin: Admin,
+    certificate: Option<Arc<Certificate>>,
+    clock: Arc<dyn Clock>,
     drain: Duration,
     stop: CancellationToken,
 }
@@ -64,8 +73,12 @@ impl App {
         let admin = Admin::bind(admin_listen, Arc::clone(&metrics), stop.clone())
             .await
             .map_err(|why| StartError::Bind { key: "admin_listen", address: admin_listen, why })?;
-        let proxy = Arc::new(Proxy::try_new(config, clock, metrics)?);
-        Ok(App { proxy, listener, admin, drain, stop })
+        let certificate = match config.server.tls.clone() {
+            Some(files) => Some(Arc::new(Certificate::try_new(files, clock.now_seconds())?)),
+            None => None,
+        };
+        let proxy = Arc::new(Proxy::try_new(config, Arc::clone(&clock), metrics)?);
+        Ok(App { proxy, listener, admin, certificate, clock, drain, stop })
     }
 
     /// Where agents are served.
@@ -84,10 +97,22 @@ impl App {
     }
 
     /// Serves until stopped and drained.
-    pub async fn run(self) {
-        let admin = tokio::spawn(self.admin.serve());
-        self.listener.serve(self.proxy, self.stop, self.drain).await;
-        admin.abort();
+    ///
+    /// # Errors
+    /// When TLS can't be set up.
+    pub async fn run(self) -> Result<(), StartError> {
+        let mut beside = JoinSet::new();
+        let tls = match self.certificate {
+            Some(certificate) => {
+                let acceptor = TlsAcceptor::from(Arc::new(certificate.server_config()?));
+                beside.spawn(certificate.watch(self.clock));
+                Some(acceptor)
+            }
+            None => None,
+        };
+        beside.spawn(self.admin.serve());
+        self.listener.serve(self.proxy, tls, self.stop, self.drain).await;
+        Ok(())
     }
 }
 

@@ -19,12 +19,13 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use http::Uri;
 use http::header::HeaderName;
+use http::{StatusCode, Uri};
 use ipnet::IpNet;
 use secrecy::SecretString;
 
 pub use crate::links::LinkBase;
+pub use crate::tls::TlsFiles;
 pub use load::{from_environment, from_file};
 pub use problem::{Problem, Problems};
 pub(crate) use validate::is_name;
@@ -41,6 +42,7 @@ pub struct Config {
     pub apps: Vec<App>,
     /// Personal access tokens, used for owners no App is installed for.
     pub tokens: Vec<PersonalToken>,
+    pub budget: Budget,
     pub policy: Policy,
     pub agents: Vec<Agent>,
 }
@@ -58,6 +60,8 @@ pub struct Server {
     pub admin_token: Option<SecretString>,
     pub max_body_bytes: u64,
     pub max_upload_bytes: u64,
+    /// HTTPS in place of plain HTTP.
+    pub tls: Option<TlsFiles>,
 }
 
 /// Where GitHub is and how long it may take.
@@ -106,6 +110,13 @@ pub struct PersonalToken {
     pub token: SecretString,
 }
 
+/// How the quota is shared.
+#[derive(Debug, Clone)]
+pub struct Budget {
+    /// Status of a refusal for rate: 403, which every client takes for one, or 429.
+    pub over_budget_status: StatusCode,
+}
+
 /// What agents may do, over all of them.
 #[derive(Debug, Clone)]
 pub struct Policy {
@@ -131,6 +142,8 @@ pub struct Agent {
     pub key_sha256: Vec<[u8; 32]>,
     /// 1..=1000.
     pub weight: u32,
+    /// Points an hour it may never pass; 0 closes it.
+    pub ceiling: Option<u32>,
     pub repositories: RepositorySet,
     /// Owner whose installation serves calls that name no repository.
     pub installation: Option<String>,

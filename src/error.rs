@@ -34,6 +34,12 @@ pub enum ProxyError {
     /// An approval came and was not taken.
     #[error("The approval was not taken: {reason}.")]
     ApprovalInvalid { reason: &'static str, claims: Value },
+    /// The agent's share is spent.
+    #[error("API rate limit exceeded for agent {agent}. {}", .limit.advice())]
+    BudgetExhausted { agent: String, limit: Limit },
+    /// GitHub asked for a pause, or would.
+    #[error("You have exceeded a secondary rate limit. Please wait a few minutes before you try again. {}", .0.advice())]
+    UpstreamLimited(Limit),
     /// Something that has more than one reading, or none.
     #[error("{0}")]
     BadRequest(String),
@@ -58,6 +64,25 @@ pub enum ProxyError {
     Internal,
 }
 
+/// When a caller refused for rate will be served, in the terms of GitHub's headers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limit {
+    /// Whole seconds, at least 1.
+    pub retry_after: u64,
+    /// UTC epoch seconds: now and `retry_after`.
+    pub reset: i64,
+    /// Points the agent spent in the window.
+    pub used: u64,
+    /// The resource it was to be charged to.
+    pub resource: &'static str,
+}
+
+impl Limit {
+    fn advice(self) -> String {
+        format!("Nothing was sent to GitHub; you will be served in {} s.", self.retry_after)
+    }
+}
+
 /// Whose doing it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Side {
@@ -78,6 +103,8 @@ impl ProxyError {
             ProxyError::OperationForbidden(_) => "operation_forbidden",
             ProxyError::ApprovalRequired { .. } => "approval_required",
             ProxyError::ApprovalInvalid { .. } => "approval_invalid",
+            ProxyError::BudgetExhausted { .. } => "budget_exhausted",
+            ProxyError::UpstreamLimited(_) => "upstream_limited",
             ProxyError::BadRequest(_) => "bad_request",
             ProxyError::BodyTooLarge { .. } => "body_too_large",
             ProxyError::UriTooLong => "uri_too_long",
@@ -98,6 +125,8 @@ impl ProxyError {
             | ProxyError::OperationForbidden(_)
             | ProxyError::ApprovalRequired { .. }
             | ProxyError::ApprovalInvalid { .. }
+            | ProxyError::BudgetExhausted { .. }
+            | ProxyError::UpstreamLimited(_)
             | ProxyError::BadRequest(_)
             | ProxyError::BodyTooLarge { .. }
             | ProxyError::UriTooLong
@@ -105,6 +134,14 @@ impl ProxyError {
             | ProxyError::NoInstallation(_) => Side::Downstream,
             ProxyError::UpstreamUnreachable(_) | ProxyError::UpstreamTimeout(_) => Side::Upstream,
             ProxyError::Overloaded(_) | ProxyError::Internal => Side::Internal,
+        }
+    }
+
+    /// What a refusal for rate tells the caller.
+    pub fn limit(&self) -> Option<&Limit> {
+        match self {
+            ProxyError::BudgetExhausted { limit, .. } | ProxyError::UpstreamLimited(limit) => Some(limit),
+            _ => None,
         }
     }
 

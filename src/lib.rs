@@ -27,3 +27,4 @@ pub mod policy;
 pub mod proxy;
 pub mod secret;
 pub mod telemetry;
+pub mod tls;

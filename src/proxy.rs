@@ -38,12 +38,13 @@ mod respond;
 
 mod body;
 mod context;
+mod gzip;
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use futures_util::FutureExt;
-use http::{HeaderValue, Request, Response};
+use http::{HeaderValue, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use secrecy::SecretString;
 
@@ -80,6 +81,8 @@ pub struct Proxy {
     /// Names of numeric ids, for the guard.
     names: guard::Names,
     budget: Budget,
+    /// 403 or 429, for refusals for rate.
+    over_budget_status: StatusCode,
     client: HttpClient,
     metrics: Arc<Metrics>,
     clock: Arc<dyn Clock>,
@@ -101,11 +104,12 @@ impl Proxy {
             server: config.server,
             upstream: config.upstream,
             policy: config.policy,
+            budget: Budget::new(&config.agents, Arc::clone(&metrics)),
+            over_budget_status: config.budget.over_budget_status,
             agents: Agents::new(config.agents),
             installations: Installations::new(apps, personal),
             tokens: Arc::new(Tokens::new(Arc::clone(&clock), Arc::clone(&metrics))),
             names: guard::Names::new(),
-            budget: Budget::new(Arc::clone(&metrics)),
             client,
             metrics,
             clock,
@@ -141,7 +145,7 @@ impl Proxy {
     async fn exchange(&self, mut permitted: Permitted, ctx: &mut Context) -> Result<Answer, ProxyError> {
         let mut attempts = Attempts::default();
         loop {
-            let mut admitted = self.admit(&permitted);
+            let mut admitted = self.admit(&permitted)?;
             let request = self.inject(&mut permitted, &admitted).await?;
             let attempt = self.forward(request, &mut admitted, ctx).await;
             match self.settle(&permitted, admitted, attempt, &mut attempts).await? {

@@ -31,6 +31,9 @@ const FRAME: Duration = Duration::from_millis(500);
 const LINE: Duration = Duration::from_secs(2);
 const PUSH: Duration = Duration::from_secs(7);
 
+/// Of the table at the end, where there is no terminal.
+const PLAIN_WIDTH: u16 = 100;
+
 /// How it is to run.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Options {
@@ -70,7 +73,8 @@ pub(crate) async fn run(options: Options, out: impl Write) -> anyhow::Result<Sum
     let summary = Summary::new(seconds, &fleet, &books);
     if !ended_by_reader(watched)? {
         screen.clear()?;
-        screen.print(&table::last(&last, screen.columns(), paint))?;
+        let width = if options.view == View::Plain { PLAIN_WIDTH } else { screen::size().0 };
+        screen.print(&table::last(&last, width, paint))?;
         screen.print("\nThe agents have stopped, tollgate has drained, the stand-in is down.")?;
         screen.print(&summary.to_string())?;
     }
@@ -96,10 +100,7 @@ async fn watch(
             _ = looks.tick() => {
                 let snapshot = observer.look(world, fleet).await;
                 match options.view {
-                    View::Live { .. } => {
-                        let width = screen.columns();
-                        screen.draw(&table::frame(&snapshot, width, paint))?;
-                    }
+                    View::Live { .. } => screen.draw(|width| table::frame(&snapshot, width, paint))?,
                     View::Plain => screen.print(&table::line(&snapshot))?,
                 }
             }

@@ -76,7 +76,7 @@ async fn serve(config: Config, key: Option<AgentKey>, err: &mut dyn Write) -> an
         tracing::info!("stopping");
         stop.cancel();
     });
-    app.run().await;
+    app.run().await?;
     tracing::info!("stopped");
     Ok(())
 }

@@ -58,7 +58,7 @@ pub(super) fn validate(
             "names no credential: `apps` needs a GitHub App, or `tokens` a personal access token".to_owned()
         });
     }
-    budget::budget(&mut check, &file.budget);
+    let budget = budget::budget(&mut check, &file.budget);
     budget::retry(&mut check, &file.retry);
     let policy = policy::policy(&mut check, &file.policy);
     let agents = agents::agents(&mut check, file);
@@ -68,8 +68,9 @@ pub(super) fn validate(
     if problems.has_errors() {
         return (None, problems);
     }
-    let config =
-        (|| Some(Config { server: server?, upstream: upstream?, apps, tokens, policy: policy?, agents }))();
+    let config = (|| {
+        Some(Config { server: server?, upstream: upstream?, apps, tokens, budget, policy: policy?, agents })
+    })();
     debug_assert!(config.is_some(), "a section is missing without an error");
     (config, problems)
 }

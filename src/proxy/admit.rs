@@ -6,6 +6,7 @@
 use super::Proxy;
 use super::guard::Permitted;
 use crate::budget::Reservation;
+use crate::error::ProxyError;
 
 /// One attempt at a permitted call, charged to its agent.
 #[derive(Debug)]
@@ -25,9 +26,11 @@ impl Admitted {
 }
 
 impl Proxy {
-    pub(super) fn admit(&self, permitted: &Permitted) -> Admitted {
+    pub(super) fn admit(&self, permitted: &Permitted) -> Result<Admitted, ProxyError> {
         let resource = permitted.call().route.operation.resource;
-        let label = &permitted.installation().label;
-        Admitted { reservation: self.budget.reserve(&permitted.agent().name, label, resource) }
+        let (agent, label) = (&permitted.agent().name, &permitted.installation().label);
+        let reservation = self.budget.reserve(agent, label, resource, self.clock.now_ms());
+        let refused = |limit| ProxyError::BudgetExhausted { agent: agent.clone(), limit };
+        Ok(Admitted { reservation: reservation.map_err(refused)? })
     }
 }

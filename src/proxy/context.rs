@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{HeaderMap, Method, Request};
+use http::{HeaderMap, Method, Request, Uri};
 use rand::RngExt;
 use tokio::time::Instant;
 
@@ -45,7 +45,7 @@ impl Context {
             request_id: new_request_id(),
             started: Instant::now(),
             method: request.method().clone(),
-            origin: origin(request.headers(), peer, server),
+            origin: origin(request.headers(), request.uri(), peer, server),
             prefix: Prefix::Root,
             // Whatever its path turns out to be, an error to a GraphQL client has GraphQL's shape.
             is_graphql: request.uri().path().ends_with("/graphql"),
@@ -63,7 +63,9 @@ pub(crate) fn new_request_id() -> String {
 }
 
 /// Where the client believes to be: `public_url`, or what a trusted proxy says, or scheme and Host.
-fn origin(headers: &HeaderMap, peer: &Peer, server: &Server) -> Option<String> {
+///
+/// Over HTTP/2 `:authority` stands in place of Host (RFC 9113 §8.3.1).
+fn origin(headers: &HeaderMap, uri: &Uri, peer: &Peer, server: &Server) -> Option<String> {
     if let Some(url) = &server.public_url {
         return Some(url.clone());
     }
@@ -78,7 +80,8 @@ fn origin(headers: &HeaderMap, peer: &Peer, server: &Server) -> Option<String> {
         _ if peer.is_tls => "https",
         _ => "http",
     };
-    let host = forwarded("x-forwarded-host").or_else(|| single(headers, "host"))?;
+    let dialled = uri.authority().map(http::uri::Authority::as_str).or_else(|| single(headers, "host"));
+    let host = forwarded("x-forwarded-host").or(dialled)?;
     is_authority(host).then(|| format!("{scheme}://{host}"))
 }
 

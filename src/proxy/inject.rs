@@ -6,16 +6,16 @@
 
 use std::sync::Arc;
 
-use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderName, HeaderValue, USER_AGENT};
-use http::{HeaderMap, Method, Request, Uri};
+use http::header::{ACCEPT_ENCODING, AUTHORIZATION, CONTENT_TYPE, HeaderName, HeaderValue, USER_AGENT};
+use http::{HeaderMap, Request, Uri};
 use http_body_util::{BodyExt, Empty, Full};
 
 use super::Proxy;
 use super::admit::Admitted;
 use super::body::Progress;
-use super::classify::{CallBody, media_type};
-use super::guard::Permitted;
-use super::guard::unavailable;
+use super::classify::{Call, CallBody, media_type};
+use super::guard::{Permitted, unavailable};
+use super::gzip;
 use crate::error::ProxyError;
 use crate::github::apps::{AppError, OWN_USER_AGENT};
 use crate::github::client::RequestBody;
@@ -65,10 +65,7 @@ impl Proxy {
         let mut headers = self.headers_up(&permitted.call().headers);
         headers.insert(AUTHORIZATION, token.authorization());
         let call = permitted.call();
-        if !call.route.operation.uploads && sends_form(&headers, &call.method) {
-            // GitHub reads JSON whatever this says, and curl says this; a form it shall never be.
-            headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        }
+        set_content_type(&mut headers, call);
         let (method, uri) = (call.method.clone(), self.uri_up(permitted)?);
         let (body, progress) = take_body(permitted.body_mut())?;
         let mut request = Request::new(body);
@@ -112,6 +109,9 @@ impl Proxy {
         }
         let version = from.get(&API_VERSION).cloned().filter(|version| !version.is_empty());
         headers.insert(API_VERSION, version.unwrap_or_else(|| self.api_version.clone()));
+        if gzip::is_accepted(from) {
+            headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("gzip"));
+        }
         // GitHub refuses calls without one.
         if headers.get(USER_AGENT).is_none_or(HeaderValue::is_empty) {
             headers.insert(USER_AGENT, HeaderValue::from_static(OWN_USER_AGENT));
@@ -139,13 +139,27 @@ impl Proxy {
     }
 }
 
-/// Whether the body calls itself a form, in which some servers look for another method.
-fn sends_form(headers: &HeaderMap, method: &Method) -> bool {
-    let writes = !matches!(*method, Method::GET | Method::HEAD);
-    writes
-        && media_type(headers, CONTENT_TYPE).is_some_and(|essence| {
-            essence == "application/x-www-form-urlencoded" || essence.starts_with("multipart/")
-        })
+/// Operations whose body is no JSON.
+const PLAIN_TEXT: &str = "markdown/render-raw";
+
+/// The API reads JSON whatever the request calls it, and clients call it many things: curl a form, in
+/// which some servers look for another method. So what goes up is called JSON.
+fn set_content_type(headers: &mut HeaderMap, call: &Call) {
+    let operation = call.route.operation;
+    if operation.uploads {
+        return;
+    }
+    let essence = media_type(headers, CONTENT_TYPE).filter(|_| operation.id == PLAIN_TEXT);
+    let content_type = match essence.as_deref() {
+        Some("text/x-markdown") => "text/x-markdown",
+        _ if operation.id == PLAIN_TEXT => "text/plain",
+        _ => "application/json",
+    };
+    if matches!(call.body, CallBody::Empty) {
+        headers.remove(CONTENT_TYPE);
+    } else {
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    }
 }
 
 fn take_body(body: &mut CallBody) -> Result<(RequestBody, Option<Arc<Progress>>), ProxyError> {

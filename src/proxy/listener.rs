@@ -4,37 +4,30 @@
 //! take, how long one may idle. What may not be HTTP in every reader's eyes never reaches hyper; see
 //! [`framing`] and [`strict`].
 
+mod connection;
 mod framing;
 mod strict;
 
 use std::collections::HashMap;
-use std::convert::Infallible;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use http::header::{CONNECTION, HeaderValue};
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::Proxy;
-use super::context::{Peer, new_request_id};
+use super::context::new_request_id;
 use super::respond::refusal_on_the_wire;
 use crate::error::ProxyError;
+use connection::Serving;
+pub(super) use framing::{FIELDS_MAX, HEAD_BYTES_MAX};
 pub use strict::Patience;
-use strict::Strict;
-
-/// More than `framing` lets through, so that hyper never refuses by itself.
-const HYPER_HEADERS_MAX: usize = 128;
-/// After the stop, requests on open connections are still served for this long.
-const LAST_CALL: Duration = Duration::from_secs(1);
 
 /// How many and how long.
 #[derive(Debug, Clone, Copy)]
@@ -78,8 +71,15 @@ impl Listener {
     }
 
     /// Accepts until `stop`; returns when every connection has ended or `drain` has passed.
-    pub async fn serve(self, proxy: Arc<Proxy>, stop: CancellationToken, drain: Duration) {
+    pub async fn serve(
+        self,
+        proxy: Arc<Proxy>,
+        tls: Option<TlsAcceptor>,
+        stop: CancellationToken,
+        drain: Duration,
+    ) {
         let connections = TaskTracker::new();
+        let serving = Serving { proxy, tls, stop: stop.clone(), patience: self.bounds.patience };
         loop {
             let accepted = tokio::select! {
                 accepted = self.tcp.accept() => accepted,
@@ -88,13 +88,10 @@ impl Listener {
             match accepted {
                 Ok((socket, address)) => {
                     let place = self.take_place(address.ip());
-                    let (proxy, stop) = (Arc::clone(&proxy), stop.clone());
-                    let patience = self.bounds.patience;
+                    let serving = serving.clone();
                     connections.spawn(async move {
                         match place {
-                            Some(place) => {
-                                serve_connection(socket, address, proxy, patience, stop, place).await
-                            }
+                            Some(_place) => serving.connection(socket, address).await,
                             None => turn_away(socket).await,
                         }
                     });
@@ -142,50 +139,6 @@ impl Drop for Place {
                 addresses.remove(&self.address);
             }
         }
-    }
-}
-
-async fn serve_connection(
-    socket: TcpStream,
-    address: SocketAddr,
-    proxy: Arc<Proxy>,
-    patience: Patience,
-    stop: CancellationToken,
-    _place: Place,
-) {
-    let Ok(local) = socket.local_addr() else { return };
-    let _ = socket.set_nodelay(true);
-    let peer = Peer { address: address.ip().to_canonical(), local, is_tls: false };
-    let io = Strict::new(socket, patience, refuse);
-    let service = service_fn(|request| {
-        let (proxy, peer, stop) = (Arc::clone(&proxy), peer.clone(), stop.clone());
-        async move {
-            let mut response = proxy.handle(request, &peer).await;
-            if stop.is_cancelled() {
-                response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-            }
-            Ok::<_, Infallible>(response)
-        }
-    });
-    let mut http = http1::Builder::new();
-    // `Strict` has the timers and the limits; hyper's are wider, so that its bare answers never show.
-    http.timer(TokioTimer::new()).header_read_timeout(None).max_headers(HYPER_HEADERS_MAX).half_close(false);
-    let connection = http.serve_connection(TokioIo::new(io), service);
-    let mut connection = std::pin::pin!(connection);
-    // An idle connection is closed a moment after the stop, not at once: a request may be on its way.
-    let last_call = async {
-        stop.cancelled().await;
-        tokio::time::sleep(LAST_CALL).await;
-    };
-    let ended = tokio::select! {
-        ended = connection.as_mut() => ended,
-        () = last_call => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
-        }
-    };
-    if let Err(error) = ended {
-        tracing::debug!(%error, "a connection ended early");
     }
 }
 

@@ -1,18 +1,16 @@
 //! Stage 10, what the caller gets: GitHub's answer in the caller's own addresses, or a refusal.
 //!
-//! Here stands the only table from [`ProxyError`] to status and body. Refusals have the shape of
+//! The only table from [`ProxyError`] to status and body is in [`refusal`]. Refusals have the shape of
 //! GitHub's errors plus one object, `tollgate`, so that clients handle them and a person can tell
 //! them from GitHub's.
 
+mod refusal;
+
 use std::sync::Arc;
 
-use http::header::{
-    CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue, LINK, LOCATION,
-    RETRY_AFTER,
-};
+use http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue, LINK, LOCATION};
 use http::{HeaderMap, Method, Response, StatusCode};
 use http_body_util::BodyExt;
-use serde_json::json;
 
 use super::Proxy;
 use super::body::{ResponseBody, full};
@@ -23,11 +21,11 @@ use crate::cache::CacheResult;
 use crate::error::{ProxyError, Side};
 use crate::links::LinkMap;
 use crate::links::body::RewrittenBody;
+pub(super) use refusal::refusal_on_the_wire;
+use refusal::{Caller, outcome_of, refusal};
 
 /// Where links to the uploads host lead.
 const UPLOADS_PREFIX: &str = "/api/uploads";
-/// Documentation named in refusals, as GitHub's own errors do.
-const DOCUMENTATION: &str = "https://docs.github.com/rest";
 
 /// Headers that concern one hop only (RFC 9110 §7.6.1), or would bind the caller to GitHub's host.
 const NOT_PASSED_ON: [&str; 14] = [
@@ -58,15 +56,13 @@ impl Proxy {
             Ok(answer) => (self.pass_on(answer, ctx), "served"),
             Err(error) => {
                 self.count_denial(&error, ctx);
-                (
-                    refusal(
-                        &error,
-                        ctx.agent.as_ref().map(|agent| agent.name.as_str()),
-                        &ctx.request_id,
-                        ctx.is_graphql,
-                    ),
-                    outcome_of(&error),
-                )
+                let caller = Caller {
+                    agent: ctx.agent.as_ref().map(|agent| agent.name.as_str()),
+                    request_id: &ctx.request_id,
+                    is_graphql: ctx.is_graphql,
+                    over_budget_status: self.over_budget_status,
+                };
+                (refusal(&error, &caller).map(full), outcome_of(&error))
             }
         };
         let headers = response.headers_mut();
@@ -146,97 +142,6 @@ impl Proxy {
     }
 }
 
-/// The one table of statuses.
-fn status_of(error: &ProxyError) -> StatusCode {
-    match error {
-        ProxyError::Unauthenticated | ProxyError::BadCredentials => StatusCode::UNAUTHORIZED,
-        ProxyError::RepositoryForbidden(_)
-        | ProxyError::OperationForbidden(_)
-        | ProxyError::ApprovalRequired { .. }
-        | ProxyError::ApprovalInvalid { .. } => StatusCode::FORBIDDEN,
-        ProxyError::BadRequest(_) => StatusCode::BAD_REQUEST,
-        ProxyError::BodyTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
-        ProxyError::UriTooLong => StatusCode::URI_TOO_LONG,
-        ProxyError::HeadersTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
-        ProxyError::NoInstallation(_) => StatusCode::NOT_FOUND,
-        ProxyError::UpstreamUnreachable(_) => StatusCode::BAD_GATEWAY,
-        ProxyError::UpstreamTimeout(_) => StatusCode::GATEWAY_TIMEOUT,
-        ProxyError::Overloaded(_) => StatusCode::SERVICE_UNAVAILABLE,
-        ProxyError::Internal => StatusCode::INTERNAL_SERVER_ERROR,
-    }
-}
-
-/// Seconds after which trying again makes sense; nothing was sent upstream then.
-fn retry_after(error: &ProxyError) -> Option<u64> {
-    match error {
-        ProxyError::Overloaded(_) => Some(1),
-        _ => None,
-    }
-}
-
-/// The label `outcome` of a request that got no answer of GitHub's.
-fn outcome_of(error: &ProxyError) -> &'static str {
-    match error.side() {
-        _ if error.is_denial() => "denied",
-        Side::Downstream => "invalid",
-        Side::Upstream | Side::Internal => "failed",
-    }
-}
-
-/// A refusal in GitHub's shape.
-pub(super) fn refusal(
-    error: &ProxyError,
-    agent: Option<&str>,
-    request_id: &str,
-    is_graphql: bool,
-) -> Response<ResponseBody> {
-    let status = status_of(error);
-    let mut about = json!({ "code": error.code(), "request_id": request_id });
-    if let Some(agent) = agent {
-        about["agent"] = json!(agent);
-    }
-    if let Some(seconds) = retry_after(error) {
-        about["retry_after"] = json!(seconds);
-    }
-    if let ProxyError::ApprovalRequired { claims, .. } | ProxyError::ApprovalInvalid { claims, .. } = error {
-        about["approval"] = claims.clone();
-    }
-    let message = error.to_string();
-    let mut body = json!({ "message": message, "documentation_url": DOCUMENTATION, "status": status.as_str(), "tollgate": about });
-    // To a missing or wrong key GitHub's GraphQL answers with the plain body, too.
-    if is_graphql && status != StatusCode::UNAUTHORIZED {
-        body["errors"] = json!([{ "type": "FORBIDDEN", "message": message, "extensions": { "tollgate": body["tollgate"] } }]);
-    }
-    let mut response = Response::new(full(body.to_string()));
-    *response.status_mut() = status;
-    let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json; charset=utf-8"));
-    headers.insert("x-tollgate-error", HeaderValue::from_static(error.code()));
-    if let Some(seconds) = retry_after(error) {
-        headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
-    }
-    response
-}
-
-/// A refusal as bytes, for a connection on which no request could be read. It ends the connection.
-pub(super) fn refusal_on_the_wire(error: &ProxyError, request_id: &str) -> Vec<u8> {
-    let status = status_of(error);
-    let about = json!({ "code": error.code(), "request_id": request_id });
-    let body = json!({ "message": error.to_string(), "documentation_url": DOCUMENTATION,
-        "status": status.as_str(), "tollgate": about })
-    .to_string();
-    let retry = retry_after(error).map(|seconds| format!("retry-after: {seconds}\r\n")).unwrap_or_default();
-    format!(
-        "HTTP/1.1 {} {}\r\ncontent-type: application/json; charset=utf-8\r\ncontent-length: {}\r\n\
-         x-tollgate-error: {}\r\nx-request-id: {request_id}\r\n{retry}connection: close\r\n\r\n{body}",
-        status.as_str(),
-        status.canonical_reason().unwrap_or_default(),
-        body.len(),
-        error.code(),
-    )
-    .into_bytes()
-}
-
 /// Headers that `Connection` names belong to the hop, too.
 fn connection_options(headers: &HeaderMap) -> Vec<HeaderName> {
     headers
@@ -263,14 +168,11 @@ fn rewrite_headers(headers: &mut HeaderMap, map: &LinkMap) {
     }
 }
 
-/// Whether a body is JSON of the API, not a raw file, a diff or anything packed.
-fn holds_links(headers: &HeaderMap) -> bool {
+/// Whether a body is JSON of the API, not a raw file or a diff.
+pub(super) fn holds_links(headers: &HeaderMap) -> bool {
     let Some(essence) = media_type(headers, CONTENT_TYPE) else {
         return false;
     };
-    if headers.get(CONTENT_ENCODING).is_some_and(|value| value != "identity") {
-        return false;
-    }
     let untouched = ["raw", "diff", "patch", "sha"];
     let parameter =
         essence.strip_prefix("application/vnd.github.").and_then(|rest| rest.strip_suffix("+json"));

@@ -15,6 +15,8 @@ use super::admit::Admitted;
 use super::body::{Bounded, ResponseBody};
 use super::forward::{Attempt, CallFailed};
 use super::guard::Permitted;
+use super::gzip;
+use super::respond::holds_links;
 use crate::error::ProxyError;
 use crate::github::rate_limit::{LimitKind, RateLimit};
 use crate::policy::routes::Scope;
@@ -88,6 +90,12 @@ impl Proxy {
             ));
         }
         let answer = self.stream(answer, admitted);
+        let call = permitted.call();
+        let is_rewritten = call.route.scope != Scope::Graphql && holds_links(answer.headers());
+        let answer = match is_rewritten || !gzip::is_accepted(&call.headers) {
+            true => gzip::unpack(answer)?,
+            false => answer,
+        };
         if permitted.call().route.scope == Scope::InstallationRepositories {
             return repositories::filter(answer, permitted.agent()).await.map(Verdict::Done);
         }

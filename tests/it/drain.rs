@@ -30,7 +30,7 @@ async fn requests_in_flight_are_finished_and_new_connections_are_not_taken() {
     });
     assert!(answer.starts_with("HTTP/1.1 200 ") && answer.ends_with("0\r\n\r\n"), "{answer}");
     assert!(answer.contains("connection: close"), "{answer}");
-    tokio::time::timeout(Duration::from_secs(5), tollgate.running).await.expect("it ends").unwrap();
+    tokio::time::timeout(Duration::from_secs(5), tollgate.running).await.expect("it ends").unwrap().unwrap();
 }
 
 #[tokio::test]

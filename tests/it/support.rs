@@ -142,7 +142,7 @@ pub(crate) struct Tollgate {
     pub(crate) admin: String,
     keys: Vec<AgentKey>,
     pub(crate) stop: CancellationToken,
-    pub(crate) running: tokio::task::JoinHandle<()>,
+    pub(crate) running: tokio::task::JoinHandle<Result<(), tollgate::app::StartError>>,
     client: Client<HttpConnector, Full<Bytes>>,
 }
 

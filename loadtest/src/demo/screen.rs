@@ -7,7 +7,7 @@ use crossterm::terminal::{
 };
 use crossterm::{cursor, queue, terminal};
 
-/// Columns and rows of what is no terminal, or of one that does not tell.
+/// Of a terminal that does not tell.
 const SIZE: (u16, u16) = (100, 24);
 
 /// A place to write to. On a terminal the cursor is hidden while frames are drawn, and shown again
@@ -25,19 +25,16 @@ impl<W: Write> Screen<W> {
         Screen { out, drawn: 0, is_drawing: false }
     }
 
-    pub(crate) fn columns(&self) -> u16 {
-        size().0
-    }
-
     /// Lines that stay.
     pub(crate) fn print(&mut self, text: &str) -> io::Result<()> {
         writeln!(self.out, "{text}")?;
         self.out.flush()
     }
 
-    /// Puts a frame in the place of the last one.
-    pub(crate) fn draw(&mut self, frame: &str) -> io::Result<()> {
-        let (_, rows) = size();
+    /// Puts a frame, made for a number of columns, in the place of the last one.
+    pub(crate) fn draw(&mut self, frame: impl FnOnce(u16) -> String) -> io::Result<()> {
+        let (columns, rows) = size();
+        let frame = frame(columns);
         if !self.is_drawing {
             self.is_drawing = true;
             queue!(self.out, cursor::Hide)?;
@@ -45,7 +42,7 @@ impl<W: Write> Screen<W> {
         // Without wrapping a line is one row, however narrow the terminal is.
         queue!(self.out, BeginSynchronizedUpdate, DisableLineWrap)?;
         self.rewind()?;
-        for line in fitting(frame, rows) {
+        for line in fitting(&frame, rows) {
             self.out.write_all(line.as_bytes())?;
             self.out.write_all(b"\n")?;
             self.drawn += 1;
@@ -83,7 +80,8 @@ impl<W: Write> Drop for Screen<W> {
     }
 }
 
-fn size() -> (u16, u16) {
+/// Columns and rows of the terminal.
+pub(crate) fn size() -> (u16, u16) {
     terminal::size().unwrap_or(SIZE)
 }
 
@@ -101,8 +99,8 @@ mod tests {
         let mut out = Vec::new();
         let mut screen = Screen::new(&mut out);
         screen.print("first").unwrap();
-        screen.draw("a\nb").unwrap();
-        screen.draw("c").unwrap();
+        screen.draw(|_| "a\nb".to_owned()).unwrap();
+        screen.draw(|_| "c".to_owned()).unwrap();
         drop(screen);
         let text = String::from_utf8(out).unwrap();
         assert!(text.starts_with("first\n\u{1b}[?25l"), "{text:?}");

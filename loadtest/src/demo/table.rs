@@ -83,14 +83,14 @@ pub(crate) fn frame(snapshot: &Snapshot, width: u16, paint: Paint) -> String {
         let _ = writeln!(frame, " {}  {}", title(label, paint), paint.refusal(text));
         label = "";
     }
-    frame.push_str(&github(&snapshot.github, paint));
+    frame.push_str(&github(&snapshot.github, width, paint));
     if snapshot.by_hand > 0 {
         let _ = writeln!(frame, " {}  {} requests with your key", title("by hand", paint), snapshot.by_hand);
     }
     frame.push('\n');
     label = "lately";
     for row in snapshot.incidents.iter().rev() {
-        let _ = writeln!(frame, " {}  {}", title(label, paint), incident(row, paint));
+        let _ = writeln!(frame, " {}  {}", title(label, paint), incident(row, width, paint));
         label = "";
     }
     frame
@@ -180,19 +180,25 @@ fn wrapped(text: &str, width: u16) -> Vec<String> {
     lines.iter().map(|line| line.replace('\u{a0}', " ")).collect()
 }
 
-fn github(side: &GithubSide, paint: Paint) -> String {
+fn github(side: &GithubSide, width: u16, paint: Paint) -> String {
     let GithubSide { arrived, minted, .. } = side;
     let core = side.core.map_or(String::new(), |core| format!(", core: {}", window(core)));
-    let leaked = side.keys_leaked + side.tokens_leaked;
-    format!(
-        " {}  {arrived} calls arrived, {minted} tokens minted{core}\n {}  limit hits {}   leaked credentials {}   merges {} {}\n",
-        title("GitHub", paint),
-        title("", paint),
+    let counts = format!("{arrived} calls arrived, {minted} tokens minted{core}");
+    let mut lines = wrapped(&counts, width.saturating_sub(INDENT));
+    lines.push(format!(
+        "limit hits {}   leaked credentials {}   merges {} {}",
         paint.zero(side.limit_hits),
-        paint.zero(leaked),
+        paint.zero(side.keys_leaked + side.tokens_leaked),
         paint.zero(side.merges),
         paint.dim(format!("({} tried)", side.merges_tried)),
-    )
+    ));
+    let mut text = String::new();
+    let mut label = "GitHub";
+    for line in lines {
+        let _ = writeln!(text, " {}  {line}", title(label, paint));
+        label = "";
+    }
+    text
 }
 
 fn window(core: Window) -> String {
@@ -200,15 +206,15 @@ fn window(core: Window) -> String {
     format!("{remaining} of {limit} left, full again in {resets_in:.0} s")
 }
 
-fn incident(row: &IncidentRow, paint: Paint) -> String {
+fn incident(row: &IncidentRow, width: u16, paint: Paint) -> String {
     let at = format!("{:>6.1} s", row.at.as_secs_f64());
-    format!(
-        "{}  {:<10} {:<34} {}",
-        paint.dim(at),
-        cut(&row.agent, 10),
-        cut(&row.what, 34),
-        paint.refusal(&row.why)
-    )
+    // Time, agent and the gaps take 22 columns; the longest code, 20.
+    let left = width.saturating_sub(INDENT + 22);
+    let what_width = left.saturating_sub(20).clamp(10, 34);
+    let what = cut(&row.what, what_width);
+    let why = paint.refusal(cut(&row.why, left.saturating_sub(what_width).max(10)));
+    let what_width = usize::from(what_width);
+    format!("{}  {:<10} {what:<what_width$} {why}", paint.dim(at), cut(&row.agent, 10))
 }
 
 /// One line, for logs.
@@ -321,8 +327,13 @@ mod tests {
     }
 
     #[test]
-    fn the_table_fits_the_terminal() {
+    fn it_fits_the_terminal() {
+        let mut failing = snapshot();
+        failing.incidents[0].why = "GitHub answered 404 with a message that has no end in sight".to_owned();
         for width in [80, 90, 100, 110, 200] {
+            for line in frame(&failing, width, PLAIN).lines() {
+                assert!(line.chars().count() <= usize::from(width), "{width}: {line}");
+            }
             let table = last(&snapshot(), width, PLAIN);
             let widest = table.lines().map(|line| line.chars().count()).max().unwrap();
             assert!(

@@ -18,7 +18,7 @@ use github_sim::{Books, PrimaryLimits, SecondaryLimits, Sim, SimConfig};
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
-use tollgate::app::App;
+use tollgate::app::{App, StartError};
 use tollgate::config;
 use tollgate::secret::{AgentKey, hex};
 
@@ -56,7 +56,7 @@ pub(crate) struct World {
     pub(crate) warnings: Vec<String>,
     directory: TempDir,
     stop: CancellationToken,
-    tollgate: JoinHandle<()>,
+    tollgate: JoinHandle<Result<(), StartError>>,
 }
 
 impl World {
@@ -134,7 +134,7 @@ impl World {
         self.stop.cancel();
         tokio::time::timeout(STOP_PATIENCE, self.tollgate)
             .await
-            .context("tollgate did not drain in time")??;
+            .context("tollgate did not drain in time")???;
         let books = self.sim.books();
         tokio::time::timeout(STOP_PATIENCE, self.sim.shutdown()).await.context("the stand-in did not end")?;
         self.directory.close()?;

@@ -1,9 +1,12 @@
 //! Sharing the quota, and trying again: bounds of numbers and what must fit together.
 
+use http::StatusCode;
+
 use super::upstream::is_address;
 use super::{Check, raw};
+use crate::config::Budget;
 
-pub(super) fn budget(check: &mut Check<'_>, raw: &raw::Budget) {
+pub(super) fn budget(check: &mut Check<'_>, raw: &raw::Budget) -> Budget {
     check.rule("budget.headroom", raw.headroom.0 <= 90, || "must be 0% to 90%".to_owned());
     check.rule("budget.max_wait", raw.max_wait <= raw.max_wait_limit, || {
         format!("{} is more than `max_wait_limit`, {}", raw.max_wait, raw.max_wait_limit)
@@ -18,6 +21,11 @@ pub(super) fn budget(check: &mut Check<'_>, raw: &raw::Budget) {
             "`redis` needs `budget.redis` with `url`, `nodes` or `sentinel`".to_owned()
         }),
     }
+    let over_budget_status = match raw.over_budget_status {
+        429 => StatusCode::TOO_MANY_REQUESTS,
+        _ => StatusCode::FORBIDDEN,
+    };
+    Budget { over_budget_status }
 }
 
 /// Each is at least 1 and at most what GitHub publishes, for more would bring its refusals on.

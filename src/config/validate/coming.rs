@@ -10,7 +10,14 @@ const NO_EFFECT: &str = "has no effect yet in this version";
 const COMING: &[(&str, &str)] = &[
     ("server.admin_token_env", NO_EFFECT),
     ("server.admin_token_file", NO_EFFECT),
-    ("budget", NO_EFFECT),
+    ("budget.store", NO_EFFECT),
+    ("budget.redis", NO_EFFECT),
+    ("budget.headroom", NO_EFFECT),
+    ("budget.max_wait", NO_EFFECT),
+    ("budget.max_wait_limit", NO_EFFECT),
+    ("budget.on_store_loss", NO_EFFECT),
+    ("budget.mode", NO_EFFECT),
+    ("budget.secondary", NO_EFFECT),
     ("retry", NO_EFFECT),
     ("cache", NO_EFFECT),
     ("policy.approval.max_lifetime", NO_EFFECT),
@@ -25,25 +32,12 @@ const COMING: &[(&str, &str)] = &[
     ("policy.mode", NO_EFFECT),
     ("agents[].weight", NO_EFFECT),
     ("agents[].guarantee", NO_EFFECT),
-    ("agents[].ceiling", NO_EFFECT),
     ("agents[].draft_pull_requests", NO_EFFECT),
     ("identities", NO_EFFECT),
     ("webhook", NO_EFFECT),
 ];
 
-/// Keys that must not be ignored: without them the program would do what was not asked for.
-const REFUSED: &[(&str, &str)] = &[(
-    "server.tls",
-    "TLS is not in this version yet, and plain HTTP in its place would not be safe; \
-     leave the key out and put a proxy that ends TLS in front",
-)];
-
 pub(super) fn report(check: &mut Check<'_>) {
-    for (pattern, message) in REFUSED {
-        if let Some((first, _)) = said(check, pattern) {
-            check.error(&first, *message);
-        }
-    }
     for (pattern, message) in COMING {
         match said(check, pattern) {
             None => {}

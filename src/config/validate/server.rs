@@ -6,7 +6,9 @@ use ipnet::IpNet;
 
 use super::upstream::base_url;
 use super::{Check, raw};
+use crate::clock::{Clock, SystemClock};
 use crate::config::Server;
+use crate::tls::TlsFiles;
 
 pub(super) fn server(check: &mut Check<'_>, raw: &raw::Server) -> Option<Server> {
     let listen = address(check, "server.listen", &raw.listen);
@@ -27,7 +29,9 @@ pub(super) fn server(check: &mut Check<'_>, raw: &raw::Server) -> Option<Server>
     let (env, file) = (raw.admin_token_env.as_deref(), raw.admin_token_file.as_deref());
     let admin_token =
         (env.is_some() || file.is_some()).then(|| check.secret("server", "admin_token", env, file));
+    let tls = raw.tls.as_ref().map(|tls| certificate(check, tls));
     Some(Server {
+        tls: tls.unwrap_or_default(),
         listen: listen?,
         admin_listen: admin_listen?,
         public_url: public_url.map(|url| url.map(|url| url.text)).unwrap_or_default(),
@@ -52,6 +56,17 @@ pub(super) fn webhook(check: &mut Check<'_>, file: &raw::File) {
         }
     }
     check.secret("webhook", "secret", webhook.secret_env.as_deref(), webhook.secret_file.as_deref());
+}
+
+/// The certificate and its key, which must fit and still be valid.
+fn certificate(check: &mut Check<'_>, raw: &raw::Tls) -> Option<TlsFiles> {
+    let cert_file = check.text("server.tls.cert_file", raw.cert_file.as_deref());
+    let key_file = check.text("server.tls.key_file", raw.key_file.as_deref());
+    let cert_file = check.file("server.tls.cert_file", cert_file?)?;
+    let key_file = check.file("server.tls.key_file", key_file?)?;
+    let files = TlsFiles { cert_file, key_file };
+    let checked = files.check(SystemClock.now_seconds()).map_err(|error| error.to_string());
+    check.accept("server.tls", checked).map(|()| files)
 }
 
 fn address(check: &mut Check<'_>, path: &str, text: &str) -> Option<SocketAddr> {

@@ -10,9 +10,9 @@ use crate::error::ProxyError;
 use crate::policy::target::TARGET_BYTES_MAX;
 
 /// Longest head taken, in bytes; beyond it 431.
-pub(super) const HEAD_BYTES_MAX: usize = 32 * 1024;
+pub(in crate::proxy) const HEAD_BYTES_MAX: usize = 32 * 1024;
 /// Most header fields; beyond it 431.
-const FIELDS_MAX: usize = 100;
+pub(in crate::proxy) const FIELDS_MAX: usize = 100;
 /// Longest request line: a target, a method and a version.
 const REQUEST_LINE_BYTES_MAX: usize = TARGET_BYTES_MAX + 64;
 /// Longest chunk-size line and longest trailer section.

@@ -26,20 +26,37 @@ def placed(document, places: list[tuple[str, str]], started_at: float):
     return mapped(document, text)
 
 
+def plain_links(document, upstream: str, base: str):
+    """The document with strings right under `_links` moved from the upstream's address to tollgate's.
+
+    The contract moves `url`, `*_url`, `*_urls` and `href` below `_links`. Contents alone have plain
+    strings there, which stay GitHub's; they are the only links that may.
+    """
+    if isinstance(document, list):
+        return [plain_links(member, upstream, base) for member in document]
+    if not isinstance(document, dict):
+        return document
+    members = {key: plain_links(member, upstream, base) for key, member in document.items()}
+    if isinstance(links := members.get("_links"), dict):
+        members["_links"] = {key: moved(link, upstream, base) for key, link in links.items()}
+    return members
+
+
+def moved(link, upstream: str, base: str):
+    is_upstream = isinstance(link, str) and link.startswith(f"{upstream}/")
+    return base + link.removeprefix(upstream) if is_upstream else link
+
+
 def without_new_ids(document, other):
     """Numbers the git object ids that the other document lacks: a commit made now has an id of its own."""
-    shared = set(OBJECT_ID.findall(json.dumps(other)))
-    numbers: dict[str, int] = {}
-
-    def text(value: str) -> str:
-        def numbered(found: re.Match) -> str:
-            if found[0] in shared:
-                return found[0]
-            return f"{{object {numbers.setdefault(found[0], len(numbers) + 1)}}}"
-
-        return OBJECT_ID.sub(numbered, value)
-
-    return mapped(document, text)
+    mine, others = (dict.fromkeys(OBJECT_ID.findall(json.dumps(one))) for one in (document, other))
+    unshared = [found for found in mine if found not in others]
+    new = {found: f"{{object {number}}}" for number, found in enumerate(unshared, 1)}
+    if not new:
+        return document
+    # Node ids hold them, too, with other letters right before.
+    pattern = re.compile("|".join(new))
+    return mapped(document, lambda value: pattern.sub(lambda found: new[found[0]], value))
 
 
 def mapped(value, text):

@@ -5,6 +5,7 @@ import os
 import re
 import signal
 import subprocess
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -43,10 +44,16 @@ def environment(**settings: str) -> dict[str, str]:
 class Process:
     """A child with its output in files; leaving the `with` ends it."""
 
+    _lock = threading.Lock()
+    _running: set["Process"] = set()
+    _is_over = False
+
     def __init__(self, command: list, files: Path, name: str, env: dict[str, str], cwd: Path | None = None):
         self.name = name
         self.stdout, self.stderr = files / f"{name}.out", files / f"{name}.err"
-        with open(self.stdout, "wb") as out, open(self.stderr, "wb") as err:
+        with Process._lock, open(self.stdout, "wb") as out, open(self.stderr, "wb") as err:
+            if Process._is_over:
+                raise Failure("interrupted")
             self._child = subprocess.Popen(
                 [str(part) for part in command],
                 stdin=subprocess.DEVNULL,
@@ -56,6 +63,16 @@ class Process:
                 cwd=cwd,
                 start_new_session=True,
             )
+            Process._running.add(self)
+
+    @staticmethod
+    def end_all():
+        """For an interrupted run: ends every child, and none starts any more."""
+        with Process._lock:
+            Process._is_over = True
+            running = list(Process._running)
+        for process in running:
+            process.end()
 
     def __enter__(self):
         return self
@@ -63,10 +80,18 @@ class Process:
     def __exit__(self, *_):
         self.end()
 
-    def first_line(self, file: Path, pattern: str) -> dict:
-        """The first line of JSON in which the pattern is found."""
+    def _ready(self, file: Path, pattern: str) -> dict:
+        """The line of JSON by which the child says that it is ready; without one the child is ended."""
+        try:
+            return self._awaited(file, pattern)
+        except BaseException:
+            self.end()
+            raise
+
+    def _awaited(self, file: Path, pattern: str) -> dict:
         deadline = time.monotonic() + START_SECONDS
         while time.monotonic() < deadline:
+            # Asked first, so that the last lines of one that has ended are read.
             has_ended = self._child.poll() is not None
             for line in file.read_text(errors="replace").splitlines(keepends=True):
                 if line.startswith("{") and line.endswith("\n") and re.search(pattern, line):
@@ -89,20 +114,23 @@ class Process:
         """SIGTERM, then SIGKILL, to the child and what it started: it leads a group of its own."""
         for number in (signal.SIGTERM, signal.SIGKILL):
             if self._child.poll() is not None:
-                return
+                break
             os.killpg(self._child.pid, number)
             try:
                 self._child.wait(STOP_SECONDS)
             except subprocess.TimeoutExpired:
                 continue
+        with Process._lock:
+            Process._running.discard(self)
 
 
 class GithubSim(Process):
     """A stand-in for GitHub with a fresh world."""
 
     def __init__(self, binary: Path, files: Path):
+        self.started_at = time.time()
         super().__init__([binary], files, "github-sim", environment())
-        ready = self.first_line(self.stdout, '"api_url"')
+        ready = self._ready(self.stdout, '"api_url"')
         self.api_url, self.uploads_url = ready["api_url"], ready["uploads_url"]
         self.app_id = ready["app_id"]
         self._control_url = ready["control_url"]
@@ -151,7 +179,7 @@ class Tollgate(Process):
         config.write_text(self._config(sim, app_key, agents))
         env = environment(TOLLGATE_LOG_FORMAT="json", TOLLGATE_LOG="trace")
         super().__init__([binary, "serve", "--config", config], files, "tollgate", env)
-        self.url = f"http://{self.first_line(self.stderr, 'tollgate serves')['listen']}"
+        self.url = f"http://{self._ready(self.stderr, 'tollgate serves')['listen']}"
 
     def _config(self, sim: GithubSim, app_key: Path, agents: list[Agent]) -> str:
         lines = [

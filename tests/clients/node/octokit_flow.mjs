@@ -24,7 +24,9 @@ await flow.step("page_links", async () => {
   return first.headers.link;
 });
 
-await flow.step("issues_all_pages", () => octokit.paginate(rest.issues.listForRepo, { ...widgets, state: "all" }));
+await flow.step("issues_all_pages", () =>
+  octokit.paginate(rest.issues.listForRepo, { ...widgets, state: "all" }),
+);
 
 await flow.step("issues_page_by_page", async () => {
   const pages = [];
@@ -134,7 +136,9 @@ await flow.step("missing_file", () =>
   flow.errorOf(() => rest.repos.getContent({ ...widgets, path: "no/such/file" })),
 );
 
-await flow.step("missing_issue", () => flow.errorOf(() => rest.issues.get({ ...widgets, issue_number: 999_999 })));
+await flow.step("missing_issue", () =>
+  flow.errorOf(() => rest.issues.get({ ...widgets, issue_number: 999_999 })),
+);
 
 await flow.refusal("unknown_key", () =>
   client("tg_nobody_00000000000000000000000000000000").rest.repos.get(widgets),

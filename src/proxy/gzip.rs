@@ -1,0 +1,84 @@
+//! Packed answers: asked for when the caller takes them, unpacked when their links must change.
+
+use std::io;
+
+use async_compression::tokio::bufread::GzipDecoder;
+use futures_util::TryStreamExt;
+use http::HeaderMap;
+use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH, RANGE};
+use http_body::Frame;
+use http_body_util::{BodyDataStream, BodyExt, StreamBody};
+use tokio_util::io::{ReaderStream, StreamReader};
+
+use super::body::ResponseBody;
+use super::settle::Answer;
+use crate::error::ProxyError;
+use crate::github::client::BoxError;
+
+/// Unpacked bytes handed on at a time; with the decoder's window this is all that is held.
+const CHUNK_BYTES: usize = 16 * 1024;
+
+/// Whether the caller takes gzip (RFC 9110 §12.5.3). A range of packed bytes would be another range.
+pub(super) fn is_accepted(headers: &HeaderMap) -> bool {
+    let mut values = headers.get_all(ACCEPT_ENCODING).iter().filter_map(|value| value.to_str().ok());
+    !headers.contains_key(RANGE) && values.any(|value| value.split(',').any(is_gzip))
+}
+
+fn is_gzip(coding: &str) -> bool {
+    let mut parts = coding.split(';').map(str::trim);
+    let named = parts.next().is_some_and(|name| name.eq_ignore_ascii_case("gzip") || name == "*");
+    let refused =
+        parts.any(|part| part.strip_prefix("q=").is_some_and(|q| q.trim_matches(['0', '.']).is_empty()));
+    named && !refused
+}
+
+/// The answer with a plain body.
+///
+/// # Errors
+/// When it is packed in a way nobody asked for.
+pub(super) fn unpack(answer: Answer) -> Result<Answer, ProxyError> {
+    let (mut head, body) = answer.into_parts();
+    let coding = head.headers.remove(CONTENT_ENCODING);
+    match coding.as_ref().map(|coding| coding.as_bytes().to_ascii_lowercase()).as_deref() {
+        None | Some(b"identity") => return Ok(Answer::from_parts(head, body)),
+        Some(b"gzip" | b"x-gzip") => {}
+        Some(_) => {
+            return Err(ProxyError::UpstreamUnreachable("it packed its answer in a way that can't be read"));
+        }
+    }
+    head.headers.remove(CONTENT_LENGTH);
+    Ok(Answer::from_parts(head, decoded(body)))
+}
+
+/// Unpacks while the body streams; a body that breaks off, or is no gzip, ends in an error.
+fn decoded(body: ResponseBody) -> ResponseBody {
+    let packed = StreamReader::new(BodyDataStream::new(body).map_err(io::Error::other));
+    let plain = ReaderStream::with_capacity(GzipDecoder::new(packed), CHUNK_BYTES);
+    StreamBody::new(plain.map_ok(Frame::data).map_err(|error| -> BoxError { Box::new(error) })).boxed_unsync()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_what_the_caller_takes() {
+        for (value, accepted) in [
+            ("gzip", true),
+            ("gzip, deflate, br", true),
+            ("br;q=1.0, GZIP;q=0.5", true),
+            ("*", true),
+            ("identity", false),
+            ("gzip;q=0", false),
+            ("gzip; q=0.0", false),
+            ("br", false),
+            ("", false),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert(ACCEPT_ENCODING, value.parse().unwrap());
+            assert_eq!(is_accepted(&headers), accepted, "{value:?}");
+            headers.insert(RANGE, "bytes=0-1".parse().unwrap());
+            assert!(!is_accepted(&headers));
+        }
+    }
+}

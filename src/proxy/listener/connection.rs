@@ -1,0 +1,207 @@
+//! One connection, from its first byte to its last: plain or TLS, HTTP/1.1 or HTTP/2.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use http::header::{CONNECTION, HeaderValue};
+use http::{Request, Response, Version};
+use hyper::body::Incoming;
+use hyper::server::conn::{http1, http2};
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio::time::Instant;
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
+
+use super::refuse;
+use super::strict::{Patience, Strict};
+use crate::proxy::body::ResponseBody;
+use crate::proxy::{Peer, Proxy};
+
+/// More fields than are let through, so that hyper never refuses by itself.
+const HYPER_HEADERS_MAX: usize = 128;
+/// A writer is paused when this much waits for a slow reader.
+const SEND_BUFFER_BYTES_MAX: usize = 64 * 1024;
+/// After the stop, requests on open connections are still served for this long.
+const LAST_CALL: Duration = Duration::from_secs(1);
+
+/// HTTP/2: requests at once on a connection, and what they may buffer. Frames are bounded by the
+/// protocol's 16 KiB; a peer that opens and resets streams without end is cut off.
+const STREAMS_MAX: u32 = 100;
+const STREAM_WINDOW_BYTES: u32 = 128 * 1024;
+const CONNECTION_WINDOW_BYTES: u32 = 512 * 1024;
+/// Above what classification lets through, so that the refusal has our shape.
+const HEADER_LIST_BYTES_MAX: u32 = 64 * 1024;
+const RESETS_PENDING_MAX: usize = 20;
+const PING_EVERY: Duration = Duration::from_secs(30);
+
+/// What every connection needs.
+#[derive(Clone)]
+pub(super) struct Serving {
+    pub(super) proxy: Arc<Proxy>,
+    pub(super) tls: Option<TlsAcceptor>,
+    pub(super) stop: CancellationToken,
+    pub(super) patience: Patience,
+}
+
+impl Serving {
+    pub(super) async fn connection(self, socket: TcpStream, address: SocketAddr) {
+        let Ok(local) = socket.local_addr() else { return };
+        let _ = socket.set_nodelay(true);
+        let peer = Peer { address: address.ip().to_canonical(), local, is_tls: self.tls.is_some() };
+        let Some(tls) = self.tls.clone() else {
+            return self.http1(socket, peer).await;
+        };
+        let handshake = tokio::time::timeout(self.patience.head, tls.accept(socket)).await;
+        let Ok(Ok(stream)) = handshake else {
+            tracing::debug!("a TLS handshake failed");
+            return;
+        };
+        match stream.get_ref().1.alpn_protocol() {
+            Some(b"h2") => self.http2(stream, peer).await,
+            _ => self.http1(stream, peer).await,
+        }
+    }
+
+    async fn http1<T: AsyncRead + AsyncWrite + Unpin + Send + 'static>(self, io: T, peer: Peer) {
+        let io = TokioIo::new(Strict::new(io, self.patience, refuse));
+        let service = service_fn(|request| self.answer(request, peer.clone()));
+        let mut http = http1::Builder::new();
+        // `Strict` has the timers and the limits; hyper's are wider, so that its bare answers never show.
+        http.timer(TokioTimer::new())
+            .header_read_timeout(None)
+            .max_headers(HYPER_HEADERS_MAX)
+            .max_buf_size(SEND_BUFFER_BYTES_MAX);
+        let mut connection = std::pin::pin!(http.serve_connection(io, service));
+        let ended = tokio::select! {
+            ended = connection.as_mut() => ended,
+            () = self.last_call() => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
+        };
+        note(ended);
+    }
+
+    async fn http2<T: AsyncRead + AsyncWrite + Unpin + Send + 'static>(self, io: T, peer: Peer) {
+        let activity = Activity::new();
+        let service = service_fn(|request| {
+            let running = activity.begin();
+            let answer = self.answer(request, peer.clone());
+            async move {
+                let _running = running;
+                answer.await
+            }
+        });
+        let mut http = http2::Builder::new(TokioExecutor::new());
+        http.timer(TokioTimer::new())
+            .max_concurrent_streams(STREAMS_MAX)
+            .initial_stream_window_size(STREAM_WINDOW_BYTES)
+            .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+            .max_header_list_size(HEADER_LIST_BYTES_MAX)
+            .max_pending_accept_reset_streams(RESETS_PENDING_MAX)
+            .max_send_buf_size(SEND_BUFFER_BYTES_MAX)
+            .keep_alive_interval(PING_EVERY)
+            .keep_alive_timeout(self.patience.head);
+        let mut connection = std::pin::pin!(http.serve_connection(TokioIo::new(io), service));
+        let ended = tokio::select! {
+            ended = connection.as_mut() => ended,
+            () = self.last_call() => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
+            () = activity.idle_for(self.patience.idle) => {
+                connection.as_mut().graceful_shutdown();
+                // A peer that never finishes a stream it began is not waited for.
+                tokio::time::timeout(self.patience.head, connection).await.unwrap_or(Ok(()))
+            }
+        };
+        note(ended);
+    }
+
+    fn answer(
+        &self,
+        request: Request<Incoming>,
+        peer: Peer,
+    ) -> impl Future<Output = Result<Response<ResponseBody>, Infallible>> + Send + use<> {
+        let (proxy, stop) = (Arc::clone(&self.proxy), self.stop.clone());
+        async move {
+            let is_http1 = request.version() < Version::HTTP_2;
+            let mut response = proxy.handle(request, &peer).await;
+            if is_http1 && stop.is_cancelled() {
+                response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            }
+            Ok(response)
+        }
+    }
+
+    /// An idle connection is closed a moment after the stop, not at once: a request may be on its way.
+    async fn last_call(&self) {
+        self.stop.cancelled().await;
+        tokio::time::sleep(LAST_CALL).await;
+    }
+}
+
+fn note(ended: Result<(), hyper::Error>) {
+    if let Err(error) = ended {
+        tracing::debug!(%error, "a connection ended early");
+    }
+}
+
+/// Whether anything happens on an HTTP/2 connection, which hyper does not time.
+#[derive(Debug, Clone)]
+struct Activity(Arc<ActivityState>);
+
+#[derive(Debug)]
+struct ActivityState {
+    started: Instant,
+    running: AtomicUsize,
+    last_ms: AtomicU64,
+}
+
+impl Activity {
+    fn new() -> Activity {
+        let (running, last_ms) = (AtomicUsize::new(0), AtomicU64::new(0));
+        Activity(Arc::new(ActivityState { started: Instant::now(), running, last_ms }))
+    }
+
+    fn begin(&self) -> Running {
+        self.0.running.fetch_add(1, Ordering::Relaxed);
+        Running(self.clone())
+    }
+
+    fn touch(&self) {
+        let ms = u64::try_from(self.0.started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.0.last_ms.store(ms, Ordering::Relaxed);
+    }
+
+    /// Ends when no request has run for this long.
+    async fn idle_for(&self, patience: Duration) {
+        loop {
+            let last = self.0.started + Duration::from_millis(self.0.last_ms.load(Ordering::Relaxed));
+            if self.0.running.load(Ordering::Relaxed) > 0 {
+                tokio::time::sleep(patience).await;
+            } else if last.elapsed() >= patience {
+                return;
+            } else {
+                tokio::time::sleep_until(last + patience).await;
+            }
+        }
+    }
+}
+
+/// One request that runs; its end is activity.
+#[derive(Debug)]
+struct Running(Activity);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.touch();
+        self.0.0.running.fetch_sub(1, Ordering::Relaxed);
+    }
+}
