@@ -6,13 +6,17 @@
 
 mod support;
 
+mod ceiling;
 mod cli;
 mod confinement;
+mod corpus;
 mod credentials;
 mod docs;
 mod drain;
 mod faults;
 mod framing;
 mod gate;
+mod packed;
 mod reading;
 mod secrets;
+mod tls;

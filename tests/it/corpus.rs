@@ -1,0 +1,142 @@
+//! What clients send as GraphQL: queries arrive as they were written, and nothing else arrives.
+//!
+//! The documents are in `tests/corpus/graphql`. Each is sent as three kinds of client would write it
+//! into JSON; what it means is the same.
+
+use std::path::Path;
+
+use serde_json::json;
+use sha2::{Digest, Sha256};
+use tollgate::secret::hex;
+
+use crate::support::{Setup, Tollgate, agent};
+
+/// Which characters of a document a client writes as `\uXXXX`.
+const WRITINGS: [(&str, fn(char) -> bool); 3] =
+    [("plain", |_| false), ("ASCII only", |symbol| !symbol.is_ascii()), ("all escaped", |_| true)];
+
+/// A document of the corpus.
+struct Sent {
+    name: String,
+    document: String,
+    /// Further members of the request, `{…}` as the file has them.
+    members: Option<String>,
+}
+
+impl Sent {
+    fn of(name: String, document: String) -> Sent {
+        Sent { name, document, members: None }
+    }
+
+    /// The request body.
+    fn body(&self, is_escaped: fn(char) -> bool) -> String {
+        let mut query = String::new();
+        for symbol in self.document.chars() {
+            if is_escaped(symbol) {
+                let units = symbol.encode_utf16(&mut [0; 2]).iter().map(|unit| format!("\\u{unit:04x}"));
+                query.extend(units.collect::<Vec<_>>());
+            } else {
+                query.push_str(json!(symbol.to_string()).to_string().trim_matches('"'));
+            }
+        }
+        match self.members.as_deref().map(str::trim_start) {
+            Some(members) => format!("{{\"query\":\"{query}\",{}", members.strip_prefix('{').unwrap()),
+            None => format!("{{\"query\":\"{query}\"}}"),
+        }
+    }
+}
+
+/// The documents of a folder, by name.
+fn documents(folder: &str) -> Vec<Sent> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus/graphql").join(folder);
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|extension| extension == "graphql") {
+            found.push(Sent {
+                name: path.file_stem().unwrap().to_string_lossy().into_owned(),
+                document: std::fs::read_to_string(&path).unwrap(),
+                members: std::fs::read_to_string(path.with_extension("json")).ok(),
+            });
+        }
+    }
+    found.sort_by(|one, other| one.name.cmp(&other.name));
+    found
+}
+
+/// Documents that only their depth or length makes too much.
+fn oversized() -> Vec<Sent> {
+    let mut found = Vec::new();
+    for depth in [100, 20_000] {
+        for (what, before, open, core, close, after) in [
+            ("selections", "query ", "{ viewer ", "{ login }", " }", ""),
+            ("inline fragments", "query { viewer ", "{ ... ", "{ login }", " }", " }"),
+            ("lists", "query { nodes(ids: ", "[", "\"x\"", "]", ") { id } }"),
+            ("objects", "query { nodes(ids: ", "{ a: ", "\"x\"", "}", ") { id } }"),
+            ("types", "query ($ids: ", "[", "ID", "]", ") { nodes(ids: $ids) { id } }"),
+            ("opened and not closed", "query ", "{ a ", "", "", ""),
+        ] {
+            let (open, close) = (open.repeat(depth), close.repeat(depth));
+            found.push(Sent::of(format!("{depth} {what}"), [before, &open, core, &close, after].concat()));
+        }
+    }
+    found.push(Sent::of("100,000 fields".to_owned(), format!("{{ {} }}", "a ".repeat(100_000))));
+    found
+}
+
+async fn start() -> Tollgate {
+    Setup::with(vec![agent("reader", &["repositories: [acme/*]", "allow: [read]"])]).start().await
+}
+
+#[tokio::test]
+async fn queries_of_real_clients_arrive_byte_for_byte() {
+    let queries = documents("");
+    assert!(queries.len() >= 45, "{} queries", queries.len());
+    // An editor or Git may have tidied up what makes some of them worth sending.
+    for rare in ["\u{feff}", "\r\n", "\r ", "\u{2028}", "\"\"\"", "\\\"\"\"", "\\u", "🚀"] {
+        assert!(queries.iter().any(|query| query.document.contains(rare)), "no query holds {rare:?}");
+    }
+    let tollgate = start().await;
+    let mut sent = Vec::new();
+    for query in &queries {
+        for (writing, is_escaped) in WRITINGS {
+            let body = query.body(is_escaped);
+            let what = format!("{}, {writing}", query.name);
+            sent.push((what.clone(), body.len() as u64, hex(&Sha256::digest(&body))));
+            let ask = tollgate.ask("POST", "/graphql").header("content-type", "application/json");
+            let answer = ask.body(body).send().await;
+            // GraphQL errors come as 200, too: the stand-in knows no more fields than tests need.
+            assert_eq!(answer.verdict(), "200", "{what}: {}", answer.text());
+        }
+    }
+    let arrived = tollgate.arrived();
+    assert_eq!(arrived.len(), sent.len());
+    for (request, (what, length, digest)) in arrived.iter().zip(sent) {
+        assert_eq!(request.target, "/graphql", "{what}");
+        assert_eq!((request.body_bytes, &request.body_sha256), (length, &digest), "{what}: {:?}", request.body);
+    }
+    tollgate.assert_clean();
+}
+
+#[tokio::test]
+async fn what_is_no_query_never_arrives() {
+    let mut others = documents("not-queries");
+    assert!(others.len() >= 15, "{} documents", others.len());
+    others.extend(oversized());
+    let tollgate = start().await;
+    for other in &others {
+        for (writing, is_escaped) in WRITINGS {
+            let ask = tollgate.ask("POST", "/graphql").header("content-type", "application/json");
+            let answer = ask.body(other.body(is_escaped)).send().await;
+            let verdict = answer.verdict();
+            let what = format!("{}, {writing}: {verdict} {}", other.name, answer.text());
+            assert!(answer.headers.contains_key("x-tollgate-error"), "{what}");
+            assert_eq!(answer.json()["errors"][0]["type"], "FORBIDDEN", "{what}");
+            assert_eq!(tollgate.arrived_lines(), Vec::<String>::new(), "{what}");
+        }
+    }
+    // Mutations are understood and refused as such, not taken for something broken.
+    let plain = others.iter().find(|other| other.name == "mutation-plain").unwrap();
+    let ask = tollgate.ask("POST", "/graphql").header("content-type", "application/json");
+    assert_eq!(ask.body(plain.body(WRITINGS[0].1)).send().await.verdict(), "403 operation_forbidden");
+}
