@@ -51,7 +51,8 @@ pub struct App {
 impl App {
     /// Binds both listeners.
     pub async fn start(config: Config) -> Result<App, StartError> {
-        App::start_with(config, Arc::new(SystemClock), Bounds::default()).await
+        let bounds = Bounds::default().within(descriptors());
+        App::start_with(config, Arc::new(SystemClock), bounds).await
     }
 
     /// As [`App::start`], with a clock and bounds of one's own.
@@ -114,6 +115,12 @@ impl App {
         self.listener.serve(self.proxy, tls, self.stop, self.drain).await;
         Ok(())
     }
+}
+
+/// How many descriptors this process may have, raised as far as it is allowed to.
+fn descriptors() -> usize {
+    let limit = rlimit::increase_nofile_limit(u64::MAX).unwrap_or(1024);
+    usize::try_from(limit).unwrap_or(usize::MAX)
 }
 
 /// One provider for TLS and JWT, process-wide; a second call changes nothing.

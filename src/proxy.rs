@@ -39,6 +39,7 @@ mod respond;
 mod body;
 mod context;
 mod gzip;
+mod held;
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -80,6 +81,8 @@ pub struct Proxy {
     tokens: Arc<Tokens>,
     /// Names of numeric ids, for the guard.
     names: guard::Names,
+    /// Request bodies in memory.
+    held: held::Held,
     budget: Budget,
     /// 403 or 429, for refusals for rate.
     over_budget_status: StatusCode,
@@ -110,6 +113,7 @@ impl Proxy {
             installations: Installations::new(apps, personal),
             tokens: Arc::new(Tokens::new(Arc::clone(&clock), Arc::clone(&metrics))),
             names: guard::Names::new(),
+            held: held::Held::default(),
             client,
             metrics,
             clock,
@@ -133,7 +137,7 @@ impl Proxy {
     ) -> Result<Answer, ProxyError> {
         let agent = self.identify(request.headers())?;
         ctx.agent = Some(Arc::clone(&agent));
-        let call = self.classify(request, peer, ctx).await?;
+        let call = self.classify(&agent, request, peer, ctx).await?;
         let permitted = self.guard(&agent, call, ctx).await?;
         match self.lookup(&permitted) {
             Lookup::Bypass => {}

@@ -54,6 +54,18 @@ pub fn key_name(agent: &str) -> String {
     agent.replace('-', "_")
 }
 
+/// Whether something that looks like an agent's key, `tg_NAME_SECRET`, stands in a text that is to go
+/// to GitHub, as it does when a client puts its credential into the wrong place.
+pub fn holds_agent_key(text: &[u8]) -> bool {
+    let is_key_byte = |byte: &&u8| byte.is_ascii_alphanumeric() || **byte == b'_';
+    memchr::memmem::find_iter(text, b"tg_").any(|at| {
+        let rest: Vec<u8> = text[at + 3..].iter().take_while(is_key_byte).copied().collect();
+        rest.rsplit(|byte| *byte == b'_')
+            .next()
+            .is_some_and(|secret| secret.len() >= 20 && secret.len() < rest.len())
+    })
+}
+
 /// Lower-case hex.
 pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
@@ -147,6 +159,17 @@ pub(crate) fn looks_like_secret(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn sees_a_key_in_the_wrong_place() {
+        let key = AgentKey::generate("code-reviewer");
+        for text in [key.expose().to_owned(), format!("agent/1.0 ({})", key.expose())] {
+            assert!(holds_agent_key(text.as_bytes()), "{text}");
+        }
+        for text in ["", "tg_", "tg_a_b", "PyGithub/Python", "tg_notakeyatall12345678901234567890"] {
+            assert!(!holds_agent_key(text.as_bytes()), "{text}");
+        }
+    }
 
     #[test]
     fn makes_keys_that_differ_and_do_not_print() {

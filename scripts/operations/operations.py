@@ -32,6 +32,13 @@ WHEN = {
     "repos/create-deployment": ("ref-write", ""),
     "code-scanning/commit-autofix": ("ref-write", "branch:body:target_ref"),
     "pulls/update": ("ref-write", "names-base"),
+    # Replacing what a published release carries lands code with its users.
+    "repos/delete-release": ("ref-write", ""), "repos/delete-release-asset": ("ref-write", ""),
+    "repos/update-release-asset": ("ref-write", ""),
+    "checks/rerequest-run": ("review", ""),
+    # Merging one pull request of a stack lands those below it.
+    "pull-request-stacks/create": ("ref-write", ""), "pull-request-stacks/add": ("ref-write", ""),
+    "pull-request-stacks/unstack": ("ref-write", ""),
     "pulls/create": ("write", "creates-pull"),
     "pulls/create-review": ("review", "approves"), "pulls/submit-review": ("review", "approves"),
     "pulls/update-branch": ("ref-write", "branch:head:"),

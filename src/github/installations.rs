@@ -10,11 +10,14 @@ use secrecy::SecretString;
 use serde::Deserialize;
 
 use super::apps::{App, AppError, message_of};
+use crate::policy::repositories::is_account;
 
 /// How long an answer is believed: a removed or suspended installation is noticed within it.
 const FOUND_FOR: Duration = Duration::from_secs(300);
 /// How long "not installed" is believed, so that a new installation is soon of use.
 const MISSING_FOR: Duration = Duration::from_secs(15);
+/// How long a failed look-up stands for others.
+const FAILED_FOR: Duration = Duration::from_secs(2);
 /// Owners remembered.
 const OWNERS_MAX: u64 = 10_000;
 /// Pages of a hundred read when all installations are listed.
@@ -68,6 +71,8 @@ pub struct Installations {
     personal: Vec<Arc<Installation>>,
     by_owner: Cache<String, Arc<Installation>>,
     missing: Cache<String, ()>,
+    /// The last call as an App that failed: bad credentials in quick succession lock good ones out.
+    failed: Cache<(), Arc<AppError>>,
     all: Cache<(), Arc<Vec<Arc<Installation>>>>,
 }
 
@@ -81,6 +86,7 @@ impl Installations {
             apps,
             personal,
             by_owner: Cache::builder().max_capacity(OWNERS_MAX).time_to_live(FOUND_FOR).build(),
+            failed: Cache::builder().max_capacity(1).time_to_live(FAILED_FOR).build(),
             missing: Cache::builder().max_capacity(OWNERS_MAX).time_to_live(MISSING_FOR).build(),
             all: Cache::builder().max_capacity(1).time_to_live(FOUND_FOR).build(),
         }
@@ -89,8 +95,14 @@ impl Installations {
     /// The installation on an account, or else the first personal token; none when neither is there.
     pub async fn of_owner(&self, owner: &str) -> Result<Option<Arc<Installation>>, Arc<AppError>> {
         let owner = owner.to_ascii_lowercase();
-        if self.missing.contains_key(&owner) {
+        // What can't be an account must not become part of a path that is asked for as the App.
+        if !is_account(&owner) || self.missing.contains_key(&owner) {
             return Ok(self.personal.first().cloned());
+        }
+        if !self.by_owner.contains_key(&owner)
+            && let Some(error) = self.failed.get(&()).await
+        {
+            return Err(error);
         }
         let found = self.by_owner.try_get_with(owner.clone(), async { self.look_up(&owner).await }).await;
         match found {
@@ -100,7 +112,13 @@ impl Installations {
                     self.missing.insert(owner, ()).await;
                     Ok(self.personal.first().cloned())
                 }
-                LookUpError::Failed(error) => Err(Arc::new(error.clone())),
+                // Whoever suspended it wants no access, by no other credential either.
+                LookUpError::Suspended => Ok(None),
+                LookUpError::Failed(error) => {
+                    let error = Arc::new(error.clone());
+                    self.failed.insert((), Arc::clone(&error)).await;
+                    Err(error)
+                }
             },
         }
     }
@@ -132,7 +150,7 @@ impl Installations {
                             return Ok(Arc::new(installation(app, found, owner)));
                         }
                         tracing::warn!(app = app.name, owner, "the installation is suspended");
-                        break;
+                        return Err(LookUpError::Suspended);
                     }
                     StatusCode::NOT_FOUND => {}
                     status => return Err(refused(status, "an installation", &body).into()),
@@ -145,6 +163,7 @@ impl Installations {
 
 enum LookUpError {
     Missing,
+    Suspended,
     Failed(AppError),
 }
 

@@ -31,6 +31,8 @@ pub enum GraphqlError {
     /// Readers of GraphQL differ here, and GitHub's may be another than ours.
     #[error("the document holds {0}, which not every parser reads alike; leave it out")]
     Ambiguous(&'static str),
+    #[error("`tempCloneToken` is a credential, and tollgate hands none out")]
+    Credential,
     #[error("the document holds no operation")]
     NoOperation,
     #[error("`operationName` must name an operation of the document")]
@@ -92,6 +94,10 @@ fn check_unambiguous(document: &str) -> Result<(), GraphqlError> {
 
 fn kind_of(document: &str, operation_name: Option<&str>) -> Result<Kind, GraphqlError> {
     check_unambiguous(document)?;
+    // A name has one spelling in GraphQL, and an alias does not hide it.
+    if document.contains("tempCloneToken") {
+        return Err(GraphqlError::Credential);
+    }
     let tree = Parser::new(document).recursion_limit(DEPTH_MAX).token_limit(TOKENS_MAX).parse();
     if let Some(error) = tree.errors().next() {
         return Err(GraphqlError::Syntax(error.message().to_owned()));
@@ -160,6 +166,7 @@ mod tests {
         ] {
             assert!(matches!(kind(document), Err(GraphqlError::Ambiguous(_))), "{document:?}");
         }
+        assert!(matches!(kind("{ a { t: tempCloneToken } }"), Err(GraphqlError::Credential)));
         assert_eq!(kind("{ a(b: \"\"\"text\r\n\"x\" y\"\"\") }").unwrap(), Kind::Query);
     }
 

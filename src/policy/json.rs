@@ -3,6 +3,7 @@
 //! One document, UTF-8 without a byte order mark, no key twice in an object (at any depth, after
 //! escapes are decoded), nothing after the value, and a bounded depth.
 
+use std::cell::Cell;
 use std::fmt;
 
 use serde::de::{DeserializeSeed, Error as _, MapAccess, SeqAccess, Visitor};
@@ -11,6 +12,8 @@ use thiserror::Error;
 
 /// Deepest nesting taken.
 const DEPTH_MAX: usize = 64;
+/// Most values taken: each costs some hundred bytes, however few it has in the text.
+const VALUES_MAX: usize = 20_000;
 
 /// Why a body is refused; the text says where.
 #[derive(Debug, Error)]
@@ -24,8 +27,9 @@ pub fn object(body: &[u8]) -> Result<Map<String, Value>, JsonError> {
         return Err(JsonError("it begins with a byte order mark".to_owned()));
     }
     let mut deserializer = serde_json::Deserializer::from_str(text);
-    let value =
-        Strict { depth: 0 }.deserialize(&mut deserializer).map_err(|error| JsonError(error.to_string()))?;
+    let value = Strict { depth: 0, values: &Cell::new(0) }
+        .deserialize(&mut deserializer)
+        .map_err(|error| JsonError(error.to_string()))?;
     deserializer.end().map_err(|error| JsonError(error.to_string()))?;
     match value {
         Value::Object(object) => Ok(object),
@@ -36,20 +40,26 @@ pub fn object(body: &[u8]) -> Result<Map<String, Value>, JsonError> {
 }
 
 /// Builds a [`Value`] but refuses duplicate keys and deep nesting, which serde_json's own does not.
-struct Strict {
+struct Strict<'a> {
     depth: usize,
+    /// How many values there are so far.
+    values: &'a Cell<usize>,
 }
 
-impl Strict {
-    fn deeper<E: serde::de::Error>(&self) -> Result<Strict, E> {
+impl<'a> Strict<'a> {
+    fn deeper<E: serde::de::Error>(&self) -> Result<Strict<'a>, E> {
         if self.depth == DEPTH_MAX {
             return Err(E::custom(format_args!("it is nested deeper than {DEPTH_MAX}")));
         }
-        Ok(Strict { depth: self.depth + 1 })
+        self.values.set(self.values.get() + 1);
+        if self.values.get() > VALUES_MAX {
+            return Err(E::custom(format_args!("it holds more than {VALUES_MAX} values")));
+        }
+        Ok(Strict { depth: self.depth + 1, values: self.values })
     }
 }
 
-impl<'de> DeserializeSeed<'de> for Strict {
+impl<'de> DeserializeSeed<'de> for Strict<'_> {
     type Value = Value;
 
     fn deserialize<D: serde::Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
@@ -57,7 +67,7 @@ impl<'de> DeserializeSeed<'de> for Strict {
     }
 }
 
-impl<'de> Visitor<'de> for Strict {
+impl<'de> Visitor<'de> for Strict<'_> {
     type Value = Value;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -129,7 +139,9 @@ mod tests {
     #[test]
     fn refuses_what_two_parsers_could_read_differently() {
         let deep = format!("{}{}", r#"{"a":"#.repeat(70), "}".repeat(70));
+        let many = format!("{{\"a\":[{}0]}}", "0,".repeat(VALUES_MAX));
         for body in [
+            many.as_bytes(),
             &br#"{"event":"COMMENT","event":"APPROVE"}"#[..],
             br#"{"event":"COMMENT","\u0065vent":"APPROVE"}"#,
             br#"{"a":{"b":1,"b":2}}"#,

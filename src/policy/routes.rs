@@ -363,6 +363,13 @@ fn unlisted(method: &Method, target: &Target, alias: Alias) -> Result<Route, Rou
         (["repos", owner, name, _, ..], _) => (repository(owner, name)?, 3),
         _ => return Err(RouteError::Unknown),
     };
+    // Nothing that only looks like a listed operation: GitHub may read `Compare` or `x.json` loosely.
+    let is_plain = |text: &str| {
+        text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
+    };
+    if !texts.get(rest).is_some_and(|first| is_plain(first)) {
+        return Err(RouteError::Unknown);
+    }
     for segment in &target.segments()[rest..] {
         if segment.has_escaped_slash() {
             return Err(TargetError::EscapedSlash.into());

@@ -7,11 +7,14 @@
 
 use thiserror::Error;
 
-use super::repositories::{RepositoryName, RepositorySet};
+use super::repositories::{RepositoryName, RepositorySet, is_account};
 use super::target::Target;
 
 /// Searches whose results the qualifiers confine; the others (users, topics, labels) ignore them.
 const CONFINED: [&str; 4] = ["/search/code", "/search/commits", "/search/issues", "/search/repositories"];
+
+/// The parameters of the search endpoints.
+const PARAMETERS: [&str; 7] = ["q", "sort", "order", "per_page", "page", "advanced_search", "search_type"];
 
 /// Why a search is refused.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -20,6 +23,8 @@ pub enum SearchError {
     Unconfined,
     #[error("the query must say `q` exactly once")]
     NotOneQuery,
+    #[error("the query string holds a parameter that search does not have, or a `;`")]
+    Parameter,
     #[error("name your repositories with `repo:`, `org:` or `user:`")]
     NoQualifier,
     #[error("`{0}` is not among your repositories")]
@@ -36,9 +41,9 @@ pub fn judge(
 ) -> Result<Option<String>, SearchError> {
     let queries = target.query_values("q");
     if repositories.is_everything() {
-        return Ok(queries
-            .first()
-            .and_then(|query| qualifiers(query).next().map(|(_, value)| owner_of(&value))));
+        let mut owners =
+            queries.iter().flat_map(|query| qualifiers(query)).map(|(_, value)| owner_of(&value));
+        return Ok(owners.find(|owner| is_account(owner)));
     }
     if !CONFINED.contains(&template) {
         return Err(SearchError::Unconfined);
@@ -46,6 +51,13 @@ pub fn judge(
     let [query] = queries.as_slice() else {
         return Err(SearchError::NotOneQuery);
     };
+    // Some servers read `[q]` or what follows a `;` as another `q`.
+    let known = |name: &str| PARAMETERS.contains(&name);
+    if !target.query_names().iter().all(|name| known(name))
+        || target.query().is_some_and(|raw| raw.contains(';'))
+    {
+        return Err(SearchError::Parameter);
+    }
     check_plain(query)?;
     let mut owner = None;
     for (key, value) in qualifiers(query) {
@@ -89,6 +101,11 @@ fn check_plain(query: &str) -> Result<(), SearchError> {
     if query
         .chars()
         .any(|c| matches!(c, '(' | ')' | '|' | '\\') || (c.is_control() || (c.is_whitespace() && c != ' ')))
+    {
+        return Err(SearchError::Ambiguous);
+    }
+    // A qualifier without a value may take the next word for it; other quotes may be read as quotes.
+    if query.split(' ').any(|word| word.ends_with(':')) || query.contains(['“', '”', '„', '«', '»', '‘', '’'])
     {
         return Err(SearchError::Ambiguous);
     }
@@ -140,6 +157,10 @@ mod tests {
             "q=bug",
             "",
             "q=repo:acme/tool&q=bug",
+            "q=repo:acme/tool&[q]=bug",
+            "q=repo:acme/tool&%5Bq=bug",
+            "q=repo:acme/tool;q=bug",
+            "q=repo:acme/tool&x=bug",
             "q=repo:acme/tool+OR+bug",
             "q=repo:acme/tool+or+bug",
             "q=repo:acme/tool+NOT+bug",
@@ -155,6 +176,8 @@ mod tests {
             "q=repo:acme/tool|bug",
             "q=repo:acme/*",
             "q=repo:",
+            "q=label:+repo:acme/tool",
+            "q=%E2%80%9Cx+repo:acme/tool+y%E2%80%9D",
         ] {
             assert!(judged("/search/issues", query).is_err(), "{query}");
         }

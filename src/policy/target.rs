@@ -227,6 +227,11 @@ impl Target {
         self.query.as_deref()
     }
 
+    /// The names of the query's parameters, decoded, in order.
+    pub fn query_names(&self) -> Vec<String> {
+        pairs(self.query().unwrap_or_default()).map(|(name, _)| name).collect()
+    }
+
     /// Every value of a query parameter, decoded, in order.
     pub fn query_values(&self, name: &str) -> Vec<String> {
         pairs(self.query().unwrap_or_default())

@@ -4,6 +4,8 @@
 //! receives can't differ. Bodies that decide are read whole, within a bound; small ones, too, so
 //! that a call can be made again; all others stream.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HOST, HeaderName};
 use http::{HeaderMap, Method, Request, Uri, Version, request};
@@ -13,17 +15,23 @@ use hyper::body::Incoming;
 use super::Proxy;
 use super::body::{Bounded, read_whole};
 use super::context::{Context, Peer};
+use super::held::Room;
 use super::listener::{FIELDS_MAX, HEAD_BYTES_MAX};
+use crate::config::Agent;
 use crate::error::ProxyError;
-use crate::policy::graphql::{self, Kind};
+use crate::policy::graphql::{self, GraphqlError, Kind};
 use crate::policy::routes::{self, Condition, GRAPHQL, Route, RouteError, Scope};
 use crate::policy::target::{TARGET_BYTES_MAX, Target};
 use crate::policy::{Class, json};
+use crate::secret::holds_agent_key;
 
 /// Bodies up to this length are held, so that a call GitHub did not take can be made again.
 const REPEATABLE_BYTES_MAX: u64 = 256 * 1024;
 /// Longest body that is read because it decides.
 const DECIDING_BYTES_MAX: u64 = 1024 * 1024;
+
+/// A body that is held must have come within this time.
+const HELD_WITHIN: Duration = Duration::from_secs(60);
 
 /// Headers that must not come twice: two readers could take different ones.
 const SINGLE: [&str; 9] = [
@@ -54,6 +62,8 @@ pub(crate) struct Call {
     pub(crate) class: Class,
     /// Whether a GraphQL document holds more than queries.
     pub(crate) changes_by_graphql: bool,
+    /// What its body takes of the memory for bodies.
+    pub(crate) _room: Option<Room>,
 }
 
 /// The body of a call.
@@ -79,6 +89,7 @@ impl CallBody {
 impl Proxy {
     pub(super) async fn classify(
         &self,
+        agent: &Agent,
         request: Request<Incoming>,
         peer: &Peer,
         ctx: &mut Context,
@@ -89,7 +100,7 @@ impl Proxy {
         ctx.prefix = target.prefix();
         if target.is_graphql() {
             ctx.operation = Some(&GRAPHQL);
-            return self.classify_graphql(head, target, body).await;
+            return self.classify_graphql(agent, head, target, body).await;
         }
         let route = routes::find(&head.method, &target).map_err(|error| match error {
             RouteError::Target(_) | RouteError::Name(_) => {
@@ -110,7 +121,7 @@ impl Proxy {
             // GitHub may take a parameter from either place.
             return Err(bad("This operation takes its parameters in the body; leave the query string out."));
         }
-        let body = self.take_body(&head.method, body, limit, deciding).await?;
+        let (body, room) = self.take_body(agent, &head.method, body, limit, deciding).await?;
         let class = class_of(&route, &body)?;
         ctx.class = Some(class);
         Ok(Call {
@@ -121,6 +132,7 @@ impl Proxy {
             route,
             class,
             changes_by_graphql: false,
+            _room: room,
         })
     }
 
@@ -139,6 +151,10 @@ impl Proxy {
             check_http2(head)?;
         } else if !self.is_own_authority(uri, peer) {
             return Err(bad("The request names another host; only this proxy's own address is served."));
+        }
+        let holds_key = |part: &str| holds_agent_key(part.as_bytes());
+        if holds_key(uri.path()) || uri.query().is_some_and(holds_key) {
+            return Err(bad("A key does not belong into the address; send it in the Authorization header."));
         }
         Target::parse(uri.path(), uri.query())
             .map_err(|error| bad(&format!("The request is ambiguous: {error}.")))
@@ -164,6 +180,7 @@ impl Proxy {
 
     async fn classify_graphql(
         &self,
+        agent: &Agent,
         head: request::Parts,
         target: Target,
         body: Incoming,
@@ -178,8 +195,11 @@ impl Proxy {
             return Err(bad("A GraphQL request needs `Content-Type: application/json`."));
         }
         let limit = self.server.max_body_bytes.min(graphql::BODY_BYTES_MAX as u64);
-        let bytes = self.read_deciding(body, limit).await?;
-        let kind = graphql::classify(&bytes).map_err(|error| bad(&format!("{error}.")))?;
+        let (bytes, room) = self.hold(agent, body, limit).await?;
+        let kind = graphql::classify(&bytes).map_err(|error| match error {
+            GraphqlError::Credential => ProxyError::OperationForbidden(format!("{error}.")),
+            _ => bad(&format!("{error}.")),
+        })?;
         let route = Route { operation: &GRAPHQL, scope: Scope::Graphql, params: Vec::new() };
         Ok(Call {
             method: head.method,
@@ -189,40 +209,46 @@ impl Proxy {
             route,
             class: Class::Read,
             changes_by_graphql: kind != Kind::Query,
+            _room: Some(room),
         })
     }
 
     async fn take_body(
         &self,
+        agent: &Agent,
         method: &Method,
         body: Incoming,
         limit: u64,
         deciding: bool,
-    ) -> Result<CallBody, ProxyError> {
+    ) -> Result<(CallBody, Option<Room>), ProxyError> {
         // A body of GET or HEAD has no meaning (RFC 9110 §9.3.1): it is not forwarded.
         if matches!(*method, Method::GET | Method::HEAD) || body.is_end_stream() {
-            return Ok(CallBody::Empty);
+            return Ok((CallBody::Empty, None));
         }
         let announced = body.size_hint().exact();
         if announced.is_some_and(|length| length > limit) {
             return Err(ProxyError::BodyTooLarge { limit });
         }
-        if deciding {
-            let bytes = self.read_deciding(body, limit.min(DECIDING_BYTES_MAX)).await?;
-            return Ok(CallBody::Whole(bytes));
+        let held_limit = if deciding { DECIDING_BYTES_MAX } else { REPEATABLE_BYTES_MAX };
+        if deciding || announced.is_some_and(|length| length <= held_limit) {
+            let (bytes, room) = self.hold(agent, body, limit.min(held_limit)).await?;
+            return Ok((CallBody::Whole(bytes), Some(room)));
         }
         let body = Bounded::new(body, limit, self.upstream.idle_timeout);
-        if announced.is_some_and(|length| length <= REPEATABLE_BYTES_MAX) {
-            return Ok(CallBody::Whole(read_whole(body).await?));
-        }
-        Ok(CallBody::Stream(Some(Box::new(body))))
+        Ok((CallBody::Stream(Some(Box::new(body))), None))
     }
 
-    async fn read_deciding(&self, body: Incoming, limit: u64) -> Result<Bytes, ProxyError> {
-        if body.size_hint().exact().is_some_and(|length| length > limit) {
+    /// Reads a body whole, within the room there is and a time of its own.
+    async fn hold(&self, agent: &Agent, body: Incoming, limit: u64) -> Result<(Bytes, Room), ProxyError> {
+        let announced = body.size_hint().exact();
+        if announced.is_some_and(|length| length > limit) {
             return Err(ProxyError::BodyTooLarge { limit });
         }
-        read_whole(Bounded::new(body, limit, self.upstream.idle_timeout)).await
+        let room = self.held.room(&agent.name, announced.unwrap_or(limit))?;
+        let body = Bounded::new(body, limit, self.upstream.idle_timeout);
+        let whole = tokio::time::timeout(HELD_WITHIN, read_whole(body)).await;
+        let late = || bad("The body of the request came too slowly.");
+        Ok((whole.map_err(|_| late())??, room))
     }
 }
 

@@ -201,8 +201,12 @@ fn outside(agent: &Agent) -> ProxyError {
     ))
 }
 
-/// `compare/other:branch...` and `…/other:repo:branch` reach into another repository of the network.
+/// A second repository in the path: `…/repos/{repo_owner}/{repo_name}`, `compare/other:branch...` and `…/other:repo:branch` reach into another repository of the network.
 fn check_compared(agent: &Agent, call: &Call) -> Result<(), ProxyError> {
+    if let (Some(owner), Some(name)) = (call.route.param("repo_owner"), call.route.param("repo_name")) {
+        let name = RepositoryName::new(owner, name).ok_or_else(|| outside(agent))?;
+        check_repository(agent, &name)?;
+    }
     let Some(range) = call.route.param("basehead") else {
         return Ok(());
     };

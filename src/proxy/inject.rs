@@ -21,6 +21,7 @@ use crate::github::apps::{AppError, OWN_USER_AGENT};
 use crate::github::client::RequestBody;
 use crate::github::tokens::Token;
 use crate::policy::routes::Scope;
+use crate::secret::holds_agent_key;
 
 /// Headers of the caller that go up; all others stay here.
 const FORWARDED: [&str; 14] = [
@@ -103,7 +104,7 @@ impl Proxy {
     fn headers_up(&self, from: &HeaderMap) -> HeaderMap {
         let mut headers = HeaderMap::with_capacity(FORWARDED.len() + 3);
         for name in FORWARDED {
-            for value in from.get_all(name) {
+            for value in from.get_all(name).iter().filter(|value| !holds_agent_key(value.as_bytes())) {
                 headers.append(HeaderName::from_static(name), value.clone());
             }
         }

@@ -4,6 +4,7 @@
 //! take, how long one may idle. What may not be HTTP in every reader's eyes never reaches hyper; see
 //! [`framing`] and [`strict`].
 
+mod activity;
 mod connection;
 mod framing;
 mod strict;
@@ -29,6 +30,9 @@ use connection::Serving;
 pub(super) use framing::{FIELDS_MAX, HEAD_BYTES_MAX};
 pub use strict::Patience;
 
+/// Descriptors that are not for agents' connections.
+const DESCRIPTORS_KEPT: usize = 512;
+
 /// How many and how long.
 #[derive(Debug, Clone, Copy)]
 pub struct Bounds {
@@ -43,8 +47,21 @@ impl Default for Bounds {
             connections: 16_384,
             // Whole fleets stand behind one address of a NAT, so this only keeps one from taking all.
             connections_per_address: 8_192,
-            patience: Patience { head: Duration::from_secs(10), idle: Duration::from_secs(120) },
+            patience: Patience {
+                head: Duration::from_secs(10),
+                idle: Duration::from_secs(120),
+                write: Duration::from_secs(30),
+            },
         }
+    }
+}
+
+impl Bounds {
+    /// Leaves descriptors for calls to GitHub, probes and files, whoever fills the connections.
+    pub fn within(self, descriptors: usize) -> Bounds {
+        let connections = self.connections.min(descriptors.saturating_sub(DESCRIPTORS_KEPT) / 2).max(1);
+        let connections_per_address = self.connections_per_address.min(connections);
+        Bounds { connections, connections_per_address, ..self }
     }
 }
 

@@ -5,6 +5,7 @@
 
 mod repositories;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::{Method, Response, StatusCode};
@@ -19,6 +20,7 @@ use super::gzip;
 use super::respond::holds_links;
 use crate::error::ProxyError;
 use crate::github::rate_limit::{LimitKind, RateLimit};
+use crate::github::tokens::Token;
 use crate::policy::routes::Scope;
 
 /// GitHub's answer, not yet in the caller's terms.
@@ -32,7 +34,8 @@ const REPLICATION_WAITS: [Duration; 3] =
 #[derive(Debug, Default)]
 pub(crate) struct Attempts {
     replication_waits: usize,
-    token_dropped: bool,
+    /// A 401 led to another attempt already.
+    refused_once: bool,
     connection_retried: bool,
 }
 
@@ -66,21 +69,8 @@ impl Proxy {
         if !doubted {
             attempt.token.prove();
         }
-        let repeatable = permitted.call().body.is_repeatable();
-        let reads = matches!(permitted.call().method, Method::GET | Method::HEAD);
-        // A 401 was not carried out, so even a write may be sent again; a 404 could have been.
-        let may_wait = status == StatusCode::UNAUTHORIZED || (status == StatusCode::NOT_FOUND && reads);
-        if may_wait && repeatable && attempt.token.may_be_unknown_yet(self.clock.now_ms()) {
-            if let Some(pause) = REPLICATION_WAITS.get(attempts.replication_waits) {
-                attempts.replication_waits += 1;
-                self.metrics.retries.with_label_values(&["token_replication"]).inc();
-                return Ok(Verdict::Again(*pause));
-            }
-        } else if status == StatusCode::UNAUTHORIZED && repeatable && !attempts.token_dropped {
-            attempts.token_dropped = true;
-            self.drop_token(permitted, &attempt.token).await;
-            self.metrics.retries.with_label_values(&["token_refused"]).inc();
-            return Ok(Verdict::Again(Duration::ZERO));
+        if doubted && let Some(pause) = self.pause_after(permitted, status, &attempt.token, attempts).await {
+            return Ok(Verdict::Again(pause));
         }
         if status == StatusCode::UNAUTHORIZED {
             self.drop_token(permitted, &attempt.token).await;
@@ -97,9 +87,43 @@ impl Proxy {
             false => answer,
         };
         if permitted.call().route.scope == Scope::InstallationRepositories {
-            return repositories::filter(answer, permitted.agent()).await.map(Verdict::Done);
+            return repositories::filter(answer, &call.method, permitted.agent()).await.map(Verdict::Done);
         }
         Ok(Verdict::Done(answer))
+    }
+
+    /// Whether, and when, a call is made again after a 401 or 404 that may be the token's fault.
+    ///
+    /// A read waits for GitHub to spread a young token. Anything else, once: a 401 was not carried
+    /// out, so even a write may be sent a second time, with another token or when this one is older.
+    async fn pause_after(
+        &self,
+        permitted: &Permitted,
+        status: StatusCode,
+        token: &Arc<Token>,
+        attempts: &mut Attempts,
+    ) -> Option<Duration> {
+        let reads = matches!(permitted.call().method, Method::GET | Method::HEAD);
+        let is_young = token.may_be_unknown_yet(self.clock.now_ms());
+        if reads
+            && is_young
+            && let Some(pause) = REPLICATION_WAITS.get(attempts.replication_waits)
+        {
+            attempts.replication_waits += 1;
+            self.metrics.retries.with_label_values(&["token_replication"]).inc();
+            return Some(*pause);
+        }
+        let repeatable = permitted.call().body.is_repeatable();
+        if status != StatusCode::UNAUTHORIZED || !repeatable || attempts.refused_once {
+            return None;
+        }
+        attempts.refused_once = true;
+        self.metrics.retries.with_label_values(&["token_refused"]).inc();
+        if is_young && !reads {
+            return Some(REPLICATION_WAITS[1]);
+        }
+        self.drop_token(permitted, token).await;
+        Some(Duration::ZERO)
     }
 
     fn settle_failure(
@@ -122,7 +146,7 @@ impl Proxy {
         Err(failure.error)
     }
 
-    async fn drop_token(&self, permitted: &Permitted, token: &std::sync::Arc<crate::github::tokens::Token>) {
+    async fn drop_token(&self, permitted: &Permitted, token: &Arc<Token>) {
         let repositories = permitted.token_repositories().cloned();
         self.tokens.invalidate(permitted.installation(), permitted.access(), repositories, token).await;
     }

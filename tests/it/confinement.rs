@@ -23,6 +23,7 @@ async fn other_repositories_are_refused_before_anything_is_sent() {
         "/search/users?q=solo",
         "/repos/acme/widgets/compare/solo:notes:main...main",
         "/organizations/1/repos",
+        "/repos/acme/widgets/code-scanning/codeql/variant-analyses/1/repos/acme/secret-plans",
     ] {
         assert_eq!(tollgate.get(path).await.verdict(), "403 repository_forbidden", "{path}");
     }
@@ -37,7 +38,7 @@ async fn other_repositories_are_refused_before_anything_is_sent() {
     assert_eq!(tollgate.arrived_lines(), Vec::<String>::new());
     let metrics = tollgate.metrics().await;
     assert!(
-        metrics.contains("tollgate_denied_total{agent=\"worker\",code=\"repository_forbidden\"} 14"),
+        metrics.contains("tollgate_denied_total{agent=\"worker\",code=\"repository_forbidden\"} 15"),
         "{metrics}"
     );
 }

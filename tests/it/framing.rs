@@ -150,7 +150,11 @@ async fn pipelined_requests_are_answered_in_order() {
 async fn slow_heads_and_idle_connections_are_closed() {
     let mut setup = Setup::worker();
     setup.bounds = Bounds {
-        patience: Patience { head: Duration::from_millis(200), idle: Duration::from_millis(400) },
+        patience: Patience {
+            head: Duration::from_millis(200),
+            idle: Duration::from_millis(400),
+            write: Duration::from_millis(300),
+        },
         ..Bounds::default()
     };
     let tollgate = setup.start().await;

@@ -9,6 +9,7 @@ mod support;
 mod ceiling;
 mod cli;
 mod confinement;
+mod connections;
 mod corpus;
 mod credentials;
 mod docs;

@@ -82,6 +82,9 @@ fn writes_in_no_list_are_refused() {
         ("POST", "/repos/a/b/unheard-of"),
         ("OPTIONS", "/repos/a/b"),
         ("GET", "/unheard-of"),
+        ("GET", "/repos/a/b/Compare/x...y"),
+        ("GET", "/repos/a/b/compare;x/x...y"),
+        ("GET", "/repos/a/b/installation.json"),
         ("GET", "/repositories/x/y"),
     ] {
         assert_eq!(route(method, path).unwrap_err(), RouteError::Unknown, "{method} {path}");
@@ -123,7 +126,7 @@ fn escaped_slashes_stand_only_in_names() {
         ("/repos/a/b/issues/1%2F2", Err(TargetError::EscapedSlash)),
         ("/repos/a%2Fb/c", Err(TargetError::EscapedSlash)),
         ("/repos/a/b%2Fc", Err(TargetError::EscapedSlash)),
-        ("/repos/a/b/new%2Fthing", Err(TargetError::EscapedSlash)),
+        ("/repos/a/b/new/a%2Fthing", Err(TargetError::EscapedSlash)),
         ("/repos/a/b/branches/a%252Fb", Err(TargetError::DoubleEscape)),
         ("/repos/a/b/branches/100%25done", Ok(())),
     ] {

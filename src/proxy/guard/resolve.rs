@@ -209,6 +209,7 @@ fn look_up(path: &str) -> Result<Call, ProxyError> {
         route: Route { operation, scope: Scope::Everyone, params: Vec::new() },
         class: Class::Read,
         changes_by_graphql: false,
+        _room: None,
     })
 }
 

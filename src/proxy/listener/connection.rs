@@ -3,7 +3,6 @@
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use http::header::{CONNECTION, HeaderValue};
@@ -14,13 +13,12 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
-use tokio::time::Instant;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
+use super::activity::{Activity, Running, RunningBody};
 use super::refuse;
 use super::strict::{Patience, Strict};
-use crate::proxy::body::ResponseBody;
 use crate::proxy::{Peer, Proxy};
 
 /// More fields than are let through, so that hyper never refuses by itself.
@@ -69,8 +67,9 @@ impl Serving {
     }
 
     async fn http1<T: AsyncRead + AsyncWrite + Unpin + Send + 'static>(self, io: T, peer: Peer) {
-        let io = TokioIo::new(Strict::new(io, self.patience, refuse));
-        let service = service_fn(|request| self.answer(request, peer.clone()));
+        let activity = Activity::new();
+        let io = TokioIo::new(Strict::new(io, self.patience, activity.clone(), refuse));
+        let service = service_fn(|request| self.answer(request, peer.clone(), activity.begin()));
         let mut http = http1::Builder::new();
         // `Strict` has the timers and the limits; hyper's are wider, so that its bare answers never show.
         http.timer(TokioTimer::new())
@@ -90,14 +89,7 @@ impl Serving {
 
     async fn http2<T: AsyncRead + AsyncWrite + Unpin + Send + 'static>(self, io: T, peer: Peer) {
         let activity = Activity::new();
-        let service = service_fn(|request| {
-            let running = activity.begin();
-            let answer = self.answer(request, peer.clone());
-            async move {
-                let _running = running;
-                answer.await
-            }
-        });
+        let service = service_fn(|request| self.answer(request, peer.clone(), activity.begin()));
         let mut http = http2::Builder::new(TokioExecutor::new());
         http.timer(TokioTimer::new())
             .max_concurrent_streams(STREAMS_MAX)
@@ -115,7 +107,7 @@ impl Serving {
                 connection.as_mut().graceful_shutdown();
                 connection.await
             }
-            () = activity.idle_for(self.patience.idle) => {
+            () = activity.quiet_for(self.patience.idle) => {
                 connection.as_mut().graceful_shutdown();
                 // A peer that never finishes a stream it began is not waited for.
                 tokio::time::timeout(self.patience.head, connection).await.unwrap_or(Ok(()))
@@ -128,7 +120,8 @@ impl Serving {
         &self,
         request: Request<Incoming>,
         peer: Peer,
-    ) -> impl Future<Output = Result<Response<ResponseBody>, Infallible>> + Send + use<> {
+        running: Running,
+    ) -> impl Future<Output = Result<Response<RunningBody>, Infallible>> + Send + use<> {
         let (proxy, stop) = (Arc::clone(&self.proxy), self.stop.clone());
         async move {
             let is_http1 = request.version() < Version::HTTP_2;
@@ -136,7 +129,7 @@ impl Serving {
             if is_http1 && stop.is_cancelled() {
                 response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             }
-            Ok(response)
+            Ok(response.map(|body| RunningBody::new(body, running)))
         }
     }
 
@@ -150,58 +143,5 @@ impl Serving {
 fn note(ended: Result<(), hyper::Error>) {
     if let Err(error) = ended {
         tracing::debug!(%error, "a connection ended early");
-    }
-}
-
-/// Whether anything happens on an HTTP/2 connection, which hyper does not time.
-#[derive(Debug, Clone)]
-struct Activity(Arc<ActivityState>);
-
-#[derive(Debug)]
-struct ActivityState {
-    started: Instant,
-    running: AtomicUsize,
-    last_ms: AtomicU64,
-}
-
-impl Activity {
-    fn new() -> Activity {
-        let (running, last_ms) = (AtomicUsize::new(0), AtomicU64::new(0));
-        Activity(Arc::new(ActivityState { started: Instant::now(), running, last_ms }))
-    }
-
-    fn begin(&self) -> Running {
-        self.0.running.fetch_add(1, Ordering::Relaxed);
-        Running(self.clone())
-    }
-
-    fn touch(&self) {
-        let ms = u64::try_from(self.0.started.elapsed().as_millis()).unwrap_or(u64::MAX);
-        self.0.last_ms.store(ms, Ordering::Relaxed);
-    }
-
-    /// Ends when no request has run for this long.
-    async fn idle_for(&self, patience: Duration) {
-        loop {
-            let last = self.0.started + Duration::from_millis(self.0.last_ms.load(Ordering::Relaxed));
-            if self.0.running.load(Ordering::Relaxed) > 0 {
-                tokio::time::sleep(patience).await;
-            } else if last.elapsed() >= patience {
-                return;
-            } else {
-                tokio::time::sleep_until(last + patience).await;
-            }
-        }
-    }
-}
-
-/// One request that runs; its end is activity.
-#[derive(Debug)]
-struct Running(Activity);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        self.0.touch();
-        self.0.0.running.fetch_sub(1, Ordering::Relaxed);
     }
 }

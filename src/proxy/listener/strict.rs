@@ -15,6 +15,7 @@ use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep};
 
+use super::activity::Activity;
 use super::framing::{BodyTracker, check_growth, check_head, head_end};
 use crate::error::ProxyError;
 
@@ -31,6 +32,16 @@ pub struct Patience {
     pub head: Duration,
     /// Without a request at all.
     pub idle: Duration,
+    /// Without taking a byte of what is there for it.
+    pub write: Duration,
+}
+
+/// What the timer runs for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Timed {
+    Nothing,
+    Idle,
+    Head,
 }
 
 /// What the connection waits for.
@@ -67,14 +78,17 @@ pub(super) struct Strict<T> {
     state: State,
     patience: Patience,
     timer: Pin<Box<Sleep>>,
-    timer_is_for_head: bool,
+    timed: Timed,
+    activity: Activity,
+    /// Runs while a write can't go on.
+    write_timer: Option<Pin<Box<Sleep>>>,
     refusal: Refusal,
     violation: Option<ProxyError>,
     goodbye: Goodbye,
 }
 
 impl<T: AsyncRead + AsyncWrite + Unpin> Strict<T> {
-    pub(super) fn new(inner: T, patience: Patience, refusal: Refusal) -> Strict<T> {
+    pub(super) fn new(inner: T, patience: Patience, activity: Activity, refusal: Refusal) -> Strict<T> {
         Strict {
             inner,
             buffer: BytesMut::new(),
@@ -82,7 +96,9 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Strict<T> {
             state: State::Head { searched: 0 },
             patience,
             timer: Box::pin(tokio::time::sleep(patience.idle)),
-            timer_is_for_head: false,
+            timed: Timed::Idle,
+            activity,
+            write_timer: None,
             refusal,
             violation: None,
             goodbye: Goodbye::NotYet,
@@ -119,18 +135,22 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Strict<T> {
 
     fn expect_head(&mut self) {
         self.state = State::Head { searched: 0 };
-        self.timer_is_for_head = false;
-        self.timer.as_mut().reset(Instant::now() + self.patience.idle);
+        self.timed = Timed::Nothing;
     }
 
     /// Whether the caller took too long over a head. Bodies have a timer of their own.
     fn is_out_of_patience(&mut self, cx: &mut Context<'_>) -> bool {
-        let State::Head { .. } = self.state else {
+        if !matches!(self.state, State::Head { .. }) || self.activity.poll_quiet(cx).is_pending() {
+            self.timed = Timed::Nothing;
             return false;
+        }
+        let (timed, patience) = match self.buffer.is_empty() {
+            true => (Timed::Idle, self.patience.idle),
+            false => (Timed::Head, self.patience.head),
         };
-        if !self.timer_is_for_head && !self.buffer.is_empty() {
-            self.timer_is_for_head = true;
-            self.timer.as_mut().reset(Instant::now() + self.patience.head);
+        if self.timed != timed {
+            self.timed = timed;
+            self.timer.as_mut().reset(Instant::now() + patience);
         }
         self.timer.as_mut().poll(cx).is_ready()
     }
@@ -138,6 +158,18 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Strict<T> {
     fn refuse(&mut self, error: ProxyError) {
         self.violation = Some(error);
         self.state = State::Over;
+    }
+
+    /// A peer that takes nothing for too long is given up.
+    fn paced<R>(&mut self, written: Poll<io::Result<R>>, cx: &mut Context<'_>) -> Poll<io::Result<R>> {
+        if written.is_ready() {
+            self.write_timer = None;
+            return written;
+        }
+        let patience = self.patience.write;
+        let timer = self.write_timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(patience)));
+        ready!(timer.as_mut().poll(cx));
+        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
     }
 
     /// An idle connection holds no buffer.
@@ -172,11 +204,13 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncRead for Strict<T> {
                     this.checked -= length;
                     return Poll::Ready(Ok(()));
                 }
+                // To hyper this is the end, and it would drop what it is still answering.
+                Ok(false) if this.violation.is_some() => return this.activity.poll_quiet(cx).map(Ok),
                 Ok(false) if matches!(this.state, State::Over) => return Poll::Ready(Ok(())),
                 Ok(false) => {}
                 Err(error) => {
                     this.refuse(error);
-                    return Poll::Ready(Ok(()));
+                    continue;
                 }
             }
             match this.poll_fill(cx) {
@@ -201,7 +235,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncRead for Strict<T> {
 
 impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Strict<T> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.inner).poll_write(cx, bytes)
+        let written = Pin::new(&mut self.inner).poll_write(cx, bytes);
+        self.paced(written, cx)
     }
 
     fn poll_write_vectored(
@@ -209,7 +244,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Strict<T> {
         cx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.inner).poll_write_vectored(cx, slices)
+        let written = Pin::new(&mut self.inner).poll_write_vectored(cx, slices);
+        self.paced(written, cx)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -217,7 +253,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Strict<T> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_flush(cx)
+        let flushed = Pin::new(&mut self.inner).poll_flush(cx);
+        self.paced(flushed, cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -1,8 +1,8 @@
 //! `GET /installation/repositories` lists what the installation has; an agent sees its own part of it.
 
 use bytes::Bytes;
-use http::StatusCode;
 use http::header::{CONTENT_LENGTH, ETAG};
+use http::{Method, StatusCode};
 use serde_json::{Value, json};
 
 use super::Answer;
@@ -18,11 +18,22 @@ const PAGE_BYTES_MAX: usize = 8 * 1024 * 1024;
 ///
 /// `total_count` is lowered by what was taken out of this page: on later pages it may still count
 /// repositories the agent can't see.
-pub(super) async fn filter(answer: Answer, agent: &Agent) -> Result<Answer, ProxyError> {
-    if agent.repositories.is_everything() || answer.status() != StatusCode::OK {
+pub(super) async fn filter(answer: Answer, method: &Method, agent: &Agent) -> Result<Answer, ProxyError> {
+    let unreadable = || ProxyError::UpstreamUnreachable("its list of repositories can't be read");
+    if agent.repositories.is_everything() || !answer.status().is_success() {
         return Ok(answer);
     }
-    let unreadable = || ProxyError::UpstreamUnreachable("its list of repositories can't be read");
+    if *method == Method::HEAD {
+        let (mut head, body) = answer.into_parts();
+        for name in [CONTENT_LENGTH, ETAG] {
+            head.headers.remove(name);
+        }
+        return Ok(Answer::from_parts(head, body));
+    }
+    // Part of a list could not be filtered.
+    if answer.status() != StatusCode::OK {
+        return Err(unreadable());
+    }
     let (mut head, body) = answer.into_parts();
     let page = read_answer(body, PAGE_BYTES_MAX).await.ok_or_else(unreadable)?;
     let mut page: Value = serde_json::from_slice(&page).map_err(|_| unreadable())?;

@@ -1,0 +1,121 @@
+//! What runs on a connection, so that its timers speak only when nothing does.
+//!
+//! A request runs from its head to the last byte of its answer. While one does, a connection is
+//! neither idle nor slow, whatever its peer sends meanwhile.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::task::AtomicWaker;
+use http_body::{Body, Frame, SizeHint};
+use tokio::time::Instant;
+
+use crate::proxy::body::ResponseBody;
+
+/// The requests that run on one connection.
+#[derive(Debug, Clone)]
+pub(super) struct Activity(Arc<State>);
+
+#[derive(Debug)]
+struct State {
+    started: Instant,
+    running: AtomicUsize,
+    last_end_ms: AtomicU64,
+    waiting: AtomicWaker,
+}
+
+impl Activity {
+    pub(super) fn new() -> Activity {
+        Activity(Arc::new(State {
+            started: Instant::now(),
+            running: AtomicUsize::new(0),
+            last_end_ms: AtomicU64::new(0),
+            waiting: AtomicWaker::new(),
+        }))
+    }
+
+    /// A request begins; it runs until what is given back is dropped.
+    pub(super) fn begin(&self) -> Running {
+        self.0.running.fetch_add(1, Ordering::AcqRel);
+        Running(self.clone())
+    }
+
+    pub(super) fn is_running(&self) -> bool {
+        self.0.running.load(Ordering::Acquire) > 0
+    }
+
+    /// Ready when nothing runs.
+    pub(super) fn poll_quiet(&self, cx: &Context<'_>) -> Poll<()> {
+        self.0.waiting.register(cx.waker());
+        if self.is_running() { Poll::Pending } else { Poll::Ready(()) }
+    }
+
+    /// Ends when nothing has run for this long.
+    pub(super) async fn quiet_for(&self, patience: Duration) {
+        loop {
+            let last = self.0.started + Duration::from_millis(self.0.last_end_ms.load(Ordering::Acquire));
+            if self.is_running() {
+                tokio::time::sleep(patience).await;
+            } else if last.elapsed() >= patience {
+                return;
+            } else {
+                tokio::time::sleep_until(last + patience).await;
+            }
+        }
+    }
+}
+
+/// One request that runs.
+#[derive(Debug)]
+pub(super) struct Running(Activity);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let state = &self.0.0;
+        let ms = u64::try_from(state.started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        state.last_end_ms.store(ms, Ordering::Release);
+        state.running.fetch_sub(1, Ordering::AcqRel);
+        state.waiting.wake();
+    }
+}
+
+/// An answer's body, which runs until it has ended or is given up.
+#[derive(Debug)]
+pub(super) struct RunningBody {
+    inner: ResponseBody,
+    running: Option<Running>,
+}
+
+impl RunningBody {
+    pub(super) fn new(inner: ResponseBody, running: Running) -> RunningBody {
+        RunningBody { inner, running: Some(running) }
+    }
+}
+
+impl Body for RunningBody {
+    type Data = Bytes;
+    type Error = <ResponseBody as Body>::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        let frame = Pin::new(&mut self.inner).poll_frame(cx);
+        if matches!(frame, Poll::Ready(None | Some(Err(_)))) {
+            self.running = None;
+        }
+        frame
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+}

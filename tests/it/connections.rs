@@ -1,0 +1,103 @@
+//! A connection's timers speak only when nothing runs on it, and nobody holds it for nothing.
+
+use std::time::Duration;
+
+use github_sim::{Fault, FaultKind};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tollgate::proxy::listener::{Bounds, Patience};
+
+use crate::support::{Setup, Tollgate};
+
+async fn impatient() -> Tollgate {
+    let mut setup = Setup::worker();
+    setup.bounds = Bounds {
+        patience: Patience {
+            head: Duration::from_millis(200),
+            idle: Duration::from_millis(300),
+            write: Duration::from_millis(400),
+        },
+        ..Bounds::default()
+    };
+    let tollgate = setup.start().await;
+    assert_eq!(tollgate.get("/repos/acme/widgets").await.verdict(), "200");
+    tollgate
+}
+
+#[tokio::test]
+async fn an_answer_may_take_longer_than_a_connection_may_idle() {
+    let tollgate = impatient().await;
+    for fault in [FaultKind::SlowFirstByte { ms: 900 }, FaultKind::SlowBody { bytes_per_second: 6_000 }] {
+        tollgate.sim.faults().add(Fault::new(fault).on("GET", "/repos/acme").times(1));
+        let request = tollgate.head("GET /repos/acme/widgets HTTP/1.1", "");
+        let answer = tollgate.raw(request.as_bytes()).await;
+        assert!(answer.starts_with("HTTP/1.1 200 ") && answer.ends_with("0\r\n\r\n"), "{answer}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_sent_behind_a_request_does_not_end_it() {
+    let tollgate = impatient().await;
+    let request = tollgate.head("GET /repos/acme/widgets HTTP/1.1", "");
+    for (behind, then) in
+        [("GET / HT", ""), ("GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", "HTTP/1.1 400 ")]
+    {
+        tollgate
+            .sim
+            .faults()
+            .add(Fault::new(FaultKind::SlowFirstByte { ms: 700 }).on("GET", "/repos/acme").times(1));
+        let answer = tollgate.raw(format!("{request}{behind}").as_bytes()).await;
+        assert!(
+            answer.starts_with("HTTP/1.1 200 ") && answer.contains("\r\n0\r\n\r\n"),
+            "{behind:?}: {answer}"
+        );
+        let rest = answer.split("\r\n0\r\n\r\n").nth(1).unwrap();
+        assert!(rest.starts_with(then), "{behind:?}: {rest}");
+    }
+}
+
+#[tokio::test]
+async fn who_never_reads_is_given_up() {
+    let tollgate = impatient().await;
+    let mut socket = TcpStream::connect(tollgate.base.trim_start_matches("http://")).await.unwrap();
+    let requests = "GET /x HTTP/1.1\r\nHost: x\r\n\r\n".repeat(2_000);
+    let given_up = async { while socket.write_all(requests.as_bytes()).await.is_ok() {} };
+    tokio::time::timeout(Duration::from_secs(20), given_up).await.expect("the connection is closed");
+}
+
+#[tokio::test]
+async fn bodies_that_never_come_leave_room_for_others() {
+    let tollgate = Setup::with(vec![
+        crate::support::agent("greedy", &["repositories: [acme/*]"]),
+        crate::support::agent("other", &["repositories: [acme/*]"]),
+    ])
+    .start()
+    .await;
+    let head = tollgate
+        .head("POST /graphql HTTP/1.1", "Content-Type: application/json\r\nContent-Length: 1048576\r\n");
+    let mut waiting = Vec::new();
+    for _ in 0..16 {
+        let mut socket = TcpStream::connect(tollgate.base.trim_start_matches("http://")).await.unwrap();
+        socket.write_all(head.as_bytes()).await.unwrap();
+        waiting.push(socket);
+    }
+    let mut refused = String::new();
+    for _ in 0..100 {
+        let mut socket = TcpStream::connect(tollgate.base.trim_start_matches("http://")).await.unwrap();
+        socket.write_all(head.as_bytes()).await.unwrap();
+        let mut answer = vec![0; 4096];
+        if let Ok(Ok(read)) = tokio::time::timeout(Duration::from_millis(200), socket.read(&mut answer)).await
+        {
+            refused = String::from_utf8_lossy(&answer[..read]).into_owned();
+            break;
+        }
+        waiting.push(socket);
+    }
+    assert!(
+        refused.starts_with("HTTP/1.1 503 ") && refused.contains("x-tollgate-error: overloaded"),
+        "{refused}"
+    );
+    let query = serde_json::json!({ "query": "{ viewer { login } }" });
+    assert_eq!(tollgate.ask("POST", "/graphql").by(1).json(&query).send().await.verdict(), "200");
+    drop(waiting);
+}
