@@ -68,10 +68,15 @@ async fn serve(config: Config, key: Option<AgentKey>, err: &mut dyn Write) -> an
     let stop = app.stop_token();
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     tracing::info!(listen = %app.address()?, admin_listen = %app.admin_address()?, "tollgate serves");
+    let mut hangup = signal(SignalKind::hangup())?;
     tokio::spawn(async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
+        loop {
+            tokio::select! {
+                _ = terminate.recv() => break,
+                _ = interrupt.recv() => break,
+                // Its default would end the process, which is not what who sends it wants.
+                _ = hangup.recv() => tracing::warn!("reloading is not in this version; restart to take up changes"),
+            }
         }
         tracing::info!("stopping");
         stop.cancel();

@@ -83,6 +83,7 @@ impl Proxy {
             head.headers.remove(&name);
         }
         head.headers.remove("x-tollgate-error");
+        copy_upstream_limit(&mut head.headers);
         let map = ctx.origin.as_ref().map(|origin| {
             LinkMap::new(Arc::clone(&self.link_bases), origin, ctx.prefix.for_links(), UPLOADS_PREFIX)
         });
@@ -139,6 +140,19 @@ impl Proxy {
             took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
             "request"
         );
+    }
+}
+
+/// GitHub's own figures, under names that stay GitHub's when `x-ratelimit-*` become the agent's.
+fn copy_upstream_limit(headers: &mut HeaderMap) {
+    for (from, to) in [
+        ("x-ratelimit-limit", "x-tollgate-upstream-limit"),
+        ("x-ratelimit-remaining", "x-tollgate-upstream-remaining"),
+        ("x-ratelimit-reset", "x-tollgate-upstream-reset"),
+    ] {
+        if let Some(value) = headers.get(from).cloned() {
+            headers.insert(HeaderName::from_static(to), value);
+        }
     }
 }
 
