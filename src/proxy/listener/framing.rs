@@ -121,7 +121,8 @@ fn check_request_line(line: &[u8]) -> Result<bool, ProxyError> {
     // never belongs into a request.
     let is_form =
         target.first() == Some(&b'/') || target.starts_with(b"http://") || target.starts_with(b"https://");
-    if !is_plain || !is_form || target.contains(&b'#') {
+    // What the parser behind this would refuse gets its refusal here, in our shape.
+    if !is_plain || !is_form || target.contains(&b'#') || http::Uri::try_from(target).is_err() {
         return Err(bad("the request target is not a path or an absolute URL"));
     }
     match version {

@@ -60,6 +60,9 @@ fn whatever_two_parsers_could_frame_differently_is_refused() {
         "CONNECT x:443 HTTP/1.1",
         "GET ftp://x/ HTTP/1.1",
         "GET /x#y HTTP/1.1",
+        "GET /<x> HTTP/1.1",
+        "GET /x` HTTP/1.1",
+        "GET http://[/x HTTP/1.1",
         "GET /\tx HTTP/1.1",
         "",
     ] {
