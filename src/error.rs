@@ -2,7 +2,7 @@
 //!
 //! Texts here are shown to agents: they say what to do next and never carry a credential, a URL with
 //! one, or an address inside the operator's network. What each becomes on the wire stands in one
-//! table, in [`crate::proxy::respond`].
+//! table, in `proxy/respond/refusal.rs`.
 
 use std::time::Duration;
 

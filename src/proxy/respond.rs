@@ -1,6 +1,6 @@
 //! Stage 10, what the caller gets: GitHub's answer in the caller's own addresses, or a refusal.
 //!
-//! The only table from [`ProxyError`] to status and body is in [`refusal`]. Refusals have the shape of
+//! The only table from [`ProxyError`] to status and body is in [`mod@refusal`]. Refusals have the shape of
 //! GitHub's errors plus one object, `tollgate`, so that clients handle them and a person can tell
 //! them from GitHub's.
 
