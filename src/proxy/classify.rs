@@ -95,6 +95,10 @@ impl Proxy {
         ctx: &mut Context,
     ) -> Result<Call, ProxyError> {
         let (head, body) = request.into_parts();
+        if ctx.origin.is_none() {
+            // Links could not lead back here, and clients follow them with their key.
+            return Err(bad("The Host header does not name a host."));
+        }
         let target = self.read_target(&head, peer)?;
         check_headers(&head.headers)?;
         ctx.prefix = target.prefix();

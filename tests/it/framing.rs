@@ -77,6 +77,20 @@ async fn request_lines_of_other_protocols_and_forms_are_refused() {
 }
 
 #[tokio::test]
+async fn a_host_that_is_none_gets_no_links() {
+    let tollgate = Setup::worker().start().await;
+    for host in ["", "a/b", "user@a", "a:b:c", "a b", "a>b", "\u{e9}", ":80", "a#b", "a,b"] {
+        let request = format!(
+            "GET /repos/acme/widgets HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\nAuthorization: token {}\r\n\r\n",
+            tollgate.key(0)
+        );
+        let answer = tollgate.raw(request.as_bytes()).await;
+        assert!(answer.starts_with("HTTP/1.1 400 ") && answer.contains("bad_request"), "{host:?}: {answer}");
+    }
+    assert!(tollgate.arrived().is_empty());
+}
+
+#[tokio::test]
 async fn bounds_of_the_head_have_codes_of_their_own() {
     let tollgate = Setup::worker().start().await;
     let long = "a".repeat(9_000);
