@@ -1,0 +1,110 @@
+//! Targets that mean one thing, and those that could mean two.
+
+use super::*;
+
+fn forwarded(path: &str) -> Result<String, TargetError> {
+    Target::parse(path, None).map(|target| target.path())
+}
+
+#[test]
+fn forwards_the_same_meaning() {
+    for (came, goes) in [
+        ("/", "/"),
+        ("/repos/acme/tool", "/repos/acme/tool"),
+        ("/repos/acme/tool/compare/a...b", "/repos/acme/tool/compare/a...b"),
+        ("/repos/acme/tool/branches/100%25done", "/repos/acme/tool/branches/100%25done"),
+        ("/repos/acme/tool/git/refs/heads%2Fx", "/repos/acme/tool/git/refs/heads%2Fx"),
+        ("/repos/acme/tool/git/refs/heads%2fx", "/repos/acme/tool/git/refs/heads%2Fx"),
+        ("/repos/acme/tool/contents/a%3Bb", "/repos/acme/tool/contents/a%3Bb"),
+        ("/repos/acme/tool/contents/a;b", "/repos/acme/tool/contents/a;b"),
+        ("/repos/acme/tool/contents/a%20b", "/repos/acme/tool/contents/a%20b"),
+        ("/repos/acme/tool/contents/%6Dain", "/repos/acme/tool/contents/main"),
+        ("/repos/acme/tool/contents/%C3%A9", "/repos/acme/tool/contents/%C3%A9"),
+        ("/repos/acme/tool/contents/...", "/repos/acme/tool/contents/..."),
+        ("/api/v3/repos/acme/tool", "/repos/acme/tool"),
+        ("/api/v3", "/"),
+        ("/api/v3/", "/"),
+        ("/api/uploads/repos/acme/tool", "/repos/acme/tool"),
+        ("/graphql", "/"),
+    ] {
+        assert_eq!(forwarded(came).as_deref(), Ok(goes), "{came}");
+    }
+}
+
+#[test]
+fn refuses_what_two_readers_could_read_differently() {
+    for (path, why) in [
+        ("repos", TargetError::NoSlash),
+        ("//repos", TargetError::EmptySegment),
+        ("/repos//tool", TargetError::EmptySegment),
+        ("/repos/acme/tool/", TargetError::EmptySegment),
+        ("/repos/./tool", TargetError::DotSegment),
+        ("/repos/../tool", TargetError::DotSegment),
+        ("/repos/%2e%2e/tool", TargetError::DotSegment),
+        ("/repos/.%2E/tool", TargetError::DotSegment),
+        ("/repos/..;x/tool", TargetError::DotSegment),
+        ("/repos/..%3Bx/tool", TargetError::DotSegment),
+        ("/repos/a/b/git/refs/heads%2F..%2Fmain", TargetError::DotSegment),
+        ("/repos/a/b/git/refs/heads%2F%2Fmain", TargetError::EmptySegment),
+        ("/repos/a\\b", TargetError::Backslash),
+        ("/repos/a%5Cb", TargetError::Backslash),
+        ("/repos/a%00b", TargetError::Control),
+        ("/repos/a%0Ab", TargetError::Control),
+        ("/repos/a%7Fb", TargetError::Control),
+        ("/repos/a%", TargetError::Escape),
+        ("/repos/a%2", TargetError::Escape),
+        ("/repos/a%zz", TargetError::Escape),
+        ("/repos/a%FF", TargetError::Encoding),
+        ("/repos/a%C0%AF", TargetError::Encoding),
+    ] {
+        assert_eq!(forwarded(path), Err(why), "{path}");
+    }
+}
+
+#[test]
+fn knows_every_spelling_of_graphql() {
+    for (path, prefix) in
+        [("/graphql", Prefix::Root), ("/api/graphql", Prefix::V3), ("/api/v3/graphql", Prefix::V3)]
+    {
+        let target = Target::parse(path, None).unwrap();
+        assert!(target.is_graphql() && target.prefix() == prefix, "{path}");
+    }
+    for path in ["/graphql/x", "/api/graphql/x", "/repos/graphql", "/GraphQL"] {
+        assert!(!Target::parse(path, None).unwrap().is_graphql(), "{path}");
+    }
+}
+
+#[test]
+fn keeps_the_query_and_refuses_tricks_in_it() {
+    let target = Target::parse("/x", Some("q=a+b%2Bc&q=d&labels[]=x")).unwrap();
+    assert_eq!(target.query(), Some("q=a+b%2Bc&q=d&labels%5B%5D=x"));
+    assert_eq!(target.query_values("q"), ["a b+c", "d"]);
+    for (query, why) in [
+        ("_method=PUT", TargetError::MethodOverride),
+        ("%5Fmethod=PUT", TargetError::MethodOverride),
+        ("access_token=x", TargetError::QueryCredential),
+        ("a=%0", TargetError::Escape),
+    ] {
+        assert_eq!(Target::parse("/x", Some(query)), Err(why), "{query}");
+    }
+}
+
+#[test]
+fn sees_an_escape_within_an_escape() {
+    let target = Target::parse("/a%252Fb/100%25done", None).unwrap();
+    assert!(target.segments()[0].has_double_escape());
+    assert!(!target.segments()[1].has_double_escape());
+}
+
+proptest::proptest! {
+    #[test]
+    fn forwarding_is_stable_and_never_panics(path in "/[ -~]{0,60}") {
+        if let Ok(target) = Target::parse(&path, None) {
+            let again = Target::parse(&target.path(), None).unwrap();
+            proptest::prop_assert_eq!(again.path(), target.path());
+            for segment in target.segments() {
+                proptest::prop_assert!(segment.text() != ".." && segment.text() != ".");
+            }
+        }
+    }
+}
