@@ -243,11 +243,13 @@ impl Target {
 
 /// Takes `api/v3`, `api/uploads`, `graphql` and their combinations off the front.
 fn take_prefix(segments: &mut Vec<Segment>) -> (Prefix, bool) {
-    let texts: Vec<&str> = segments.iter().take(3).map(Segment::text).collect();
+    let texts: Vec<&str> = segments.iter().take(4).map(Segment::text).collect();
     let (prefix, graphql, taken) = match texts.as_slice() {
         ["api", "graphql"] if segments.len() == 2 => (Prefix::V3, true, 2),
         ["api", "v3", "graphql"] if segments.len() == 3 => (Prefix::V3, true, 3),
         ["graphql"] if segments.len() == 1 => (Prefix::Root, true, 1),
+        // octocrab puts the path of its base before that of an upload's address, too.
+        ["api", "v3", "api", "uploads"] => (Prefix::Uploads, false, 4),
         ["api", "v3", ..] => (Prefix::V3, false, 2),
         ["api", "uploads", ..] => (Prefix::Uploads, false, 2),
         _ => (Prefix::Root, false, 0),

@@ -25,6 +25,7 @@ fn forwards_the_same_meaning() {
         ("/api/v3", "/"),
         ("/api/v3/", "/"),
         ("/api/uploads/repos/acme/tool", "/repos/acme/tool"),
+        ("/api/v3/api/uploads/repos/acme/tool", "/repos/acme/tool"),
         ("/graphql", "/"),
     ] {
         assert_eq!(forwarded(came).as_deref(), Ok(goes), "{came}");

@@ -170,20 +170,51 @@ def new_key(tollgate: Path, name: str) -> AgentKey:
     return AgentKey(key[1], sha256[1])
 
 
+def certificate(files: Path) -> tuple[Path, Path]:
+    """A certificate for `localhost`, made for one run, and its key."""
+    made, key = files / "tls.pem", files / "tls.key"
+    command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
+    subject = ["-days", "2", "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"]
+    ended = subprocess.run(
+        [*command, *subject, "-keyout", str(key), "-out", str(made)],
+        capture_output=True,
+        timeout=START_SECONDS,
+        check=False,
+    )
+    if ended.returncode != 0:
+        raise Failure(f"openssl: {ended.stderr.decode(errors='replace')}")
+    return made, key
+
+
 class Tollgate(Process):
     """The real binary before a stand-in, with some agents."""
 
-    def __init__(self, binary: Path, files: Path, sim: GithubSim, app_key: Path, agents: list[Agent]):
+    def __init__(
+        self,
+        binary: Path,
+        files: Path,
+        sim: GithubSim,
+        app_key: Path,
+        agents: list[Agent],
+        is_tls: bool = False,
+    ):
+        self._tls = certificate(files) if is_tls else None
+        # The variables by which OpenSSL's, curl's and Go's programs learn whom to trust.
+        names = ("SSL_CERT_FILE", "CURL_CA_BUNDLE")
+        self.trust = dict.fromkeys(names, str(self._tls[0])) if self._tls else {}
         self.keys = {agent.name: new_key(binary, agent.name) for agent in agents}
         config = files / "tollgate.yaml"
         config.write_text(self._config(sim, app_key, agents))
         env = environment(TOLLGATE_LOG_FORMAT="json", TOLLGATE_LOG="trace")
         super().__init__([binary, "serve", "--config", config], files, "tollgate", env)
-        self.url = f"http://{self._ready(self.stderr, 'tollgate serves')['listen']}"
+        address = self._ready(self.stderr, "tollgate serves")["listen"]
+        port = address.rpartition(":")[2]
+        self.url = f"https://localhost:{port}" if self._tls else f"http://{address}"
 
     def _config(self, sim: GithubSim, app_key: Path, agents: list[Agent]) -> str:
+        tls = ", tls: {{ cert_file: {}, key_file: {} }}".format(*self._tls) if self._tls else ""
         lines = [
-            "server: { listen: 127.0.0.1:0, admin_listen: 127.0.0.1:0, drain_timeout: 1s }",
+            f"server: {{ listen: 127.0.0.1:0, admin_listen: 127.0.0.1:0, drain_timeout: 1s{tls} }}",
             f"upstream: {{ api_url: {sim.api_url}, uploads_url: {sim.uploads_url} }}",
             f"apps: [{{ name: bot, app_id: {sim.app_id}, private_key_file: {json.dumps(str(app_key))} }}]",
             "policy: { approval: { mode: presence } }",

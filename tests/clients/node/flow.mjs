@@ -17,6 +17,7 @@ export class Flow {
     this.key = process.env.CLIENT_KEY;
     this.carefulKey = process.env.CLIENT_CAREFUL_KEY;
     this.strangerKey = process.env.CLIENT_STRANGER_KEY;
+    this.closedKey = process.env.CLIENT_CLOSED_KEY;
     this.approved = approval === undefined ? {} : { [APPROVAL_HEADER]: approval };
     this.isGated = approval !== undefined;
     this.#describe = describe;

@@ -1,6 +1,4 @@
-// Octokit at work, with the throttling and retry plugins it comes with.
-
-import { Octokit } from "octokit";
+// Octokit at work, with the throttling and retry plugins it comes with; as `probot`, Probot's own Octokit.
 
 import { Flow, owner, repo } from "./flow.mjs";
 
@@ -11,7 +9,10 @@ const flow = new Flow((error) => ({
 }));
 // Warnings of the plugins belong beside the other diagnostics: stdout is for the document.
 const log = { debug() {}, info: console.error, warn: console.error, error: console.error };
-const client = (auth) => new Octokit({ auth, baseUrl: flow.baseUrl, log });
+const isProbot = process.argv[2] === "probot";
+const { Octokit } = isProbot ? { Octokit: (await import("probot")).ProbotOctokit } : await import("octokit");
+const client = (key, options = {}) =>
+  new Octokit({ auth: isProbot ? { token: key } : key, baseUrl: flow.baseUrl, log, ...options });
 const octokit = client(flow.key);
 const { rest } = octokit;
 const widgets = { owner, repo };
@@ -145,6 +146,22 @@ await flow.refusal("unknown_key", () =>
 );
 
 await flow.refusal("repository_of_others", () => client(flow.strangerKey).rest.repos.get(widgets));
+
+// By default both wait until the reset, and Probot does so without end.
+let handled = null;
+const note = (name) => () => {
+  handled = name;
+  return false;
+};
+const throttle = { onRateLimit: note("onRateLimit"), onSecondaryRateLimit: note("onSecondaryRateLimit") };
+await flow.refusal("over_budget", async () => {
+  try {
+    await client(flow.closedKey, { throttle }).rest.repos.get(widgets);
+  } catch (error) {
+    error.name = handled;
+    throw error;
+  }
+});
 
 const merge = { ...widgets, pull_number: 76, merge_method: "squash" };
 await flow.refusal("merge_without_approval", () => rest.pulls.merge(merge));

@@ -6,6 +6,7 @@ CLIENT_BASE_URL       base of the API, with the form's prefix
 CLIENT_KEY            credential of the agent that does the work
 CLIENT_CAREFUL_KEY    credential of one whose branches wait for an approval, too
 CLIENT_STRANGER_KEY   credential of one without the repository; only through tollgate
+CLIENT_CLOSED_KEY     credential of one that may spend nothing; only through tollgate
 CLIENT_APPROVAL       value of the approval header; only through tollgate
 
 It prints {"results": {step: value}, "refusals": {name: {"status", "code", …}}}. Results are what both
@@ -29,6 +30,7 @@ class Flow:
         self.key = os.environ["CLIENT_KEY"]
         self.careful_key = os.environ["CLIENT_CAREFUL_KEY"]
         self.stranger_key = os.environ.get("CLIENT_STRANGER_KEY")
+        self.closed_key = os.environ.get("CLIENT_CLOSED_KEY")
         approval = os.environ.get("CLIENT_APPROVAL")
         self.approved = {APPROVAL_HEADER: approval} if approval else {}
         self.is_gated = approval is not None

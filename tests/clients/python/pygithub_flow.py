@@ -5,8 +5,8 @@ from github import Auth, Github
 from flow import NAME, OWNER, REPOSITORY, Flow
 
 
-def client(key):
-    return Github(base_url=flow.base_url, auth=Auth.Token(key))
+def client(key, **options):
+    return Github(base_url=flow.base_url, auth=Auth.Token(key), **options)
 
 
 def describe(error):
@@ -155,6 +155,12 @@ def unknown_key():
 @flow.refusal
 def repository_of_others():
     client(flow.stranger_key).get_repo(REPOSITORY)
+
+
+@flow.refusal
+def over_budget():
+    # Its default retry waits for as long as `retry-after` says.
+    client(flow.closed_key, retry=None).get_repo(REPOSITORY)
 
 
 @flow.refusal

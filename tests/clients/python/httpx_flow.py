@@ -1,0 +1,40 @@
+"""Plain `httpx` with its default time limits; the key travels as Basic, as git's helpers send it."""
+
+import os
+
+import httpx
+
+from work import from_body, work
+
+BASE = os.environ["CLIENT_BASE_URL"]
+
+
+class Api:
+    def __init__(self, key, patient=True):
+        self._client = httpx.Client(auth=("x-access-token", key), follow_redirects=True)
+
+    def _answer(self, method, url, **options):
+        answer = self._client.request(method, url, **options)
+        answer.raise_for_status()
+        return answer
+
+    def send(self, method, path, body=None, headers=None):
+        return self._answer(method, BASE + path, json=body, headers=headers).json()
+
+    def pages(self, path):
+        items, url = [], BASE + path
+        while url:
+            answer = self._answer("GET", url)
+            items += answer.json()
+            url = answer.links.get("next", {}).get("url")
+        return items
+
+    def upload(self, url, content):
+        return self._answer("POST", url, content=content, headers={"Content-Type": "application/octet-stream"}).json()
+
+    def graphql(self, query, variables):
+        url = BASE.removesuffix("/v3") + "/graphql"
+        return self._answer("POST", url, json={"query": query, "variables": variables}).json()["data"]
+
+
+work(Api, lambda error: from_body(error.response.status_code, error.response.json()))
