@@ -1,10 +1,12 @@
 //! The commands: what can be said to each, and what its result means as an exit code.
 
 use std::io::{self, IsTerminal};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::bounds::{self, Part};
 use crate::demo::{self, Options, View};
 
 /// Simulated agents at work through tollgate.
@@ -18,6 +20,25 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Demo(DemoArgs),
+    Bounds(BoundsArgs),
+}
+
+/// Hold the binary to its bounds: memory, slow peers, floods. Takes some minutes.
+#[derive(Debug, Args)]
+struct BoundsArgs {
+    /// The binary that is held to them.
+    #[arg(long, value_name = "BIN", default_value = "target/debug/tollgate")]
+    tollgate: PathBuf,
+    /// What is proven; all if none is named.
+    #[arg(value_name = "PART")]
+    parts: Vec<Part>,
+}
+
+impl BoundsArgs {
+    fn options(&self) -> bounds::Options {
+        let parts = if self.parts.is_empty() { Part::value_variants().to_vec() } else { self.parts.clone() };
+        bounds::Options { tollgate: self.tollgate.clone(), parts }
+    }
 }
 
 /// Run the proxy before a stand-in for GitHub, with a small fleet of agents, and watch them.
@@ -49,15 +70,41 @@ impl DemoArgs {
     }
 }
 
+/// Hold a tollgate to the bounds it promises, by streams beyond memory, idle callers and floods.
+///
+/// Needs no credential, no network but loopback, and `openssl` for a certificate. Takes about two
+/// minutes and prints a row for each figure. Exits with 1 if a bound does not hold.
+#[derive(Debug, Args)]
+struct BoundsArgs {
+    /// The binary to be started.
+    #[arg(long, value_name = "BIN", default_value = "target/debug/tollgate")]
+    tollgate: PathBuf,
+    /// What to prove; all of it if nothing is named.
+    #[arg(value_name = "PART")]
+    parts: Vec<Part>,
+}
+
+impl BoundsArgs {
+    fn options(self) -> bounds::Options {
+        let parts = if self.parts.is_empty() { Part::value_variants().to_vec() } else { self.parts };
+        bounds::Options { tollgate: self.tollgate, parts }
+    }
+}
+
 /// Runs the command that was given.
 pub(crate) fn run() -> ExitCode {
     let Cli { command } = Cli::parse();
     let result = match command {
-        Command::Demo(args) => on_runtime(demo::run(args.options(), io::stdout())),
+        Command::Demo(args) => {
+            on_runtime(demo::run(args.options(), io::stdout())).map(|summary| summary.holds())
+        }
+        Command::Bounds(args) => {
+            on_runtime(bounds::run(args.options(), io::stdout())).map(|summary| summary.holds())
+        }
     };
     match result {
-        Ok(summary) if summary.holds() => ExitCode::SUCCESS,
-        Ok(_) => ExitCode::FAILURE,
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
         Err(error) => {
             eprintln!("tollgate-loadtest: {error:#}");
             ExitCode::FAILURE
@@ -86,11 +133,24 @@ mod tests {
 
     #[test]
     fn takes_what_a_demo_can_be_told() {
-        let Command::Demo(args) = Cli::parse_from(["x", "demo", "--seconds", "3", "--plain"]).command;
+        let Command::Demo(args) = Cli::parse_from(["x", "demo", "--seconds", "3", "--plain"]).command else {
+            panic!("it is the demo");
+        };
         assert_eq!((args.seconds, args.agents), (Some(3), 5));
         assert_eq!(args.options().view, View::Plain);
         for wrong in [["--seconds", "0"], ["--agents", "0"], ["--agents", "21"]] {
             assert!(Cli::try_parse_from(["x", "demo"].iter().chain(&wrong)).is_err(), "{wrong:?}");
         }
+    }
+    #[test]
+    fn all_bounds_are_proven_unless_some_are_named() {
+        let parts =
+            |arguments: &[&str]| match Cli::parse_from(["x", "bounds"].iter().chain(arguments)).command {
+                Command::Bounds(args) => args.options().parts,
+                other => panic!("{other:?}"),
+            };
+        assert_eq!(parts(&[]).len(), 5);
+        assert_eq!(parts(&["slow-reader", "idle"]), [Part::SlowReader, Part::Idle]);
+        assert!(Cli::try_parse_from(["x", "bounds", "other"]).is_err());
     }
 }

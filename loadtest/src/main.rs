@@ -1,5 +1,7 @@
 //! Fleets of simulated agents against the real proxy; hands over to [`cli`], nothing else.
 
+mod bounds;
+mod bounds;
 mod cli;
 mod demo;
 

@@ -81,7 +81,8 @@ async fn serve(config: Config, key: Option<AgentKey>, err: &mut dyn Write) -> an
         tracing::info!("stopping");
         stop.cancel();
     });
-    app.run().await?;
+    // As a task of its own, accepting takes turns with the connections it starts.
+    tokio::spawn(app.run()).await??;
     tracing::info!("stopped");
     Ok(())
 }

@@ -16,7 +16,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
@@ -30,6 +30,10 @@ use connection::Serving;
 pub(super) use framing::{FIELDS_MAX, HEAD_BYTES_MAX};
 pub use strict::Patience;
 
+/// Connections the kernel holds until they are accepted; a flood of resets fills a short queue.
+const BACKLOG: u32 = 4096;
+/// Connections without a place that are told so at once.
+const TURNED_AWAY_MAX: usize = 128;
 /// Descriptors that are not for agents' connections.
 const DESCRIPTORS_KEPT: usize = 512;
 
@@ -72,15 +76,20 @@ pub struct Listener {
     bounds: Bounds,
     places: Arc<Semaphore>,
     addresses: Arc<Mutex<HashMap<IpAddr, usize>>>,
+    turned_away: Arc<Semaphore>,
 }
 
 impl Listener {
     /// # Errors
     /// When the address can't be bound.
     pub async fn bind(address: SocketAddr, bounds: Bounds) -> io::Result<Listener> {
-        let tcp = TcpListener::bind(address).await?;
+        let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+        socket.set_reuseaddr(true)?;
+        socket.bind(address)?;
+        let tcp = socket.listen(BACKLOG)?;
         let places = Arc::new(Semaphore::new(bounds.connections));
-        Ok(Listener { tcp, bounds, places, addresses: Arc::default() })
+        let turned_away = Arc::new(Semaphore::new(TURNED_AWAY_MAX));
+        Ok(Listener { tcp, bounds, places, addresses: Arc::default(), turned_away })
     }
 
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
@@ -105,14 +114,18 @@ impl Listener {
             match accepted {
                 Ok((socket, address)) => {
                     let place = self.take_place(address.ip());
-                    let serving = serving.clone();
+                    let (serving, turned_away) = (serving.clone(), Arc::clone(&self.turned_away));
                     connections.spawn(async move {
                         match place {
                             Some(_place) => serving.connection(socket, address).await,
-                            None => turn_away(socket).await,
+                            None => turn_away(socket, &turned_away).await,
                         }
                     });
+                    // Those accepted go first: a flood waits in the kernel's queue, not in tasks of ours.
+                    tokio::task::yield_now().await;
                 }
+                // The peer is gone already; the next one waits.
+                Err(error) if is_of_the_peer(&error) => {}
                 Err(error) => {
                     // Out of descriptors, most likely: wait for some to be given back.
                     tracing::warn!(%error, "no connection accepted");
@@ -159,6 +172,14 @@ impl Drop for Place {
     }
 }
 
+/// Errors of `accept` that concern one connection only (accept(2)).
+fn is_of_the_peer(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset | io::ErrorKind::Interrupted
+    )
+}
+
 /// The refusal for what could not be read as a request.
 fn refuse(error: &ProxyError) -> Vec<u8> {
     let request_id = new_request_id();
@@ -166,8 +187,9 @@ fn refuse(error: &ProxyError) -> Vec<u8> {
     refusal_on_the_wire(error, &request_id)
 }
 
-/// Says that there is no place, and closes.
-async fn turn_away(mut socket: TcpStream) {
+/// Says that there is no place, and closes; in a flood it only closes.
+async fn turn_away(mut socket: TcpStream, at_once: &Semaphore) {
+    let Ok(_place) = at_once.try_acquire() else { return };
     let words =
         refuse(&ProxyError::Overloaded("There are too many connections; nothing was sent to GitHub."));
     let _ = tokio::time::timeout(Duration::from_secs(1), async {

@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -53,7 +54,7 @@ impl Serving {
         let _ = socket.set_nodelay(true);
         let peer = Peer { address: address.ip().to_canonical(), local, is_tls: self.tls.is_some() };
         let Some(tls) = self.tls.clone() else {
-            return self.http1(socket, peer).await;
+            return Box::pin(self.http1(socket, peer)).await;
         };
         let handshake = tokio::time::timeout(self.patience.head, tls.accept(socket)).await;
         let Ok(Ok(stream)) = handshake else {
@@ -61,8 +62,8 @@ impl Serving {
             return;
         };
         match stream.get_ref().1.alpn_protocol() {
-            Some(b"h2") => self.http2(stream, peer).await,
-            _ => self.http1(stream, peer).await,
+            Some(b"h2") => Box::pin(self.http2(stream, peer)).await,
+            _ => Box::pin(self.http1(stream, peer)).await,
         }
     }
 
@@ -121,16 +122,17 @@ impl Serving {
         request: Request<Incoming>,
         peer: Peer,
         running: Running,
-    ) -> impl Future<Output = Result<Response<RunningBody>, Infallible>> + Send + use<> {
+    ) -> Pin<Box<dyn Future<Output = Result<Response<RunningBody>, Infallible>> + Send>> {
         let (proxy, stop) = (Arc::clone(&self.proxy), self.stop.clone());
-        async move {
+        // Boxed, or hyper would keep room for all of a request's state on every idle connection.
+        Box::pin(async move {
             let is_http1 = request.version() < Version::HTTP_2;
             let mut response = proxy.handle(request, &peer).await;
             if is_http1 && stop.is_cancelled() {
                 response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             }
             Ok(response.map(|body| RunningBody::new(body, running)))
-        }
+        })
     }
 
     /// An idle connection is closed a moment after the stop, not at once: a request may be on its way.

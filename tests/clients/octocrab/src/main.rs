@@ -59,7 +59,7 @@ fn main() -> anyhow::Result<()> {
 }
 
 fn client(settings: &Settings, key: &str) -> anyhow::Result<Octocrab> {
-    // Without `upload_uri` uploads would go to the public host.
+    // To both of these, and nowhere else, octocrab sends the credential.
     let builder = Octocrab::builder().base_uri(&settings.base_url)?.upload_uri(&settings.base_url)?;
     Ok(builder.personal_token(key.to_owned()).build()?)
 }
