@@ -78,7 +78,7 @@ impl App {
             Some(files) => Some(Arc::new(Certificate::try_new(files, clock.now_seconds())?)),
             None => None,
         };
-        let proxy = Arc::new(Proxy::try_new(config, Arc::clone(&clock), metrics)?);
+        let proxy = Arc::new(Proxy::try_new(config, bounds.connections, Arc::clone(&clock), metrics)?);
         Ok(App { proxy, listener, admin, certificate, clock, drain, stop })
     }
 

@@ -5,6 +5,7 @@
 //! sent, given back when it was not, and a slot is held until the answer's body has ended.
 
 mod ceiling;
+mod in_flight;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -13,6 +14,7 @@ use crate::config::Agent;
 use crate::error::Limit;
 use crate::metrics::Metrics;
 use ceiling::Ceiling;
+use in_flight::{InFlight, Slot};
 
 /// Counts what agents spend.
 #[derive(Debug)]
@@ -20,29 +22,43 @@ pub struct Budget {
     metrics: Arc<Metrics>,
     /// Of the agents that have one.
     ceilings: HashMap<String, Arc<Ceiling>>,
+    in_flight: InFlight,
+}
+
+/// Why a call is not admitted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NotAdmitted {
+    /// The agent is at its ceiling: when it will be under it again.
+    AtCeiling(Limit),
+    /// Too many calls are in flight, in all or of this agent.
+    TooManyInFlight,
 }
 
 impl Budget {
-    pub fn new(agents: &[Agent], metrics: Arc<Metrics>) -> Budget {
+    /// `calls_max`: most calls in flight at once; each takes a descriptor.
+    pub fn new(agents: &[Agent], calls_max: usize, metrics: Arc<Metrics>) -> Budget {
         let ceiling =
             |agent: &Agent| Some((agent.name.clone(), Arc::new(Ceiling::points_an_hour(agent.ceiling?))));
-        Budget { metrics, ceilings: agents.iter().filter_map(ceiling).collect() }
+        let ceilings = agents.iter().filter_map(ceiling).collect();
+        Budget { metrics, ceilings, in_flight: InFlight::new(calls_max) }
     }
 
     /// Reserves the cost of one call.
     ///
     /// # Errors
-    /// When the agent is at its ceiling: when it will be under it again.
+    /// When the agent is at its ceiling, or too many calls are in flight.
     pub fn reserve(
         &self,
         agent: &str,
         installation: &Arc<str>,
         resource: &'static str,
         now_ms: i64,
-    ) -> Result<Reservation, Limit> {
+    ) -> Result<Reservation, NotAdmitted> {
+        let slot = self.in_flight.slot(agent).ok_or(NotAdmitted::TooManyInFlight)?;
         let ceiling = self.ceilings.get(agent).cloned();
         if let Some(ceiling) = &ceiling {
-            ceiling.take(now_ms).map_err(|refusal| refusal.limit(resource, now_ms))?;
+            let refused = |refusal: ceiling::Refusal| NotAdmitted::AtCeiling(refusal.limit(resource, now_ms));
+            ceiling.take(now_ms).map_err(refused)?;
         }
         self.metrics.inflight.with_label_values(&[&**installation]).inc();
         Ok(Reservation {
@@ -52,6 +68,7 @@ impl Budget {
             resource,
             ceiling,
             sent: false,
+            _slot: slot,
         })
     }
 }
@@ -68,6 +85,7 @@ pub struct Reservation {
     resource: &'static str,
     ceiling: Option<Arc<Ceiling>>,
     sent: bool,
+    _slot: Slot,
 }
 
 impl Reservation {

@@ -75,10 +75,15 @@ pub struct Limit {
     pub used: u64,
     /// The resource it was to be charged to.
     pub resource: &'static str,
+    /// A ceiling of 0: the wait has no end.
+    pub is_closed: bool,
 }
 
 impl Limit {
     fn advice(self) -> String {
+        if self.is_closed {
+            return "Its ceiling is 0, so nothing is served to it; its operator can change that.".to_owned();
+        }
         format!("Nothing was sent to GitHub; you will be served in {} s.", self.retry_after)
     }
 }

@@ -92,9 +92,16 @@ pub struct Proxy {
 }
 
 impl Proxy {
+    /// `calls_max`: most calls to GitHub in flight at once.
+    ///
     /// # Errors
     /// When the configured certificate authorities can't be used.
-    pub fn try_new(config: Config, clock: Arc<dyn Clock>, metrics: Arc<Metrics>) -> Result<Proxy, CaError> {
+    pub fn try_new(
+        config: Config,
+        calls_max: usize,
+        clock: Arc<dyn Clock>,
+        metrics: Arc<Metrics>,
+    ) -> Result<Proxy, CaError> {
         let client = HttpClient::try_new(&config.upstream)?;
         let app = |app| Arc::new(App::new(app, client.clone(), &config.upstream, Arc::clone(&clock)));
         let apps = config.apps.into_iter().map(app).collect();
@@ -107,7 +114,7 @@ impl Proxy {
             server: config.server,
             upstream: config.upstream,
             policy: config.policy,
-            budget: Budget::new(&config.agents, Arc::clone(&metrics)),
+            budget: Budget::new(&config.agents, calls_max, Arc::clone(&metrics)),
             over_budget_status: config.budget.over_budget_status,
             agents: Agents::new(config.agents),
             installations: Installations::new(apps, personal),

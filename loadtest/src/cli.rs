@@ -23,24 +23,6 @@ enum Command {
     Bounds(BoundsArgs),
 }
 
-/// Hold the binary to its bounds: memory, slow peers, floods. Takes some minutes.
-#[derive(Debug, Args)]
-struct BoundsArgs {
-    /// The binary that is held to them.
-    #[arg(long, value_name = "BIN", default_value = "target/debug/tollgate")]
-    tollgate: PathBuf,
-    /// What is proven; all if none is named.
-    #[arg(value_name = "PART")]
-    parts: Vec<Part>,
-}
-
-impl BoundsArgs {
-    fn options(&self) -> bounds::Options {
-        let parts = if self.parts.is_empty() { Part::value_variants().to_vec() } else { self.parts.clone() };
-        bounds::Options { tollgate: self.tollgate.clone(), parts }
-    }
-}
-
 /// Run the proxy before a stand-in for GitHub, with a small fleet of agents, and watch them.
 ///
 /// Needs no credential and no network. Exits with 1 if anything went through that must not.

@@ -1,7 +1,6 @@
 //! Fleets of simulated agents against the real proxy; hands over to [`cli`], nothing else.
 
 mod bounds;
-mod bounds;
 mod cli;
 mod demo;
 

@@ -34,6 +34,7 @@ struct State {
 pub(super) struct Refusal {
     pub(super) wait_ms: i64,
     pub(super) used: u64,
+    pub(super) is_closed: bool,
 }
 
 impl Refusal {
@@ -41,7 +42,13 @@ impl Refusal {
     pub(super) fn limit(self, resource: &'static str, now_ms: i64) -> Limit {
         let ready_at = (now_ms + self.wait_ms).div_euclid(1000) + 1;
         let retry_after = (ready_at - now_ms.div_euclid(1000)).max(1);
-        Limit { retry_after: retry_after.unsigned_abs(), reset: ready_at, used: self.used, resource }
+        Limit {
+            retry_after: retry_after.unsigned_abs(),
+            reset: ready_at,
+            used: self.used,
+            resource,
+            is_closed: self.is_closed,
+        }
     }
 }
 
@@ -58,12 +65,16 @@ impl Ceiling {
             (state.window_ends_ms, state.used) = (now_ms + WINDOW_MS, 0);
         }
         let Some(interval_us) = self.interval_us else {
-            return Err(Refusal { wait_ms: CLOSED_WAIT_MS, used: state.used });
+            return Err(Refusal { wait_ms: CLOSED_WAIT_MS, used: state.used, is_closed: true });
         };
         let now_us = now_ms * 1000;
         let paid_at_us = state.paid_at_us.max(now_us - SLACK_MS * 1000);
         if paid_at_us > now_us {
-            return Err(Refusal { wait_ms: (paid_at_us - now_us).div_euclid(1000) + 1, used: state.used });
+            return Err(Refusal {
+                wait_ms: (paid_at_us - now_us).div_euclid(1000) + 1,
+                used: state.used,
+                is_closed: false,
+            });
         }
         state.paid_at_us = paid_at_us + interval_us;
         state.used += 1;
@@ -87,7 +98,7 @@ mod tests {
     #[test]
     fn zero_closes_the_agent_at_once() {
         let refusal = Ceiling::points_an_hour(0).take(NOW).unwrap_err();
-        assert_eq!(refusal, Refusal { wait_ms: 60_000, used: 0 });
+        assert_eq!(refusal, Refusal { wait_ms: 60_000, used: 0, is_closed: true });
     }
 
     #[test]

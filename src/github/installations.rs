@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use http::{Method, StatusCode};
 use moka::future::Cache;
+use moka::sync;
 use secrecy::SecretString;
 use serde::Deserialize;
 
@@ -16,6 +17,9 @@ use crate::policy::repositories::is_account;
 const FOUND_FOR: Duration = Duration::from_secs(300);
 /// How long "not installed" is believed, so that a new installation is soon of use.
 const MISSING_FOR: Duration = Duration::from_secs(15);
+/// Owners without an installation that are asked for within a minute.
+const MISSES_MAX: u64 = 60;
+const MISS_COUNTED_FOR: Duration = Duration::from_secs(60);
 /// How long a failed look-up stands for others.
 const FAILED_FOR: Duration = Duration::from_secs(2);
 /// Owners remembered.
@@ -29,6 +33,13 @@ pub struct Installation {
     /// `APP/ACCOUNT`, or the personal token's name: the label in metrics.
     pub label: Arc<str>,
     pub kind: Kind,
+}
+
+impl Installation {
+    /// Whether it is an App's on this account.
+    fn is_on(&self, owner: &str) -> bool {
+        matches!(&self.kind, Kind::App(app) if app.account.eq_ignore_ascii_case(owner))
+    }
 }
 
 /// The two kinds of credential.
@@ -71,6 +82,10 @@ pub struct Installations {
     personal: Vec<Arc<Installation>>,
     by_owner: Cache<String, Arc<Installation>>,
     missing: Cache<String, ()>,
+    /// Owners that had an installation at some time.
+    seen: sync::Cache<String, ()>,
+    /// Owners without one, asked for within the last minute.
+    misses: sync::Cache<String, ()>,
     /// The last call as an App that failed: bad credentials in quick succession lock good ones out.
     failed: Cache<(), Arc<AppError>>,
     all: Cache<(), Arc<Vec<Arc<Installation>>>>,
@@ -86,6 +101,8 @@ impl Installations {
             apps,
             personal,
             by_owner: Cache::builder().max_capacity(OWNERS_MAX).time_to_live(FOUND_FOR).build(),
+            seen: sync::Cache::builder().max_capacity(OWNERS_MAX).build(),
+            misses: sync::Cache::builder().max_capacity(OWNERS_MAX).time_to_live(MISS_COUNTED_FOR).build(),
             failed: Cache::builder().max_capacity(1).time_to_live(FAILED_FOR).build(),
             missing: Cache::builder().max_capacity(OWNERS_MAX).time_to_live(MISSING_FOR).build(),
             all: Cache::builder().max_capacity(1).time_to_live(FOUND_FOR).build(),
@@ -104,11 +121,22 @@ impl Installations {
         {
             return Err(error);
         }
+        if !self.by_owner.contains_key(&owner) && !self.may_look_up(&owner) {
+            // The list of all is one call for minutes, whatever names are asked for.
+            let all = self.all().await?;
+            let listed = all.iter().find(|one| one.is_on(&owner)).cloned();
+            return Ok(listed.or_else(|| self.personal.first().cloned()));
+        }
         let found = self.by_owner.try_get_with(owner.clone(), async { self.look_up(&owner).await }).await;
         match found {
-            Ok(installation) => Ok(Some(installation)),
+            Ok(installation) => {
+                self.seen.insert(owner, ());
+                Ok(Some(installation))
+            }
             Err(error) => match &*error {
                 LookUpError::Missing => {
+                    self.misses.insert(owner.clone(), ());
+                    self.misses.run_pending_tasks();
                     self.missing.insert(owner, ()).await;
                     Ok(self.personal.first().cloned())
                 }
@@ -135,6 +163,15 @@ impl Installations {
                 Ok(Arc::new(all))
             })
             .await
+    }
+
+    /// Look-ups are calls of the App's own, which no agent pays for: names that turn out to be nobody's
+    /// are asked for so many times a minute. An owner who had an installation is always asked for.
+    fn may_look_up(&self, owner: &str) -> bool {
+        self.seen.contains_key(owner) || self.misses.entry_count() < MISSES_MAX || {
+            self.misses.run_pending_tasks();
+            self.misses.entry_count() < MISSES_MAX
+        }
     }
 
     async fn look_up(&self, owner: &str) -> Result<Arc<Installation>, LookUpError> {

@@ -5,7 +5,7 @@
 
 use super::Proxy;
 use super::guard::Permitted;
-use crate::budget::Reservation;
+use crate::budget::{NotAdmitted, Reservation};
 use crate::error::ProxyError;
 
 /// One attempt at a permitted call, charged to its agent.
@@ -30,7 +30,12 @@ impl Proxy {
         let resource = permitted.call().route.operation.resource;
         let (agent, label) = (&permitted.agent().name, &permitted.installation().label);
         let reservation = self.budget.reserve(agent, label, resource, self.clock.now_ms());
-        let refused = |limit| ProxyError::BudgetExhausted { agent: agent.clone(), limit };
-        Ok(Admitted { reservation: reservation.map_err(refused)? })
+        let reservation = reservation.map_err(|refused| match refused {
+            NotAdmitted::AtCeiling(limit) => ProxyError::BudgetExhausted { agent: agent.clone(), limit },
+            NotAdmitted::TooManyInFlight => {
+                ProxyError::Overloaded("Too many calls are in flight; nothing was sent to GitHub.")
+            }
+        })?;
+        Ok(Admitted { reservation })
     }
 }

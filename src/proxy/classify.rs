@@ -11,6 +11,7 @@ use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HOST, HeaderName};
 use http::{HeaderMap, Method, Request, Uri, Version, request};
 use http_body::Body;
 use hyper::body::Incoming;
+use percent_encoding::percent_decode_str;
 
 use super::Proxy;
 use super::body::{Bounded, read_whole};
@@ -156,12 +157,13 @@ impl Proxy {
         } else if !self.is_own_authority(uri, peer) {
             return Err(bad("The request names another host; only this proxy's own address is served."));
         }
-        let holds_key = |part: &str| holds_agent_key(part.as_bytes());
-        if holds_key(uri.path()) || uri.query().is_some_and(holds_key) {
+        let target = Target::parse(uri.path(), uri.query())
+            .map_err(|error| bad(&format!("The request is ambiguous: {error}.")))?;
+        let query = target.query().map(|query| percent_decode_str(query).collect::<Vec<u8>>());
+        if holds_agent_key(target.path().as_bytes()) || query.is_some_and(|query| holds_agent_key(&query)) {
             return Err(bad("A key does not belong into the address; send it in the Authorization header."));
         }
-        Target::parse(uri.path(), uri.query())
-            .map_err(|error| bad(&format!("The request is ambiguous: {error}.")))
+        Ok(target)
     }
 
     fn is_own_authority(&self, uri: &Uri, peer: &Peer) -> bool {

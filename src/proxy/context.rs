@@ -98,7 +98,9 @@ pub(crate) fn is_authority(host: &str) -> bool {
         |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_' | b':' | b'[' | b']');
     (1..=255).contains(&host.len())
         && host.bytes().all(plain)
-        && host.parse::<http::uri::Authority>().is_ok_and(|authority| !authority.host().is_empty())
+        && host
+            .parse::<http::uri::Authority>()
+            .is_ok_and(|authority| !authority.host().trim_matches(['[', ']']).is_empty())
 }
 
 #[cfg(test)]
@@ -118,6 +120,7 @@ mod tests {
             ("host:port:more", false),
             ("a b", false),
             (":8080", false),
+            ("[]", false),
         ] {
             assert_eq!(is_authority(host), sound, "{host:?}");
         }

@@ -6,7 +6,7 @@ use async_compression::tokio::bufread::GzipDecoder;
 use futures_util::TryStreamExt;
 use http::HeaderMap;
 use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH, RANGE};
-use http_body::Frame;
+use http_body::{Body, Frame};
 use http_body_util::{BodyDataStream, BodyExt, StreamBody};
 use tokio_util::io::{ReaderStream, StreamReader};
 
@@ -38,22 +38,35 @@ fn is_gzip(coding: &str) -> bool {
 /// When it is packed in a way nobody asked for.
 pub(super) fn unpack(answer: Answer) -> Result<Answer, ProxyError> {
     let (mut head, body) = answer.into_parts();
-    let coding = head.headers.remove(CONTENT_ENCODING);
-    match coding.as_ref().map(|coding| coding.as_bytes().to_ascii_lowercase()).as_deref() {
-        None | Some(b"identity") => return Ok(Answer::from_parts(head, body)),
-        Some(b"gzip" | b"x-gzip") => {}
-        Some(_) => {
+    let codings: Vec<Vec<u8>> = head
+        .headers
+        .get_all(CONTENT_ENCODING)
+        .iter()
+        .map(|one| one.as_bytes().to_ascii_lowercase())
+        .collect();
+    head.headers.remove(CONTENT_ENCODING);
+    match codings.as_slice() {
+        [] => return Ok(Answer::from_parts(head, body)),
+        [coding] if coding == b"identity" => return Ok(Answer::from_parts(head, body)),
+        [coding] if coding == b"gzip" || coding == b"x-gzip" => {}
+        _ => {
             return Err(ProxyError::UpstreamUnreachable("it packed its answer in a way that can't be read"));
         }
     }
     head.headers.remove(CONTENT_LENGTH);
+    // The answer to HEAD, a 204 or a 304 says how a body would be packed, and has none.
+    if body.is_end_stream() {
+        return Ok(Answer::from_parts(head, body));
+    }
     Ok(Answer::from_parts(head, decoded(body)))
 }
 
 /// Unpacks while the body streams; a body that breaks off, or is no gzip, ends in an error.
 fn decoded(body: ResponseBody) -> ResponseBody {
     let packed = StreamReader::new(BodyDataStream::new(body).map_err(io::Error::other));
-    let plain = ReaderStream::with_capacity(GzipDecoder::new(packed), CHUNK_BYTES);
+    let mut decoder = GzipDecoder::new(packed);
+    decoder.multiple_members(true);
+    let plain = ReaderStream::with_capacity(decoder, CHUNK_BYTES);
     StreamBody::new(plain.map_ok(Frame::data).map_err(|error| -> BoxError { Box::new(error) })).boxed_unsync()
 }
 

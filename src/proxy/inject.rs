@@ -108,7 +108,10 @@ impl Proxy {
                 headers.append(HeaderName::from_static(name), value.clone());
             }
         }
-        let version = from.get(&API_VERSION).cloned().filter(|version| !version.is_empty());
+        let version = from
+            .get(&API_VERSION)
+            .cloned()
+            .filter(|version| !version.is_empty() && !holds_agent_key(version.as_bytes()));
         headers.insert(API_VERSION, version.unwrap_or_else(|| self.api_version.clone()));
         if gzip::is_accepted(from) {
             headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("gzip"));

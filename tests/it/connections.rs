@@ -57,6 +57,30 @@ async fn what_is_sent_behind_a_request_does_not_end_it() {
 }
 
 #[tokio::test]
+async fn a_crooked_body_ends_its_request_at_once_and_is_answered_once() {
+    let tollgate = Setup::worker().start().await;
+    let head = tollgate.head("POST /repos/acme/widgets/issues HTTP/1.1", "Transfer-Encoding: chunked\r\n");
+    let request = format!("{head}5\r\nhello\r\nzz\r\n");
+    let answer = tokio::time::timeout(Duration::from_secs(2), tollgate.raw(request.as_bytes()));
+    let answer = answer.await.expect("an answer at once");
+    assert_eq!(answer.matches("HTTP/1.1 400 ").count(), 1, "{answer}");
+    assert_eq!(answer.matches("HTTP/1.1 ").count(), 1, "{answer}");
+}
+
+#[tokio::test]
+async fn owners_who_are_nobody_are_not_asked_for_without_end() {
+    let tollgate =
+        Setup::with(vec![crate::support::agent("fleet", &["repositories: [\"*\"]"])]).start().await;
+    for number in 0..80 {
+        let answer = tollgate.get(&format!("/repos/nobody{number}/x")).await;
+        assert_eq!(answer.verdict(), "404 no_installation");
+    }
+    let asked = tollgate.sim.requests().len();
+    assert!(asked <= 130, "{asked} calls as the App");
+    assert_eq!(tollgate.get("/repos/acme/widgets").await.verdict(), "200");
+}
+
+#[tokio::test]
 async fn who_never_reads_is_given_up() {
     let tollgate = impatient().await;
     let mut socket = TcpStream::connect(tollgate.base.trim_start_matches("http://")).await.unwrap();

@@ -82,6 +82,22 @@ async fn packed_files_pass_as_they_are_to_who_takes_them() {
 }
 
 #[tokio::test]
+async fn an_answer_without_a_body_may_say_how_one_is_packed() {
+    let bytes = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-encoding: gzip\r\ncontent-length: 9\r\n\r\n";
+    let (tollgate, _requests) = before(bytes.to_vec()).await;
+    let head = tollgate.ask("HEAD", "/repos/acme/widgets").header("accept-encoding", "gzip").send().await;
+    assert_eq!((head.verdict().as_str(), head.body.len()), ("200", 0));
+    let (tollgate, _requests) = before(answer(JSON, b"")).await;
+    assert_eq!(tollgate.get("/repos/acme/widgets").await.verdict(), "200");
+    let two = [packed("[1,"), packed("2]")].concat();
+    let (tollgate, _requests) = before(answer(JSON, &two)).await;
+    assert_eq!(tollgate.get("/repos/acme/widgets").await.text(), "[1,2]");
+    let (tollgate, _requests) =
+        before(answer(&format!("{JSON}content-encoding: gzip\r\n"), &packed("[]"))).await;
+    assert_eq!(tollgate.get("/repos/acme/widgets").await.verdict(), "502 upstream_unreachable");
+}
+
+#[tokio::test]
 async fn a_broken_packing_never_looks_whole() {
     let whole = packed(&format!(r#"{{"url":"{}"}}"#, "x".repeat(100_000)));
     for body in [&whole[..whole.len() / 2], &whole[..whole.len() - 4], b"no gzip at all"] {

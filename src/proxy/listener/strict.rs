@@ -84,6 +84,7 @@ pub(super) struct Strict<T> {
     write_timer: Option<Pin<Box<Sleep>>>,
     refusal: Refusal,
     violation: Option<ProxyError>,
+    violation_is_in_body: bool,
     goodbye: Goodbye,
 }
 
@@ -101,6 +102,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Strict<T> {
             write_timer: None,
             refusal,
             violation: None,
+            violation_is_in_body: false,
             goodbye: Goodbye::NotYet,
         }
     }
@@ -156,6 +158,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Strict<T> {
     }
 
     fn refuse(&mut self, error: ProxyError) {
+        self.violation_is_in_body = matches!(self.state, State::Body(_));
         self.violation = Some(error);
         self.state = State::Over;
     }
@@ -205,7 +208,10 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncRead for Strict<T> {
                     return Poll::Ready(Ok(()));
                 }
                 // To hyper this is the end, and it would drop what it is still answering.
-                Ok(false) if this.violation.is_some() => return this.activity.poll_quiet(cx).map(Ok),
+                // One within its body ends it: it waits for that very body.
+                Ok(false) if this.violation.is_some() && !this.violation_is_in_body => {
+                    return this.activity.poll_quiet(cx).map(Ok);
+                }
                 Ok(false) if matches!(this.state, State::Over) => return Poll::Ready(Ok(())),
                 Ok(false) => {}
                 Err(error) => {
@@ -262,18 +268,25 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Strict<T> {
         loop {
             match &mut this.goodbye {
                 Goodbye::NotYet => {
-                    let last_words =
-                        this.violation.take().map(|error| (this.refusal)(&error)).unwrap_or_default();
+                    // A body that ends in a violation is answered by whoever was reading it.
+                    let violation = this.violation.take().filter(|_| !this.violation_is_in_body);
+                    let last_words = violation.map(|error| (this.refusal)(&error)).unwrap_or_default();
                     this.goodbye = Goodbye::Writing(last_words, 0);
                 }
                 Goodbye::Writing(words, written) if *written < words.len() => {
-                    *written += ready!(Pin::new(&mut this.inner).poll_write(cx, &words[*written..]))?;
+                    match Pin::new(&mut this.inner).poll_write(cx, &words[*written..]) {
+                        Poll::Ready(length) => *written += length?,
+                        Poll::Pending => return this.paced(Poll::Pending, cx),
+                    }
                 }
                 Goodbye::Writing(words, _) => {
                     let unread = !words.is_empty()
                         || !this.buffer.is_empty()
                         || matches!(&this.state, State::Body(tracker) if !tracker.has_ended());
-                    ready!(Pin::new(&mut this.inner).poll_shutdown(cx))?;
+                    match Pin::new(&mut this.inner).poll_shutdown(cx) {
+                        Poll::Ready(shut) => shut?,
+                        Poll::Pending => return this.paced(Poll::Pending, cx),
+                    }
                     this.timer.as_mut().reset(Instant::now() + LINGER);
                     this.goodbye =
                         if unread { Goodbye::Lingering { left: LINGER_BYTES_MAX } } else { Goodbye::Said };

@@ -5,7 +5,8 @@ use std::time::Duration;
 use super::*;
 use crate::policy::Class;
 
-const LIMIT: Limit = Limit { retry_after: 12, reset: 1_700_000_012, used: 40, resource: "core" };
+const LIMIT: Limit =
+    Limit { retry_after: 12, reset: 1_700_000_012, used: 40, resource: "core", is_closed: false };
 
 fn caller(is_graphql: bool) -> Caller<'static> {
     Caller {
