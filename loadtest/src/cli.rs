@@ -129,7 +129,7 @@ mod tests {
         let parts =
             |arguments: &[&str]| match Cli::parse_from(["x", "bounds"].iter().chain(arguments)).command {
                 Command::Bounds(args) => args.options().parts,
-                other => panic!("{other:?}"),
+                Command::Demo(args) => panic!("{args:?}"),
             };
         assert_eq!(parts(&[]).len(), 5);
         assert_eq!(parts(&["slow-reader", "idle"]), [Part::SlowReader, Part::Idle]);
