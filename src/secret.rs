@@ -62,7 +62,7 @@ pub fn holds_agent_key(text: &[u8]) -> bool {
         let rest: Vec<u8> = text[at + 3..].iter().take_while(is_key_byte).copied().collect();
         rest.rsplit(|byte| *byte == b'_')
             .next()
-            .is_some_and(|secret| secret.len() >= 20 && secret.len() < rest.len())
+            .is_some_and(|secret| secret.len() >= 32 && secret.len() < rest.len())
     })
 }
 

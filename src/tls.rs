@@ -17,6 +17,8 @@ use rustls::{ServerConfig, crypto};
 use thiserror::Error;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
+use crate::secret;
+
 /// How often the files are looked at. A mounted secret is swapped by a symbolic link, which a watch
 /// on the file itself does not see, so they are simply read.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
@@ -33,8 +35,8 @@ pub struct TlsFiles {
 /// Why a pair can't be used.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum TlsError {
-    #[error("`{0}` can't be read: {1}")]
-    Unreadable(String, String),
+    #[error("{0}")]
+    Unreadable(String),
     #[error("`{0}` holds no certificate (PEM)")]
     NoCertificate(String),
     #[error("`{0}` holds no private key (PEM)")]
@@ -61,10 +63,7 @@ impl TlsFiles {
     }
 
     fn read(&self) -> Result<Pair, TlsError> {
-        let read = |path: &PathBuf| {
-            std::fs::read(path)
-                .map_err(|error| TlsError::Unreadable(path.display().to_string(), error.to_string()))
-        };
+        let read = |path: &PathBuf| secret::read_bytes(path).map_err(TlsError::Unreadable);
         Ok(Pair { certificate: read(&self.cert_file)?, key: read(&self.key_file)? })
     }
 

@@ -27,6 +27,9 @@ const POOL_IDLE: Duration = Duration::from_secs(45);
 /// Unused connections kept for a host.
 const POOL_IDLE_MAX: usize = 128;
 
+/// Read ahead of a slow caller on a connection; also the longest head of an answer.
+const READ_AHEAD_BYTES_MAX: usize = 64 * 1024;
+
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 /// A body on its way to GitHub.
 pub type RequestBody = UnsyncBoxBody<Bytes, BoxError>;
@@ -69,6 +72,7 @@ impl HttpClient {
             .wrap_connector(tcp);
         let inner = Client::builder(TokioExecutor::new())
             .retry_canceled_requests(false)
+            .http1_max_buf_size(READ_AHEAD_BYTES_MAX)
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(POOL_IDLE)
             .pool_max_idle_per_host(POOL_IDLE_MAX)

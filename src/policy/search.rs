@@ -104,6 +104,18 @@ fn check_plain(query: &str) -> Result<(), SearchError> {
     {
         return Err(SearchError::Ambiguous);
     }
+    // What confines must stand at the head of a word of its own, and be one that is judged.
+    for word in query.split(' ').map(str::to_ascii_lowercase) {
+        let word = word.strip_prefix('-').unwrap_or(&word);
+        let judged = ["repo:", "org:", "user:"].iter().find(|key| word.starts_with(**key));
+        let rest = judged.map_or(word, |key| &word[key.len()..]);
+        let reaches =
+            ["repo:", "org:", "user:", "owner:", "enterprise:"].iter().any(|key| rest.contains(key));
+        let operates = ["or\"", "and\"", "not\""].iter().any(|start| word.starts_with(start));
+        if reaches || operates {
+            return Err(SearchError::Ambiguous);
+        }
+    }
     // A qualifier without a value may take the next word for it; other quotes may be read as quotes.
     if query.split(' ').any(|word| word.ends_with(':')) || query.contains(['“', '”', '„', '«', '»', '‘', '’'])
     {
@@ -177,6 +189,11 @@ mod tests {
             "q=repo:acme/*",
             "q=repo:",
             "q=label:+repo:acme/tool",
+            "q=repo:acme/tool+%2Brepo:acme/secret",
+            "q=repo:acme/tool+,repo:acme/secret",
+            "q=repo:acme/tool+owner:acme",
+            "q=repo:acme/tool+enterprise:acme",
+            "q=repo:acme/tool+OR%22x%22",
             "q=%E2%80%9Cx+repo:acme/tool+y%E2%80%9D",
         ] {
             assert!(judged("/search/issues", query).is_err(), "{query}");

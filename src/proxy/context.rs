@@ -98,9 +98,11 @@ pub(crate) fn is_authority(host: &str) -> bool {
         |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_' | b':' | b'[' | b']');
     (1..=255).contains(&host.len())
         && host.bytes().all(plain)
-        && host
-            .parse::<http::uri::Authority>()
-            .is_ok_and(|authority| !authority.host().trim_matches(['[', ']']).is_empty())
+        && host.parse::<http::uri::Authority>().is_ok_and(|authority| {
+            let has_port = host.rsplit(']').next().is_some_and(|end| end.contains(':'));
+            let is_named = !authority.host().trim_matches(['[', ']', '.']).is_empty();
+            is_named && has_port == authority.port_u16().is_some()
+        })
 }
 
 #[cfg(test)]
@@ -121,6 +123,9 @@ mod tests {
             ("a b", false),
             (":8080", false),
             ("[]", false),
+            (".", false),
+            ("x:", false),
+            ("x:99999999", false),
         ] {
             assert_eq!(is_authority(host), sound, "{host:?}");
         }

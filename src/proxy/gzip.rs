@@ -20,16 +20,27 @@ const CHUNK_BYTES: usize = 16 * 1024;
 
 /// Whether the caller takes gzip (RFC 9110 §12.5.3). A range of packed bytes would be another range.
 pub(super) fn is_accepted(headers: &HeaderMap) -> bool {
-    let mut values = headers.get_all(ACCEPT_ENCODING).iter().filter_map(|value| value.to_str().ok());
-    !headers.contains_key(RANGE) && values.any(|value| value.split(',').any(is_gzip))
+    let values = headers.get_all(ACCEPT_ENCODING).iter().filter_map(|value| value.to_str().ok());
+    let mut codings = values.flat_map(|value| value.split(',')).map(taken);
+    let (mut gzip, mut any) = (None, None);
+    for (name, is_taken) in &mut codings {
+        match name.as_str() {
+            "gzip" | "x-gzip" => gzip = Some(is_taken),
+            "*" => any = Some(is_taken),
+            _ => {}
+        }
+    }
+    !headers.contains_key(RANGE) && gzip.or(any).unwrap_or(false)
 }
 
-fn is_gzip(coding: &str) -> bool {
+/// A coding's name in lower case, and whether its weight is more than 0.
+fn taken(coding: &str) -> (String, bool) {
+    let coding = coding.to_ascii_lowercase();
     let mut parts = coding.split(';').map(str::trim);
-    let named = parts.next().is_some_and(|name| name.eq_ignore_ascii_case("gzip") || name == "*");
+    let name = parts.next().unwrap_or_default().to_owned();
     let refused =
         parts.any(|part| part.strip_prefix("q=").is_some_and(|q| q.trim_matches(['0', '.']).is_empty()));
-    named && !refused
+    (name, !refused)
 }
 
 /// The answer with a plain body.
@@ -84,6 +95,9 @@ mod tests {
             ("identity", false),
             ("gzip;q=0", false),
             ("gzip; q=0.0", false),
+            ("gzip;Q=0", false),
+            ("gzip;q=0, *", false),
+            ("*, gzip;q=0", false),
             ("br", false),
             ("", false),
         ] {

@@ -9,9 +9,9 @@ use std::sync::{Arc, Mutex};
 use crate::error::ProxyError;
 
 /// Bytes held for everybody together.
-const HELD_BYTES_MAX: u64 = 64 * 1024 * 1024;
+const HELD_BYTES_MAX: u64 = 128 * 1024 * 1024;
 /// Bytes held for one agent.
-const HELD_BYTES_PER_AGENT_MAX: u64 = 16 * 1024 * 1024;
+const HELD_BYTES_PER_AGENT_MAX: u64 = 8 * 1024 * 1024;
 
 /// Counts what is held.
 #[derive(Debug, Clone, Default)]
@@ -69,7 +69,7 @@ mod tests {
     #[test]
     fn one_agent_leaves_room_for_the_others() {
         let held = Held::default();
-        let mut rooms: Vec<Room> = (0..16).map(|_| held.room("greedy", 1024 * 1024).unwrap()).collect();
+        let mut rooms: Vec<Room> = (0..8).map(|_| held.room("greedy", 1024 * 1024).unwrap()).collect();
         assert_eq!(held.room("greedy", 1).unwrap_err().code(), "overloaded");
         assert!(held.room("other", 1024 * 1024).is_ok());
         rooms.pop();

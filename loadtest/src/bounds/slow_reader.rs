@@ -13,11 +13,14 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use super::client::{Connection, get};
 use super::report::{Figure, Report};
-use super::usage::Watch;
+use super::usage::{Watch, queued};
 use super::world::World;
 
 const SIZE_MIB: u64 = 256;
-/// What the kernel may buffer on the two connections; tollgate itself holds a few frames.
+/// Taken from upstream, not read, and in no queue of the kernel's: held by the two HTTP stacks, tollgate's
+/// and the upstream's own.
+const HELD_MIB: u64 = 8;
+/// With the kernel's queues on both connections, which `net.ipv4.tcp_rmem` and `tcp_wmem` bound.
 const TAKEN_MIB: u64 = 64;
 const GROWTH_MIB: u64 = 2;
 /// 64 KiB a second, in sips.
@@ -35,19 +38,27 @@ pub(crate) async fn run(binary: &Path, report: &mut Report<impl Write>) -> anyho
     drop(warm);
     let before = world.memory()?.now;
     let watch = Watch::start(world.tollgate.pid());
-    let read = Box::pin(read_slowly(&world)).await?;
+    let Slowly { read, taken, queued } = Box::pin(read_slowly(&world)).await?;
     let growth = watch.most().await?.saturating_sub(before);
-    let taken = world.upstream.downloaded().context("no download was asked for")?.bytes;
+    let held = taken.saturating_sub(read + queued);
     report.at_least(
         "bytes read, at 64 KiB/s",
         Figure::Bytes(read),
         Figure::Bytes(SIPS * SIP_BYTES as u64),
     )?;
     report.at_most("growth of resident memory meanwhile", Figure::Bytes(growth), Figure::mib(GROWTH_MIB))?;
+    report.below("taken, not read, and not in the kernel", Figure::Bytes(held), Figure::mib(HELD_MIB))?;
     report.below("taken from upstream, of 256 MiB", Figure::Bytes(taken), Figure::mib(TAKEN_MIB))
 }
 
-async fn read_slowly(world: &World) -> anyhow::Result<u64> {
+/// Where the download was when the last byte was read.
+struct Slowly {
+    read: u64,
+    taken: u64,
+    queued: u64,
+}
+
+async fn read_slowly(world: &World) -> anyhow::Result<Slowly> {
     let mut socket = TcpStream::connect(world.tollgate.address).await?;
     let line = format!("GET /repos/a/b/contents/{SIZE_MIB}.bin HTTP/1.1");
     socket.write_all(world.head(&line, "Accept: application/vnd.github.raw+json\r\n").as_bytes()).await?;
@@ -59,5 +70,7 @@ async fn read_slowly(world: &World) -> anyhow::Result<u64> {
         sips.tick().await;
         read += socket.read_exact(&mut sip).await.context("the download broke off")? as u64;
     }
-    Ok(read)
+    let taken = world.upstream.downloaded().context("no download was asked for")?.bytes;
+    let queued = queued([world.tollgate.address.port(), world.upstream.address.port()])?;
+    Ok(Slowly { read, taken, queued })
 }

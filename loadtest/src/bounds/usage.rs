@@ -69,6 +69,32 @@ impl Watch {
     }
 }
 
+/// Bytes in the kernel's queues, either way, of all TCP connections of these ports.
+pub(crate) fn queued(ports: [u16; 2]) -> anyhow::Result<u64> {
+    Ok(sum_queues(&std::fs::read_to_string("/proc/net/tcp")?, ports))
+}
+
+/// From the lines of proc_net_tcp(5): ports are behind the addresses' colons, queues are the fifth
+/// column, all in hexadecimal. A listener's "queue" is a number of connections.
+fn sum_queues(table: &str, ports: [u16; 2]) -> u64 {
+    const LISTEN: &str = "0A";
+    let bytes = |line: &str| -> Option<u64> {
+        let mut columns = line.split_whitespace().skip(1);
+        let (local, remote) = (columns.next()?, columns.next()?);
+        let (state, queues) = (columns.next()?, columns.next()?);
+        let is_one = |end: &str| {
+            let port = end.rsplit(':').next().and_then(|port| u16::from_str_radix(port, 16).ok());
+            port.is_some_and(|port| ports.contains(&port))
+        };
+        if state == LISTEN || !(is_one(local) || is_one(remote)) {
+            return None;
+        }
+        let (sent, received) = queues.split_once(':')?;
+        Some(u64::from_str_radix(sent, 16).ok()? + u64::from_str_radix(received, 16).ok()?)
+    };
+    table.lines().filter_map(bytes).sum()
+}
+
 /// How many descriptors a process has open.
 pub(crate) fn descriptors(pid: u32) -> anyhow::Result<u64> {
     let path = PathBuf::from(format!("/proc/{pid}/fd"));
@@ -104,6 +130,19 @@ mod tests {
         for wrong in ["", "VmRSS:\t1 kB\n", "VmHWM:\t1 kB\nVmRSS:\tx kB\n", "VmHWM:\t1\nVmRSS:\t1\n"] {
             assert_eq!(Memory::parse(wrong), None, "{wrong:?}");
         }
+    }
+
+    #[test]
+    fn sums_what_waits_in_the_kernel() {
+        let table = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when\n\
+             0: 0100007F:1F90 00000000:0000 0A 00000000:00000009 00:0 0\n\
+             1: 0100007F:1F90 0100007F:D431 01 00000010:00000001 00:0 0\n\
+             2: 0100007F:D431 0100007F:1F90 01 00000000:00000100 00:0 0\n\
+             3: 0100007F:0050 0100007F:D432 01 00001000:00000000 00:0 0\n\
+             4: 0100007F:0051 0100007F:D433 01 00010000:00010000 00:0 0\n";
+        assert_eq!(sum_queues(table, [8080, 80]), 0x1111);
+        assert_eq!(sum_queues(table, [1, 2]), 0);
+        assert_eq!(sum_queues("", [8080, 80]), 0);
     }
 
     #[tokio::test]

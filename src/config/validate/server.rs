@@ -26,6 +26,8 @@ pub(super) fn server(check: &mut Check<'_>, raw: &raw::Server) -> Option<Server>
     for (path, size) in [("server.max_body", raw.max_body), ("server.max_upload", raw.max_upload)] {
         check.rule(path, size.0 > 0, || "must be more than 0".to_owned());
     }
+    let day = std::time::Duration::from_secs(24 * 60 * 60);
+    check.rule("server.drain_timeout", raw.drain_timeout.0 <= day, || "must be 24h at most".to_owned());
     let (env, file) = (raw.admin_token_env.as_deref(), raw.admin_token_file.as_deref());
     let admin_token =
         (env.is_some() || file.is_some()).then(|| check.secret("server", "admin_token", env, file));

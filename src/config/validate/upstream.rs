@@ -34,6 +34,9 @@ impl BaseUrl {
     }
 }
 
+/// No call to GitHub takes longer; a timer can't count further than some centuries.
+const TIMEOUT_MAX: std::time::Duration = std::time::Duration::from_secs(24 * 60 * 60);
+
 pub(super) fn upstream(check: &mut Check<'_>, raw: &raw::Upstream) -> Option<Upstream> {
     let api_url = check.accept("upstream.api_url", base_url(&raw.api_url));
     let said = [("upstream.uploads_url", &raw.uploads_url), ("upstream.graphql_url", &raw.graphql_url)];
@@ -49,6 +52,7 @@ pub(super) fn upstream(check: &mut Check<'_>, raw: &raw::Upstream) -> Option<Ups
         ("upstream.idle_timeout", raw.idle_timeout),
     ] {
         check.rule(path, !period.0.is_zero(), || "must be more than 0s".to_owned());
+        check.rule(path, period.0 <= TIMEOUT_MAX, || "must be 24h at most".to_owned());
     }
     let ca_pem = raw.ca_file.as_deref().map(|name| authorities(check, name));
 

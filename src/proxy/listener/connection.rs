@@ -110,8 +110,15 @@ impl Serving {
             }
             () = activity.quiet_for(self.patience.idle) => {
                 connection.as_mut().graceful_shutdown();
-                // A peer that never finishes a stream it began is not waited for.
-                tokio::time::timeout(self.patience.head, connection).await.unwrap_or(Ok(()))
+                // A request may have been on its way; a peer that never finishes a stream is not waited for.
+                let given_up = async {
+                    tokio::time::sleep(self.patience.head).await;
+                    activity.quiet_for(self.patience.head).await;
+                };
+                tokio::select! {
+                    ended = connection => ended,
+                    () = given_up => Ok(()),
+                }
             }
         };
         note(ended);
