@@ -11,7 +11,7 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 
-use super::world::World;
+use super::process::Target;
 
 /// A connection; it is closed when dropped.
 #[derive(Debug)]
@@ -28,9 +28,8 @@ where
     B::Error: std::error::Error + Send + Sync,
 {
     /// Carries the agent's key.
-    pub(crate) async fn open(world: &World) -> anyhow::Result<Connection<B>> {
-        let address = world.tollgate.address;
-        let socket = TcpStream::connect(address).await.context("no connection to tollgate")?;
+    pub(crate) async fn open(target: &Target) -> anyhow::Result<Connection<B>> {
+        let socket = TcpStream::connect(target.address).await.context("no connection to tollgate")?;
         socket.set_nodelay(true)?;
         let (sender, connection) = handshake(TokioIo::new(socket)).await?;
         let running = tokio::spawn(async move {
@@ -39,8 +38,8 @@ where
         Ok(Connection {
             sender,
             running,
-            host: address.to_string(),
-            key: world.tollgate.key.expose().to_owned(),
+            host: target.address.to_string(),
+            key: target.key.expose().to_owned(),
         })
     }
 

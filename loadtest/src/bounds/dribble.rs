@@ -12,6 +12,7 @@ use tokio::task::JoinSet;
 use tokio::time::sleep;
 
 use super::ordinary::{LATENCY_BOUND, Ordinary};
+use super::process::Target;
 use super::report::{Figure, Report};
 use super::world::World;
 
@@ -41,8 +42,8 @@ struct Tally {
 }
 
 pub(crate) async fn run(binary: &Path, report: &mut Report<impl Write>) -> anyhow::Result<()> {
-    let world = Arc::new(World::start(binary).await?);
-    let ordinary = Ordinary::new(&world.tollgate, None)?;
+    let world = World::start(binary).await?;
+    let ordinary = Ordinary::new(&world.tollgate.target, None)?;
     ordinary.warm_up().await?;
     let tally = Arc::new(Tally::default());
     let mut dribblers = JoinSet::new();
@@ -52,10 +53,10 @@ pub(crate) async fn run(binary: &Path, report: &mut Report<impl Write>) -> anyho
             2 => Slow::Body,
             _ => Slow::Upload,
         };
-        let (world, tally) = (Arc::clone(&world), Arc::clone(&tally));
+        let (target, tally) = (world.tollgate.target.clone(), Arc::clone(&tally));
         dribblers.spawn(async move {
             loop {
-                let _ = dribble(&world, slow, &tally).await;
+                let _ = dribble(&target, slow, &tally).await;
                 // Cut off: it comes again, after a breath.
                 sleep(Duration::from_millis(20)).await;
             }
@@ -77,16 +78,16 @@ pub(crate) async fn run(binary: &Path, report: &mut Report<impl Write>) -> anyho
 }
 
 /// Sends byte by byte until tollgate has enough of it.
-async fn dribble(world: &World, slow: Slow, tally: &Tally) -> std::io::Result<()> {
-    let mut socket = TcpStream::connect(world.tollgate.address).await?;
+async fn dribble(target: &Target, slow: Slow, tally: &Tally) -> std::io::Result<()> {
+    let mut socket = TcpStream::connect(target.address).await?;
     tally.opened.fetch_add(1, Ordering::Relaxed);
     let _open = Open::new(tally);
     let (head, slowly): (String, &[u8]) = match slow {
         Slow::Head => ("GET /repos/a/b HTTP/1.1\r\nX-Slow: ".to_owned(), b"x"),
-        Slow::Body => (world.head("POST /repos/a/b/issues HTTP/1.1", "Content-Length: 1000\r\n"), b" "),
+        Slow::Body => (target.head("POST /repos/a/b/issues HTTP/1.1", "Content-Length: 1000\r\n"), b" "),
         Slow::Upload => {
             let line = "POST /api/uploads/repos/a/b/releases/1/assets?name=x HTTP/1.1";
-            (world.head(line, "Content-Type: text/plain\r\nContent-Length: 1073741824\r\n"), b"x")
+            (target.head(line, "Content-Type: text/plain\r\nContent-Length: 1073741824\r\n"), b"x")
         }
     };
     socket.write_all(head.as_bytes()).await?;

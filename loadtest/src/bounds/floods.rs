@@ -17,6 +17,7 @@ use tollgate::secret::AgentKey;
 use super::client::{Connection, get};
 use super::http2::{reset_streams, trusting};
 use super::ordinary::{LATENCY_BOUND, Ordinary};
+use super::process::Target;
 use super::report::{Figure, Report};
 use super::usage::descriptors_settled;
 use super::world::World;
@@ -43,24 +44,26 @@ struct Tally {
 }
 
 pub(crate) async fn run(binary: &Path, report: &mut Report<impl Write>) -> anyhow::Result<()> {
-    let world = Arc::new(World::start(binary).await?);
-    let ordinary = Ordinary::new(&world.tollgate, None)?;
+    let world = World::start(binary).await?;
+    let target = &world.tollgate.target;
+    let ordinary = Ordinary::new(target, None)?;
     ordinary.warm_up().await?;
     let before = world.descriptors()?;
 
     let tally =
-        flood(&ordinary, FLOODERS, "bad keys", report, |tally| bad_keys(Arc::clone(&world), tally)).await?;
+        flood(&ordinary, FLOODERS, "bad keys", report, |tally| bad_keys(target.clone(), tally)).await?;
     let (done, refused) = (tally.done.load(Ordering::Relaxed), tally.refused.load(Ordering::Relaxed));
     report.all("bad keys: refused with 401", refused, done)?;
-    flood(&ordinary, FLOODERS, "resets", report, |tally| resets(Arc::clone(&world), tally)).await?;
+    flood(&ordinary, FLOODERS, "resets", report, |tally| resets(target.clone(), tally)).await?;
     wind_up(&world, before, report).await?;
 
-    let world = Arc::new(World::with_tls(binary).await?);
+    let world = World::with_tls(binary).await?;
     let tls = trusting(&world.tollgate.certificate()?)?;
-    let ordinary = Ordinary::new(&world.tollgate, Some(&tls))?;
+    let target = &world.tollgate.target;
+    let ordinary = Ordinary::new(target, Some(&tls))?;
     ordinary.warm_up().await?;
     let before = world.descriptors()?;
-    let flooder = |tally| stream_resets(Arc::clone(&world), tls.clone(), tally);
+    let flooder = |tally| stream_resets(target.clone(), tls.clone(), tally);
     flood(&ordinary, TLS_FLOODERS, "stream resets", report, flooder).await?;
     wind_up(&world, before, report).await
 }
@@ -99,9 +102,9 @@ async fn wind_up(world: &World, before: u64, report: &mut Report<impl Write>) ->
 }
 
 /// One connection, a new key with every request.
-async fn bad_keys(world: Arc<World>, tally: Arc<Tally>) {
+async fn bad_keys(target: Target, tally: Arc<Tally>) {
     loop {
-        let Ok(mut connection) = Connection::open(&world).await else {
+        let Ok(mut connection) = Connection::open(&target).await else {
             sleep(Duration::from_millis(1)).await;
             continue;
         };
@@ -119,10 +122,10 @@ async fn bad_keys(world: Arc<World>, tally: Arc<Tally>) {
 }
 
 /// Connections that are reset as soon as they are there, within a head, or right after a request.
-async fn resets(world: Arc<World>, tally: Arc<Tally>) {
-    let request = world.head("GET /repos/a/b HTTP/1.1", "");
+async fn resets(target: Target, tally: Arc<Tally>) {
+    let request = target.head("GET /repos/a/b HTTP/1.1", "");
     for number in 0.. {
-        let Ok(mut socket) = TcpStream::connect(world.tollgate.address).await else {
+        let Ok(mut socket) = TcpStream::connect(target.address).await else {
             sleep(Duration::from_millis(1)).await;
             continue;
         };
@@ -138,12 +141,12 @@ async fn resets(world: Arc<World>, tally: Arc<Tally>) {
     }
 }
 
-async fn stream_resets(world: Arc<World>, tls: ClientConfig, tally: Arc<Tally>) {
+async fn stream_resets(target: Target, tls: ClientConfig, tally: Arc<Tally>) {
     loop {
         let count = |streams| {
             tally.done.fetch_add(streams, Ordering::Relaxed);
         };
-        if Box::pin(reset_streams(&world.tollgate, tls.clone(), count)).await.is_err() {
+        if Box::pin(reset_streams(&target, tls.clone(), count)).await.is_err() {
             sleep(Duration::from_millis(1)).await;
         }
     }

@@ -11,7 +11,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
-use super::process::Process;
+use super::process::Target;
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// Frame types and flags, RFC 9113 §6.
@@ -39,18 +39,18 @@ pub(crate) fn trusting(certificate: &[u8]) -> anyhow::Result<ClientConfig> {
 
 /// Opens and resets streams on one connection until tollgate cuts it off; `count` hears of each batch.
 pub(crate) async fn reset_streams(
-    tollgate: &Process,
+    target: &Target,
     mut tls: ClientConfig,
     mut count: impl FnMut(u64),
 ) -> anyhow::Result<()> {
     tls.alpn_protocols = vec![b"h2".to_vec()];
-    let socket = TcpStream::connect(tollgate.address).await?;
+    let socket = TcpStream::connect(target.address).await?;
     socket.set_nodelay(true)?;
     let name = ServerName::try_from("localhost")?;
     let stream = TlsConnector::from(Arc::new(tls)).connect(name, socket).await?;
     anyhow::ensure!(stream.get_ref().1.alpn_protocol() == Some(b"h2"), "HTTP/2 was not negotiated");
     let (mut reading, mut writing) = tokio::io::split(stream);
-    let fields = header_block(&tollgate.address.to_string(), tollgate.key.expose());
+    let fields = header_block(&target.address.to_string(), target.key.expose());
     let cut_off = async {
         let mut scratch = [0; 16 * 1024];
         while reading.read(&mut scratch).await.is_ok_and(|read| read > 0) {}

@@ -2,7 +2,6 @@
 
 use std::io::Write;
 use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -12,6 +11,7 @@ use tokio::task::JoinSet;
 use tokio::time::sleep;
 
 use super::client::{Connection, get};
+use super::process::Target;
 use super::report::{Figure, Report};
 use super::world::World;
 
@@ -19,18 +19,18 @@ const CONNECTIONS: usize = 5_000;
 /// That many are opened, or make their request, at once.
 const AT_ONCE: usize = 50;
 const MEMORY_MIB: u64 = 150;
-/// While all of them make a request at once, they are not idle.
+/// While all of them make a request, [`AT_ONCE`] at a time, they are not idle.
 const BUSY_MEMORY_MIB: u64 = 200;
 const QUIET: Duration = Duration::from_secs(3);
 
 type Connections = Vec<Connection<Empty<Bytes>>>;
 
 pub(crate) async fn run(binary: &Path, report: &mut Report<impl Write>) -> anyhow::Result<()> {
-    let world = Arc::new(World::start(binary).await?);
+    let world = World::start(binary).await?;
     let before = world.descriptors()?;
     let mut openers = JoinSet::new();
     for _ in 0..AT_ONCE {
-        openers.spawn(open(Arc::clone(&world), CONNECTIONS / AT_ONCE));
+        openers.spawn(open(world.tollgate.target.clone(), CONNECTIONS / AT_ONCE));
     }
     let mut groups: Vec<Connections> = Vec::new();
     while let Some(group) = openers.join_next().await {
@@ -58,10 +58,10 @@ pub(crate) async fn run(binary: &Path, report: &mut Report<impl Write>) -> anyho
     world.report_peak(Figure::mib(BUSY_MEMORY_MIB), report)
 }
 
-async fn open(world: Arc<World>, count: usize) -> anyhow::Result<Connections> {
+async fn open(target: Target, count: usize) -> anyhow::Result<Connections> {
     let mut connections = Vec::with_capacity(count);
     for _ in 0..count {
-        let mut connection = Connection::open(&world).await?;
+        let mut connection = Connection::open(&target).await?;
         let status = get(&mut connection, "/repos/a/b").await?;
         anyhow::ensure!(status == StatusCode::OK, "a first request: {status}");
         connections.push(connection);

@@ -19,7 +19,7 @@ use rustls::ClientConfig;
 use tokio::task::JoinSet;
 use tokio::time::{interval, timeout};
 
-use super::process::Process;
+use super::process::Target;
 use super::report::{Figure, Report};
 
 /// Who waits longer has given up.
@@ -70,7 +70,7 @@ pub(crate) struct Ordinary {
 
 impl Ordinary {
     /// Over TLS if there is a configuration for it.
-    pub(crate) fn new(tollgate: &Process, tls: Option<&ClientConfig>) -> anyhow::Result<Ordinary> {
+    pub(crate) fn new(target: &Target, tls: Option<&ClientConfig>) -> anyhow::Result<Ordinary> {
         let scheme = if tls.is_some() { "https" } else { "http" };
         let tls = match tls {
             Some(tls) => tls.clone(),
@@ -90,8 +90,8 @@ impl Ordinary {
         Ok(Ordinary {
             kept: client(8),
             fresh: client(0),
-            url: format!("{scheme}://{}/repos/a/b", tollgate.address),
-            key: HeaderValue::from_str(&format!("Bearer {}", tollgate.key.expose()))?,
+            url: format!("{scheme}://{}/repos/a/b", target.address),
+            key: HeaderValue::from_str(&format!("Bearer {}", target.key.expose()))?,
         })
     }
 

@@ -25,12 +25,28 @@ const CERTIFICATE_REQUEST: &str = "[req]\ndistinguished_name = name\nx509_extens
      [name]\nCN = localhost\n[extensions]\nbasicConstraints = critical, CA:FALSE\n\
      subjectAltName = DNS:localhost, IP:127.0.0.1\n";
 
+/// Where tollgate is and what opens it; all that tasks may have of it.
+#[derive(Debug, Clone)]
+pub(crate) struct Target {
+    pub(crate) address: SocketAddr,
+    pub(crate) key: Arc<AgentKey>,
+}
+
+impl Target {
+    /// The bytes of a request's head; `fields` are further lines, each with its end.
+    pub(crate) fn head(&self, request_line: &str, fields: &str) -> String {
+        let (address, key) = (self.address, self.key.expose());
+        format!("{request_line}\r\nHost: {address}\r\nAuthorization: Bearer {key}\r\n{fields}\r\n")
+    }
+}
+
 /// A running tollgate. Dropped, the process is killed and its files are gone.
+///
+/// Never shared with a task: a runtime that is shut down may forget its tasks without dropping them.
 #[derive(Debug)]
 pub(crate) struct Process {
     child: Child,
-    pub(crate) address: SocketAddr,
-    pub(crate) key: AgentKey,
+    pub(crate) target: Target,
     complaints: Arc<Mutex<Vec<String>>>,
     files: TempDir,
 }
@@ -46,7 +62,7 @@ impl Process {
         }
         let config = files.path().join("tollgate.yaml");
         write_private(&config, &configuration(upstream, &key, has_tls))?;
-        let mut child = Command::new(binary)
+        let child = Command::new(binary)
             .args(["serve", "--log", "info", "--log-format", "json", "--config"])
             .arg(&config)
             .stdin(Stdio::null())
@@ -54,17 +70,17 @@ impl Process {
             .stderr(Stdio::piped())
             .spawn()
             .with_context(|| format!("{} can't be started", binary.display()))?;
-        let log = child.stderr.take().context("the process has no standard error")?;
-        let complaints: Arc<Mutex<Vec<String>>> = Arc::default();
+        // From here on it is killed whatever happens; the address becomes known below.
+        let target = Target { address: SocketAddr::from(([127, 0, 0, 1], 0)), key: Arc::new(key) };
+        let mut process = Process { child, target, complaints: Arc::default(), files };
+        let log = process.child.stderr.take().context("the process has no standard error")?;
         let (says_address, address) = oneshot::channel();
         // A thread, not a task: however busy this process is, tollgate must not wait for its log to be read.
-        let kept = Arc::clone(&complaints);
-        std::thread::spawn(move || read_log(log, says_address, &kept));
+        let complaints = Arc::clone(&process.complaints);
+        std::thread::spawn(move || read_log(log, says_address, &complaints));
         let address = timeout(START_PATIENCE, address).await;
-        let mut process =
-            Process { child, address: SocketAddr::from(([127, 0, 0, 1], 0)), key, complaints, files };
         match address {
-            Ok(Ok(address)) => process.address = address,
+            Ok(Ok(address)) => process.target.address = address,
             _ => anyhow::bail!("tollgate did not say that it serves: {}", process.complaints().join(" ")),
         }
         Ok(process)

@@ -31,7 +31,7 @@ const SIPS: u64 = 40;
 pub(crate) async fn run(binary: &Path, report: &mut Report<impl Write>) -> anyhow::Result<()> {
     let world = World::start(binary).await?;
     // What the first answers make tollgate allocate is not the slow reader's.
-    let mut warm: Connection<Empty<Bytes>> = Connection::open(&world).await?;
+    let mut warm: Connection<Empty<Bytes>> = Connection::open(&world.tollgate.target).await?;
     for path in ["/repos/a/b", "/repos/a/b/contents/16.bin", "/repos/a/b"] {
         get(&mut warm, path).await?;
     }
@@ -59,9 +59,13 @@ struct Slowly {
 }
 
 async fn read_slowly(world: &World) -> anyhow::Result<Slowly> {
-    let mut socket = TcpStream::connect(world.tollgate.address).await?;
+    let mut socket = TcpStream::connect(world.tollgate.target.address).await?;
     let line = format!("GET /repos/a/b/contents/{SIZE_MIB}.bin HTTP/1.1");
-    socket.write_all(world.head(&line, "Accept: application/vnd.github.raw+json\r\n").as_bytes()).await?;
+    socket
+        .write_all(
+            world.tollgate.target.head(&line, "Accept: application/vnd.github.raw+json\r\n").as_bytes(),
+        )
+        .await?;
     let mut sips = interval(SIP_EVERY);
     sips.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut sip = [0; SIP_BYTES];
@@ -71,6 +75,6 @@ async fn read_slowly(world: &World) -> anyhow::Result<Slowly> {
         read += socket.read_exact(&mut sip).await.context("the download broke off")? as u64;
     }
     let taken = world.upstream.downloaded().context("no download was asked for")?.bytes;
-    let queued = queued([world.tollgate.address.port(), world.upstream.address.port()])?;
+    let queued = queued([world.tollgate.target.address.port(), world.upstream.address.port()])?;
     Ok(Slowly { read, taken, queued })
 }

@@ -34,7 +34,7 @@ pub(crate) async fn run(binary: &Path, report: &mut Report<impl Write>) -> anyho
 /// What was sent, and what arrived.
 async fn upload(world: &World) -> anyhow::Result<(Digested, Digested)> {
     let (content, sent) = Content::new(SIZE_MIB * MIB);
-    let mut connection = Connection::open(world).await?;
+    let mut connection = Connection::open(&world.tollgate.target).await?;
     let request = Request::post(UPLOAD).header("content-type", "application/octet-stream");
     let response = connection.send(request, content).await.context("the upload")?;
     let status = response.status();
@@ -47,7 +47,7 @@ async fn upload(world: &World) -> anyhow::Result<(Digested, Digested)> {
 
 /// What upstream sent, and what arrived here.
 async fn download(world: &World) -> anyhow::Result<(Digested, Digested)> {
-    let mut connection: Connection<Empty<Bytes>> = Connection::open(world).await?;
+    let mut connection: Connection<Empty<Bytes>> = Connection::open(&world.tollgate.target).await?;
     let path = format!("/repos/a/b/contents/{SIZE_MIB}.bin");
     let request = Request::get(path).header(ACCEPT, "application/vnd.github.raw+json");
     let response = connection.send(request, Empty::new()).await.context("the download")?;

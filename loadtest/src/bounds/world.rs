@@ -46,10 +46,4 @@ impl World {
         }
         Ok(())
     }
-
-    /// The bytes of a request's head; `fields` are further lines, each with its end.
-    pub(crate) fn head(&self, request_line: &str, fields: &str) -> String {
-        let (address, key) = (self.tollgate.address, self.tollgate.key.expose());
-        format!("{request_line}\r\nHost: {address}\r\nAuthorization: Bearer {key}\r\n{fields}\r\n")
-    }
 }
