@@ -15,8 +15,10 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
 use crate::admin::Admin;
+use crate::budget::store::MemoryStore;
+use crate::budget::{self, Budget, Identity};
 use crate::clock::{Clock, SystemClock};
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::github::client::CaError;
 use crate::metrics::Metrics;
 use crate::proxy::Proxy;
@@ -40,6 +42,7 @@ pub enum StartError {
 #[derive(Debug)]
 pub struct App {
     proxy: Arc<Proxy>,
+    budget: Arc<Budget>,
     listener: Listener,
     admin: Admin,
     certificate: Option<Arc<Certificate>>,
@@ -78,8 +81,11 @@ impl App {
             Some(files) => Some(Arc::new(Certificate::try_new(files, clock.now_seconds())?)),
             None => None,
         };
-        let proxy = Arc::new(Proxy::try_new(config, bounds.connections, Arc::clone(&clock), metrics)?);
-        Ok(App { proxy, listener, admin, certificate, clock, drain, stop })
+        let budget = budget(&config.budget, bounds.connections, Arc::clone(&clock), &metrics);
+        let exported = Arc::downgrade(&budget);
+        metrics.before_render(move || exported.upgrade().iter().for_each(|budget| budget.export()));
+        let proxy = Arc::new(Proxy::try_new(config, Arc::clone(&budget), Arc::clone(&clock), metrics)?);
+        Ok(App { proxy, budget, listener, admin, certificate, clock, drain, stop })
     }
 
     /// Where agents are served.
@@ -112,9 +118,28 @@ impl App {
             None => None,
         };
         beside.spawn(self.admin.serve());
+        beside.spawn(Arc::clone(&self.budget).tend());
         self.listener.serve(self.proxy, tls, self.stop, self.drain).await;
+        self.budget.leave().await;
         Ok(())
     }
+}
+
+/// `calls_max`: most calls that wait or are in flight.
+fn budget(
+    config: &config::Budget,
+    calls_max: usize,
+    clock: Arc<dyn Clock>,
+    metrics: &Arc<Metrics>,
+) -> Arc<Budget> {
+    let settings = budget::Settings {
+        headroom_thousandths: config.headroom_thousandths,
+        secondary: config.secondary,
+        is_observing: config.is_observing,
+        calls_max,
+    };
+    let store = Arc::new(MemoryStore::new(clock));
+    Budget::new(settings, Identity::random(), store, Arc::clone(metrics))
 }
 
 /// How many descriptors this process may have, raised as far as it is allowed to.

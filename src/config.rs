@@ -24,6 +24,7 @@ use http::{StatusCode, Uri};
 use ipnet::IpNet;
 use secrecy::SecretString;
 
+pub use crate::budget::Secondary;
 pub use crate::links::LinkBase;
 pub use crate::tls::TlsFiles;
 pub use load::{from_environment, from_file};
@@ -43,6 +44,7 @@ pub struct Config {
     /// Personal access tokens, used for owners no App is installed for.
     pub tokens: Vec<PersonalToken>,
     pub budget: Budget,
+    pub retry: Retry,
     pub policy: Policy,
     pub agents: Vec<Agent>,
 }
@@ -113,8 +115,38 @@ pub struct PersonalToken {
 /// How the quota is shared.
 #[derive(Debug, Clone)]
 pub struct Budget {
+    pub store: Store,
+    /// Part of each primary limit left to users outside tollgate: 0..=900.
+    pub headroom_thousandths: i64,
+    /// How long a request is held when it names no wait itself; at most `max_wait_limit`.
+    pub max_wait: Duration,
+    /// The most it may ask for.
+    pub max_wait_limit: Duration,
     /// Status of a refusal for rate: 403, which every client takes for one, or 429.
     pub over_budget_status: StatusCode,
+    /// Decide and record, but let everything through.
+    pub is_observing: bool,
+    pub secondary: Secondary,
+}
+
+/// Where the count is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Store {
+    /// Embedded; for one replica.
+    Memory,
+    /// Shared by all replicas.
+    Redis,
+}
+
+/// When a call is tried again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Retry {
+    /// Attempts in all, the first with them: 1..=10.
+    pub max_attempts: u32,
+    /// Longest pause before the second attempt.
+    pub base_delay: Duration,
+    /// Longest pause before any attempt.
+    pub max_delay: Duration,
 }
 
 /// What agents may do, over all of them.
@@ -142,7 +174,9 @@ pub struct Agent {
     pub key_sha256: Vec<[u8; 32]>,
     /// 1..=1000.
     pub weight: u32,
-    /// Points an hour it may never pass; 0 closes it.
+    /// Points an hour of `core` that are its own even when all are busy.
+    pub guarantee: Option<u32>,
+    /// Points an hour of `core` it may never pass, at least the guarantee; 0 closes it.
     pub ceiling: Option<u32>,
     pub repositories: RepositorySet,
     /// Owner whose installation serves calls that name no repository.

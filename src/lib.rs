@@ -6,7 +6,7 @@
 //! 1. [`proxy`] drives the ten stages a request passes, one file each.
 //! 2. [`policy`] knows GitHub's operations, and reads targets and bodies that decide; no I/O.
 //! 3. [`github`] holds connections, App installations and their tokens.
-//! 4. [`budget`] and [`cache`] are what admission and look-up ask.
+//! 4. [`budget`] and [`cache`] are what admission and look-up ask; [`retry`] says when to try again.
 //! 5. [`links`] turns GitHub's addresses in answers into ours.
 //! 6. [`config`] is the file, checked; [`app`] puts the parts together; [`admin`] is what an
 //!    operator sees; [`cli`] the commands.
@@ -25,6 +25,7 @@ pub mod links;
 pub mod metrics;
 pub mod policy;
 pub mod proxy;
+pub mod retry;
 pub mod secret;
 pub mod telemetry;
 pub mod tls;

@@ -3,11 +3,16 @@
 //! Labels come from closed sets: agents and installations of the configuration, GitHub's resources,
 //! path templates. Never a raw path, a repository or a user.
 
+use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
 
 use prometheus::{
-    Histogram, HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts, Registry, TextEncoder,
+    GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts, Registry, TextEncoder,
 };
+
+use crate::budget::{Reason, Snapshot, View};
 
 /// Seconds; from a cache hit's fraction of a millisecond to GitHub's time limit and a long wait.
 const SECONDS: [f64; 14] =
@@ -15,9 +20,13 @@ const SECONDS: [f64; 14] =
 /// Seconds of our own work: tens of microseconds on a good day.
 const OVERHEAD: [f64; 10] = [0.000_05, 0.000_1, 0.000_2, 0.000_5, 0.001, 0.002, 0.005, 0.01, 0.05, 0.5];
 
+/// Brings gauges up to date.
+type Collect = Box<dyn Fn() + Send + Sync>;
+
 /// The families.
 pub struct Metrics {
     registry: Registry,
+    before_render: Mutex<Vec<Collect>>,
     /// `{agent,resource,outcome}`; outcome is served, denied, invalid or failed.
     pub requests: IntCounterVec,
     /// `{route,method,status}`
@@ -30,8 +39,14 @@ pub struct Metrics {
     pub upstream_requests: IntCounterVec,
     /// `{method}`
     pub upstream_duration: HistogramVec,
-    /// `{agent,installation,resource}`: calls charged.
+    /// `{reason}`: how long calls were held before they went up; `none` if not at all.
+    pub wait: HistogramVec,
+    /// `{agent}`: calls that are held now.
+    pub waiting: IntGaugeVec,
+    /// `{agent,installation,resource}`: points charged.
     pub agent_spent: IntCounterVec,
+    /// `{agent,installation,resource}`: the agent's weight among those seen in the last minute.
+    pub agent_share: GaugeVec,
     /// `{installation}`
     pub inflight: IntGaugeVec,
     /// `{installation,resource}` from GitHub's headers.
@@ -39,6 +54,16 @@ pub struct Metrics {
     pub pool_remaining: IntGaugeVec,
     pub pool_used: IntGaugeVec,
     pub pool_reset: IntGaugeVec,
+    /// Points a second that are given out.
+    pub pool_rate: GaugeVec,
+    /// GitHub's count less ours.
+    pub ledger_drift: IntGaugeVec,
+    /// `{installation}`: seconds until GitHub may be called again.
+    pub cooldown: IntGaugeVec,
+    /// `{installation,reason}`: answers whose figures could not be used.
+    pub figures_ignored: IntCounterVec,
+    /// `{agent,reason}`: calls that would have been held, in observe mode.
+    pub observed: IntCounterVec,
     /// `{installation,kind}`: must stay 0.
     pub limit_hits: IntCounterVec,
     /// `{reason}`
@@ -74,6 +99,13 @@ impl Maker<'_> {
 
     fn gauge(&self, name: &str, help: &str, labels: &[&str]) -> IntGaugeVec {
         let family = IntGaugeVec::new(Opts::new(format!("tollgate_{name}"), help), labels)
+            .expect("names and labels are literals");
+        self.register(family.clone());
+        family
+    }
+
+    fn ratio(&self, name: &str, help: &str, labels: &[&str]) -> GaugeVec {
+        let family = GaugeVec::new(Opts::new(format!("tollgate_{name}"), help), labels)
             .expect("names and labels are literals");
         self.register(family.clone());
         family
@@ -133,9 +165,16 @@ impl Metrics {
                 "From sending a call to the first byte of the answer.",
                 &["method"],
             ),
+            wait: make.histogram("wait_seconds", "Time calls were held by the budget.", &["reason"]),
+            waiting: make.gauge("waiting", "Calls the budget holds now.", &["agent"]),
             agent_spent: make.counter(
                 "agent_spent_total",
-                "Calls charged to an agent.",
+                "Points charged to an agent.",
+                &["agent", "installation", "resource"],
+            ),
+            agent_share: make.ratio(
+                "agent_share_ratio",
+                "An agent's weight among those of all seen in the last minute.",
                 &["agent", "installation", "resource"],
             ),
             inflight: make.gauge("inflight", "Calls to GitHub in flight.", &["installation"]),
@@ -143,6 +182,23 @@ impl Metrics {
             pool_remaining: make.gauge("pool_remaining", "GitHub's count of what is left.", &pool),
             pool_used: make.gauge("pool_used", "GitHub's count of what is used.", &pool),
             pool_reset: make.gauge("pool_reset_timestamp_seconds", "When GitHub's window ends.", &pool),
+            pool_rate: make.ratio("pool_rate", "Points a second that are given out.", &pool),
+            ledger_drift: make.gauge("ledger_drift", "GitHub's count of what is used, less ours.", &pool),
+            cooldown: make.gauge(
+                "cooldown_seconds",
+                "Until GitHub may be called again after a refusal.",
+                &["installation"],
+            ),
+            figures_ignored: make.counter(
+                "figures_ignored_total",
+                "Answers whose headers about limits were missing or made no sense.",
+                &["installation", "reason"],
+            ),
+            observed: make.counter(
+                "observed_total",
+                "Calls let through in observe mode that would have been held.",
+                &["agent", "reason"],
+            ),
             limit_hits: make.counter(
                 "limit_hits_total",
                 "Answers in which GitHub refused for a rate limit.",
@@ -167,11 +223,61 @@ impl Metrics {
             ),
             cache_requests: make.counter("cache_requests_total", "Reads by what the cache did.", &["result"]),
             registry,
+            before_render: Mutex::default(),
         }
+    }
+
+    /// Runs before each exposition, to bring gauges up to date.
+    pub fn before_render(&self, collect: impl Fn() + Send + Sync + 'static) {
+        self.collectors().push(Box::new(collect));
+    }
+
+    fn collectors(&self) -> MutexGuard<'_, Vec<Collect>> {
+        self.before_render.lock().expect("nothing panics while it holds this lock")
+    }
+
+    /// A call was let through after it was held for so long.
+    pub fn observe_wait(&self, reason: Option<Reason>, waited: Duration) {
+        let reason = reason.map_or("none", Reason::as_str);
+        self.wait.with_label_values(&[reason]).observe(waited.as_secs_f64());
+    }
+
+    /// How an agent stands in a pool.
+    pub fn set_share(&self, labels: &[&str; 3], view: &View) {
+        #[allow(clippy::cast_precision_loss, reason = "weights are small")]
+        let ratio = view.weight as f64 / view.weights.max(1) as f64;
+        self.agent_share.with_label_values(labels).set(ratio);
+    }
+
+    pub fn set_waiting(&self, waiting: &BTreeMap<Arc<str>, usize>) {
+        self.waiting.reset();
+        for (agent, count) in waiting {
+            self.waiting.with_label_values(&[&**agent]).set(i64::try_from(*count).unwrap_or(i64::MAX));
+        }
+    }
+
+    /// Pools of one installation as last seen.
+    pub fn set_pools(&self, installation: &str, pools: &[Snapshot], now_ms: i64) {
+        let mut cool = 0;
+        for pool in pools {
+            let labels = [installation, &*pool.resource];
+            let set = |family: &IntGaugeVec, value: i64| family.with_label_values(&labels).set(value);
+            set(&self.pool_limit, pool.limit);
+            set(&self.pool_used, pool.used);
+            set(&self.pool_remaining, (pool.limit - pool.used).max(0));
+            set(&self.pool_reset, pool.reset.div_euclid(1000));
+            set(&self.ledger_drift, pool.used - pool.own);
+            #[allow(clippy::cast_precision_loss, reason = "a rate for people to look at")]
+            self.pool_rate.with_label_values(&labels).set(pool.rate as f64 / 1e6);
+            cool = cool.max(pool.cool);
+        }
+        let seconds = (cool - now_ms).max(0).div_euclid(1000);
+        self.cooldown.with_label_values(&[installation]).set(seconds);
     }
 
     /// The exposition in Prometheus' text format.
     pub fn render(&self) -> String {
+        self.collectors().iter().for_each(|collect| collect());
         let mut text = String::new();
         if let Err(error) = TextEncoder::new().encode_utf8(&self.registry.gather(), &mut text) {
             tracing::error!(%error, "metrics could not be written");

@@ -40,9 +40,12 @@ mod body;
 mod context;
 mod gzip;
 mod held;
+mod names;
+mod preference;
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::FutureExt;
 use http::{HeaderValue, Request, Response, StatusCode};
@@ -53,7 +56,7 @@ use body::ResponseBody;
 use context::Context;
 pub use context::Peer;
 use guard::Permitted;
-use lookup::Lookup;
+use lookup::{Lookup, own};
 use settle::{Answer, Attempts, Verdict};
 
 use crate::agent::Agents;
@@ -67,6 +70,7 @@ use crate::github::installations::Installations;
 use crate::github::tokens::Tokens;
 use crate::links::LinkBase;
 use crate::metrics::Metrics;
+use crate::retry::{self, RetryBudget};
 
 /// Everything the stages share.
 #[derive(Debug)]
@@ -83,7 +87,14 @@ pub struct Proxy {
     names: guard::Names,
     /// Request bodies in memory.
     held: held::Held,
-    budget: Budget,
+    budget: Arc<Budget>,
+    retry: retry::Policy,
+    retry_budget: RetryBudget,
+    route_names: names::RouteNames,
+    max_wait: Duration,
+    max_wait_limit: Duration,
+    /// Let everything through, and say what would have been refused.
+    is_observing: bool,
     /// 403 or 429, for refusals for rate.
     over_budget_status: StatusCode,
     client: HttpClient,
@@ -92,13 +103,11 @@ pub struct Proxy {
 }
 
 impl Proxy {
-    /// `calls_max`: most calls to GitHub in flight at once.
-    ///
     /// # Errors
     /// When the configured certificate authorities can't be used.
     pub fn try_new(
         config: Config,
-        calls_max: usize,
+        budget: Arc<Budget>,
         clock: Arc<dyn Clock>,
         metrics: Arc<Metrics>,
     ) -> Result<Proxy, CaError> {
@@ -114,7 +123,13 @@ impl Proxy {
             server: config.server,
             upstream: config.upstream,
             policy: config.policy,
-            budget: Budget::new(&config.agents, calls_max, Arc::clone(&metrics)),
+            budget,
+            retry: retry::Policy::new(config.retry),
+            retry_budget: RetryBudget::new(),
+            route_names: names::RouteNames::default(),
+            max_wait: config.budget.max_wait,
+            max_wait_limit: config.budget.max_wait_limit,
+            is_observing: config.budget.is_observing,
             over_budget_status: config.budget.over_budget_status,
             agents: Agents::new(config.agents),
             installations: Installations::new(apps, personal),
@@ -144,9 +159,14 @@ impl Proxy {
     ) -> Result<Answer, ProxyError> {
         let agent = self.identify(request.headers())?;
         ctx.agent = Some(Arc::clone(&agent));
+        ctx.hold(preference::wait_of(request.headers(), self.max_wait, self.max_wait_limit));
+        if own::is_about_me(&request) {
+            return self.about_me(&agent).await;
+        }
         let call = self.classify(&agent, request, peer, ctx).await?;
         let permitted = self.guard(&agent, call, ctx).await?;
-        match self.lookup(&permitted) {
+        match self.lookup(&permitted).await {
+            Lookup::Own(answer) => return Ok(answer),
             Lookup::Bypass => {}
         }
         self.exchange(permitted, ctx).await
@@ -154,14 +174,21 @@ impl Proxy {
 
     /// Asks GitHub. Each attempt is paid for and given its credential anew.
     async fn exchange(&self, mut permitted: Permitted, ctx: &mut Context) -> Result<Answer, ProxyError> {
-        let mut attempts = Attempts::default();
+        let mut attempts = Attempts::until(ctx.hold_until);
+        let mut otherwise = None;
         loop {
-            let mut admitted = self.admit(&permitted)?;
+            let mut admitted = match self.admit(&permitted, ctx).await {
+                Ok(admitted) => admitted,
+                Err(refused) => return otherwise.unwrap_or(Err(refused)),
+            };
             let request = self.inject(&mut permitted, &admitted).await?;
             let attempt = self.forward(request, &mut admitted, ctx).await;
-            match self.settle(&permitted, admitted, attempt, &mut attempts).await? {
+            match self.settle(&permitted, admitted, attempt, &mut attempts, ctx).await? {
                 Verdict::Done(answer) => return Ok(answer),
-                Verdict::Again(pause) => tokio::time::sleep(pause).await,
+                Verdict::Again { pause, otherwise: told } => {
+                    otherwise = told;
+                    tokio::time::sleep(pause).await;
+                }
             }
         }
     }

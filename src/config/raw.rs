@@ -217,7 +217,7 @@ pub struct Budget {
     pub headroom: Percent,
     /// How long a request over budget is held when it names no wait itself.
     pub max_wait: Period,
-    /// The most it may ask for.
+    /// The most it may ask for; at most 10m.
     pub max_wait_limit: Period,
     /// Status of `budget_exhausted` and `upstream_limited`. 403 is what every client takes for a
     /// rate limit; 429 if all of yours know it.
@@ -354,7 +354,7 @@ pub struct Retry {
     pub max_attempts: u32,
     /// Longest pause before the second attempt.
     pub base_delay: Period,
-    /// Longest pause before any attempt.
+    /// Longest pause before any attempt; at most 10m.
     pub max_delay: Period,
 }
 

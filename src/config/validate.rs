@@ -47,7 +47,7 @@ pub(super) fn validate(
     problems: Problems,
 ) -> (Option<Config>, Problems) {
     let mut check = Check { document, sources, problems };
-    coming::report(&mut check);
+    coming::report(&mut check, file);
     let server = server::server(&mut check, &file.server);
     let upstream = upstream::upstream(&mut check, &file.upstream);
     let apps = credentials::apps(&mut check, &file.apps);
@@ -59,7 +59,7 @@ pub(super) fn validate(
         });
     }
     let budget = budget::budget(&mut check, &file.budget);
-    budget::retry(&mut check, &file.retry);
+    let retry = budget::retry(&mut check, &file.retry);
     let policy = policy::policy(&mut check, &file.policy);
     let agents = agents::agents(&mut check, file);
     agents::identities(&mut check, file);
@@ -69,7 +69,8 @@ pub(super) fn validate(
         return (None, problems);
     }
     let config = (|| {
-        Some(Config { server: server?, upstream: upstream?, apps, tokens, budget, policy: policy?, agents })
+        let (server, upstream, policy) = (server?, upstream?, policy?);
+        Some(Config { server, upstream, apps, tokens, budget, retry, policy, agents })
     })();
     debug_assert!(config.is_some(), "a section is missing without an error");
     (config, problems)

@@ -1,9 +1,36 @@
-//! What an answer says of GitHub's limits.
+//! What an answer says of GitHub's limits: its figures, and whether it is a refusal for one of them.
 //!
 //! Source: GitHub Docs, "Rate limits for the REST API". Header values are whole numbers; `reset` is
-//! UTC epoch seconds. The set of resources is open: a new one is no error.
+//! UTC epoch seconds and only means something beside the answer's own `Date`. The set of resources
+//! is open: a new one is no error. Nothing here trusts what it reads: figures are bounded, and what
+//! can't be read is said to be so.
 
+mod body;
+
+mod refusal;
+
+#[cfg(test)]
+mod tests;
+
+use std::time::{Duration, UNIX_EPOCH};
+
+use http::header::{CONTENT_TYPE, DATE, HeaderName, RETRY_AFTER};
 use http::{HeaderMap, StatusCode};
+
+use body::Body;
+
+/// More than any pool or any time in seconds that is meant seriously; sums of such figures fit.
+const FIGURE_MAX: u64 = 1_000_000_000_000;
+/// GitHub's windows are an hour and a minute.
+const WINDOW_MAX_SECONDS: u64 = 24 * 60 * 60;
+const RETRY_AFTER_MIN: Duration = Duration::from_secs(1);
+const RETRY_AFTER_MAX: Duration = Duration::from_secs(60 * 60);
+
+const LIMIT: &str = "x-ratelimit-limit";
+const REMAINING: &str = "x-ratelimit-remaining";
+const USED: &str = "x-ratelimit-used";
+const RESET: &str = "x-ratelimit-reset";
+const RESOURCE: &str = "x-ratelimit-resource";
 
 /// The five `x-ratelimit-*` headers of one answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,24 +43,37 @@ pub struct RateLimit {
     pub resource: String,
 }
 
-impl RateLimit {
-    /// Reads the headers; none when one is missing or no number.
-    pub fn from_headers(headers: &HeaderMap) -> Option<RateLimit> {
-        let number = |name: &str| headers.get(name)?.to_str().ok()?.trim().parse::<u64>().ok();
-        let resource = headers.get("x-ratelimit-resource")?.to_str().ok()?;
-        let sound = !resource.is_empty()
-            && resource.len() <= 64
-            && resource
-                .bytes()
-                .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_');
-        sound.then_some(RateLimit {
-            limit: number("x-ratelimit-limit")?,
-            remaining: number("x-ratelimit-remaining")?,
-            used: number("x-ratelimit-used")?,
-            reset: number("x-ratelimit-reset")?,
-            resource: resource.to_owned(),
-        })
-    }
+/// All that one answer says of limits.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reading {
+    pub status: StatusCode,
+    /// Only with [`Figures::Read`].
+    pub limit: Option<RateLimit>,
+    /// The answer's `Date`, UTC epoch seconds; `reset` counts from here and not from our clock.
+    pub date: Option<i64>,
+    pub figures: Figures,
+    pub refused: Option<Refused>,
+    /// What a GraphQL answer shows as `data.rateLimit.cost`. The caller names the members of `data`,
+    /// so unless tollgate wrote the query this is only the caller's word.
+    pub cost: Option<u32>,
+}
+
+/// Whether an answer's figures can be used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Figures {
+    Read,
+    /// None of the five headers is there.
+    Absent,
+    /// Some are missing or make no sense, or there is no `Date` to compare the reset with.
+    Garbled,
+}
+
+/// A refusal for one of GitHub's limits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Refused {
+    pub kind: LimitKind,
+    /// From a second to an hour; none when GitHub names no time that can be read.
+    pub retry_after: Option<Duration>,
 }
 
 /// Which of GitHub's limits an answer refuses for.
@@ -50,62 +90,123 @@ impl LimitKind {
             LimitKind::Secondary => "secondary",
         }
     }
+}
 
-    /// Reads status and headers; a refusal that shows in the body alone is not seen here.
-    pub fn of(status: StatusCode, headers: &HeaderMap) -> Option<LimitKind> {
-        let spent = headers.get("x-ratelimit-remaining").is_some_and(|value| value == "0");
-        let told_to_wait = headers.contains_key("retry-after");
-        match status {
-            StatusCode::FORBIDDEN | StatusCode::TOO_MANY_REQUESTS if told_to_wait => {
-                Some(LimitKind::Secondary)
-            }
-            StatusCode::FORBIDDEN | StatusCode::TOO_MANY_REQUESTS if spent => Some(LimitKind::Primary),
-            StatusCode::TOO_MANY_REQUESTS => Some(LimitKind::Secondary),
-            _ => None,
-        }
+/// Reads one answer; `body` is needed where [`wants_body`] says so.
+pub fn read(status: StatusCode, headers: &HeaderMap, body: Option<&[u8]>, is_graphql: bool) -> Reading {
+    let date = date(headers);
+    let (figures, limit) = figures(headers, date);
+    let body = body.filter(|_| wants_body(status, headers, is_graphql)).and_then(Body::read);
+    let kind = refusal::kind(status, headers, body.as_ref(), is_graphql);
+    Reading {
+        status,
+        limit,
+        date,
+        figures,
+        refused: kind.map(|kind| Refused { kind, retry_after: retry_after(headers) }),
+        cost: body.filter(|_| is_graphql && status.is_success()).and_then(|body| body.cost),
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
-        pairs.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect()
+/// Whether the body has to be seen to tell a refusal for a limit.
+///
+/// GraphQL refuses with 200; a 403 of REST may be for a permission as well.
+pub fn wants_body(status: StatusCode, headers: &HeaderMap, is_graphql: bool) -> bool {
+    match status {
+        StatusCode::FORBIDDEN | StatusCode::TOO_MANY_REQUESTS => true,
+        _ => is_graphql && status.is_success() && may_be_json(headers),
     }
+}
 
-    #[test]
-    fn reads_whole_headers_only() {
-        let whole = [
-            ("x-ratelimit-limit", "5000"),
-            ("x-ratelimit-remaining", "4999"),
-            ("x-ratelimit-used", "1"),
-            ("x-ratelimit-reset", "1691591363"),
-            ("x-ratelimit-resource", "core"),
-        ];
-        let read = RateLimit::from_headers(&headers(&whole)).unwrap();
-        assert_eq!((read.limit, read.remaining, read.used, read.resource.as_str()), (5000, 4999, 1, "core"));
-        for garbled in ["", "-1", "1e3", "99999999999999999999", "x"] {
-            let mut map = headers(&whole);
-            map.insert("x-ratelimit-used", garbled.parse().unwrap());
-            assert_eq!(RateLimit::from_headers(&map), None, "{garbled:?}");
+/// How long `retry-after` says to wait, from a second to an hour.
+///
+/// A date counts from the answer's own `Date`; one that is past says nothing, and neither does what
+/// is no whole number.
+pub fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let text = text(headers, &RETRY_AFTER)?;
+    let wait = match digits(text) {
+        Some(seconds) => Duration::from_secs(seconds),
+        None => {
+            let seconds = http_date(text)?.checked_sub(date(headers)?)?;
+            Duration::from_secs(u64::try_from(seconds).ok()?)
         }
-        assert_eq!(RateLimit::from_headers(&headers(&whole[..4])), None);
-    }
+    };
+    Some(wait.clamp(RETRY_AFTER_MIN, RETRY_AFTER_MAX))
+}
 
-    #[test]
-    fn tells_limits_from_permissions() {
-        for (status, pairs, kind) in [
-            (403, &[][..], None),
-            (403, &[("x-ratelimit-remaining", "12")][..], None),
-            (403, &[("x-ratelimit-remaining", "0")][..], Some(LimitKind::Primary)),
-            (403, &[("retry-after", "60")][..], Some(LimitKind::Secondary)),
-            (429, &[("x-ratelimit-remaining", "0")][..], Some(LimitKind::Primary)),
-            (429, &[][..], Some(LimitKind::Secondary)),
-            (200, &[("x-ratelimit-remaining", "0")][..], None),
-        ] {
-            let status = StatusCode::from_u16(status).unwrap();
-            assert_eq!(LimitKind::of(status, &headers(pairs)), kind, "{status} {pairs:?}");
-        }
+impl RateLimit {
+    /// Reads the headers; none when one is missing or no number.
+    pub fn from_headers(headers: &HeaderMap) -> Option<RateLimit> {
+        let resource = single(headers, RESOURCE)?;
+        let sound = !resource.is_empty()
+            && resource.len() <= 64
+            && resource
+                .bytes()
+                .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_');
+        sound.then_some(RateLimit {
+            limit: figure(headers, LIMIT)?,
+            remaining: figure(headers, REMAINING)?,
+            used: figure(headers, USED)?,
+            reset: figure(headers, RESET)?,
+            resource: resource.to_owned(),
+        })
     }
+}
+
+fn figures(headers: &HeaderMap, date: Option<i64>) -> (Figures, Option<RateLimit>) {
+    if [LIMIT, REMAINING, USED, RESET, RESOURCE].iter().all(|name| !headers.contains_key(*name)) {
+        return (Figures::Absent, None);
+    }
+    let date = date.and_then(|date| u64::try_from(date).ok());
+    let limit = RateLimit::from_headers(headers).filter(|limit| {
+        limit.limit > 0 && date.is_some_and(|date| limit.reset.abs_diff(date) <= WINDOW_MAX_SECONDS)
+    });
+    (if limit.is_some() { Figures::Read } else { Figures::Garbled }, limit)
+}
+
+/// Whether this was the last call of the window, or one too many.
+fn is_spent(headers: &HeaderMap) -> bool {
+    figure(headers, REMAINING) == Some(0)
+}
+
+fn figure(headers: &HeaderMap, name: &str) -> Option<u64> {
+    digits(single(headers, name)?).filter(|figure| *figure <= FIGURE_MAX)
+}
+
+/// A header that is there once, or several times with the same value.
+fn single<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
+    let mut values = headers.get_all(name).iter();
+    let first = values.next()?;
+    if values.any(|other| other != first) {
+        return None;
+    }
+    Some(first.to_str().ok()?.trim())
+}
+
+fn text<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Option<&'h str> {
+    single(headers, name.as_str())
+}
+
+/// Digits and nothing else, not even a sign; what is too large becomes the largest there is.
+fn digits(text: &str) -> Option<u64> {
+    let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    is_number.then(|| text.parse().unwrap_or(u64::MAX))
+}
+
+fn date(headers: &HeaderMap) -> Option<i64> {
+    http_date(text(headers, &DATE)?)
+}
+
+/// Any of HTTP's three forms of a date, as epoch seconds.
+fn http_date(text: &str) -> Option<i64> {
+    let time = httpdate::parse_http_date(text).ok()?;
+    i64::try_from(time.duration_since(UNIX_EPOCH).ok()?.as_secs()).ok()
+}
+
+/// An answer that doesn't say what it is may be JSON.
+fn may_be_json(headers: &HeaderMap) -> bool {
+    let Some(media_type) = headers.get(CONTENT_TYPE) else { return true };
+    let media_type = media_type.to_str().unwrap_or_default().to_ascii_lowercase();
+    let essence = media_type.split(';').next().unwrap_or_default().trim();
+    essence == "application/json" || essence.ends_with("+json")
 }

@@ -3,8 +3,8 @@
 //! Every operation of the document counts, not only the one `operationName` picks. For now queries
 //! are reads and anything else is refused: mutations wait for their gate.
 
-use apollo_parser::Parser;
 use apollo_parser::cst::{Definition, OperationDefinition};
+use apollo_parser::{Lexer, Parser, TokenKind};
 use serde_json::Value;
 use thiserror::Error;
 
@@ -47,8 +47,17 @@ pub enum Kind {
     Subscription,
 }
 
+/// What a request does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Understood {
+    pub kind: Kind,
+    /// Whether `data.rateLimit.cost`, if the answer shows it, can only be GitHub's own figure: nothing
+    /// else is called so by an alias.
+    pub shows_cost: bool,
+}
+
 /// Reads the body of a GraphQL request and says what it does.
-pub fn classify(body: &[u8]) -> Result<Kind, GraphqlError> {
+pub fn classify(body: &[u8]) -> Result<Understood, GraphqlError> {
     let object = json::object(body)?;
     for (key, value) in &object {
         let sound = match key.as_str() {
@@ -65,7 +74,17 @@ pub fn classify(body: &[u8]) -> Result<Kind, GraphqlError> {
     }
     let document = object.get("query").and_then(Value::as_str).ok_or(GraphqlError::NoDocument)?;
     let name = object.get("operationName").and_then(Value::as_str).filter(|name| !name.is_empty());
-    kind_of(document, name)
+    Ok(Understood { kind: kind_of(document, name)?, shows_cost: shows_cost(document) })
+}
+
+/// See [`Understood::shows_cost`]; an argument of such a name counts as an alias, too.
+fn shows_cost(document: &str) -> bool {
+    let is_ignored = |kind| matches!(kind, TokenKind::Whitespace | TokenKind::Comment | TokenKind::Comma);
+    let tokens: Vec<_> = Lexer::new(document).flatten().filter(|token| !is_ignored(token.kind())).collect();
+    let is_figure = |name: &str| matches!(name, "rateLimit" | "cost" | "data");
+    let is_alias =
+        |pair: &[apollo_parser::Token<'_>]| is_figure(pair[0].data()) && pair[1].kind() == TokenKind::Colon;
+    document.contains("rateLimit") && !tokens.windows(2).any(is_alias)
 }
 
 /// Refuses spellings after which two lexers can stand at different places.
@@ -135,7 +154,24 @@ mod tests {
     use super::*;
 
     fn kind(document: &str) -> Result<Kind, GraphqlError> {
+        understood(document).map(|understood| understood.kind)
+    }
+
+    fn understood(document: &str) -> Result<Understood, GraphqlError> {
         classify(&serde_json::to_vec(&serde_json::json!({ "query": document })).unwrap())
+    }
+
+    #[test]
+    fn a_cost_is_github_s_only_where_nothing_else_is_called_so() {
+        for (document, shown) in [
+            ("{ rateLimit { cost } viewer { login } }", true),
+            ("{ viewer { login } }", false),
+            ("{ rateLimit: viewer { cost: databaseId } }", false),
+            ("{ rateLimit { cost: limit } }", false),
+            ("{ rateLimit { cost # x\n : nodeCount } }", false),
+        ] {
+            assert_eq!(understood(document).unwrap().shows_cost, shown, "{document}");
+        }
     }
 
     #[test]

@@ -66,6 +66,16 @@ pub enum RepositoryPattern {
     Named(RepositoryName),
 }
 
+impl fmt::Display for RepositoryPattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            RepositoryPattern::Any => f.write_str("*"),
+            RepositoryPattern::Owner(owner) => write!(f, "{owner}/*"),
+            RepositoryPattern::Named(name) => name.fmt(f),
+        }
+    }
+}
+
 impl FromStr for RepositoryPattern {
     type Err = String;
 
@@ -93,6 +103,11 @@ pub struct RepositorySet {
 impl RepositorySet {
     pub fn new(patterns: Vec<RepositoryPattern>) -> RepositorySet {
         RepositorySet { patterns }
+    }
+
+    /// As the file writes them.
+    pub fn patterns(&self) -> Vec<String> {
+        self.patterns.iter().map(RepositoryPattern::to_string).collect()
     }
 
     /// Whether the agent may see and touch this repository.

@@ -1,14 +1,23 @@
 //! Stage 6, who pays: takes a permitted call, gives [`Admitted`], which holds the cost of one attempt.
 //!
 //! Only this file can make an `Admitted`, and injection asks for one: a call that was not charged
-//! never gets a credential.
+//! never gets a credential. A call over budget is held here, in its agent's queue.
+
+use std::time::Duration;
+
+use http::Method;
+use tokio::time::Instant;
 
 use super::Proxy;
+use super::context::Context;
 use super::guard::Permitted;
-use crate::budget::{NotAdmitted, Reservation};
-use crate::error::ProxyError;
+use crate::budget::{Charge, NotAdmitted, Refusal, Reservation, View, Wait};
+use crate::config::Agent;
+use crate::error::{Limit, ProxyError};
+use crate::github::installations::{Installation, Kind};
+use crate::github::rate_limit::Reading;
 
-/// One attempt at a permitted call, charged to its agent.
+/// One attempt at a permitted call, charged to its agent. It holds a slot in flight until it is dropped.
 #[derive(Debug)]
 pub(crate) struct Admitted {
     reservation: Reservation,
@@ -19,23 +28,96 @@ impl Admitted {
         self.reservation.mark_sent();
     }
 
-    /// The slot in flight, to be held until the answer's body has ended.
-    pub(super) fn into_reservation(self) -> Reservation {
-        self.reservation
+    /// The call failed before GitHub saw anything of it.
+    pub(super) fn mark_unsent(&mut self) {
+        self.reservation.mark_unsent();
+    }
+
+    /// Charges what the call cost, learns from the answer, and gives how the agent stands.
+    pub(super) async fn settle(&mut self, reading: &Reading, took: Duration, has_ended: bool) -> View {
+        self.reservation.settle(reading, took, has_ended).await
     }
 }
 
 impl Proxy {
-    pub(super) fn admit(&self, permitted: &Permitted) -> Result<Admitted, ProxyError> {
-        let resource = permitted.call().route.operation.resource;
-        let (agent, label) = (&permitted.agent().name, &permitted.installation().label);
-        let reservation = self.budget.reserve(agent, label, resource, self.clock.now_ms());
-        let reservation = reservation.map_err(|refused| match refused {
-            NotAdmitted::AtCeiling(limit) => ProxyError::BudgetExhausted { agent: agent.clone(), limit },
+    pub(super) async fn admit(
+        &self,
+        permitted: &Permitted,
+        ctx: &mut Context,
+    ) -> Result<Admitted, ProxyError> {
+        let charge = self.charge(permitted);
+        let patience = ctx.hold_until.saturating_duration_since(Instant::now());
+        let wait = Wait { patience, is_interactive: ctx.is_interactive };
+        let admitted = self.budget.admit(&charge, wait).await;
+        let reservation = admitted.map_err(|refused| match refused {
+            NotAdmitted::Refused(refusal) => self.refused(permitted, &refusal),
             NotAdmitted::TooManyInFlight => {
-                ProxyError::Overloaded("Too many calls are in flight; nothing was sent to GitHub.")
+                ProxyError::Overloaded("Too many calls wait or are in flight; nothing was sent to GitHub.")
             }
         })?;
+        ctx.held += reservation.waited();
+        ctx.view = Some(reservation.view());
+        if let Some(reason) = reservation.would() {
+            self.metrics.observed.with_label_values(&[&permitted.agent().name, reason.as_str()]).inc();
+        }
         Ok(Admitted { reservation })
+    }
+
+    /// What the call costs, and whom.
+    fn charge(&self, permitted: &Permitted) -> Charge {
+        let (call, agent) = (permitted.call(), permitted.agent());
+        let operation = call.route.operation;
+        let is_write = permitted.is_write();
+        Charge {
+            route: self.route_names.of(&call.method, operation.template),
+            is_write,
+            // GitHub lists no operations that create content, so every write counts as one that may.
+            creates_content: is_write,
+            repository: permitted.repository().map(|name| name.to_string().into()),
+            price: (operation.resource != "graphql").then_some(1),
+            ..self.share(agent, permitted.installation(), operation.resource)
+        }
+    }
+
+    /// An agent's part in a pool, without a call.
+    pub(super) fn share(&self, agent: &Agent, installation: &Installation, resource: &'static str) -> Charge {
+        let guarantees = match &installation.kind {
+            Kind::App(app) => self.agents.guarantees_of(Some(&app.account.to_ascii_lowercase())),
+            Kind::Personal(_) => self.agents.guarantees_of(None),
+        };
+        Charge {
+            installation: installation.label.clone(),
+            resource: self.route_names.resource(resource),
+            agent: agent.name.as_str().into(),
+            weight: agent.weight,
+            guarantee: agent.guarantee.unwrap_or_default(),
+            ceiling: agent.ceiling,
+            guarantees,
+            route: self.route_names.of(&Method::GET, "none"),
+            is_write: false,
+            creates_content: false,
+            repository: None,
+            price: Some(1),
+        }
+    }
+
+    fn refused(&self, permitted: &Permitted, refusal: &Refusal) -> ProxyError {
+        let limit = Limit {
+            retry_after: refusal.retry_after,
+            reset: self.in_seconds(refusal.retry_after),
+            used: refusal.view.used.unsigned_abs(),
+            resource: permitted.call().route.operation.resource,
+            is_closed: refusal.reason == crate::budget::Reason::Closed,
+        };
+        match refusal.reason.is_upstream() {
+            true => ProxyError::UpstreamLimited(limit),
+            false => ProxyError::BudgetExhausted { agent: permitted.agent().name.clone(), limit },
+        }
+    }
+
+    /// Epoch seconds, rounded up: whoever waits for this time has waited `seconds`.
+    pub(super) fn in_seconds(&self, seconds: u64) -> i64 {
+        let now = (self.clock.now_ms() + 999).div_euclid(1000);
+        now.saturating_add_unsigned(seconds)
     }
 }

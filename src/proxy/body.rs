@@ -90,8 +90,6 @@ pub(crate) struct Bounded {
     timer_armed: bool,
     progress: Option<Arc<Progress>>,
     ended: bool,
-    /// Dropped with the body: what is held while it streams.
-    _held: Option<Box<dyn Send + Sync>>,
 }
 
 impl fmt::Debug for Bounded {
@@ -106,17 +104,7 @@ impl fmt::Debug for Bounded {
 impl Bounded {
     pub(crate) fn new(inner: Incoming, limit: u64, idle: Duration) -> Bounded {
         let timer = Box::pin(tokio::time::sleep(idle));
-        Bounded {
-            inner,
-            left: limit,
-            limit,
-            idle,
-            timer,
-            timer_armed: false,
-            progress: None,
-            ended: false,
-            _held: None,
-        }
+        Bounded { inner, left: limit, limit, idle, timer, timer_armed: false, progress: None, ended: false }
     }
 
     /// Tells somebody how far it has come.
@@ -128,12 +116,6 @@ impl Bounded {
         self
     }
 
-    /// Keeps something until the body has ended or is given up.
-    pub(crate) fn holding(mut self, held: impl Send + Sync + 'static) -> Bounded {
-        self._held = Some(Box::new(held));
-        self
-    }
-
     fn note(&self, complete: bool) {
         if let Some(progress) = &self.progress {
             progress.note(complete);
@@ -142,7 +124,6 @@ impl Bounded {
 
     fn end(&mut self) {
         self.ended = true;
-        self._held = None;
         self.note(true);
     }
 }
@@ -199,6 +180,43 @@ impl Body for Bounded {
 
     fn is_end_stream(&self) -> bool {
         self.ended || self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+}
+
+/// A body that keeps something until it has ended, or is given up.
+pub(crate) struct Holding<H> {
+    inner: ResponseBody,
+    held: Option<H>,
+}
+
+impl<H: Send + Unpin + 'static> Holding<H> {
+    pub(crate) fn boxed(inner: ResponseBody, held: H) -> ResponseBody {
+        Holding { inner, held: Some(held) }.boxed_unsync()
+    }
+}
+
+impl<H: Unpin> Body for Holding<H> {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let this = self.get_mut();
+        let frame = std::task::ready!(Pin::new(&mut this.inner).poll_frame(cx));
+        if !matches!(frame, Some(Ok(_))) || this.inner.is_end_stream() {
+            this.held = None;
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {

@@ -63,6 +63,8 @@ pub(crate) struct Call {
     pub(crate) class: Class,
     /// Whether a GraphQL document holds more than queries.
     pub(crate) changes_by_graphql: bool,
+    /// Whether a GraphQL answer's `rateLimit { cost }` can be believed.
+    pub(crate) shows_cost: bool,
     /// What its body takes of the memory for bodies.
     pub(crate) _room: Option<Room>,
 }
@@ -137,6 +139,7 @@ impl Proxy {
             route,
             class,
             changes_by_graphql: false,
+            shows_cost: false,
             _room: room,
         })
     }
@@ -202,7 +205,7 @@ impl Proxy {
         }
         let limit = self.server.max_body_bytes.min(graphql::BODY_BYTES_MAX as u64);
         let (bytes, room) = self.hold(agent, body, limit).await?;
-        let kind = graphql::classify(&bytes).map_err(|error| match error {
+        let understood = graphql::classify(&bytes).map_err(|error| match error {
             GraphqlError::Credential => ProxyError::OperationForbidden(format!("{error}.")),
             _ => bad(&format!("{error}.")),
         })?;
@@ -214,7 +217,8 @@ impl Proxy {
             body: CallBody::Whole(bytes),
             route,
             class: Class::Read,
-            changes_by_graphql: kind != Kind::Query,
+            changes_by_graphql: understood.kind != Kind::Query,
+            shows_cost: understood.shows_cost,
             _room: Some(room),
         })
     }

@@ -8,6 +8,7 @@ use http::{HeaderMap, Method, Request, Uri};
 use rand::RngExt;
 use tokio::time::Instant;
 
+use crate::budget::{View, Wait};
 use crate::config::{Agent, Server};
 use crate::policy::Class;
 use crate::policy::routes::Operation;
@@ -37,6 +38,13 @@ pub(crate) struct Context {
     pub(crate) class: Option<Class>,
     /// Spent waiting for GitHub.
     pub(crate) upstream: Duration,
+    /// The budget may hold the request's calls until then, all of them together.
+    pub(crate) hold_until: Instant,
+    pub(crate) is_interactive: bool,
+    /// Spent held by the budget.
+    pub(crate) held: Duration,
+    /// How the agent stands in the pool the answer was charged to.
+    pub(crate) view: Option<View>,
 }
 
 impl Context {
@@ -53,7 +61,17 @@ impl Context {
             operation: None,
             class: None,
             upstream: Duration::ZERO,
+            hold_until: Instant::now(),
+            is_interactive: false,
+            held: Duration::ZERO,
+            view: None,
         }
+    }
+
+    /// The caller's wishes on how long it may be held.
+    pub(crate) fn hold(&mut self, wait: Wait) {
+        self.hold_until = self.started + wait.patience;
+        self.is_interactive = wait.is_interactive;
     }
 }
 

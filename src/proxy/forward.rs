@@ -24,6 +24,8 @@ use crate::github::tokens::Token;
 pub(crate) struct Attempt {
     /// The credential it was made with.
     pub(crate) token: Arc<Token>,
+    /// To the answer's head.
+    pub(crate) took: Duration,
     pub(crate) result: Result<Response<Incoming>, CallFailed>,
 }
 
@@ -59,7 +61,7 @@ impl Proxy {
         let took = started.elapsed();
         ctx.upstream += took;
         self.metrics.upstream_duration.with_label_values(&[method.as_str()]).observe(took.as_secs_f64());
-        Attempt { token, result }
+        Attempt { token, took, result }
     }
 
     /// Ends when GitHub has been silent for too long: `request_timeout` from the request's last byte

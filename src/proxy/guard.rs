@@ -11,6 +11,8 @@ use std::sync::Arc;
 
 pub(super) use resolve::{Names, unavailable};
 
+use http::Method;
+
 use super::Proxy;
 use super::classify::{Call, CallBody};
 use super::context::Context;
@@ -59,6 +61,18 @@ impl Permitted {
 
     pub(super) fn token_repositories(&self) -> Option<&Vec<String>> {
         self.token_repositories.as_ref()
+    }
+
+    pub(super) fn repository(&self) -> Option<&RepositoryName> {
+        self.repository.as_ref()
+    }
+
+    /// Whether GitHub changes something, so that a second attempt could do it twice.
+    pub(super) fn is_write(&self) -> bool {
+        match self.call.route.scope {
+            Scope::Graphql => self.call.changes_by_graphql,
+            _ => !matches!(self.call.method, Method::GET | Method::HEAD),
+        }
     }
 
     /// Narrows the token to the one repository asked for, if there is one and it is not so already.

@@ -17,6 +17,7 @@ use super::body::{ResponseBody, full};
 use super::classify::media_type;
 use super::context::Context;
 use super::settle::Answer;
+use crate::budget::View;
 use crate::cache::CacheResult;
 use crate::error::{ProxyError, Side};
 use crate::links::LinkMap;
@@ -68,7 +69,7 @@ impl Proxy {
         let headers = response.headers_mut();
         insert_text(headers, "x-request-id", &ctx.request_id);
         insert_text(headers, "x-tollgate-cache", CacheResult::Bypass.as_str());
-        insert_text(headers, "x-tollgate-wait-ms", "0");
+        insert_text(headers, "x-tollgate-wait-ms", &ctx.held.as_millis().to_string());
         if let Some(agent) = &ctx.agent {
             insert_text(headers, "x-tollgate-agent", &agent.name);
         }
@@ -84,6 +85,9 @@ impl Proxy {
         }
         head.headers.remove("x-tollgate-error");
         copy_upstream_limit(&mut head.headers);
+        if let (Some(view), Some(operation)) = (&ctx.view, ctx.operation) {
+            insert_own_limit(&mut head.headers, view, operation.resource);
+        }
         let map = ctx.origin.as_ref().map(|origin| {
             LinkMap::new(Arc::clone(&self.link_bases), origin, ctx.prefix.for_links(), UPLOADS_PREFIX)
         });
@@ -128,7 +132,7 @@ impl Proxy {
             .with_label_values(&[route, method_label(&ctx.method), status.as_str()])
             .inc();
         self.metrics.request_duration.with_label_values(&[outcome]).observe(took.as_secs_f64());
-        self.metrics.overhead.observe(took.saturating_sub(ctx.upstream).as_secs_f64());
+        self.metrics.overhead.observe(took.saturating_sub(ctx.upstream + ctx.held).as_secs_f64());
         tracing::info!(
             request_id = ctx.request_id,
             agent,
@@ -137,6 +141,7 @@ impl Proxy {
             class = ctx.class.map_or("none", crate::policy::Class::as_str),
             status = status.as_u16(),
             outcome,
+            waited_ms = u64::try_from(ctx.held.as_millis()).unwrap_or(u64::MAX),
             took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
             "request"
         );
@@ -154,6 +159,22 @@ fn copy_upstream_limit(headers: &mut HeaderMap) {
             headers.insert(HeaderName::from_static(to), value);
         }
     }
+}
+
+/// The agent's own limits in place of GitHub's, which are the whole installation's.
+///
+/// Whoever is served can go on: a 0 would make some clients stop until the reset.
+fn insert_own_limit(headers: &mut HeaderMap, view: &View, resource: &'static str) {
+    let remaining = view.remaining.max(1);
+    for (name, value) in [
+        ("x-ratelimit-limit", view.used + remaining),
+        ("x-ratelimit-remaining", remaining),
+        ("x-ratelimit-used", view.used),
+        ("x-ratelimit-reset", (view.reset + 999).div_euclid(1000)),
+    ] {
+        headers.insert(HeaderName::from_static(name), HeaderValue::from(value));
+    }
+    headers.insert("x-ratelimit-resource", HeaderValue::from_static(resource));
 }
 
 /// Headers that `Connection` names belong to the hop, too.

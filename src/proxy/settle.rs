@@ -1,76 +1,77 @@
 //! Stage 9, what came of it: takes an attempt, gives the [`Answer`] or says to try again.
 //!
-//! Here the headers about limits are read, the token is proven or dropped, and the slot in flight
-//! moves into the answer's body, so that it is free when the body has ended.
+//! Here the call's true cost is charged and the headers about limits are read, the token is proven or
+//! dropped, and the slot in flight moves into the answer's body, so that it is free when the body has
+//! ended. What is made again is in `settle/again.rs`.
 
+mod again;
+mod peek;
 mod repositories;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{Method, Response, StatusCode};
+use http::{Response, StatusCode};
 use http_body_util::BodyExt;
+use hyper::body::Incoming;
 
 use super::Proxy;
 use super::admit::Admitted;
-use super::body::{Bounded, ResponseBody};
+use super::body::{Bounded, Holding, ResponseBody};
+use super::context::Context;
 use super::forward::{Attempt, CallFailed};
 use super::guard::Permitted;
 use super::gzip;
 use super::respond::holds_links;
-use crate::error::ProxyError;
-use crate::github::rate_limit::{LimitKind, RateLimit};
+use crate::error::{Limit, ProxyError};
+use crate::github::rate_limit::{self, Figures, LimitKind, Reading, Refused};
 use crate::github::tokens::Token;
 use crate::policy::routes::Scope;
+pub(crate) use again::{Attempts, Verdict};
 
 /// GitHub's answer, not yet in the caller's terms.
 pub(crate) type Answer = Response<ResponseBody>;
-
-/// Waits before a read is made again with a token GitHub may not have spread yet.
-const REPLICATION_WAITS: [Duration; 3] =
-    [Duration::from_secs(1), Duration::from_secs(2), Duration::from_secs(4)];
-
-/// The attempts made at one call so far.
-#[derive(Debug, Default)]
-pub(crate) struct Attempts {
-    replication_waits: usize,
-    /// A 401 led to another attempt already.
-    refused_once: bool,
-    connection_retried: bool,
-}
-
-/// What an attempt means for its call.
-#[derive(Debug)]
-pub(crate) enum Verdict {
-    Done(Answer),
-    /// Make another attempt after this pause.
-    Again(Duration),
-}
 
 impl Proxy {
     pub(super) async fn settle(
         &self,
         permitted: &Permitted,
-        admitted: Admitted,
+        mut admitted: Admitted,
         attempt: Attempt,
         attempts: &mut Attempts,
+        ctx: &mut Context,
     ) -> Result<Verdict, ProxyError> {
+        self.note_attempt(attempts);
         let answer = match attempt.result {
             Ok(answer) => answer,
-            Err(failure) => return self.settle_failure(permitted, failure, attempts),
+            Err(failure) => return self.settle_failure(permitted, admitted, failure, attempts),
         };
-        self.record(permitted, &answer);
         let status = answer.status();
         if status.is_informational() {
             // Nothing that goes up asks for another protocol, so nobody may switch to one.
             return Err(ProxyError::UpstreamUnreachable("it answered with something that is no answer"));
         }
+        let (answer, reading) = self.read(permitted, answer).await?;
+        self.record(permitted, &reading);
+        let has_ended = peek::is_as_good_as_ended(answer.body());
+        ctx.view = Some(admitted.settle(&reading, attempt.took, has_ended).await);
+        if let Some(refused) = reading.refused
+            && !self.is_observing
+        {
+            return self.refused_upstream(permitted, refused, &reading, attempts);
+        }
         let doubted = matches!(status, StatusCode::UNAUTHORIZED | StatusCode::NOT_FOUND);
         if !doubted {
             attempt.token.prove();
         }
-        if doubted && let Some(pause) = self.pause_after(permitted, status, &attempt.token, attempts).await {
-            return Ok(Verdict::Again(pause));
+        let pause = match doubted {
+            true => self.pause_after_doubt(permitted, status, &attempt.token, attempts).await,
+            false => self.pause_after_trouble(permitted, &reading, answer.headers(), attempts),
+        };
+        if let Some(pause) = pause {
+            let answer = answer.map(|body| Holding::boxed(body, admitted));
+            let otherwise = Some(self.finish(permitted, answer).await);
+            return Ok(Verdict::Again { pause, otherwise });
         }
         if status == StatusCode::UNAUTHORIZED {
             self.drop_token(permitted, &attempt.token).await;
@@ -79,71 +80,101 @@ impl Proxy {
                 "it refuses tollgate's own credential; nothing was done",
             ));
         }
-        let answer = self.stream(answer, admitted);
+        let answer = answer.map(|body| Holding::boxed(body, admitted));
+        self.finish(permitted, answer).await.map(Verdict::Done)
+    }
+
+    /// Unpacks and filters what must not go down as it is.
+    async fn finish(&self, permitted: &Permitted, answer: Answer) -> Result<Answer, ProxyError> {
         let call = permitted.call();
         let is_rewritten = call.route.scope != Scope::Graphql && holds_links(answer.headers());
         let answer = match is_rewritten || !gzip::is_accepted(&call.headers) {
             true => gzip::unpack(answer)?,
             false => answer,
         };
-        if permitted.call().route.scope == Scope::InstallationRepositories {
-            return repositories::filter(answer, &call.method, permitted.agent()).await.map(Verdict::Done);
+        if call.route.scope == Scope::InstallationRepositories {
+            return repositories::filter(answer, &call.method, permitted.agent()).await;
         }
-        Ok(Verdict::Done(answer))
+        Ok(answer)
     }
 
-    /// Whether, and when, a call is made again after a 401 or 404 that may be the token's fault.
-    ///
-    /// A read waits for GitHub to spread a young token. Anything else, once: a 401 was not carried
-    /// out, so even a write may be sent a second time, with another token or when this one is older.
-    async fn pause_after(
+    /// Bounds the body, and reads what the answer says of limits.
+    async fn read(
         &self,
         permitted: &Permitted,
-        status: StatusCode,
-        token: &Arc<Token>,
-        attempts: &mut Attempts,
-    ) -> Option<Duration> {
-        let reads = matches!(permitted.call().method, Method::GET | Method::HEAD);
-        let is_young = token.may_be_unknown_yet(self.clock.now_ms());
-        if reads
-            && is_young
-            && let Some(pause) = REPLICATION_WAITS.get(attempts.replication_waits)
-        {
-            attempts.replication_waits += 1;
-            self.metrics.retries.with_label_values(&["token_replication"]).inc();
-            return Some(*pause);
+        answer: Response<Incoming>,
+    ) -> Result<(Answer, Reading), ProxyError> {
+        let idle = self.upstream.idle_timeout;
+        let (head, body) = answer.into_parts();
+        let body = Bounded::new(body, u64::MAX, idle);
+        let mut body =
+            body.map_err(|error| -> crate::github::client::BoxError { Box::new(error) }).boxed_unsync();
+        let is_graphql = permitted.call().route.scope == Scope::Graphql;
+        let mut text = None;
+        if rate_limit::wants_body(head.status, &head.headers, is_graphql) {
+            let cut = ProxyError::UpstreamUnreachable("its answer was cut short");
+            let peeked = peek::peek(body).await.ok_or(cut)?;
+            if let Some(whole) = peeked.whole {
+                text = peek::plain(whole, &head.headers).await;
+            }
+            body = peeked.body;
         }
-        let repeatable = permitted.call().body.is_repeatable();
-        if status != StatusCode::UNAUTHORIZED || !repeatable || attempts.refused_once {
-            return None;
+        let mut reading = rate_limit::read(head.status, &head.headers, text.as_deref(), is_graphql);
+        if !permitted.call().shows_cost {
+            // The caller named something else so.
+            reading.cost = None;
         }
-        attempts.refused_once = true;
-        self.metrics.retries.with_label_values(&["token_refused"]).inc();
-        if is_young && !reads {
-            return Some(REPLICATION_WAITS[1]);
+        Ok((Response::from_parts(head, body), reading))
+    }
+
+    /// GitHub refused for a limit, and did nothing: another attempt waits for what the budget says.
+    fn refused_upstream(
+        &self,
+        permitted: &Permitted,
+        refused: Refused,
+        reading: &Reading,
+        attempts: &Attempts,
+    ) -> Result<Verdict, ProxyError> {
+        if permitted.call().body.is_repeatable() && self.may_try_again(attempts) {
+            self.metrics.retries.with_label_values(&["rate_limit"]).inc();
+            return Ok(Verdict::Again { pause: Duration::ZERO, otherwise: None });
         }
-        self.drop_token(permitted, token).await;
-        Some(Duration::ZERO)
+        let resource = permitted.call().route.operation.resource;
+        let now = self.clock.now_seconds();
+        let until_reset = reading.limit.as_ref().and_then(|limit| limit.reset.checked_add_signed(-now));
+        let seconds = match (refused.kind, refused.retry_after) {
+            (_, Some(pause)) => pause.as_secs(),
+            (LimitKind::Primary, None) => until_reset.unwrap_or(60).min(3_600),
+            (LimitKind::Secondary, None) => 60,
+        };
+        let retry_after = seconds.max(1);
+        let reset = self.in_seconds(retry_after);
+        let used = reading.limit.as_ref().map_or(0, |limit| limit.used);
+        let limit = Limit { retry_after, reset, used, resource, is_closed: false };
+        Err(match refused.kind {
+            LimitKind::Secondary => ProxyError::UpstreamLimited(limit),
+            LimitKind::Primary => {
+                ProxyError::BudgetExhausted { agent: permitted.agent().name.clone(), limit }
+            }
+        })
     }
 
     fn settle_failure(
         &self,
         permitted: &Permitted,
+        mut admitted: Admitted,
         failure: CallFailed,
         attempts: &mut Attempts,
     ) -> Result<Verdict, ProxyError> {
         let labels = [&*permitted.installation().label, permitted.call().route.operation.resource, "none"];
         self.metrics.upstream_requests.with_label_values(&labels).inc();
-        let call = permitted.call();
-        let reads = matches!(call.method, Method::GET | Method::HEAD);
-        // A kept connection may have been closed from the other side just as it was used.
-        let safe = failure.transport && (failure.unsent || reads) && call.body.is_repeatable();
-        if safe && !attempts.connection_retried {
-            attempts.connection_retried = true;
-            self.metrics.retries.with_label_values(&["connection"]).inc();
-            return Ok(Verdict::Again(Duration::ZERO));
+        if failure.unsent {
+            admitted.mark_unsent();
         }
-        Err(failure.error)
+        match self.pause_after_failure(permitted, &failure, attempts) {
+            Some(pause) => Ok(Verdict::Again { pause, otherwise: Some(Err(failure.error)) }),
+            None => Err(failure.error),
+        }
     }
 
     async fn drop_token(&self, permitted: &Permitted, token: &Arc<Token>) {
@@ -151,39 +182,25 @@ impl Proxy {
         self.tokens.invalidate(permitted.installation(), permitted.access(), repositories, token).await;
     }
 
-    /// Counts the answer and takes over what it says of the pool.
-    fn record<B>(&self, permitted: &Permitted, answer: &Response<B>) {
+    /// Counts the answer, and refusals there should be none of.
+    fn record(&self, permitted: &Permitted, reading: &Reading) {
         let installation = &*permitted.installation().label;
-        let rate_limit = RateLimit::from_headers(answer.headers());
-        let resource = rate_limit
-            .as_ref()
-            .map_or(permitted.call().route.operation.resource, |limit| limit.resource.as_str());
-        self.metrics
-            .upstream_requests
-            .with_label_values(&[installation, resource, answer.status().as_str()])
-            .inc();
-        if let Some(kind) = LimitKind::of(answer.status(), answer.headers()) {
-            self.metrics.limit_hits.with_label_values(&[installation, kind.as_str()]).inc();
-            tracing::warn!(installation, resource, kind = kind.as_str(), "GitHub refused for a rate limit");
+        let expected = permitted.call().route.operation.resource;
+        let resource = reading.limit.as_ref().map_or(expected, |limit| limit.resource.as_str());
+        let labels = [installation, resource, reading.status.as_str()];
+        self.metrics.upstream_requests.with_label_values(&labels).inc();
+        let ignored = match reading.figures {
+            Figures::Read => None,
+            Figures::Absent => Some("absent"),
+            Figures::Garbled => Some("garbled"),
+        };
+        if let Some(reason) = ignored {
+            self.metrics.figures_ignored.with_label_values(&[installation, reason]).inc();
         }
-        if let Some(limit) = &rate_limit {
-            let labels = [installation, limit.resource.as_str()];
-            let gauge = |family: &prometheus::IntGaugeVec, value: u64| {
-                family.with_label_values(&labels).set(i64::try_from(value).unwrap_or(i64::MAX));
-            };
-            gauge(&self.metrics.pool_limit, limit.limit);
-            gauge(&self.metrics.pool_remaining, limit.remaining);
-            gauge(&self.metrics.pool_used, limit.used);
-            gauge(&self.metrics.pool_reset, limit.reset);
+        if let Some(refused) = reading.refused {
+            let kind = refused.kind.as_str();
+            self.metrics.limit_hits.with_label_values(&[installation, kind]).inc();
+            tracing::warn!(installation, resource, kind, "GitHub refused for a rate limit");
         }
-    }
-
-    /// Ties the body to its bounds and to the slot it holds.
-    fn stream(&self, answer: Response<hyper::body::Incoming>, admitted: Admitted) -> Answer {
-        let idle = self.upstream.idle_timeout;
-        answer.map(|body| {
-            let body = Bounded::new(body, u64::MAX, idle).holding(admitted.into_reservation());
-            body.map_err(|error| -> crate::github::client::BoxError { Box::new(error) }).boxed_unsync()
-        })
     }
 }

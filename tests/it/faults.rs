@@ -79,7 +79,7 @@ async fn githubs_own_errors_pass_as_they_are() {
 }
 
 #[tokio::test]
-async fn a_limit_of_githubs_is_passed_on_and_counted() {
+async fn a_limit_of_githubs_holds_everybody_and_is_counted() {
     let tollgate = Setup::worker().start().await;
     assert_eq!(tollgate.get("/repos/acme/widgets").await.verdict(), "200");
     tollgate.sim.faults().add(
@@ -88,7 +88,13 @@ async fn a_limit_of_githubs_is_passed_on_and_counted() {
             .times(1),
     );
     let limited = tollgate.get("/repos/acme/widgets").await;
-    assert_eq!((limited.verdict().as_str(), limited.header("retry-after")), ("403", "60"));
+    assert_eq!(limited.verdict(), "403 upstream_limited");
+    let seconds: u64 = limited.header("retry-after").parse().unwrap();
+    assert!((60..=63).contains(&seconds), "{seconds}");
+    // Nobody asks GitHub again meanwhile.
+    let before = tollgate.sim.requests().len();
+    assert_eq!(tollgate.get("/repos/acme/widgets").await.verdict(), "403 upstream_limited");
+    assert_eq!(tollgate.sim.requests().len(), before);
     let metrics = tollgate.metrics().await;
     assert!(
         metrics.contains("tollgate_limit_hits_total{installation=\"bot/acme\",kind=\"secondary\"} 1"),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use github_sim::{PRIVATE_KEY_PKCS1, RecordedRequest, Sim, SimConfig};
+use github_sim::{PRIVATE_KEY_PKCS1, PrimaryLimits, RecordedRequest, Sim, SimConfig};
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
 use hyper_util::client::legacy::Client;
@@ -60,7 +60,7 @@ impl Setup {
 
     pub(crate) fn with(agents: Vec<TestAgent>) -> Setup {
         Setup {
-            sim: SimConfig::default(),
+            sim: roomy(),
             agents,
             approval_mode: "presence",
             server: String::new(),
@@ -289,4 +289,10 @@ pub(crate) async fn eventually(what: &str, mut check: impl FnMut() -> bool) {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     panic!("{what} did not happen within 5 s");
+}
+
+/// A stand-in with so large limits that nothing is held for them, where limits are not what is tested.
+fn roomy() -> SimConfig {
+    let limits = PrimaryLimits { core: 1_000_000, graphql: 1_000_000, search: 10_000, ..Default::default() };
+    SimConfig { limits, ..SimConfig::default() }
 }

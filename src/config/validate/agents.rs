@@ -47,6 +47,7 @@ fn agent(check: &mut Check<'_>, section: &str, raw: &raw::Agent, key_sha256: Vec
         name: raw.name.clone()?,
         key_sha256,
         weight: raw.weight,
+        guarantee: raw.guarantee,
         ceiling: raw.ceiling,
         repositories,
         installation,

@@ -4,17 +4,20 @@ use http::StatusCode;
 
 use super::upstream::is_address;
 use super::{Check, raw};
-use crate::config::Budget;
+use crate::config::{Budget, Retry, Secondary, Store};
+
+/// Longest a request or a failed call is held: whoever asked has long given up by then.
+const HELD_MAX: raw::Period = raw::Period::from_secs(600);
 
 pub(super) fn budget(check: &mut Check<'_>, raw: &raw::Budget) -> Budget {
     check.rule("budget.headroom", raw.headroom.0 <= 90, || "must be 0% to 90%".to_owned());
     check.rule("budget.max_wait", raw.max_wait <= raw.max_wait_limit, || {
         format!("{} is more than `max_wait_limit`, {}", raw.max_wait, raw.max_wait_limit)
     });
+    at_most(check, "budget.max_wait_limit", raw.max_wait_limit, HELD_MAX);
     check.rule("budget.over_budget_status", matches!(raw.over_budget_status, 403 | 429), || {
         "must be 403 or 429".to_owned()
     });
-    secondary(check, &raw.secondary);
     match &raw.redis {
         Some(redis) => self::redis(check, redis),
         None => check.rule("budget.store", raw.store != raw::Store::Redis, || {
@@ -25,11 +28,26 @@ pub(super) fn budget(check: &mut Check<'_>, raw: &raw::Budget) -> Budget {
         429 => StatusCode::TOO_MANY_REQUESTS,
         _ => StatusCode::FORBIDDEN,
     };
-    Budget { over_budget_status }
+    Budget {
+        store: match raw.store {
+            raw::Store::Memory => Store::Memory,
+            raw::Store::Redis => Store::Redis,
+        },
+        headroom_thousandths: i64::from(raw.headroom.0) * 10,
+        max_wait: raw.max_wait.0,
+        max_wait_limit: raw.max_wait_limit.0,
+        over_budget_status,
+        is_observing: raw.mode == raw::Mode::Observe,
+        secondary: secondary(check, &raw.secondary),
+    }
+}
+
+fn at_most(check: &mut Check<'_>, path: &str, value: raw::Period, most: raw::Period) {
+    check.rule(path, value <= most, || format!("{value} is too long: at most {most}"));
 }
 
 /// Each is at least 1 and at most what GitHub publishes, for more would bring its refusals on.
-fn secondary(check: &mut Check<'_>, raw: &raw::Secondary) {
+fn secondary(check: &mut Check<'_>, raw: &raw::Secondary) -> Secondary {
     let rules = [
         ("concurrent", raw.concurrent, Some(100)),
         ("rest_points_per_minute", raw.rest_points_per_minute, Some(900)),
@@ -46,6 +64,14 @@ fn secondary(check: &mut Check<'_>, raw: &raw::Secondary) {
                 format!("{value} is more than GitHub's limit, {published}")
             });
         }
+    }
+    Secondary {
+        concurrent: raw.concurrent,
+        rest_points_per_minute: raw.rest_points_per_minute,
+        rest_points_per_minute_total: raw.rest_points_per_minute_total,
+        graphql_points_per_minute: raw.graphql_points_per_minute,
+        content_per_minute: raw.content_per_minute,
+        content_per_hour: raw.content_per_hour,
     }
 }
 
@@ -89,9 +115,11 @@ fn address(check: &mut Check<'_>, path: &str, text: &str) {
     }
 }
 
-pub(super) fn retry(check: &mut Check<'_>, raw: &raw::Retry) {
+pub(super) fn retry(check: &mut Check<'_>, raw: &raw::Retry) -> Retry {
     check.rule("retry.max_attempts", (1..=10).contains(&raw.max_attempts), || "must be 1 to 10".to_owned());
     check.rule("retry.base_delay", raw.base_delay <= raw.max_delay, || {
         format!("{} is more than `max_delay`, {}", raw.base_delay, raw.max_delay)
     });
+    at_most(check, "retry.max_delay", raw.max_delay, HELD_MAX);
+    Retry { max_attempts: raw.max_attempts, base_delay: raw.base_delay.0, max_delay: raw.max_delay.0 }
 }

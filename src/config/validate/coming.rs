@@ -2,7 +2,7 @@
 //!
 //! The change that brings a feature deletes its line here.
 
-use super::Check;
+use super::{Check, raw};
 
 const NO_EFFECT: &str = "has no effect yet in this version";
 
@@ -10,15 +10,8 @@ const NO_EFFECT: &str = "has no effect yet in this version";
 const COMING: &[(&str, &str)] = &[
     ("server.admin_token_env", NO_EFFECT),
     ("server.admin_token_file", NO_EFFECT),
-    ("budget.store", NO_EFFECT),
     ("budget.redis", NO_EFFECT),
-    ("budget.headroom", NO_EFFECT),
-    ("budget.max_wait", NO_EFFECT),
-    ("budget.max_wait_limit", NO_EFFECT),
     ("budget.on_store_loss", NO_EFFECT),
-    ("budget.mode", NO_EFFECT),
-    ("budget.secondary", NO_EFFECT),
-    ("retry", NO_EFFECT),
     ("cache", NO_EFFECT),
     ("policy.approval.max_lifetime", NO_EFFECT),
     ("policy.approval.allow_auto_merge", NO_EFFECT),
@@ -30,14 +23,16 @@ const COMING: &[(&str, &str)] = &[
     ("policy.commit_trailer", NO_EFFECT),
     ("policy.audit_log", NO_EFFECT),
     ("policy.mode", NO_EFFECT),
-    ("agents[].weight", NO_EFFECT),
-    ("agents[].guarantee", NO_EFFECT),
     ("agents[].draft_pull_requests", NO_EFFECT),
     ("identities", NO_EFFECT),
     ("webhook", NO_EFFECT),
 ];
 
-pub(super) fn report(check: &mut Check<'_>) {
+pub(super) fn report(check: &mut Check<'_>, file: &raw::File) {
+    if file.budget.store == raw::Store::Redis {
+        let message = format!("{NO_EFFECT}: every replica counts by itself, as with `memory`");
+        check.warning("budget.store", message);
+    }
     for (pattern, message) in COMING {
         match said(check, pattern) {
             None => {}

@@ -4,12 +4,13 @@ use std::ffi::OsString;
 use std::fs;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use proptest::prelude::*;
 
 use super::*;
 use crate::config::load::from_text;
-use crate::config::{ApprovalMode, PrivateKey};
+use crate::config::{ApprovalMode, PrivateKey, Retry, Secondary, Store};
 use crate::policy::Class;
 
 const KEYS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/loadtest/github-sim/keys");
@@ -334,6 +335,8 @@ fn budget_rules() {
         ("budget:\n  headroom: 95%", "budget.headroom, line 2: must be 0% to 90%"),
         ("budget:\n  headroom: 10", "budget.headroom, line 2: expected a percentage such as 10%"),
         ("budget:\n  max_wait: 2m", "budget.max_wait, line 2: 2m is more than `max_wait_limit`, 1m"),
+        ("budget: { max_wait: 10m, max_wait_limit: 10m }", ""),
+        ("budget:\n  max_wait_limit: 11m", "budget.max_wait_limit, line 2: 11m is too long: at most 10m"),
         ("budget:\n  over_budget_status: 500", "budget.over_budget_status, line 2: must be 403 or 429"),
         ("budget:\n  store: disk", "budget.store, line 2: expected one of memory, redis, found `disk`"),
         ("budget:\n  store: redis", "budget.store, line 2: `redis` needs `budget.redis`"),
@@ -361,6 +364,8 @@ fn budget_rules() {
         ("budget:\n  secondary: { content_per_hour: 501 }", "500"),
         ("retry:\n  max_attempts: 0", "retry.max_attempts, line 2: must be 1 to 10"),
         ("retry:\n  base_delay: 30s", "retry.base_delay, line 2: 30s is more than `max_delay`, 20s"),
+        ("retry:\n  max_delay: 1h", "retry.max_delay, line 2: 1h is too long: at most 10m"),
+        ("retry: { max_attempts: 1, base_delay: 0s, max_delay: 0s }", ""),
         ("cache: { max_size: 0 }", ""),
         ("cache:\n  fresh_for: -1s", "cache.fresh_for, line 2: expected a duration"),
     ]);
@@ -444,7 +449,9 @@ fn agent_rules() {
         (agent("weight: 0"), "agents[0].weight, line 5: must be 1 to 1000"),
         (agent("weight: 1.5"), "agents[0].weight, line 5: expected a whole number from 0 to 4294967295, found the number 1.5"),
         (agent("weight: -1"), "agents[0].weight, line 5: expected a whole number"),
+        (agent("weight: 1001"), "agents[0].weight, line 5: must be 1 to 1000"),
         (agent("ceiling: 0"), ""),
+        (agent("guarantee: 15000\n    ceiling: 15000"), ""),
         (agent("guarantee: 10\n    ceiling: 9"), "agents[0].ceiling, line 6: 9 is less than the agent's guarantee, 10"),
         (agent("guarantee: 15001"), "agents, line 1: the guarantees are 15001 = 15001 points an hour, more than the 15000"),
         (agent("installation: acme"), ""),
@@ -625,15 +632,62 @@ fn a_path_counts_the_elements_left_out() {
 #[test]
 fn warns_of_what_has_no_effect_yet() {
     let text = format!(
-        "retry:\n  max_attempts: 3\nagents:\n  - {{ name: a, weight: 2, key_sha256: {HASH_A}, repositories: [\"*\"] }}\n  \
-         - {{ name: b, weight: 2, key_sha256: {HASH_B}, repositories: [\"*\"] }}\n"
+        "cache:\n  fresh_for: 3s\nagents:\n  - {{ name: a, weight: 2, key_sha256: {HASH_A}, repositories: [\"*\"] }}\n  \
+         - {{ name: b, draft_pull_requests: off, key_sha256: {HASH_B}, repositories: [\"*\"] }}\n  \
+         - {{ name: c, draft_pull_requests: off, key_sha256: {hash_c}, repositories: [\"*\"] }}\n\
+         budget:\n  store: redis\n  redis: {{ url: redis://a:1 }}\n  headroom: 5%\n",
+        hash_c = "c".repeat(64)
     );
     let (_, warnings) = Place::new().load(&completed(&text)).unwrap();
     assert_eq!(
         warnings.to_string(),
-        "warning: retry, line 1: has no effect yet in this version\n\
-         warning: agents[0].weight, line 4: has no effect yet in this version (said in 2 places)"
+        "warning: cache, line 1: has no effect yet in this version\n\
+         warning: agents[1].draft_pull_requests, line 5: has no effect yet in this version (said in 2 places)\n\
+         warning: budget.store, line 8: has no effect yet in this version: every replica counts by itself, as with `memory`\n\
+         warning: budget.redis, line 9: has no effect yet in this version"
     );
+    let (_, warnings) =
+        Place::new().load(&completed("budget: { store: memory }\nretry: { max_attempts: 3 }")).unwrap();
+    assert!(warnings.is_empty(), "{warnings}");
+}
+
+#[test]
+fn a_long_sum_of_guarantees_is_cut() {
+    let agents: String = (0..12)
+        .map(|i| {
+            let hash = format!("{i:064x}");
+            format!("  - {{ name: a{i}, key_sha256: \"{hash}\", repositories: [\"*\"], guarantee: 2000 }}\n")
+        })
+        .collect();
+    let errors = Place::new().errors(&format!("agents:\n{agents}"));
+    let sum = ["2000"; 10].join(" + ");
+    let expected = format!(
+        "agents, line 1: the guarantees are {sum} + … = 24000 points an hour, more than the 15000 the largest \
+         installation has"
+    );
+    assert_eq!(errors, [expected]);
+}
+
+#[test]
+fn takes_over_the_budget() {
+    let text = "budget: { headroom: 15%, max_wait: 2s, max_wait_limit: 90s, mode: observe, secondary: { concurrent: 7 } }\n\
+                retry: { max_attempts: 2, base_delay: 1s, max_delay: 3s }";
+    let (config, warnings) = Place::new().load(&completed(text)).unwrap();
+    assert!(warnings.is_empty(), "{warnings}");
+    let budget = &config.budget;
+    assert_eq!((budget.store, budget.headroom_thousandths, budget.is_observing), (Store::Memory, 150, true));
+    assert_eq!((budget.max_wait.as_secs(), budget.max_wait_limit.as_secs()), (2, 90));
+    let secondary = Secondary {
+        concurrent: 7,
+        rest_points_per_minute: 810,
+        rest_points_per_minute_total: 2700,
+        graphql_points_per_minute: 1800,
+        content_per_minute: 72,
+        content_per_hour: 470,
+    };
+    assert_eq!(budget.secondary, secondary);
+    let [base_delay, max_delay] = [1, 3].map(Duration::from_secs);
+    assert_eq!(config.retry, Retry { max_attempts: 2, base_delay, max_delay });
 }
 
 #[test]

@@ -140,7 +140,10 @@ impl Proxy {
     }
 
     /// Installations the agent's repositories lie in.
-    async fn installations_of(&self, agent: &Agent) -> Result<Vec<Arc<Installation>>, ProxyError> {
+    pub(in crate::proxy) async fn installations_of(
+        &self,
+        agent: &Agent,
+    ) -> Result<Vec<Arc<Installation>>, ProxyError> {
         if agent.repositories.is_everything() {
             let all = self.installations.all().await.map_err(|error| unavailable(&error))?;
             return Ok(all.iter().take(INSTALLATIONS_ASKED_MAX).cloned().collect());
@@ -209,6 +212,7 @@ fn look_up(path: &str) -> Result<Call, ProxyError> {
         route: Route { operation, scope: Scope::Everyone, params: Vec::new() },
         class: Class::Read,
         changes_by_graphql: false,
+        shows_cost: false,
         _room: None,
     })
 }

@@ -1,0 +1,405 @@
+//! What a replica says to the store that keeps a budget, and what it is told.
+//!
+//! One call is one step of the ledger, whichever store runs it: names, whole numbers, and nothing a
+//! store would have to look up elsewhere.
+
+use std::sync::Arc;
+
+use super::ledger::ring::Ring;
+
+/// A reservation's name, made by the replica that asks, so that a repeated call counts once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LeaseId {
+    pub replica: u64,
+    pub number: u64,
+}
+
+/// One step at one installation's ledger.
+#[derive(Debug, Clone)]
+pub struct Call {
+    pub stamp: Stamp,
+    pub command: Command,
+}
+
+/// What comes with every call.
+#[derive(Debug, Clone)]
+pub struct Stamp {
+    pub replica: u64,
+    /// The store's time in this replica's last reply, and the milliseconds since by a clock of its own
+    /// that never jumps.
+    pub last_reply: Option<LastReply>,
+    pub caps: Caps,
+    /// Calls whose answer's body has ended since.
+    pub ended: Vec<LeaseId>,
+}
+
+/// See [`Stamp::last_reply`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LastReply {
+    pub at: i64,
+    pub elapsed_ms: i64,
+}
+
+/// The limits that are configured, for one installation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Caps {
+    /// Thousandths of each primary limit left to others.
+    pub headroom: i64,
+    /// Calls in flight.
+    pub concurrent: i64,
+    /// Secondary points a minute on one REST route.
+    pub route: i64,
+    /// Secondary points a minute of GraphQL.
+    pub graphql: i64,
+    /// Secondary points a minute over everything.
+    pub all: i64,
+    pub content_minute: i64,
+    pub content_hour: i64,
+}
+
+/// What is asked.
+#[derive(Debug, Clone)]
+pub enum Command {
+    Admit(Admit),
+    Settle(Settle),
+    Book(Book),
+    Withdraw(Place),
+    Cancel(Cancel),
+    Renew(Vec<LeaseId>),
+    Heartbeat,
+    /// This replica stops.
+    Leave,
+    Adopt(Box<Handover>),
+    Look(Look),
+}
+
+impl Command {
+    /// A label for counts and metrics.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Command::Admit(_) => "admit",
+            Command::Settle(_) => "settle",
+            Command::Book(_) => "book",
+            Command::Withdraw(_) => "withdraw",
+            Command::Cancel(_) => "cancel",
+            Command::Renew(_) => "renew",
+            Command::Heartbeat => "heartbeat",
+            Command::Leave => "leave",
+            Command::Adopt(_) => "adopt",
+            Command::Look(_) => "look",
+        }
+    }
+}
+
+/// An agent as the ledger sees it.
+#[derive(Debug, Clone)]
+pub struct Share {
+    pub agent: Arc<str>,
+    pub weight: i64,
+    /// Points an hour of `core`; 0: none.
+    pub guarantee: i64,
+    /// Points an hour of `core`.
+    pub ceiling: Option<i64>,
+    /// Guarantees of all agents that may use the installation.
+    pub guarantees: i64,
+}
+
+/// The place of a queue's head: where it may be waiting.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    pub resource: Arc<str>,
+    /// `AGENT/RESOURCE/r|w/REPLICA`.
+    pub head: Arc<str>,
+    pub route: Arc<str>,
+}
+
+/// Asks for one call to be let through.
+#[derive(Debug, Clone)]
+pub struct Admit {
+    pub lease: LeaseId,
+    pub share: Share,
+    pub place: Place,
+    /// A route where the same queue's head before this one may still hold a place.
+    pub left_route: Option<Arc<str>>,
+    pub is_write: bool,
+    pub is_graphql: bool,
+    /// Primary points, if they are known.
+    pub price: Option<i64>,
+    /// Secondary points.
+    pub points: i64,
+    pub creates_content: bool,
+    /// For the pause between writes.
+    pub repository: Option<Arc<str>>,
+    pub is_interactive: bool,
+    /// How long the caller is held at most.
+    pub patience_ms: i64,
+    /// 0..=999, drawn by the caller.
+    pub random: i64,
+    /// Decide, but let through.
+    pub is_observing: bool,
+}
+
+/// Says what came of a call.
+#[derive(Debug, Clone)]
+pub struct Settle {
+    pub lease: LeaseId,
+    pub share: Share,
+    pub resource: Arc<str>,
+    pub route: Arc<str>,
+    /// Primary points it cost; none: what the figures say.
+    pub cost: Option<i64>,
+    pub figures: Option<Figures>,
+    pub elapsed_ms: i64,
+    pub refused: Option<UpstreamRefusal>,
+    /// The answer's body has ended, too.
+    pub has_ended: bool,
+}
+
+/// What an answer says of its pool.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Figures {
+    pub resource: Arc<str>,
+    pub limit: i64,
+    pub used: i64,
+    /// From the answer's `Date` to `x-ratelimit-reset`.
+    pub reset_in_ms: i64,
+}
+
+/// GitHub refused a call for a limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct UpstreamRefusal {
+    pub is_primary: bool,
+    pub retry_after_ms: Option<i64>,
+}
+
+/// Takes a time at which a caller that is sent away will be served.
+#[derive(Debug, Clone)]
+pub struct Book {
+    pub share: Share,
+    pub resource: Arc<str>,
+    /// Until its turn, as the queue reckons.
+    pub wait_ms: i64,
+    /// Between two turns of its agent.
+    pub step_ms: i64,
+}
+
+/// Takes back a call that was certainly not sent.
+#[derive(Debug, Clone)]
+pub struct Cancel {
+    pub lease: LeaseId,
+    pub resource: Arc<str>,
+    pub route: Arc<str>,
+}
+
+/// Asks how an agent stands.
+#[derive(Debug, Clone)]
+pub struct Look {
+    pub share: Share,
+    pub resource: Arc<str>,
+}
+
+/// What a replica knows that the store does not: handed in when the store came back empty, or when
+/// the replica finds it again.
+#[derive(Debug, Clone, Default)]
+pub struct Handover {
+    pub leases: Vec<HandedLease>,
+    pub sent: Sent,
+    pub pools: Vec<Snapshot>,
+    pub spent: Vec<Spent>,
+    /// GitHub asked for silence until then.
+    pub cool: i64,
+}
+
+/// A call in flight.
+#[derive(Debug, Clone)]
+pub struct HandedLease {
+    pub lease: LeaseId,
+    pub share: Share,
+    pub resource: Arc<str>,
+    pub route: Arc<str>,
+    pub price: i64,
+    pub points: i64,
+    pub creates_content: bool,
+    /// Its answer is there, only the body goes on.
+    pub is_settled: bool,
+    pub at: i64,
+}
+
+/// Points an agent spent in the window that ends at `reset`.
+#[derive(Debug, Clone)]
+pub struct Spent {
+    pub resource: Arc<str>,
+    pub reset: i64,
+    pub agent: Arc<str>,
+    pub points: i64,
+}
+
+/// Secondary points sent lately.
+#[derive(Debug, Clone)]
+pub struct Sent {
+    pub all: Ring,
+    pub content_minute: Ring,
+    pub content_hour: Ring,
+    pub routes: Vec<(Arc<str>, Ring)>,
+}
+
+impl Default for Sent {
+    fn default() -> Sent {
+        Sent {
+            all: Ring::minute(),
+            content_minute: Ring::minute(),
+            content_hour: Ring::hour(),
+            routes: Vec::new(),
+        }
+    }
+}
+
+/// The store's answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reply {
+    /// The store's time, in which everything here is said.
+    pub now: i64,
+    /// When the store began to remember.
+    pub epoch: i64,
+    /// Admits and settles so far.
+    pub seq: i64,
+    pub outcome: Outcome,
+    /// How the agent stands in the pool, if one was named.
+    pub view: Option<View>,
+    pub pool: Option<Snapshot>,
+}
+
+/// What became of a call.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    Done,
+    Settled {
+        /// Primary points it cost its agent.
+        cost: i64,
+    },
+    Granted {
+        /// Primary points reserved.
+        price: i64,
+        /// Observing: what would have held it.
+        would: Option<Reason>,
+    },
+    Wait {
+        /// Ask again then.
+        hint_ms: i64,
+        /// Between two turns of this agent.
+        step_ms: i64,
+        reason: Reason,
+        /// Whether a place is kept meanwhile.
+        has_place: bool,
+    },
+    Refused {
+        /// Seconds, at least 1.
+        retry_after: i64,
+        reason: Reason,
+    },
+}
+
+/// What holds a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Reason {
+    /// The store has only just begun to remember.
+    Start,
+    /// GitHub asked for silence.
+    Cooldown,
+    /// This agent likely used up a limit nobody can see.
+    Box,
+    /// A first call finds out how things stand.
+    Trial,
+    /// The window is spent.
+    Exhausted,
+    /// The agent's ceiling.
+    Ceiling,
+    /// The ceiling is 0.
+    Closed,
+    /// One write a second to a repository.
+    Spacing,
+    /// A minute's secondary points, on one route or over all.
+    Ring,
+    /// Content-creating writes.
+    Content,
+    /// Its turn at one of the gates.
+    Turn(GateKind),
+}
+
+/// What is shared by weight.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum GateKind {
+    Pool,
+    Installation,
+    Route,
+    Content,
+}
+
+impl Reason {
+    /// The label `reason` of waiting times.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Reason::Start => "start",
+            Reason::Cooldown => "cooldown",
+            Reason::Box => "box",
+            Reason::Trial => "trial",
+            Reason::Exhausted => "exhausted",
+            Reason::Ceiling | Reason::Closed => "ceiling",
+            Reason::Spacing => "spacing",
+            Reason::Ring => "ring",
+            Reason::Content | Reason::Turn(GateKind::Content) => "content",
+            Reason::Turn(GateKind::Pool) => "pool",
+            Reason::Turn(GateKind::Installation) => "installation",
+            Reason::Turn(GateKind::Route) => "route",
+        }
+    }
+
+    /// Whether a secondary limit holds it, or GitHub itself, not the share of a pool.
+    pub fn is_upstream(self) -> bool {
+        !matches!(
+            self,
+            Reason::Start
+                | Reason::Exhausted
+                | Reason::Ceiling
+                | Reason::Closed
+                | Reason::Turn(GateKind::Pool)
+        )
+    }
+}
+
+/// How an agent stands in a pool, in whole points.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct View {
+    pub used: i64,
+    pub remaining: i64,
+    /// Epoch milliseconds, store time.
+    pub reset: i64,
+    /// Its weight among those of all agents seen in the last minute.
+    pub weight: i64,
+    pub weights: i64,
+    pub is_known: bool,
+}
+
+/// A pool as the store sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Snapshot {
+    pub resource: Arc<str>,
+    pub limit: i64,
+    /// GitHub's count, and ours.
+    pub used: i64,
+    pub own: i64,
+    pub in_flight: i64,
+    pub reset: i64,
+    pub window_ms: i64,
+    pub window_number: i64,
+    /// Micro-points a second: taken by others, and given to agents.
+    pub outside: i64,
+    pub rate: i64,
+    pub learned: i64,
+    pub cool: i64,
+    /// Replicas seen.
+    pub replicas: i64,
+    /// Calls in flight in the installation.
+    pub leases: i64,
+    pub is_known: bool,
+}

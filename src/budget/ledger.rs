@@ -1,0 +1,294 @@
+//! The ledger of one installation: who may call GitHub now, who waits, and for how long.
+//!
+//! Pure arithmetic on whole numbers and a given `now`: no clock, no I/O, no randomness of its own, so
+//! the same calls at the same times give the same replies, in this process or in a shared store.
+//!
+//! Three layers are asked in this order. *Stops* are exact facts with an exact waiting time: GitHub
+//! said wait, the window is spent, a counted limit is full. *Gates* are what can bind for long and so
+//! is shared by weight: the pool's points, the installation's secondary points and slots, one route's
+//! points, content-creating writes. *Clocks* are one time stamp each: guarantee, ceiling, the pause
+//! between writes, the next booking. `docs/budgets.md` explains the whole.
+
+mod admit;
+mod cooldown;
+mod gate;
+mod lease;
+mod pool;
+mod replicas;
+pub(super) mod ring;
+mod settle;
+mod units;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::command::{Call, Command, LeaseId, Look, Outcome, Place, Reply, Share, Snapshot, Stamp, View};
+use cooldown::Cooldown;
+use gate::Gate;
+use lease::Leases;
+use pool::{Pool, Trial};
+use replicas::{Isolation, Replicas};
+use ring::Ring;
+use units::{EVICTIONS, LIMIT_UNTOLD, Micro, ROUTE_IDLE_MS, U};
+
+/// Everything one installation's budget is made of.
+#[derive(Debug, Clone)]
+pub struct Ledger {
+    /// When it began; 0 before the first call.
+    epoch: i64,
+    /// Nothing is granted for so long after the beginning: calls nobody told us of may be in flight.
+    pause_at_birth_ms: i64,
+    /// Admits and settles so far.
+    seq: i64,
+    /// Taken from the store's clock, which may jump.
+    offset_ms: i64,
+    pools: HashMap<Arc<str>, Pool>,
+    routes: HashMap<Arc<str>, Route>,
+    /// Secondary points over everything, and slots in flight.
+    installation: Gate,
+    content: Gate,
+    /// Secondary points of the last minute; content-creating writes of the last minute and hour.
+    all: Ring,
+    content_minute: Ring,
+    content_hour: Ring,
+    leases: Leases,
+    cooldown: Cooldown,
+    /// When the next write of an agent to a repository is due.
+    spacing: HashMap<Arc<str>, i64>,
+    replicas: Replicas,
+    /// Kept by a replica that can't reach the store.
+    isolation: Option<Isolation>,
+}
+
+/// One method and path template.
+#[derive(Debug, Clone)]
+struct Route {
+    gate: Gate,
+    ring: Ring,
+}
+
+impl Route {
+    fn new(now: i64) -> Route {
+        Route { gate: Gate::new(20 * U, now), ring: Ring::minute() }
+    }
+}
+
+impl Ledger {
+    /// `pause_at_birth_ms` is 0 where nobody else can have called before.
+    pub fn new(pause_at_birth_ms: i64) -> Ledger {
+        let content = if pause_at_birth_ms == 0 { 60 * U } else { 0 };
+        Ledger {
+            epoch: 0,
+            pause_at_birth_ms,
+            seq: 0,
+            offset_ms: 0,
+            pools: HashMap::new(),
+            routes: HashMap::new(),
+            installation: Gate::new(20 * U, 0),
+            content: Gate::new(content, 0),
+            all: Ring::minute(),
+            content_minute: Ring::minute(),
+            content_hour: Ring::hour(),
+            leases: Leases::default(),
+            cooldown: Cooldown::default(),
+            spacing: HashMap::new(),
+            replicas: Replicas::default(),
+            isolation: None,
+        }
+    }
+
+    /// One step. `time` is the store's clock, epoch milliseconds.
+    pub fn apply(&mut self, call: &Call, time: i64) -> Reply {
+        let now = self.begin(&call.stamp, time);
+        let caps = &call.stamp.caps;
+        let (outcome, view) = match &call.command {
+            Command::Admit(admit) => {
+                self.seq += 1;
+                self.admit(admit, caps, now)
+            }
+            Command::Settle(settle) => {
+                self.seq += 1;
+                self.settle(settle, caps, now)
+            }
+            Command::Book(book) => self.book_only(book, caps, now),
+            Command::Look(look) => (Outcome::Done, Some(self.look(look, caps, now))),
+            other => {
+                self.keep_books(other, &call.stamp, now);
+                (Outcome::Done, None)
+            }
+        };
+        let pool = resource_of(&call.command).and_then(|resource| self.snapshot(resource, now));
+        Reply { now, epoch: self.epoch, seq: self.seq, outcome, view, pool }
+    }
+
+    /// Commands that concern no single call's admission.
+    fn keep_books(&mut self, command: &Command, stamp: &Stamp, now: i64) {
+        match command {
+            Command::Withdraw(place) => self.withdraw(place),
+            Command::Cancel(cancel) => self.cancel(cancel),
+            Command::Renew(leases) => leases.iter().for_each(|lease| self.leases.renew(*lease, now)),
+            Command::Heartbeat => {
+                self.replicas.beat(stamp.replica, now);
+                self.sweep(now);
+            }
+            Command::Leave => self.replicas.leave(stamp.replica),
+            Command::Adopt(handover) => self.adopt(handover, now),
+            Command::Admit(_) | Command::Settle(_) | Command::Book(_) | Command::Look(_) => {}
+        }
+    }
+
+    /// The time of this step; what has run out by then is taken out.
+    fn begin(&mut self, stamp: &Stamp, time: i64) -> i64 {
+        if let Some(last) = stamp.last_reply
+            && last.elapsed_ms < 30_000
+        {
+            // A jump of the store's clock is taken back.
+            let jump = time + self.offset_ms - (last.at + last.elapsed_ms);
+            if jump.abs() > 5_000 {
+                self.offset_ms -= jump;
+            }
+        }
+        let now = time + self.offset_ms;
+        if self.epoch == 0 {
+            self.epoch = now;
+            self.installation = Gate::new(self.installation.tok, now);
+            self.content = Gate::new(self.content.tok, now);
+        }
+        for lease in &stamp.ended {
+            self.release(*lease);
+        }
+        for _ in 0..EVICTIONS {
+            let Some(lease) = self.leases.pop_expired(now) else { break };
+            if let Some(pool) = self.pools.get_mut(&lease.resource) {
+                pool.in_flight -= lease.reserved();
+            }
+        }
+        now
+    }
+
+    /// The slot of a call whose answer has gone down whole.
+    fn release(&mut self, id: LeaseId) {
+        if self.leases.get(id).is_some_and(|lease| lease.is_settled) {
+            self.leases.remove(id);
+        }
+    }
+
+    /// A pool is made when its resource is first seen.
+    fn pool(&mut self, resource: &Arc<str>, now: i64) -> &mut Pool {
+        if !self.pools.contains_key(resource) {
+            let trial = match &self.isolation {
+                Some(_) => Trial::each(5_000),
+                None => Trial::new(1, 0),
+            };
+            self.pools.insert(Arc::clone(resource), Pool::new(Arc::clone(resource), now, trial));
+        }
+        let pool = self.pools.get_mut(resource).expect("it was put there");
+        pool.begin(now);
+        pool
+    }
+
+    fn route(&mut self, name: &Arc<str>, now: i64) -> &mut Route {
+        let stale = self.routes.get(name).is_none_or(|route| now - route.gate.touched() > ROUTE_IDLE_MS);
+        if stale {
+            self.routes.insert(Arc::clone(name), Route::new(now));
+        }
+        self.routes.get_mut(name).expect("it was put there")
+    }
+
+    /// Makes the pool and fills its bucket.
+    fn refill(&mut self, resource: &Arc<str>, headroom: i64, now: i64) {
+        let scale = self.scale(now);
+        let is_cooling = now < self.cooldown.until;
+        self.pool(resource, now).refill(now, headroom, is_cooling, |rate| scale.of(rate));
+    }
+
+    /// A client hung up: its queue gives its places back.
+    fn withdraw(&mut self, place: &Place) {
+        self.content.leave(&place.head);
+        self.installation.leave(&place.head);
+        if let Some(route) = self.routes.get_mut(&place.route) {
+            route.gate.leave(&place.head);
+        }
+        if let Some(pool) = self.pools.get_mut(&place.resource) {
+            pool.gate.leave(&place.head);
+        }
+    }
+
+    fn look(&mut self, look: &Look, caps: &super::command::Caps, now: i64) -> View {
+        self.refill(&look.resource, caps.headroom, now);
+        self.view(&look.resource, &look.share, now)
+    }
+
+    /// How an agent stands in a pool that was filled just now.
+    fn view(&self, resource: &Arc<str>, share: &Share, now: i64) -> View {
+        let Some(pool) = self.pools.get(resource) else { return View::default() };
+        let ceiling = share.ceiling.map(|ceiling| {
+            let rate = self.rate_of(ceiling, pool);
+            let paid_to = pool.member(&share.agent).map_or(0, |member| member.ceiling_to);
+            let span = (pool.reset - paid_to.max(now - admit::CEILING_SLACK_MS)).max(0);
+            (rate * (span / 1000)) / U
+        });
+        pool.view(share, now, ceiling)
+    }
+
+    /// Points an hour of `core` as micro-points a second of a pool: the same part of its limit.
+    fn rate_of(&self, points_an_hour: i64, pool: &Pool) -> Micro {
+        if &*pool.resource == "core" || !pool.is_known {
+            return points_an_hour * U / 3600;
+        }
+        let core = self.pools.get("core").filter(|core| core.is_known);
+        let core = core.map_or(LIMIT_UNTOLD, |core| core.limit).max(1);
+        let thousandths = (points_an_hour * pool.limit * 1000 / core).min(9_000_000_000);
+        thousandths * U / pool.window_ms
+    }
+
+    fn snapshot(&self, resource: &Arc<str>, now: i64) -> Option<Snapshot> {
+        let pool = self.pools.get(resource)?;
+        Some(Snapshot {
+            resource: Arc::clone(resource),
+            limit: pool.limit,
+            used: pool.used,
+            own: pool.own,
+            in_flight: pool.in_flight,
+            reset: pool.reset,
+            window_ms: pool.window_ms,
+            window_number: pool.window,
+            outside: pool.outside(),
+            rate: pool.gate.rate,
+            learned: self.cooldown.learned,
+            cool: self.cooldown.until,
+            replicas: self.replicas.seen(now),
+            leases: self.leases.count(),
+            is_known: pool.is_known,
+        })
+    }
+
+    /// Forgets what says nothing any more.
+    fn sweep(&mut self, now: i64) {
+        self.installation.sweep();
+        self.content.sweep();
+        self.pools.values_mut().for_each(|pool| pool.gate.sweep());
+        self.routes.retain(|_, route| now - route.gate.touched() <= ROUTE_IDLE_MS);
+        self.routes.values_mut().for_each(|route| route.gate.sweep());
+        self.spacing.retain(|_, next| *next > now);
+        self.cooldown.sweep(now);
+    }
+
+    /// Calls in flight of one replica.
+    pub fn leases_of(&self, replica: u64) -> usize {
+        self.leases.of_replica(replica)
+    }
+}
+
+fn resource_of(command: &Command) -> Option<&Arc<str>> {
+    match command {
+        Command::Admit(admit) => Some(&admit.place.resource),
+        Command::Settle(settle) => Some(&settle.resource),
+        Command::Book(book) => Some(&book.resource),
+        Command::Look(look) => Some(&look.resource),
+        _ => None,
+    }
+}

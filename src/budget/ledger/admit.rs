@@ -1,0 +1,476 @@
+//! May this call go now? Stops first, then clocks, then gates.
+
+use std::sync::Arc;
+
+use super::super::command::{Admit, Book, Caps, GateKind, Outcome, Reason, Share, View};
+use super::Ledger;
+use super::gate::{Ask, Gate, Test};
+use super::lease::{Asked, Lease};
+use super::pool::Pool;
+use super::ring::Ring;
+use super::units::{DEBT, GUARD_MS, KAPPA, MINUTE_AND_MARGIN_S, Micro, U, div_ceil};
+
+/// An agent under its ceiling may catch up so much.
+pub(super) const CEILING_SLACK_MS: i64 = 15_000;
+/// Writes of one agent to one repository: one a second, and so many ahead.
+const SPACING_MS: i64 = 1_000;
+const SPACING_SLACK_MS: i64 = 10_000;
+/// A new store has no more than this depth, points.
+const ROUTE_DEPTH: Micro = 40 * U;
+
+/// Why a call can't go, and for how long.
+#[derive(Debug, Clone, Copy)]
+struct Held {
+    wait_ms: i64,
+    reason: Reason,
+    /// The gate it waits at.
+    gate: Option<GateKind>,
+}
+
+impl Held {
+    fn stopped(wait_ms: i64, reason: Reason) -> Held {
+        Held { wait_ms: wait_ms.max(1), reason, gate: None }
+    }
+}
+
+/// What a call weighs at the gates.
+#[derive(Debug, Clone, Copy)]
+struct Weighed {
+    price: i64,
+    units: Micro,
+    asked: Asked,
+    /// Micro-points a second; 0: none.
+    guarantee: Micro,
+    ceiling: Micro,
+    is_due: bool,
+}
+
+impl Ledger {
+    pub(super) fn admit(&mut self, admit: &Admit, caps: &Caps, now: i64) -> (Outcome, Option<View>) {
+        self.prepare(admit, caps, now);
+        if let Some(lease) = self.leases.get(admit.lease) {
+            // The reply to an earlier call was lost.
+            let price = lease.price;
+            return (Outcome::Granted { price, would: None }, Some(self.look_at(admit, now)));
+        }
+        if let Some(left) = admit.left_route.as_ref().and_then(|left| self.routes.get_mut(left)) {
+            left.gate.leave(&admit.place.head);
+        }
+        let outcome = match self.decide(admit, caps, now) {
+            Ok(weighed) => self.grant(admit, &weighed, None, now),
+            Err((held, weighed)) if admit.is_observing => {
+                self.leave_from(GateKind::Content, admit);
+                self.grant(admit, &weighed, Some(held.reason), now)
+            }
+            Err((held, weighed)) => self.hold(admit, held, &weighed, now),
+        };
+        // What is left has changed by what was granted.
+        let headroom = caps.headroom;
+        self.refill(&admit.place.resource, headroom, now);
+        (outcome, Some(self.look_at(admit, now)))
+    }
+
+    fn look_at(&self, admit: &Admit, now: i64) -> View {
+        self.view(&admit.place.resource, &admit.share, now)
+    }
+
+    /// Fills every bucket the call may need.
+    fn prepare(&mut self, admit: &Admit, caps: &Caps, now: i64) {
+        self.refill(&admit.place.resource, caps.headroom, now);
+        let scale = self.scale(now);
+        let learned = self.cooldown.learned(caps);
+        if now < self.cooldown.until {
+            self.installation.pause(now);
+        }
+        let depth = (learned / 10).clamp(8, 40) * U;
+        self.installation.fill(now, scale.of(learned * U) / MINUTE_AND_MARGIN_S, depth);
+        let cap = route_cap(admit, caps);
+        let rate = scale.of(cap * U) / MINUTE_AND_MARGIN_S;
+        self.route(&admit.place.route, now).gate.fill(now, rate, ROUTE_DEPTH);
+        if admit.creates_content {
+            // 360 an hour, 120 deep, of a cap of 470.
+            let rate = 360 * U / 3600 * caps.content_hour / 470;
+            self.content.fill(now, scale.of(rate), 120 * U * caps.content_hour / 470);
+        }
+        self.pool(&admit.place.resource, now).see(&admit.share, now);
+    }
+
+    fn decide(&mut self, admit: &Admit, caps: &Caps, now: i64) -> Result<Weighed, (Held, Weighed)> {
+        let mut weighed = self.weigh(admit, caps, now);
+        if let Some(held) = self.stopped(admit, &weighed, caps, now) {
+            self.leave_from(GateKind::Content, admit);
+            return Err((held, weighed));
+        }
+        self.set_clocks(admit, &mut weighed, now);
+        if weighed.ceiling > 0 {
+            let ceiling_to = &mut self.member(admit).ceiling_to;
+            *ceiling_to = (*ceiling_to).max(now - CEILING_SLACK_MS);
+            let wait = *ceiling_to - now;
+            if wait > 0 {
+                self.leave_from(GateKind::Content, admit);
+                return Err((Held::stopped(wait, Reason::Ceiling), weighed));
+            }
+        }
+        self.ask_gates(admit, &mut weighed, caps, now).map(|()| weighed).map_err(|held| (held, weighed))
+    }
+
+    fn member(&mut self, admit: &Admit) -> &mut super::pool::Member {
+        let pool = self.pools.get_mut(&admit.place.resource).expect("the pool was prepared");
+        pool.member_mut(&admit.share.agent)
+    }
+
+    fn pool_of(&self, admit: &Admit) -> &Pool {
+        self.pools.get(&admit.place.resource).expect("the pool was prepared")
+    }
+
+    /// Price and fair units, and which gates are asked.
+    fn weigh(&self, admit: &Admit, caps: &Caps, now: i64) -> Weighed {
+        let pool = self.pool_of(admit);
+        let average = pool.member(&admit.share.agent).map_or(0, |member| member.average);
+        let price = admit.price.unwrap_or_else(|| div_ceil(average, 1000).max(1));
+        let price = price.clamp(0, pool.price_max(caps.headroom));
+        let all = self.all.sum(now);
+        let learned = self.cooldown.learned(caps);
+        let slots = self.slots(caps, now);
+        let is_crowded = self.leases.count() * 2 >= slots || all * 2 >= learned;
+        let route = &self.routes[&admit.place.route];
+        let asked = Asked {
+            content: admit.creates_content,
+            route: route.ring.sum(now) * 2 >= route_cap(admit, caps),
+            installation: is_crowded || learned < caps.all,
+            pool: pool.is_known,
+        };
+        let units = (price * U).max(KAPPA * admit.points);
+        Weighed { price, units, asked, guarantee: 0, ceiling: 0, is_due: false }
+    }
+
+    /// The first stop that applies.
+    fn stopped(&mut self, admit: &Admit, weighed: &Weighed, caps: &Caps, now: i64) -> Option<Held> {
+        let opens_at = self.epoch + self.pause_at_birth_ms;
+        if now < opens_at {
+            return Some(Held::stopped(opens_at - now, Reason::Start));
+        }
+        if now < self.cooldown.until {
+            let wait = self.cooldown.until - now + admit.random / 2;
+            return Some(Held::stopped(wait, Reason::Cooldown));
+        }
+        if let Some(until) = self.cooldown.boxed(&admit.share.agent, now) {
+            return Some(Held::stopped(until - now, Reason::Box));
+        }
+        if self.cooldown.is_on_trial(admit.is_write, now) || self.pool_on_trial(admit, now) {
+            return Some(Held::stopped(500, Reason::Trial));
+        }
+        let pool = self.pool_of(admit);
+        if pool.is_known && pool.left < weighed.price {
+            let to_reset = pool.reset + GUARD_MS - now;
+            let wait = match (pool.trial, pool.in_flight > 0 && to_reset > 7_000) {
+                (Some(_), _) => 500,
+                (None, true) => 5_000,
+                (None, false) => to_reset,
+            };
+            return Some(Held::stopped(wait, Reason::Exhausted));
+        }
+        self.ring_full(admit, caps, now).or_else(|| self.spaced(admit, now)).or_else(|| {
+            let wait = (self.pool_of(admit).reset + GUARD_MS - now).max(60_000);
+            (admit.share.ceiling == Some(0)).then(|| Held::stopped(wait, Reason::Closed))
+        })
+    }
+
+    fn pool_on_trial(&mut self, admit: &Admit, now: i64) -> bool {
+        let pool = self.pools.get_mut(&admit.place.resource).expect("the pool was prepared");
+        pool.trial.as_mut().is_some_and(|trial| trial.is_spent(now))
+    }
+
+    fn ring_full(&self, admit: &Admit, caps: &Caps, now: i64) -> Option<Held> {
+        let full = |ring: &Ring, count: i64, cap: i64| {
+            (ring.sum(now) + count > cap).then(|| ring.wait_for(now, (cap - count).max(0)))
+        };
+        let route = &self.routes[&admit.place.route].ring;
+        let learned = self.cooldown.learned(caps);
+        let wait = full(route, admit.points, route_cap(admit, caps))
+            .or_else(|| full(&self.all, admit.points, learned));
+        if let Some(wait) = wait {
+            return Some(Held::stopped(wait.min(5_000), Reason::Ring));
+        }
+        if !admit.creates_content {
+            return None;
+        }
+        let wait = full(&self.content_minute, 1, caps.content_minute)
+            .or_else(|| full(&self.content_hour, 1, caps.content_hour))?;
+        Some(Held::stopped(wait, Reason::Content))
+    }
+
+    fn spaced(&self, admit: &Admit, now: i64) -> Option<Held> {
+        if !admit.is_write {
+            return None;
+        }
+        let next = self.spacing.get(&*spacing_key(admit)?)?;
+        let wait = next - now - SPACING_SLACK_MS;
+        (wait > 0).then(|| Held::stopped(wait, Reason::Spacing))
+    }
+
+    /// The rates of guarantee and ceiling, and whether the guarantee is behind.
+    fn set_clocks(&mut self, admit: &Admit, weighed: &mut Weighed, now: i64) {
+        let share = &admit.share;
+        let pool = self.pool_of(admit);
+        weighed.ceiling = share.ceiling.map_or(0, |ceiling| self.rate_of(ceiling, pool).max(1));
+        if share.guarantee == 0 {
+            return;
+        }
+        let (own, sum) = (self.rate_of(share.guarantee, pool), self.rate_of(share.guarantees, pool));
+        let rate = pool.gate.rate;
+        // A scarce pool scales all guarantees alike: together they get four fifths of it.
+        let scaled = if 5 * sum <= 4 * rate { own } else { own.min(scaled_guarantee(own, sum, rate)) };
+        weighed.guarantee = scaled.max(1);
+        let catch_up = 2 * U * 1000 / weighed.guarantee;
+        let guaranteed_to = &mut self.member(admit).guaranteed_to;
+        *guaranteed_to = (*guaranteed_to).max(now - catch_up);
+        weighed.is_due = *guaranteed_to <= now;
+    }
+
+    fn ask_gates(&mut self, admit: &Admit, weighed: &mut Weighed, caps: &Caps, now: i64) -> Result<(), Held> {
+        let all = [GateKind::Content, GateKind::Route, GateKind::Installation, GateKind::Pool];
+        for kind in all.into_iter().filter(|kind| weighed.asked.has(*kind)) {
+            let ask = self.ask(kind, admit, weighed);
+            let test = self.gate(kind, admit).test(&ask);
+            let slots = match kind {
+                GateKind::Installation => self.slots_missing(&test, caps, now),
+                _ => 0,
+            };
+            if test.short <= 0 && slots <= 0 {
+                continue;
+            }
+            let mut wait_ms = test.wait_ms.max((slots * 100).min(2_000)).max(1);
+            if kind == GateKind::Pool && weighed.guarantee > 0 && !weighed.is_due {
+                wait_ms = wait_ms.min(self.member(admit).guaranteed_to - now + 1);
+            }
+            self.leave_after(kind, admit);
+            return Err(Held { wait_ms, reason: Reason::Turn(kind), gate: Some(kind) });
+        }
+        Ok(())
+    }
+
+    /// Free slots that are missing for this head and those before it; a tenth is left to light heads.
+    fn slots_missing(&self, test: &Test, caps: &Caps, now: i64) -> i64 {
+        let slots = self.slots(caps, now);
+        let usable = if test.is_light { slots } else { slots - slots / 10 };
+        1 + test.ahead - (usable - self.leases.count())
+    }
+
+    fn ask<'a>(&self, kind: GateKind, admit: &'a Admit, weighed: &Weighed) -> Ask<'a> {
+        let weight = admit.share.weight;
+        let (charge, need, express) = match kind {
+            GateKind::Content => (U / weight, U, 0),
+            GateKind::Route | GateKind::Installation => {
+                (weighed.units / weight, admit.points * U, self.pool_of(admit).express())
+            }
+            GateKind::Pool => (weighed.units / weight, weighed.price * U, self.pool_of(admit).express()),
+        };
+        Ask {
+            agent: &admit.share.agent,
+            head: &admit.place.head,
+            weight,
+            charge,
+            need,
+            is_interactive: admit.is_interactive,
+            is_due: weighed.is_due && kind == GateKind::Pool,
+            express,
+        }
+    }
+
+    fn gate(&mut self, kind: GateKind, admit: &Admit) -> &mut Gate {
+        match kind {
+            GateKind::Content => &mut self.content,
+            GateKind::Installation => &mut self.installation,
+            GateKind::Route => {
+                &mut self.routes.get_mut(&admit.place.route).expect("the route was prepared").gate
+            }
+            GateKind::Pool => {
+                &mut self.pools.get_mut(&admit.place.resource).expect("the pool was prepared").gate
+            }
+        }
+    }
+
+    /// Leaves this gate and those asked after it.
+    fn leave_from(&mut self, kind: GateKind, admit: &Admit) {
+        self.gate(kind, admit).leave(&admit.place.head);
+        self.leave_after(kind, admit);
+    }
+
+    fn leave_after(&mut self, kind: GateKind, admit: &Admit) {
+        let next = match kind {
+            GateKind::Content => GateKind::Route,
+            GateKind::Route => GateKind::Installation,
+            GateKind::Installation => GateKind::Pool,
+            GateKind::Pool => return,
+        };
+        self.leave_from(next, admit);
+    }
+
+    fn grant(&mut self, admit: &Admit, weighed: &Weighed, would: Option<Reason>, now: i64) -> Outcome {
+        for kind in [GateKind::Content, GateKind::Route, GateKind::Installation, GateKind::Pool] {
+            let ask = self.ask(kind, admit, weighed);
+            let debt = match kind {
+                GateKind::Pool => self.pool_of(admit).debt(),
+                _ => DEBT,
+            };
+            match kind {
+                _ if weighed.asked.has(kind) => self.gate(kind, admit).serve(&ask, debt),
+                GateKind::Content => {}
+                GateKind::Pool if !self.pool_of(admit).is_known => {}
+                _ => {
+                    self.gate(kind, admit).leave(&admit.place.head);
+                    self.gate(kind, admit).take(ask.need, debt);
+                }
+            }
+        }
+        self.charge_clocks(admit, weighed, now);
+        self.count_sent(admit, now);
+        let pool = self.pools.get_mut(&admit.place.resource).expect("the pool was prepared");
+        if let Some(trial) = &mut pool.trial {
+            trial.take(now);
+        }
+        self.cooldown.take_trial(now);
+        pool.in_flight += weighed.price;
+        let lease = Lease {
+            resource: Arc::clone(&admit.place.resource),
+            route: Arc::clone(&admit.place.route),
+            agent: Arc::clone(&admit.share.agent),
+            weight: admit.share.weight,
+            price: weighed.price,
+            points: admit.points,
+            creates_content: admit.creates_content,
+            units: weighed.units,
+            window: pool.window,
+            at: now,
+            asked: weighed.asked,
+            guarantee: weighed.guarantee,
+            ceiling: weighed.ceiling,
+            ..Lease::default()
+        };
+        self.leases.insert(admit.lease, lease.expiring(now));
+        Outcome::Granted { price: weighed.price, would }
+    }
+
+    fn charge_clocks(&mut self, admit: &Admit, weighed: &Weighed, now: i64) {
+        let weight = admit.share.weight;
+        let pool = self.pools.get_mut(&admit.place.resource).expect("the pool was prepared");
+        if weighed.guarantee > 0 {
+            pool.gate.hold_near(&admit.share.agent, 20 * U / weight);
+        }
+        let member = pool.member_mut(&admit.share.agent);
+        if weighed.guarantee > 0 {
+            member.guaranteed_to += weighed.units * 1000 / weighed.guarantee;
+        }
+        if weighed.ceiling > 0 {
+            member.ceiling_to =
+                member.ceiling_to.max(now - CEILING_SLACK_MS) + weighed.units * 1000 / weighed.ceiling;
+        }
+    }
+
+    fn count_sent(&mut self, admit: &Admit, now: i64) {
+        let route = self.routes.get_mut(&admit.place.route).expect("the route was prepared");
+        route.ring.add(now, admit.points);
+        self.all.add(now, admit.points);
+        if admit.creates_content {
+            self.content_minute.add(now, 1);
+            self.content_hour.add(now, 1);
+        }
+        if admit.is_write
+            && let Some(key) = spacing_key(admit)
+        {
+            let next = self.spacing.entry(key.into()).or_insert(now);
+            *next = (*next).max(now) + SPACING_MS;
+        }
+    }
+
+    /// Lets a call wait with its places, or sends it away with a booking.
+    fn hold(&mut self, admit: &Admit, held: Held, weighed: &Weighed, now: i64) -> Outcome {
+        let step_ms = self.step(admit, held.gate, weighed);
+        if held.wait_ms > admit.patience_ms || held.reason == Reason::Closed {
+            self.leave_from(GateKind::Content, admit);
+            let pool = self.pools.get_mut(&admit.place.resource).expect("the pool was prepared");
+            let retry_after = book(pool, &admit.share, held.wait_ms, step_ms, now);
+            return Outcome::Refused { retry_after, reason: held.reason };
+        }
+        let mut hint = held.wait_ms + held.wait_ms * admit.random / 20_000 + 1;
+        if held.gate.is_some() && held.wait_ms > 3_000 {
+            hint = (held.wait_ms * 4 / 5).max(3_000);
+        }
+        // The last time it asks is when its caller's patience ends.
+        let hint = hint.min(admit.patience_ms).clamp(4, 60_000);
+        if let Some(last) = held.gate {
+            let order = [GateKind::Content, GateKind::Route, GateKind::Installation, GateKind::Pool];
+            let until = order.iter().position(|kind| *kind == last).unwrap_or_default();
+            for kind in order.into_iter().take(until + 1).filter(|kind| weighed.asked.has(*kind)) {
+                let ask = self.ask(kind, admit, weighed);
+                self.gate(kind, admit).join(&ask, now, hint + 1_000);
+            }
+        }
+        Outcome::Wait { hint_ms: hint, step_ms, reason: held.reason, has_place: held.gate.is_some() }
+    }
+
+    /// Milliseconds between two turns of the agent.
+    fn step(&mut self, admit: &Admit, gate: Option<GateKind>, weighed: &Weighed) -> i64 {
+        if gate.is_none() && !self.pool_of(admit).is_known {
+            // Nobody can tell before the first call is answered.
+            return 0;
+        }
+        let kind = gate.unwrap_or(GateKind::Pool);
+        let need = self.ask(kind, admit, weighed).need;
+        let turn = (need * 1000 / self.gate(kind, admit).rate).min(60_000);
+        turn * self.pool_of(admit).weights() / admit.share.weight
+    }
+
+    /// A time for a caller the replica's own queue sends away.
+    pub(super) fn book_only(&mut self, booking: &Book, caps: &Caps, now: i64) -> (Outcome, Option<View>) {
+        self.refill(&booking.resource, caps.headroom, now);
+        let pool = self.pool(&booking.resource, now);
+        let retry_after = book(pool, &booking.share, booking.wait_ms, booking.step_ms, now);
+        let outcome = Outcome::Refused { retry_after, reason: Reason::Turn(GateKind::Pool) };
+        (outcome, Some(self.view(&booking.resource, &booking.share, now)))
+    }
+
+    /// Calls in flight at once.
+    pub(super) fn slots(&self, caps: &Caps, now: i64) -> i64 {
+        let slots = caps.concurrent.min(self.cooldown.slots(caps));
+        self.isolation.as_ref().map_or(slots, |isolation| isolation.slots(slots, now))
+    }
+}
+
+/// The next time of the agent's own, one step after the one before, for callers that obey it come
+/// back one by one. Whole seconds from now.
+fn book(pool: &mut Pool, share: &Share, wait_ms: i64, step_ms: i64, now: i64) -> i64 {
+    let booked_to = pool.member(&share.agent).map_or(0, |member| member.booked_to);
+    let next = if booked_to > now { booked_to + step_ms } else { 0 };
+    let at = (now + wait_ms).max(next.min(now + wait_ms + 60_000));
+    pool.member_mut(&share.agent).booked_to = at;
+    pool.see(share, now);
+    div_ceil(at - now, 1000).max(1)
+}
+
+/// `own * 4 rate / (5 sum)` without leaving 53 bits.
+fn scaled_guarantee(own: Micro, sum: Micro, rate: Micro) -> Micro {
+    // own / sum in millionths first: at most 1.
+    let part = own * U / sum.max(1);
+    part * (4 * rate / 5 / 1000) / 1000
+}
+
+fn route_cap(admit: &Admit, caps: &Caps) -> i64 {
+    if admit.is_graphql { caps.graphql } else { caps.route }
+}
+
+fn spacing_key(admit: &Admit) -> Option<String> {
+    admit.repository.as_ref().map(|repository| format!("{}/{repository}", admit.share.agent))
+}
+
+impl Asked {
+    fn has(self, kind: GateKind) -> bool {
+        match kind {
+            GateKind::Content => self.content,
+            GateKind::Route => self.route,
+            GateKind::Installation => self.installation,
+            GateKind::Pool => self.pool,
+        }
+    }
+}

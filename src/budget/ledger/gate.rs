@@ -1,0 +1,258 @@
+//! A gate: an order and a bucket, for whatever can bind for long and so must be shared by weight.
+//!
+//! The order is start-time fair queueing: each agent has a finish tag, a waiting head holds a start
+//! tag, and `v` is the gate's virtual time, so neither a sum of active weights nor the coming and going
+//! of agents enters the shares. The bucket says how many may go: a head with `k` smaller tags before
+//! it goes when the bucket holds enough for all of them and itself.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+
+use super::units::{CREDIT, EVICTIONS, FRONT, Micro, PLACE_MS, U, div_ceil};
+
+/// One gate.
+#[derive(Debug, Clone)]
+pub(super) struct Gate {
+    /// Virtual time; never falls.
+    pub(super) v: Micro,
+    /// What the bucket holds; below 0 is debt.
+    pub(super) tok: Micro,
+    /// When the bucket was filled last, and what was left of the division.
+    t: i64,
+    rem: i64,
+    /// Micro-points a second, at the last filling.
+    pub(super) rate: Micro,
+    /// What a waiting head is taken to need.
+    pub(super) avg: Micro,
+    /// Finish tag of each agent.
+    finish: HashMap<Arc<str>, Micro>,
+    waiting: HashMap<Arc<str>, Waiting>,
+    /// Waiting heads by start tag.
+    order: Vec<(Micro, Arc<str>)>,
+    expiry: BTreeSet<(i64, Arc<str>)>,
+}
+
+/// A head that waits.
+#[derive(Debug, Clone)]
+struct Waiting {
+    agent: Arc<str>,
+    tag: Micro,
+    /// What its place moved the agent's finish tag by.
+    charge: Micro,
+    /// What it needs in the bucket.
+    need: Micro,
+    expires: i64,
+}
+
+/// Who asks at a gate, and for what.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Ask<'a> {
+    pub(super) agent: &'a Arc<str>,
+    /// The queue whose head it is.
+    pub(super) head: &'a Arc<str>,
+    pub(super) weight: i64,
+    /// What moves the agent's tag: fair units by weight.
+    pub(super) charge: Micro,
+    /// What it takes from the bucket.
+    pub(super) need: Micro,
+    pub(super) is_interactive: bool,
+    /// Its guarantee is behind: it goes before all others.
+    pub(super) is_due: bool,
+    /// What a light head may overdraw.
+    pub(super) express: Micro,
+}
+
+/// What a gate says to a head.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Test {
+    /// Micro-points missing in the bucket; passed if not more than 0.
+    pub(super) short: Micro,
+    /// Until the bucket holds them.
+    pub(super) wait_ms: i64,
+    /// Under its share: nobody is before it.
+    pub(super) is_light: bool,
+    /// Heads before it.
+    pub(super) ahead: i64,
+}
+
+impl Gate {
+    pub(super) fn new(tok: Micro, now: i64) -> Gate {
+        Gate {
+            v: 0,
+            tok,
+            t: now,
+            rem: 0,
+            rate: U,
+            avg: U,
+            finish: HashMap::new(),
+            waiting: HashMap::new(),
+            order: Vec::new(),
+            expiry: BTreeSet::new(),
+        }
+    }
+
+    /// When somebody last came by.
+    pub(super) fn touched(&self) -> i64 {
+        self.t
+    }
+
+    /// Fills the bucket for the time that has passed, for no longer than it takes to be full.
+    pub(super) fn fill(&mut self, now: i64, rate: Micro, depth: Micro) {
+        let rate = rate.max(1);
+        let to_full = (depth - self.tok).max(0) * 1000 / rate + 1;
+        let passed = (now - self.t).clamp(0, to_full);
+        let gained = rate * passed + self.rem;
+        self.rem = gained.rem_euclid(1000);
+        self.tok = depth.min(self.tok + gained.div_euclid(1000));
+        self.t = self.t.max(now);
+        self.rate = rate;
+        self.drop_expired(now);
+    }
+
+    /// A new window: what was not used in the old one is gone, and so is the debt.
+    pub(super) fn restart(&mut self, now: i64, tok: Micro) {
+        (self.tok, self.t, self.rem) = (tok, self.t.max(now), 0);
+    }
+
+    /// Nothing comes in while GitHub has asked for silence; afterwards it starts slowly.
+    pub(super) fn pause(&mut self, now: i64) {
+        self.t = self.t.max(now);
+        self.tok = self.tok.min(2 * U);
+    }
+
+    fn drop_expired(&mut self, now: i64) {
+        for _ in 0..EVICTIONS {
+            match self.expiry.first() {
+                Some((expires, head)) if *expires <= now => {
+                    let head = Arc::clone(head);
+                    self.leave(&head);
+                }
+                _ => break,
+            }
+        }
+    }
+
+    /// Where a head would stand, or stands.
+    fn start(&self, ask: &Ask<'_>) -> Micro {
+        match self.waiting.get(ask.head) {
+            Some(waiting) => waiting.tag,
+            None => {
+                let finish = self.finish.get(ask.agent).copied().unwrap_or_default();
+                finish.max(self.v - CREDIT / ask.weight)
+            }
+        }
+    }
+
+    /// Gives a place back, and the agent what it had moved its tag by.
+    pub(super) fn leave(&mut self, head: &Arc<str>) {
+        if let Some(waiting) = self.forget(head)
+            && let Some(finish) = self.finish.get_mut(&waiting.agent)
+        {
+            *finish -= waiting.charge;
+        }
+    }
+
+    fn forget(&mut self, head: &Arc<str>) -> Option<Waiting> {
+        let waiting = self.waiting.remove(head)?;
+        if let Ok(place) = self.place(waiting.tag, head) {
+            self.order.remove(place);
+        }
+        self.expiry.remove(&(waiting.expires, Arc::clone(head)));
+        Some(waiting)
+    }
+
+    fn place(&self, tag: Micro, head: &Arc<str>) -> Result<usize, usize> {
+        self.order.binary_search_by(|(other, name)| (*other, name).cmp(&(tag, head)))
+    }
+
+    /// Takes a place, or keeps it for longer.
+    pub(super) fn join(&mut self, ask: &Ask<'_>, now: i64, for_ms: i64) {
+        let expires = now + for_ms.min(PLACE_MS);
+        if let Some(waiting) = self.waiting.get_mut(ask.head) {
+            self.expiry.remove(&(waiting.expires, Arc::clone(ask.head)));
+            (waiting.need, waiting.expires) = (ask.need, expires);
+        } else {
+            let tag = self.start(ask);
+            self.finish.insert(Arc::clone(ask.agent), tag + ask.charge);
+            let place = self.place(tag, ask.head).unwrap_or_else(|place| place);
+            self.order.insert(place, (tag, Arc::clone(ask.head)));
+            let agent = Arc::clone(ask.agent);
+            let waiting = Waiting { agent, tag, charge: ask.charge, need: ask.need, expires };
+            self.waiting.insert(Arc::clone(ask.head), waiting);
+        }
+        self.expiry.insert((expires, Arc::clone(ask.head)));
+    }
+
+    pub(super) fn test(&self, ask: &Ask<'_>) -> Test {
+        let start = self.start(ask);
+        let reach = if ask.is_interactive { start } else { start + ask.charge };
+        let is_light = ask.is_due || reach <= self.v;
+        let ahead = match is_light {
+            true => 0,
+            false => self.place(start, ask.head).unwrap_or_else(|place| place),
+        };
+        let ahead = i64::try_from(ahead).unwrap_or(i64::MAX);
+        let before = match self.order.first() {
+            Some((_, first)) if ahead > 0 => {
+                let need = self.waiting.get(first).map_or(U, |waiting| waiting.need);
+                FRONT.min(need) + (ahead - 1) * self.avg
+            }
+            _ => 0,
+        };
+        let express = if is_light { ask.express } else { 0 };
+        let short = ask.need.min(FRONT) + before - self.tok - express;
+        let wait_ms = div_ceil(short.max(0) * 1000, self.rate);
+        Test { short, wait_ms, is_light, ahead }
+    }
+
+    /// Lets a head through.
+    pub(super) fn serve(&mut self, ask: &Ask<'_>, debt: Micro) {
+        let start = self.start(ask);
+        match self.forget(ask.head) {
+            Some(waiting) => self.correct(ask.agent, ask.charge - waiting.charge),
+            None => {
+                self.finish.insert(Arc::clone(ask.agent), start + ask.charge);
+            }
+        }
+        let lowest = self.order.first().map_or(start, |(tag, _)| *tag);
+        self.v = self.v.max(start.min(lowest));
+        self.take(ask.need, debt);
+    }
+
+    /// A call that did not have to ask here takes its part of the bucket all the same.
+    pub(super) fn take(&mut self, need: Micro, debt: Micro) {
+        self.tok = (self.tok - need).max(self.tok.min(-debt));
+    }
+
+    pub(super) fn give_back(&mut self, amount: Micro, depth: Micro) {
+        self.tok = (self.tok + amount).min(depth.max(self.tok));
+    }
+
+    /// Moves an agent's tag by what became known afterwards. A tag that fell behind, or was forgotten
+    /// for that, is taken to be as far behind as one can be: a dear call is paid for in full.
+    pub(super) fn correct(&mut self, agent: &Arc<str>, by: Micro) {
+        let behind = self.v - CREDIT;
+        match self.finish.get_mut(agent) {
+            Some(finish) if by > 0 => *finish = (*finish).max(behind) + by,
+            Some(finish) => *finish += by,
+            None if by > 0 => {
+                self.finish.insert(Arc::clone(agent), behind + by);
+            }
+            None => {}
+        }
+    }
+
+    /// An agent with a guarantee pays for it with its tag only so far.
+    pub(super) fn hold_near(&mut self, agent: &Arc<str>, ahead: Micro) {
+        if let Some(finish) = self.finish.get_mut(agent) {
+            *finish = (*finish).min(self.v + ahead);
+        }
+    }
+
+    /// Forgets tags that say no more than no tag would.
+    pub(super) fn sweep(&mut self) {
+        let behind = self.v - CREDIT;
+        self.finish.retain(|_, finish| *finish > behind);
+        self.finish.shrink_to(self.finish.len() * 2);
+    }
+}

@@ -1,0 +1,138 @@
+//! Calls in flight: what each holds, and when it lapses if nobody renews it.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+
+use super::super::command::LeaseId;
+use super::units::{LEASE_MS, Micro};
+
+/// One call in flight.
+#[derive(Debug, Clone)]
+pub(super) struct Lease {
+    pub(super) resource: Arc<str>,
+    pub(super) route: Arc<str>,
+    pub(super) agent: Arc<str>,
+    pub(super) weight: i64,
+    /// Primary points reserved.
+    pub(super) price: i64,
+    pub(super) points: i64,
+    pub(super) creates_content: bool,
+    /// Fair units charged.
+    pub(super) units: Micro,
+    /// The pool's window it was admitted in.
+    pub(super) window: i64,
+    pub(super) at: i64,
+    /// Gates at which its agent's tag was moved.
+    pub(super) asked: Asked,
+    /// Micro-points a second of its agent's guarantee, as scaled then, and of its ceiling.
+    pub(super) guarantee: Micro,
+    pub(super) ceiling: Micro,
+    /// Its answer is there; the slot goes on until the body has ended.
+    pub(super) is_settled: bool,
+    pub(super) expires: i64,
+}
+
+/// See [`Lease::asked`].
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Asked {
+    pub(super) content: bool,
+    pub(super) route: bool,
+    pub(super) installation: bool,
+    pub(super) pool: bool,
+}
+
+impl Lease {
+    /// Points of the pool it still holds.
+    pub(super) fn reserved(&self) -> i64 {
+        if self.is_settled { 0 } else { self.price }
+    }
+
+    pub(super) fn expiring(mut self, now: i64) -> Lease {
+        self.expires = now + LEASE_MS;
+        self
+    }
+}
+
+/// A lease to be filled in.
+impl Default for Lease {
+    fn default() -> Lease {
+        Lease {
+            resource: Arc::from(""),
+            route: Arc::from(""),
+            agent: Arc::from(""),
+            weight: 1,
+            price: 0,
+            points: 0,
+            creates_content: false,
+            units: 0,
+            window: 0,
+            at: 0,
+            asked: Asked::default(),
+            guarantee: 0,
+            ceiling: 0,
+            is_settled: false,
+            expires: 0,
+        }
+    }
+}
+
+/// All calls in flight.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Leases {
+    by_id: HashMap<LeaseId, Lease>,
+    by_expiry: BTreeSet<(i64, LeaseId)>,
+}
+
+impl Leases {
+    pub(super) fn count(&self) -> i64 {
+        i64::try_from(self.by_id.len()).unwrap_or(i64::MAX)
+    }
+
+    pub(super) fn get(&self, id: LeaseId) -> Option<&Lease> {
+        self.by_id.get(&id)
+    }
+
+    pub(super) fn insert(&mut self, id: LeaseId, lease: Lease) {
+        self.by_expiry.insert((lease.expires, id));
+        self.by_id.insert(id, lease);
+    }
+
+    pub(super) fn remove(&mut self, id: LeaseId) -> Option<Lease> {
+        let lease = self.by_id.remove(&id)?;
+        self.by_expiry.remove(&(lease.expires, id));
+        Some(lease)
+    }
+
+    /// Keeps the slot of a call whose answer is there.
+    pub(super) fn keep_slot(&mut self, id: LeaseId) {
+        if let Some(lease) = self.by_id.get_mut(&id) {
+            lease.is_settled = true;
+        }
+    }
+
+    pub(super) fn renew(&mut self, id: LeaseId, now: i64) {
+        if let Some(lease) = self.by_id.get_mut(&id) {
+            self.by_expiry.remove(&(lease.expires, id));
+            lease.expires = now + LEASE_MS;
+            self.by_expiry.insert((lease.expires, id));
+        }
+    }
+
+    pub(super) fn pop_expired(&mut self, now: i64) -> Option<Lease> {
+        let (expires, id) = *self.by_expiry.first()?;
+        if expires > now {
+            return None;
+        }
+        self.by_expiry.pop_first();
+        self.by_id.remove(&id)
+    }
+
+    pub(super) fn of_replica(&self, replica: u64) -> usize {
+        self.by_id.keys().filter(|id| id.replica == replica).count()
+    }
+
+    #[cfg(test)]
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Lease> {
+        self.by_id.values()
+    }
+}

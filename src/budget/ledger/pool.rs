@@ -1,0 +1,477 @@
+//! A pool: one resource's primary points in GitHub's current window.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+
+use super::super::command::{Share, Snapshot, Spent, View};
+use super::gate::Gate;
+use super::units::{EVICTIONS, GUARD_MS, HOUR_MS, LIMIT_UNTOLD, MATCH_MS, Micro, SEEN_MS, U, div_ceil};
+
+/// Some calls are let through until one of them is answered; then the figures are known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Trial {
+    /// Calls every ten seconds.
+    calls: i64,
+    left: i64,
+    /// When the last one was let through.
+    pub(super) since: i64,
+    every_ms: i64,
+}
+
+impl Trial {
+    pub(super) fn new(calls: i64, since: i64) -> Trial {
+        Trial { calls, left: calls, since, every_ms: 10_000 }
+    }
+
+    /// With a time of its own between calls.
+    pub(super) fn each(every_ms: i64) -> Trial {
+        Trial { calls: 1, left: 1, since: 0, every_ms }
+    }
+
+    pub(super) fn is_spent(&mut self, now: i64) -> bool {
+        if self.left == 0 && now >= self.since + self.every_ms {
+            self.left = self.calls;
+        }
+        self.left == 0
+    }
+
+    pub(super) fn take(&mut self, now: i64) {
+        self.left -= 1;
+        if self.left == 0 {
+            self.since = now;
+        }
+    }
+
+    pub(super) fn give_back(&mut self) {
+        self.left = (self.left + 1).min(self.calls);
+    }
+}
+
+/// What one agent is to a pool.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Member {
+    weight: i64,
+    forget_at: Option<i64>,
+    spent: i64,
+    spent_window: i64,
+    /// When its guarantee, its ceiling and its bookings are paid up to, epoch milliseconds.
+    pub(super) guaranteed_to: i64,
+    pub(super) ceiling_to: i64,
+    pub(super) booked_to: i64,
+    /// Average cost of its calls, thousandths of a point; 0: none seen.
+    pub(super) average: i64,
+}
+
+impl Member {
+    /// Whether there is more to know of it than that it was here.
+    fn is_present(&self, now: i64) -> bool {
+        let paid_to = self.booked_to.max(self.ceiling_to).max(self.guaranteed_to);
+        self.forget_at.is_some() || paid_to > now
+    }
+}
+
+/// Answers that agree on a window which is not ours.
+#[derive(Debug, Clone, Copy, Default)]
+struct Odd {
+    reset: i64,
+    count: i64,
+    since: i64,
+    used: i64,
+}
+
+/// What an answer's figures turned out to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Observed {
+    /// Of the window before.
+    Late,
+    Current,
+    /// Of no window we know.
+    Odd,
+}
+
+/// One pool.
+#[derive(Debug, Clone)]
+pub(super) struct Pool {
+    pub(super) resource: Arc<str>,
+    pub(super) limit: i64,
+    /// Points used in the window: by GitHub's headers, and by what we know we spent.
+    pub(super) used: i64,
+    pub(super) own: i64,
+    /// Reserved by calls in flight.
+    pub(super) in_flight: i64,
+    /// The window's end, and the end of the one before.
+    pub(super) reset: i64,
+    reset_before: i64,
+    pub(super) window_ms: i64,
+    pub(super) window: i64,
+    pub(super) trial: Option<Trial>,
+    pub(super) is_known: bool,
+    born: i64,
+    /// Forecast of what others take, micro-points a second.
+    outside: Micro,
+    outside_at: i64,
+    outside_seen: i64,
+    /// How much dearer than reserved a call was lately, points.
+    dear: i64,
+    dear_at: i64,
+    odd: Odd,
+    /// Answers without figures, running.
+    bare: i64,
+    weights: i64,
+    members: HashMap<Arc<str>, Member>,
+    seen: BTreeSet<(i64, Arc<str>)>,
+    pub(super) gate: Gate,
+    /// What is certainly left to us, points; set by [`Pool::refill`].
+    pub(super) left: i64,
+}
+
+impl Pool {
+    /// Nothing is known of it: a single call finds out.
+    pub(super) fn new(resource: Arc<str>, now: i64, trial: Trial) -> Pool {
+        Pool {
+            resource,
+            limit: LIMIT_UNTOLD,
+            used: 0,
+            own: 0,
+            in_flight: 0,
+            reset: now + HOUR_MS,
+            reset_before: i64::MIN / 4,
+            window_ms: HOUR_MS,
+            window: 1,
+            trial: Some(trial),
+            is_known: false,
+            born: now,
+            outside: 0,
+            outside_at: now,
+            outside_seen: 0,
+            dear: 0,
+            dear_at: now,
+            odd: Odd::default(),
+            bare: 0,
+            weights: 0,
+            members: HashMap::new(),
+            seen: BTreeSet::new(),
+            gate: Gate::new(0, now),
+            left: 1,
+        }
+    }
+
+    /// What a replica that lost the store knew of it.
+    pub(super) fn from_snapshot(snapshot: &Snapshot, now: i64) -> Pool {
+        let mut pool = Pool::new(Arc::clone(&snapshot.resource), now, Trial::new(1, 0));
+        if snapshot.is_known {
+            pool.take_over(snapshot, now);
+        }
+        pool.outside = snapshot.outside;
+        pool
+    }
+
+    /// Figures from elsewhere, in store time; of a pool that is known already, the larger count.
+    pub(super) fn take_over(&mut self, snapshot: &Snapshot, now: i64) {
+        if !snapshot.is_known || snapshot.reset <= now {
+            return;
+        }
+        if self.is_known && (snapshot.reset - self.reset).abs() <= MATCH_MS {
+            self.used = self.used.max(snapshot.used);
+            return;
+        }
+        if self.is_known && snapshot.reset < self.reset {
+            return;
+        }
+        (self.limit, self.used) = (snapshot.limit, snapshot.used);
+        (self.reset, self.window_ms) = (snapshot.reset, snapshot.window_ms);
+        self.window = snapshot.window_number.max(self.window);
+        (self.outside_seen, self.outside_at, self.born) = (snapshot.used - snapshot.own, now, now);
+        self.outside = snapshot.outside;
+        (self.is_known, self.trial) = (true, None);
+    }
+
+    pub(super) fn member(&self, agent: &str) -> Option<&Member> {
+        self.members.get(agent)
+    }
+
+    pub(super) fn member_mut(&mut self, agent: &Arc<str>) -> &mut Member {
+        // A look-up by reference first: the name is cloned once in its life here.
+        if !self.members.contains_key(agent) {
+            self.members.insert(Arc::clone(agent), Member::default());
+        }
+        self.members.get_mut(agent).expect("it was put there")
+    }
+
+    /// Counts an agent among those seen in the last minute, or until its booking and a minute.
+    pub(super) fn see(&mut self, share: &Share, now: i64) {
+        let known = self.members.get(&share.agent).map_or(0, |member| member.booked_to);
+        let forget_at = now.max(known) + SEEN_MS;
+        let member = self.member_mut(&share.agent);
+        let (before, weight) = (member.forget_at, member.weight);
+        (member.forget_at, member.weight) = (Some(forget_at), share.weight);
+        match before {
+            Some(at) if at == forget_at => self.weights -= weight,
+            Some(at) => {
+                self.weights -= weight;
+                self.seen.remove(&(at, Arc::clone(&share.agent)));
+                self.seen.insert((forget_at, Arc::clone(&share.agent)));
+            }
+            None => {
+                self.seen.insert((forget_at, Arc::clone(&share.agent)));
+            }
+        }
+        self.weights += share.weight;
+    }
+
+    fn forget_unseen(&mut self, now: i64) {
+        for _ in 0..EVICTIONS {
+            match self.seen.first() {
+                Some((forget_at, _)) if *forget_at <= now => {}
+                _ => break,
+            }
+            let Some((_, agent)) = self.seen.pop_first() else { break };
+            if let Some(member) = self.members.get_mut(&agent) {
+                self.weights -= member.weight;
+                member.forget_at = None;
+            }
+        }
+    }
+
+    /// Keeps books of time: who is gone, and whether the window is over.
+    pub(super) fn begin(&mut self, now: i64) {
+        self.forget_unseen(now);
+        if self.is_known && now >= self.reset + GUARD_MS {
+            self.roll_over(now);
+        } else if !self.is_known {
+            // As if a window began now.
+            self.reset = now + self.window_ms;
+        }
+    }
+
+    /// A new window; how it stands is found out by a few calls.
+    fn roll_over(&mut self, now: i64) {
+        self.reset_before = self.reset;
+        self.reset = now + self.window_ms;
+        (self.used, self.own, self.outside_seen, self.outside_at) = (0, 0, 0, now);
+        self.window += 1;
+        self.odd = Odd::default();
+        self.gate.restart(now, self.head_start());
+        self.trial = Some(Trial::new((self.limit / 4).clamp(1, 20), now));
+        self.members.retain(|_, member| member.is_present(now));
+    }
+
+    /// How deep in debt a dear call can put the bucket.
+    pub(super) fn debt(&self) -> Micro {
+        (self.limit / 200).max(8) * U
+    }
+
+    /// What a light head may overdraw.
+    pub(super) fn express(&self) -> Micro {
+        (self.limit / 10).min(8) * U
+    }
+
+    /// What the bucket of a new window holds: a hundredth, so that whoever comes after a pause can do a
+    /// few things at once, and no more, so that who comes later loses next to nothing.
+    fn head_start(&self) -> Micro {
+        (self.limit / 100).max(5).min(self.limit / 4) * U
+    }
+
+    fn depth(&self) -> Micro {
+        let burst = self.gate.rate.saturating_mul((self.window_ms / 4000).min(30));
+        burst.max((self.limit / 10).min(8) * U).max(self.head_start())
+    }
+
+    /// Points kept back: for what is dearer than it seemed, and for what others may do meanwhile.
+    fn kept(&self, left_ms: i64, headroom: i64) -> i64 {
+        let few = div_ceil(self.limit, 50).min(3).min(self.limit - 1);
+        let melting = (self.limit / 250).min(60) * left_ms.min(60_000) / 60_000;
+        few.max(self.dear).max(melting) + headroom * self.limit / 1000
+    }
+
+    /// Works out what is left and at which rate it may go, and fills the bucket.
+    pub(super) fn refill(
+        &mut self,
+        now: i64,
+        headroom: i64,
+        is_cooling: bool,
+        scale: impl Fn(Micro) -> Micro,
+    ) {
+        if !self.is_known {
+            (self.left, self.gate.rate) = (1, U);
+            return;
+        }
+        while self.dear > 0 && now >= self.dear_at + 60_000 {
+            (self.dear, self.dear_at) = (self.dear / 2, self.dear_at + 60_000);
+        }
+        let left_ms = (self.reset - now).max(1_000);
+        self.left = self.limit - self.used.max(self.own) - self.in_flight - self.kept(left_ms, headroom);
+        let mut rate = (self.left * U - self.gate.tok.max(0)) * 1000 / left_ms - self.outside;
+        if self.left > 0 {
+            rate = rate.max(self.left * U * 100 / left_ms);
+        }
+        let rate = scale(rate.max(1)).max(1);
+        if is_cooling {
+            self.gate.pause(now);
+        }
+        self.gate.rate = rate;
+        let depth = self.depth();
+        self.gate.fill(now, rate, depth);
+        if self.left <= 0 {
+            self.gate.tok = self.gate.tok.min(0);
+        }
+    }
+
+    /// The most a single call can ever be charged before it is sent.
+    pub(super) fn price_max(&self, headroom: i64) -> i64 {
+        (self.limit - self.kept(0, headroom)).max(1)
+    }
+
+    /// Takes over what GitHub says; the order in which answers arrive does not matter.
+    pub(super) fn observe(&mut self, limit: i64, used: i64, reset_in_ms: i64, now: i64) -> Observed {
+        self.bare = 0;
+        let reset = now + reset_in_ms;
+        if self.is_known && reset <= self.reset_before + MATCH_MS {
+            return Observed::Late;
+        }
+        if !self.is_known || self.trial.is_some() {
+            let is_first = !self.is_known;
+            (self.is_known, self.trial) = (true, None);
+            self.set(limit, used, reset, now);
+            if is_first {
+                self.born = now;
+                self.window_ms = if reset_in_ms <= 60_000 { 60_000 } else { HOUR_MS };
+                self.gate.restart(now, self.head_start());
+            }
+            return Observed::Current;
+        }
+        if (reset - self.reset).abs() <= MATCH_MS {
+            self.used = self.used.max(used);
+            self.limit = limit;
+            return Observed::Current;
+        }
+        if reset > self.reset && now >= self.reset - MATCH_MS {
+            self.roll_over(now);
+            self.trial = None;
+            self.set(limit, used, reset, now);
+            return Observed::Current;
+        }
+        self.observe_odd(limit, used, reset, now)
+    }
+
+    fn set(&mut self, limit: i64, used: i64, reset: i64, now: i64) {
+        (self.limit, self.used, self.reset) = (limit, used, reset);
+        (self.outside_seen, self.outside_at) = (used - self.own, now);
+    }
+
+    /// The third answer within thirty seconds that speaks of the same other window is believed.
+    fn observe_odd(&mut self, limit: i64, used: i64, reset: i64, now: i64) -> Observed {
+        let odd = &mut self.odd;
+        if (odd.reset - reset).abs() > MATCH_MS || now > odd.since + 30_000 {
+            *odd = Odd { reset, count: 1, since: now, used };
+            return Observed::Odd;
+        }
+        (odd.count, odd.used) = (odd.count + 1, odd.used.max(used));
+        if odd.count < 3 {
+            return Observed::Odd;
+        }
+        let used = odd.used;
+        self.roll_over(now);
+        self.trial = None;
+        self.set(limit, used, reset, now);
+        Observed::Current
+    }
+
+    /// An answer without figures that can be used: the next call is a trial, too. The third running ends
+    /// it, for limits may be off, as on an Enterprise server: from then on our own count is all there is.
+    pub(super) fn observe_bare(&mut self, now: i64) {
+        let Some(trial) = &mut self.trial else { return };
+        trial.give_back();
+        self.bare += 1;
+        if self.bare >= 3 {
+            self.trial = None;
+            if !self.is_known {
+                (self.is_known, self.limit, self.window_ms) = (true, LIMIT_UNTOLD, HOUR_MS);
+                (self.reset, self.born, self.outside_at) = (now + HOUR_MS, now, now);
+                self.gate.restart(now, self.head_start());
+            }
+        }
+    }
+
+    /// Forecasts what others take, at most every fifteen seconds.
+    pub(super) fn forecast(&mut self, now: i64) {
+        let passed = now - self.outside_at;
+        if !self.is_known || passed < 15_000 {
+            return;
+        }
+        let others = self.used - self.own - self.in_flight / 2;
+        let age = (self.outside_at - self.born).clamp(0, 120_000);
+        let taken = (others - self.outside_seen).max(0);
+        self.outside = (self.outside * age + taken * U * 1000) / (passed + age);
+        self.outside_seen = self.outside_seen.max(others);
+        self.outside_at = now;
+    }
+
+    /// A call was dearer than reserved: keep more back for a while.
+    pub(super) fn remember_dear(&mut self, over: i64, now: i64) {
+        let over = over.min(self.limit / 50);
+        if over > self.dear {
+            (self.dear, self.dear_at) = (over, now);
+        }
+    }
+
+    /// The bucket after a call cost something else than was reserved.
+    pub(super) fn correct_bucket(&mut self, reserved: i64, actual: i64) {
+        if actual < reserved {
+            let depth = self.depth();
+            self.gate.give_back((reserved - actual) * U, depth);
+        } else {
+            let debt = self.debt();
+            self.gate.take((actual - reserved) * U, debt);
+        }
+    }
+
+    pub(super) fn spend(&mut self, agent: &Arc<str>, points: i64) {
+        self.own += points;
+        let window = self.window;
+        let member = self.member_mut(agent);
+        if member.spent_window != window {
+            (member.spent, member.spent_window) = (0, window);
+        }
+        member.spent += points;
+    }
+
+    /// How an agent stands; `at_ceiling` is what its ceiling leaves.
+    pub(super) fn view(&self, share: &Share, now: i64, at_ceiling: Option<i64>) -> View {
+        let member = self.members.get(&share.agent);
+        let spent = member.filter(|member| member.spent_window == self.window).map_or(0, |it| it.spent);
+        let is_seen = member.is_some_and(|member| member.forget_at.is_some());
+        let weights = if is_seen { self.weights } else { self.weights + share.weight };
+        let part = self.left.max(0) * share.weight / weights.max(1);
+        let remaining = part.min(at_ceiling.unwrap_or(part)).max(0);
+        View {
+            used: spent,
+            remaining,
+            reset: self.reset.max(now),
+            weight: share.weight,
+            weights,
+            is_known: self.is_known,
+        }
+    }
+
+    /// What each agent spent in this window.
+    pub(super) fn spent(&self) -> Vec<Spent> {
+        let current = self.members.iter().filter(|(_, member)| member.spent_window == self.window);
+        current
+            .map(|(agent, member)| Spent {
+                resource: Arc::clone(&self.resource),
+                reset: self.reset,
+                agent: Arc::clone(agent),
+                points: member.spent,
+            })
+            .collect()
+    }
+
+    pub(super) fn weights(&self) -> i64 {
+        self.weights.max(1)
+    }
+
+    pub(super) fn outside(&self) -> Micro {
+        self.outside
+    }
+}

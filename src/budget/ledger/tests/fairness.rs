@@ -1,0 +1,184 @@
+//! Shares, guarantees, ceilings, bookings and the way back after a refusal, over long runs of one ledger.
+
+use super::*;
+
+/// Agents that always have a call waiting: each asks again when it was told to.
+struct Race {
+    bench: Bench,
+    /// Each agent, when it asks next, and what it got.
+    agents: Vec<(Who, i64, i64)>,
+    in_flight: Vec<(i64, usize)>,
+}
+
+impl Race {
+    fn new(limit: i64, agents: &[Who]) -> Race {
+        let mut bench = Bench::new(limit);
+        // A first call finds out how things stand.
+        bench.admit(&agents[0], false, "core", 60_000);
+        bench.answer(0, None, true);
+        let agents = agents.iter().map(|who| (*who, bench.now, 0)).collect();
+        Race { bench, agents, in_flight: Vec::new() }
+    }
+
+    fn run(&mut self, until: i64) {
+        while self.bench.now < until {
+            let next = self.agents.iter().map(|(_, at, _)| *at);
+            let next = next.chain(self.in_flight.iter().map(|(at, _)| *at)).min().unwrap();
+            self.bench.now = self.bench.now.max(next);
+            while let Some(place) = self.in_flight.iter().position(|(at, _)| *at <= self.bench.now) {
+                self.in_flight.remove(place);
+                self.bench.answer(0, None, true);
+            }
+            for place in 0..self.agents.len() {
+                let (who, at, _) = self.agents[place];
+                if at > self.bench.now {
+                    continue;
+                }
+                match self.bench.admit(&who, false, "core", 60_000) {
+                    Outcome::Granted { .. } => {
+                        self.agents[place].2 += 1;
+                        self.in_flight.push((self.bench.now + 150, place));
+                    }
+                    Outcome::Wait { hint_ms, .. } => self.agents[place].1 = self.bench.now + hint_ms,
+                    Outcome::Refused { retry_after, .. } => {
+                        self.agents[place].1 = self.bench.now + retry_after * 1000;
+                    }
+                    Outcome::Done | Outcome::Settled { .. } => unreachable!(),
+                }
+                self.bench.check();
+            }
+        }
+    }
+
+    fn got(&self, name: &str) -> i64 {
+        self.agents.iter().find(|(who, ..)| who.name == name).map(|(.., got)| *got).unwrap()
+    }
+}
+
+#[test]
+fn who_always_waits_gets_a_share_by_weight() {
+    let weights = [("a", 1), ("b", 2), ("c", 5), ("d", 8)];
+    let agents: Vec<Who> = weights.iter().map(|(name, weight)| Who::plain(name, *weight)).collect();
+    let mut race = Race::new(5_000, &agents);
+    // Who comes first may take what nobody else asked for yet.
+    race.run(START + 60_000);
+    race.agents.iter_mut().for_each(|(.., got)| *got = 0);
+    race.run(START + 1_860_000);
+    let of = |who: &str, weight: i64| race.got(who) as f64 / weight as f64;
+    for (left, left_weight) in weights {
+        for (right, right_weight) in weights {
+            let apart = (of(left, left_weight) - of(right, right_weight)).abs();
+            let credit = CREDIT as f64 / 1e6 + 1.0;
+            let allowed = credit / left_weight as f64 + credit / right_weight as f64;
+            assert!(apart <= allowed, "{left} and {right} are {apart} apart, more than {allowed}");
+        }
+    }
+    let all: i64 = weights.iter().map(|(name, _)| race.got(name)).sum();
+    assert!((2_400..=2_560).contains(&all), "{all}");
+}
+
+#[test]
+fn a_guarantee_holds_against_any_weight() {
+    let sure = Who { guarantee: 600, ..Who::plain("sure", 1) };
+    let agents = [sure, Who::plain("big", 100), Who::plain("bigger", 1000)];
+    let mut race = Race::new(5_000, &agents);
+    race.run(START + 1_200_000);
+    assert!(race.got("sure") >= 200 - 4, "{}", race.got("sure"));
+}
+
+#[test]
+fn a_ceiling_holds_while_the_pool_idles() {
+    let held = Who { ceiling: Some(360), ..Who::plain("held", 8) };
+    let mut race = Race::new(5_000, &[held]);
+    for minutes in 1..=30 {
+        race.run(START + minutes * 60_000);
+        let most = 360 * (minutes * 60 + 15) / 3_600 + 2;
+        assert!(race.got("held") <= most, "{} of {most} after {minutes} min", race.got("held"));
+    }
+    assert!(race.got("held") >= 175, "{}", race.got("held"));
+}
+
+#[test]
+fn bookings_lie_a_step_apart() {
+    let mut bench = Bench::new(5_000);
+    let share = Who::plain("a", 1).share();
+    let book = |bench: &mut Bench| {
+        let book = Book { share: share.clone(), resource: text("core"), wait_ms: 4_000, step_ms: 2_000 };
+        match bench.apply(Command::Book(book)).outcome {
+            Outcome::Refused { retry_after, .. } => retry_after,
+            other => panic!("{other:?}"),
+        }
+    };
+    let times: Vec<i64> = (0..6).map(|_| book(&mut bench)).collect();
+    assert_eq!(times, [4, 6, 8, 10, 12, 14]);
+    for _ in 0..60 {
+        book(&mut bench);
+    }
+    assert_eq!(book(&mut bench), 64, "no booking lies more than a minute behind the estimate");
+}
+
+#[test]
+fn after_a_refusal_one_call_finds_out() {
+    let mut bench = Bench::new(5_000);
+    let (a, b) = (Who::plain("a", 1), Who::plain("b", 1));
+    bench.admit(&a, false, "core", 0);
+    bench.answer(0, None, true);
+    assert!(matches!(bench.admit(&a, false, "core", 0), Outcome::Granted { .. }));
+    let refusal = UpstreamRefusal { is_primary: false, retry_after_ms: Some(30_000) };
+    bench.answer(0, Some(refusal), true);
+    let told = bench.admit(&b, false, "core", 4_000);
+    assert!(matches!(told, Outcome::Refused { retry_after: 31..=33, reason: Reason::Cooldown }), "{told:?}");
+    bench.now += 31_000;
+    assert!(matches!(bench.admit(&b, true, "core", 0), Outcome::Refused { reason: Reason::Trial, .. }));
+    assert!(matches!(bench.admit(&b, false, "core", 0), Outcome::Granted { .. }));
+    assert!(matches!(bench.admit(&a, false, "core", 0), Outcome::Refused { reason: Reason::Trial, .. }));
+    bench.now += 10_000;
+    assert!(matches!(bench.admit(&a, false, "core", 0), Outcome::Granted { .. }), "the first was lost");
+    bench.answer(1, None, true);
+    // It starts slowly.
+    bench.now += 2_000;
+    let told = bench.admit(&b, false, "core", 0);
+    assert!(matches!(told, Outcome::Granted { .. }), "{told:?}");
+}
+
+#[test]
+fn a_repeated_call_counts_once() {
+    let mut bench = Bench::new(5_000);
+    bench.admit(&AGENTS[0], false, "core", 0);
+    let admit = bench.open[0].admit.clone();
+    let again = bench.apply(Command::Admit(admit)).outcome;
+    assert!(matches!(again, Outcome::Granted { price: 1, .. }), "{again:?}");
+    assert_eq!(bench.ledger.leases.count(), 1);
+    bench.check();
+}
+
+#[test]
+fn figures_that_never_come_do_not_open_a_pool() {
+    let mut bench = Bench::new(5_000);
+    let mut granted = 0;
+    for _ in 0..12_000 {
+        if let Outcome::Granted { .. } = bench.admit(&AGENTS[0], false, "core", 0) {
+            granted += 1;
+            bench.answer(0, None, false);
+        }
+        bench.now += 300;
+    }
+    // An hour of asking three times a second.
+    assert!((4_000..=5_010).contains(&granted), "{granted}");
+}
+
+#[test]
+fn a_clock_that_jumps_is_taken_back() {
+    let mut ledger = Ledger::new(0);
+    let share = AGENTS[0].share();
+    let mut look = |last: Option<LastReply>, time: i64| {
+        let stamp = Stamp { replica: 1, last_reply: last, caps: CAPS, ended: Vec::new() };
+        let look = Look { share: share.clone(), resource: text("core") };
+        ledger.apply(&Call { stamp, command: Command::Look(look) }, time).now
+    };
+    assert_eq!(look(None, START), START);
+    let after = |elapsed_ms| Some(LastReply { at: START, elapsed_ms });
+    assert_eq!(look(after(1_000), START + 601_000), START + 1_000);
+    assert_eq!(look(after(2_000), START + 602_000), START + 2_000);
+    assert_eq!(look(after(3_000), START + 3_000), START + 3_000);
+}

@@ -1,0 +1,193 @@
+//! The waiting at this replica: a queue for each agent, pool and kind of call, and only its head asks
+//! the store.
+//!
+//! A head that is told to wait sleeps exactly as long as it is told, so each has a time of its own and
+//! nobody polls. What can't be served within its patience is sent away at once, with a booking. Who
+//! hangs up leaves the queue; the next one takes over the head's place.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+/// Calls that share a head: one agent's, at one pool; writes apart, so that a write held back never
+/// holds a read.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) struct QueueKey {
+    pub(super) installation: Arc<str>,
+    pub(super) resource: Arc<str>,
+    pub(super) agent: Arc<str>,
+    pub(super) is_write: bool,
+}
+
+/// All queues that have somebody in them.
+#[derive(Debug, Default)]
+pub(super) struct Queues {
+    by_key: Mutex<HashMap<QueueKey, Arc<Mutex<Queue>>>>,
+    arrivals: AtomicU64,
+}
+
+/// Interactive before other, then by arrival.
+type Rank = (bool, u64);
+
+#[derive(Debug, Default)]
+struct Queue {
+    waiting: BTreeMap<Rank, Arc<Notify>>,
+    /// A head's call is under way.
+    is_asking: bool,
+    told: Told,
+}
+
+/// What the head was told last.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Told {
+    /// When to ask again; none: at once.
+    pub(super) ask_at: Option<Instant>,
+    /// Between two turns of the agent.
+    pub(super) step: Duration,
+    /// The route at which a place is kept meanwhile.
+    pub(super) route: Option<Arc<str>>,
+    pub(super) has_place: bool,
+}
+
+impl Queue {
+    fn wake_head(&self) {
+        if let Some((_, head)) = self.waiting.first_key_value() {
+            head.notify_one();
+        }
+    }
+}
+
+/// What somebody in a queue is to do.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Turn {
+    /// Ask the store now.
+    Ask,
+    /// The patience has ended, and somebody else is at the head.
+    Late,
+}
+
+/// One call's place in its queue; dropped, it is left.
+#[derive(Debug)]
+pub(super) struct Ticket<'a> {
+    queues: &'a Queues,
+    key: QueueKey,
+    queue: Arc<Mutex<Queue>>,
+    rank: Rank,
+    wake: Arc<Notify>,
+    is_asking: bool,
+    has_left: bool,
+}
+
+impl Queues {
+    pub(super) fn join(&self, key: QueueKey, is_interactive: bool) -> Ticket<'_> {
+        let rank = (!is_interactive, self.arrivals.fetch_add(1, Ordering::Relaxed));
+        let wake = Arc::new(Notify::new());
+        let mut by_key = lock(&self.by_key);
+        let queue = Arc::clone(by_key.entry(key.clone()).or_default());
+        {
+            let mut state = lock(&queue);
+            let overtakes = state.waiting.first_key_value().is_some_and(|(head, _)| is_interactive && head.0);
+            if overtakes {
+                // It may go where the head before it could not.
+                state.told.ask_at = None;
+            }
+            state.waiting.insert(rank, Arc::clone(&wake));
+        }
+        drop(by_key);
+        Ticket { queues: self, key, queue, rank, wake, is_asking: false, has_left: false }
+    }
+
+    /// How many wait, over all queues, by agent.
+    pub(super) fn waiting(&self) -> BTreeMap<Arc<str>, usize> {
+        let mut waiting = BTreeMap::new();
+        for (key, queue) in lock(&self.by_key).iter() {
+            *waiting.entry(Arc::clone(&key.agent)).or_default() += lock(queue).waiting.len();
+        }
+        waiting
+    }
+}
+
+impl Ticket<'_> {
+    /// Until the turn of one who joins behind others; none at the head.
+    pub(super) fn outlook(&self) -> Option<(Duration, Duration)> {
+        let queue = lock(&self.queue);
+        let before = queue.waiting.range(..self.rank).count();
+        let before = u32::try_from(before).unwrap_or(u32::MAX);
+        let rest = queue.told.ask_at?.saturating_duration_since(Instant::now());
+        (before > 0).then(|| (rest + queue.told.step * before, queue.told.step))
+    }
+
+    /// Waits for the time to ask, or the end of patience.
+    pub(super) async fn turn(&mut self, deadline: Instant) -> Turn {
+        loop {
+            let now = Instant::now();
+            let wait_until = {
+                let mut queue = lock(&self.queue);
+                let is_head = queue.waiting.first_key_value().is_some_and(|(rank, _)| *rank == self.rank);
+                match is_head && !queue.is_asking {
+                    true => {
+                        let ask_at = queue.told.ask_at.unwrap_or(now).min(deadline);
+                        if ask_at <= now {
+                            (queue.is_asking, self.is_asking) = (true, true);
+                            return Turn::Ask;
+                        }
+                        ask_at
+                    }
+                    false if now >= deadline => return Turn::Late,
+                    false => deadline,
+                }
+            };
+            tokio::select! {
+                biased;
+                () = self.wake.notified() => {}
+                () = tokio::time::sleep_until(wait_until) => {}
+            }
+        }
+    }
+
+    /// What the head before this one was told, for its places.
+    pub(super) fn told(&self) -> Told {
+        lock(&self.queue).told.clone()
+    }
+
+    /// The head was told to wait.
+    pub(super) fn hold(&mut self, told: Told) {
+        let mut queue = lock(&self.queue);
+        (queue.told, queue.is_asking, self.is_asking) = (told, false, false);
+        queue.wake_head();
+    }
+
+    /// Leaves the queue; true when a place at the store is left behind that nobody takes over.
+    pub(super) fn leave(&mut self, forget: bool) -> bool {
+        if self.has_left {
+            return false;
+        }
+        self.has_left = true;
+        let mut by_key = lock(&self.queues.by_key);
+        let mut queue = lock(&self.queue);
+        queue.waiting.remove(&self.rank);
+        if self.is_asking {
+            queue.is_asking = false;
+        }
+        if forget {
+            queue.told = Told::default();
+        }
+        if queue.waiting.is_empty() && !queue.is_asking {
+            let is_left_behind = queue.told.has_place;
+            queue.told = Told::default();
+            drop(queue);
+            by_key.remove(&self.key);
+            return is_left_behind;
+        }
+        queue.wake_head();
+        false
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().expect("nothing panics while it holds this lock")
+}

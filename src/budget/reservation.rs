@@ -1,0 +1,147 @@
+//! What an admitted call holds: its points until they are settled, its slot until the body has ended.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::StatusCode;
+
+use super::command::{Command, Figures, LeaseId, Outcome, Reason, Settle, UpstreamRefusal, View};
+use super::in_flight::Slot;
+use super::{Budget, Charge, Granted, cancel};
+use crate::github::rate_limit::{LimitKind, Reading};
+
+/// One attempt, paid for.
+///
+/// Dropped before it was sent, it costs nothing. Dropped when it was sent and not settled, nobody knows
+/// whether GitHub counted it: it stays charged until some answer's headers must have included it.
+/// Dropped after it was settled, the answer's body has ended and its slot is free.
+#[derive(Debug)]
+pub struct Reservation {
+    budget: Arc<Budget>,
+    charge: Charge,
+    lease: LeaseId,
+    view: View,
+    waited: Duration,
+    would: Option<Reason>,
+    state: State,
+    _slot: Slot,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Reserved,
+    Sent,
+    /// The answer is there, its body is not at its end.
+    Settled,
+    Ended,
+}
+
+impl Reservation {
+    pub(super) fn new(
+        budget: &Arc<Budget>,
+        charge: Charge,
+        lease: LeaseId,
+        slot: Slot,
+        granted: Granted,
+    ) -> Reservation {
+        budget.metrics.inflight.with_label_values(&[&*charge.installation]).inc();
+        let Granted { view, waited, would } = granted;
+        let budget = Arc::clone(budget);
+        Reservation { budget, charge, lease, view, waited, would, state: State::Reserved, _slot: slot }
+    }
+
+    /// From here on GitHub may have counted the call.
+    pub fn mark_sent(&mut self) {
+        self.state = State::Sent;
+    }
+
+    /// GitHub certainly saw nothing of it after all.
+    pub fn mark_unsent(&mut self) {
+        self.state = State::Reserved;
+    }
+
+    /// How long it was held.
+    pub fn waited(&self) -> Duration {
+        self.waited
+    }
+
+    /// How its agent stood when it was let through.
+    pub fn view(&self) -> View {
+        self.view
+    }
+
+    /// Observing: what would have held it.
+    pub fn would(&self) -> Option<Reason> {
+        self.would
+    }
+
+    /// Settles with what GitHub answered; gives how the agent stands then.
+    ///
+    /// `took` is the time from sending to the answer. When the body has not ended yet, the slot is
+    /// held until this reservation is dropped.
+    pub async fn settle(&mut self, reading: &Reading, took: Duration, has_ended: bool) -> View {
+        if self.state != State::Sent {
+            return self.view;
+        }
+        let settle = Settle {
+            lease: self.lease,
+            share: self.charge.share(),
+            resource: Arc::clone(&self.charge.resource),
+            route: Arc::clone(&self.charge.route),
+            cost: cost(reading, &self.charge),
+            figures: figures(reading),
+            elapsed_ms: i64::try_from(took.as_millis()).unwrap_or(i64::MAX),
+            refused: reading.refused.map(|refused| UpstreamRefusal {
+                is_primary: refused.kind == LimitKind::Primary,
+                retry_after_ms: refused
+                    .retry_after
+                    .map(|pause| i64::try_from(pause.as_millis()).unwrap_or(i64::MAX)),
+            }),
+            has_ended,
+        };
+        let reply = self.budget.replica.call(&self.charge.installation, Command::Settle(settle)).await;
+        self.state = if has_ended { State::Ended } else { State::Settled };
+        let labels = [&*self.charge.agent, &*self.charge.installation, &*self.charge.resource];
+        if let Outcome::Settled { cost } = reply.outcome {
+            let points = u64::try_from(cost).unwrap_or_default();
+            self.budget.metrics.agent_spent.with_label_values(&labels).inc_by(points);
+            self.budget.spending.add(&self.charge.agent, &self.charge.route, points);
+        }
+        self.view = reply.view.unwrap_or(self.view);
+        self.budget.metrics.set_share(&labels, &self.view);
+        self.view
+    }
+}
+
+/// Primary points of an answer, where it says so. GitHub charges nothing for a 304 (GitHub Docs, "Best
+/// practices for using the REST API") and nothing for what it refused.
+fn cost(reading: &Reading, charge: &Charge) -> Option<i64> {
+    if reading.refused.is_some() || reading.status == StatusCode::NOT_MODIFIED {
+        return Some(0);
+    }
+    reading.cost.or(charge.price).map(i64::from)
+}
+
+fn figures(reading: &Reading) -> Option<Figures> {
+    let (limit, date) = (reading.limit.as_ref()?, reading.date?);
+    let number = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
+    Some(Figures {
+        resource: limit.resource.as_str().into(),
+        limit: number(limit.limit),
+        used: number(limit.used),
+        reset_in_ms: number(limit.reset).saturating_sub(date).saturating_mul(1000),
+    })
+}
+
+impl Drop for Reservation {
+    fn drop(&mut self) {
+        self.budget.metrics.inflight.with_label_values(&[&*self.charge.installation]).dec();
+        let installation = &self.charge.installation;
+        match self.state {
+            State::Reserved => cancel(&self.budget, &self.charge, self.lease),
+            State::Sent => self.budget.replica.abandon(installation, self.lease),
+            State::Settled => self.budget.replica.ended(installation, self.lease),
+            State::Ended => {}
+        }
+    }
+}

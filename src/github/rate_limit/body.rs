@@ -1,0 +1,104 @@
+//! The few members of an answer's body that tell a limit.
+//!
+//! Read leniently, for every member may be missing or be something else ("Error bodies" are not of
+//! one shape). `data` can be large and is skipped but for the one number in it.
+
+use std::fmt;
+
+use serde::Deserialize;
+use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
+use serde_json::Value;
+
+/// What a body says; text is in lower case, for GitHub's spelling is not promised.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Body {
+    pub(super) message: Option<String>,
+    pub(super) documentation_url: Option<String>,
+    /// Of a GraphQL answer.
+    pub(super) errors: Vec<GraphqlError>,
+    /// `data.rateLimit.cost` of a GraphQL answer.
+    pub(super) cost: Option<u32>,
+}
+
+/// One of a GraphQL answer's `errors`.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct GraphqlError {
+    /// `type`.
+    pub(super) kind: Option<String>,
+    pub(super) code: Option<String>,
+    pub(super) message: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(default)]
+#[derive(Default)]
+struct Raw {
+    message: Value,
+    documentation_url: Value,
+    errors: Value,
+    data: Data,
+}
+
+/// What is wanted of `data`.
+#[derive(Default)]
+struct Data {
+    cost: Option<u32>,
+}
+
+impl Body {
+    /// None when it is not one JSON object.
+    pub(super) fn read(body: &[u8]) -> Option<Body> {
+        let raw: Raw = serde_json::from_slice(body).ok()?;
+        let errors = raw.errors.as_array().map(Vec::as_slice).unwrap_or_default();
+        Some(Body {
+            message: text(&raw.message),
+            documentation_url: text(&raw.documentation_url),
+            errors: errors
+                .iter()
+                .map(|error| GraphqlError {
+                    kind: text(&error["type"]),
+                    code: text(&error["code"]),
+                    message: text(&error["message"]),
+                })
+                .collect(),
+            cost: raw.data.cost,
+        })
+    }
+}
+
+fn text(value: &Value) -> Option<String> {
+    value.as_str().map(|text| text.trim().to_ascii_lowercase())
+}
+
+impl<'de> Deserialize<'de> for Data {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Data, D::Error> {
+        struct CostOnly;
+
+        impl<'de> Visitor<'de> for CostOnly {
+            type Value = Data;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object or null")
+            }
+
+            fn visit_unit<E>(self) -> Result<Data, E> {
+                Ok(Data::default())
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Data, A::Error> {
+                let mut data = Data::default();
+                while let Some(key) = map.next_key::<String>()? {
+                    if key == "rateLimit" {
+                        let rate_limit: Value = map.next_value()?;
+                        data.cost = rate_limit["cost"].as_u64().and_then(|cost| u32::try_from(cost).ok());
+                    } else {
+                        map.next_value::<IgnoredAny>()?;
+                    }
+                }
+                Ok(data)
+            }
+        }
+
+        deserializer.deserialize_any(CostOnly)
+    }
+}

@@ -1,0 +1,139 @@
+//! What tollgate answers itself: an agent's limits, in GitHub's shape and at length. Both cost nothing.
+
+use std::sync::Arc;
+
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
+use http::{Method, Request};
+use serde_json::{Map, Value, json};
+
+use crate::budget::{Snapshot, View};
+use crate::config::Agent;
+use crate::error::ProxyError;
+use crate::github::installations::Installation;
+use crate::policy::Class;
+use crate::proxy::Proxy;
+use crate::proxy::body::full;
+use crate::proxy::guard::Permitted;
+use crate::proxy::settle::Answer;
+
+/// GitHub's resources, with what an installation has of each before GitHub has said so: the limits of
+/// the example in GitHub's description of `GET /rate_limit`.
+const RESOURCES: [(&str, i64); 6] = [
+    ("core", 5_000),
+    ("graphql", 5_000),
+    ("search", 30),
+    ("code_search", 10),
+    ("dependency_snapshots", 100),
+    ("code_scanning_upload", 1_000),
+];
+
+/// Most installations shown.
+const INSTALLATIONS_MAX: usize = 10;
+
+/// Whether this is `GET /tollgate/me`.
+pub(in crate::proxy) fn is_about_me<B>(request: &Request<B>) -> bool {
+    let is_path = matches!(request.uri().path(), "/tollgate/me" | "/api/v3/tollgate/me");
+    is_path && matches!(*request.method(), Method::GET | Method::HEAD)
+}
+
+impl Proxy {
+    /// The answer to `GET /rate_limit`.
+    pub(in crate::proxy) async fn rate_limit(&self, permitted: &Permitted) -> Answer {
+        let mut resources = Map::new();
+        for (resource, untold) in RESOURCES {
+            let (view, _) = self.look(permitted.agent(), permitted.installation(), resource).await;
+            resources.insert(resource.to_owned(), self.figures(&view, untold));
+        }
+        let rate = resources.get("core").cloned().unwrap_or_default();
+        answer(&json!({ "resources": resources, "rate": rate }))
+    }
+
+    async fn look(
+        &self,
+        agent: &Agent,
+        installation: &Installation,
+        resource: &'static str,
+    ) -> (View, Option<Snapshot>) {
+        self.budget.look(&self.share(agent, installation, resource)).await
+    }
+
+    /// `limit`, `used`, `remaining` and `reset`, as GitHub has them.
+    fn figures(&self, view: &View, untold: i64) -> Value {
+        let remaining = match view.is_known {
+            true => view.remaining,
+            // Nobody has called it yet: the agent's part of what an installation has at least.
+            false => untold * view.weight / view.weights.max(1),
+        };
+        let reset = view.reset.div_euclid(1000).max(self.clock.now_seconds());
+        json!({ "limit": view.used + remaining, "used": view.used, "remaining": remaining, "reset": reset })
+    }
+
+    /// The answer to `GET /tollgate/me`.
+    pub(in crate::proxy) async fn about_me(&self, agent: &Arc<Agent>) -> Result<Answer, ProxyError> {
+        let waiting = self.budget.waiting().get(agent.name.as_str()).copied().unwrap_or_default();
+        let mut pools = Vec::new();
+        for installation in self.installations_of(agent).await?.into_iter().take(INSTALLATIONS_MAX) {
+            for (resource, untold) in RESOURCES {
+                let (view, pool) = self.look(agent, &installation, resource).await;
+                if view.is_known {
+                    pools.push(self.pool(&installation, resource, &view, untold, pool.as_ref()));
+                }
+            }
+        }
+        let spent = self.budget.spent_by_route(&agent.name);
+        let spent: Vec<Value> =
+            spent.iter().map(|(route, points)| json!({ "route": &**route, "points": points })).collect();
+        let names =
+            |classes: &[Class]| -> Vec<&'static str> { classes.iter().map(|it| it.as_str()).collect() };
+        Ok(answer(&json!({
+            "agent": agent.name,
+            "weight": agent.weight,
+            "guarantee": agent.guarantee,
+            "ceiling": agent.ceiling,
+            "waiting": waiting,
+            "pools": pools,
+            "spent_by_route": spent,
+            "may": {
+                "repositories": agent.repositories.patterns(),
+                "allow": names(&agent.allow),
+                "require_approval": names(&agent.require_approval),
+            },
+            "holding": {
+                "default_seconds": self.max_wait.as_secs(),
+                "most_seconds": self.max_wait_limit.as_secs(),
+            },
+        })))
+    }
+
+    fn pool(
+        &self,
+        installation: &Installation,
+        resource: &str,
+        view: &View,
+        untold: i64,
+        pool: Option<&Snapshot>,
+    ) -> Value {
+        let mut figures = self.figures(view, untold);
+        figures["installation"] = json!(&*installation.label);
+        figures["resource"] = json!(resource);
+        #[allow(clippy::cast_precision_loss, reason = "weights are small")]
+        let share = view.weight as f64 / view.weights.max(1) as f64;
+        figures["share_ratio"] = json!(share);
+        if let Some(pool) = pool {
+            figures["upstream"] = json!({
+                "limit": pool.limit,
+                "used": pool.used.max(pool.own),
+                "in_flight": pool.in_flight,
+            });
+        }
+        figures
+    }
+}
+
+fn answer(value: &Value) -> Answer {
+    let mut answer = Answer::new(full(value.to_string()));
+    let headers = answer.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json; charset=utf-8"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    answer
+}

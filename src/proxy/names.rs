@@ -1,0 +1,30 @@
+//! Names that go with every call to the budget, made once and shared.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use http::Method;
+
+/// Routes and resources as shared text. Both are closed sets: templates of GitHub's operations.
+#[derive(Debug, Default)]
+pub(super) struct RouteNames {
+    routes: Mutex<HashMap<(Method, &'static str), Arc<str>>>,
+    resources: Mutex<HashMap<&'static str, Arc<str>>>,
+}
+
+impl RouteNames {
+    /// `METHOD TEMPLATE`: what GitHub counts as one endpoint.
+    pub(super) fn of(&self, method: &Method, template: &'static str) -> Arc<str> {
+        let mut routes = lock(&self.routes);
+        let name = || format!("{method} {template}").into();
+        Arc::clone(routes.entry((method.clone(), template)).or_insert_with(name))
+    }
+
+    pub(super) fn resource(&self, resource: &'static str) -> Arc<str> {
+        Arc::clone(lock(&self.resources).entry(resource).or_insert_with(|| resource.into()))
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().expect("nothing panics while it holds this lock")
+}

@@ -1,0 +1,145 @@
+//! When a call is made again: only what is safe, only so often, and never in time its caller has not got.
+//!
+//! A read is always safe. A write is when GitHub certainly did nothing: it refused for a limit or for
+//! the credential, or no byte was sent. All attempts together end with the caller's patience, and at
+//! the latest fifteen seconds after the first; over all calls only a tenth is made again, so that an
+//! outage is not multiplied.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{HeaderMap, Method, StatusCode};
+use rand::RngExt;
+use tokio::time::Instant;
+
+use super::Answer;
+use crate::error::ProxyError;
+use crate::github::rate_limit::{self, Reading};
+use crate::github::tokens::Token;
+use crate::proxy::Proxy;
+use crate::proxy::forward::CallFailed;
+use crate::proxy::guard::Permitted;
+use crate::retry;
+
+/// Waits before a read is made again with a token GitHub may not have spread yet.
+const REPLICATION_WAITS: [Duration; 3] =
+    [Duration::from_secs(1), Duration::from_secs(2), Duration::from_secs(4)];
+/// Trouble at GitHub that lasts for longer is the caller's to deal with.
+const TROUBLE_MAX: Duration = Duration::from_secs(15);
+
+/// The attempts made at one call so far.
+#[derive(Debug)]
+pub(crate) struct Attempts {
+    made: u32,
+    until: Instant,
+    replication_waits: usize,
+    /// A 401 led to another attempt already.
+    refused_once: bool,
+}
+
+impl Attempts {
+    /// Until the caller's patience ends.
+    pub(crate) fn until(patience_ends: Instant) -> Attempts {
+        let until = patience_ends.min(Instant::now() + TROUBLE_MAX);
+        Attempts { made: 0, until, replication_waits: 0, refused_once: false }
+    }
+}
+
+/// What an attempt means for its call.
+#[derive(Debug)]
+pub(crate) enum Verdict {
+    Done(Answer),
+    /// Make another attempt after this pause.
+    Again {
+        pause: Duration,
+        /// What its caller is told when the budget has no room for another attempt.
+        otherwise: Option<Result<Answer, ProxyError>>,
+    },
+}
+
+impl Proxy {
+    pub(super) fn note_attempt(&self, attempts: &mut Attempts) {
+        if attempts.made == 0 {
+            self.retry_budget.record_call();
+        }
+        attempts.made += 1;
+    }
+
+    /// Whether one more attempt is left; it takes it from what all calls have.
+    pub(super) fn may_try_again(&self, attempts: &Attempts) -> bool {
+        self.retry.delay(attempts.made, None, 0.0).is_some() && self.retry_budget.try_take()
+    }
+
+    fn pause(&self, attempts: &Attempts, retry_after: Option<Duration>) -> Option<Duration> {
+        let pause = self.retry.delay(attempts.made, retry_after, rand::rng().random())?;
+        let is_in_time = Instant::now() + pause <= attempts.until;
+        (is_in_time && self.retry_budget.try_take()).then_some(pause)
+    }
+
+    /// Before a read is made again that GitHub failed to answer.
+    pub(super) fn pause_after_trouble(
+        &self,
+        permitted: &Permitted,
+        reading: &Reading,
+        headers: &HeaderMap,
+        attempts: &Attempts,
+    ) -> Option<Duration> {
+        let is_safe = !permitted.is_write() && permitted.call().body.is_repeatable();
+        if !is_safe || !retry::is_transient(reading.status) {
+            return None;
+        }
+        let pause = self.pause(attempts, rate_limit::retry_after(headers))?;
+        self.metrics.retries.with_label_values(&["status"]).inc();
+        Some(pause)
+    }
+
+    /// Before a call is made again that got no answer.
+    pub(super) fn pause_after_failure(
+        &self,
+        permitted: &Permitted,
+        failure: &CallFailed,
+        attempts: &Attempts,
+    ) -> Option<Duration> {
+        let is_safe = failure.unsent || !permitted.is_write();
+        if !failure.transport || !is_safe || !permitted.call().body.is_repeatable() {
+            return None;
+        }
+        let pause = self.pause(attempts, None)?;
+        self.metrics.retries.with_label_values(&["connection"]).inc();
+        Some(pause)
+    }
+
+    /// Whether, and when, a call is made again after a 401 or 404 that may be the token's fault.
+    ///
+    /// A read waits for GitHub to spread a young token. Anything else, once: a 401 was not carried
+    /// out, so even a write may be sent a second time, with another token or when this one is older.
+    pub(super) async fn pause_after_doubt(
+        &self,
+        permitted: &Permitted,
+        status: StatusCode,
+        token: &Arc<Token>,
+        attempts: &mut Attempts,
+    ) -> Option<Duration> {
+        let reads = matches!(permitted.call().method, Method::GET | Method::HEAD);
+        let is_young = token.may_be_unknown_yet(self.clock.now_ms());
+        if reads
+            && is_young
+            && let Some(pause) = REPLICATION_WAITS.get(attempts.replication_waits)
+        {
+            attempts.replication_waits += 1;
+            self.metrics.retries.with_label_values(&["token_replication"]).inc();
+            return Some(*pause);
+        }
+        let repeatable = permitted.call().body.is_repeatable();
+        if status != StatusCode::UNAUTHORIZED || !repeatable || attempts.refused_once {
+            return None;
+        }
+        attempts.refused_once = true;
+        self.metrics.retries.with_label_values(&["token_refused"]).inc();
+        if is_young && !reads {
+            return Some(REPLICATION_WAITS[1]);
+        }
+        self.drop_token(permitted, token).await;
+        Some(Duration::ZERO)
+    }
+}
