@@ -311,23 +311,23 @@ pub enum Mode {
 #[serde(deny_unknown_fields, default)]
 pub struct Secondary {
     /// Requests under way at once, REST and GraphQL together.
-    #[schemars(range(min = 1, max = 100))]
+    #[schemars(range(min = 1))]
     pub concurrent: u32,
     /// REST points a minute on one endpoint.
-    #[schemars(range(min = 1, max = 900))]
+    #[schemars(range(min = 1))]
     pub rest_points_per_minute: u32,
     /// Points a minute over all endpoints, GraphQL with them. GitHub names no such limit, so it
     /// lowers itself when GitHub objects.
     #[schemars(range(min = 1))]
     pub rest_points_per_minute_total: u32,
     /// GraphQL points a minute.
-    #[schemars(range(min = 1, max = 2000))]
+    #[schemars(range(min = 1))]
     pub graphql_points_per_minute: u32,
     /// Requests a minute that create content.
-    #[schemars(range(min = 1, max = 80))]
+    #[schemars(range(min = 1))]
     pub content_per_minute: u32,
     /// Requests an hour that create content.
-    #[schemars(range(min = 1, max = 500))]
+    #[schemars(range(min = 1))]
     pub content_per_hour: u32,
 }
 

@@ -6,6 +6,7 @@
 
 mod support;
 
+mod budgets;
 mod ceiling;
 mod cli;
 mod confinement;
@@ -19,5 +20,7 @@ mod framing;
 mod gate;
 mod packed;
 mod reading;
+mod retries;
 mod secrets;
+mod shares;
 mod tls;

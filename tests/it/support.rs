@@ -46,6 +46,8 @@ pub(crate) struct Setup {
     /// Further lines of `server:` and `upstream:`.
     pub(crate) server: String,
     pub(crate) upstream: String,
+    /// Further sections, such as `budget: { max_wait: 1s }`.
+    pub(crate) further: String,
     pub(crate) api_url: Option<String>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) bounds: Bounds,
@@ -65,6 +67,7 @@ impl Setup {
             approval_mode: "presence",
             server: String::new(),
             upstream: String::new(),
+            further: String::new(),
             api_url: None,
             clock: Arc::new(SystemClock),
             bounds: Bounds::default(),
@@ -111,13 +114,14 @@ impl Setup {
         };
         let text = format!(
             "server:\n  listen: 127.0.0.1:0\n  admin_listen: 127.0.0.1:0\n{}upstream:\n  api_url: {}\n  \
-             uploads_url: {}\n{}{credential}policy:\n  approval: {{ mode: {}{} }}\nagents:\n{agents}",
+             uploads_url: {}\n{}{credential}policy:\n  approval: {{ mode: {}{} }}\n{}agents:\n{agents}",
             self.server,
             self.api_url.clone().unwrap_or_else(|| sim.api_url()),
             sim.uploads_url(),
             self.upstream,
             self.approval_mode,
             self.issuers(files),
+            self.further,
         );
         let path = files.path().join("tollgate.yaml");
         std::fs::write(&path, text).unwrap();
@@ -292,7 +296,7 @@ pub(crate) async fn eventually(what: &str, mut check: impl FnMut() -> bool) {
 }
 
 /// A stand-in with so large limits that nothing is held for them, where limits are not what is tested.
-fn roomy() -> SimConfig {
+pub(crate) fn roomy() -> SimConfig {
     let limits = PrimaryLimits { core: 1_000_000, graphql: 1_000_000, search: 10_000, ..Default::default() };
     SimConfig { limits, ..SimConfig::default() }
 }

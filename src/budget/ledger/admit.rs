@@ -157,8 +157,11 @@ impl Ledger {
         if let Some(until) = self.cooldown.boxed(&admit.share.agent, now) {
             return Some(Held::stopped(until - now, Reason::Box));
         }
-        if self.cooldown.is_on_trial(admit.is_write, now) || self.pool_on_trial(admit, now) {
+        if self.cooldown.is_on_trial(admit.is_write, now) {
             return Some(Held::stopped(500, Reason::Trial));
+        }
+        if let Some(wait) = self.pool_on_trial(admit, now) {
+            return Some(Held::stopped(wait, Reason::Trial));
         }
         let pool = self.pool_of(admit);
         if pool.is_known && pool.left < weighed.price {
@@ -176,9 +179,10 @@ impl Ledger {
         })
     }
 
-    fn pool_on_trial(&mut self, admit: &Admit, now: i64) -> bool {
+    fn pool_on_trial(&mut self, admit: &Admit, now: i64) -> Option<i64> {
         let pool = self.pools.get_mut(&admit.place.resource).expect("the pool was prepared");
-        pool.trial.as_mut().is_some_and(|trial| trial.is_spent(now))
+        let trial = pool.trial.as_mut()?;
+        trial.is_spent(now).then(|| trial.wait_ms(now))
     }
 
     fn ring_full(&self, admit: &Admit, caps: &Caps, now: i64) -> Option<Held> {

@@ -35,6 +35,11 @@ impl Trial {
         self.left == 0
     }
 
+    /// Until somebody may ask again; the answer is likely to be there soon, and then all start together.
+    pub(super) fn wait_ms(&self, now: i64) -> i64 {
+        if now < self.since + 1_000 { 100 } else { 500 }
+    }
+
     pub(super) fn take(&mut self, now: i64) {
         self.left -= 1;
         if self.left == 0 {
@@ -266,15 +271,17 @@ impl Pool {
         (self.limit / 10).min(8) * U
     }
 
-    /// What the bucket of a new window holds: a hundredth, so that whoever comes after a pause can do a
-    /// few things at once, and no more, so that who comes later loses next to nothing.
+    /// What the bucket of a new window holds: a hundredth if only one agent was seen lately, so that it
+    /// can do a few things at once, and no more, so that who comes later loses next to nothing. Where
+    /// several wait, the first to ask must not take it all.
     fn head_start(&self) -> Micro {
-        (self.limit / 100).max(5).min(self.limit / 4) * U
+        let points = if self.seen.len() > 1 { 5 } else { (self.limit / 100).max(5) };
+        points.min(self.limit / 4) * U
     }
 
     fn depth(&self) -> Micro {
         let burst = self.gate.rate.saturating_mul((self.window_ms / 4000).min(30));
-        burst.max((self.limit / 10).min(8) * U).max(self.head_start())
+        burst.max((self.limit / 10).min(8) * U).max(self.limit / 100 * U)
     }
 
     /// Points kept back: for what is dearer than it seemed, and for what others may do meanwhile.

@@ -46,7 +46,8 @@ fn at_most(check: &mut Check<'_>, path: &str, value: raw::Period, most: raw::Per
     check.rule(path, value <= most, || format!("{value} is too long: at most {most}"));
 }
 
-/// Each is at least 1 and at most what GitHub publishes, for more would bring its refusals on.
+/// Each is at least 1. More than GitHub publishes brings its refusals on, unless the server is another
+/// that allows more; so that is a warning.
 fn secondary(check: &mut Check<'_>, raw: &raw::Secondary) -> Secondary {
     let rules = [
         ("concurrent", raw.concurrent, Some(100)),
@@ -60,9 +61,13 @@ fn secondary(check: &mut Check<'_>, raw: &raw::Secondary) -> Secondary {
         let path = format!("budget.secondary.{key}");
         check.rule(&path, value > 0, || "must be more than 0".to_owned());
         if let Some(published) = published {
-            check.rule(&path, value <= published, || {
-                format!("{value} is more than GitHub's limit, {published}")
-            });
+            if value > published {
+                let message = format!(
+                    "{value} is more than github.com allows, {published}: it will refuse calls. Only an \
+                     Enterprise server of your own may allow more"
+                );
+                check.warning(&path, message);
+            }
         }
     }
     Secondary {
