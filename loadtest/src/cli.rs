@@ -8,6 +8,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::bounds::{self, Part};
 use crate::demo::{self, Options, View};
+use crate::scenarios::{self, Policy, Store};
 
 /// Simulated agents at work through tollgate.
 #[derive(Debug, Parser)]
@@ -21,6 +22,7 @@ struct Cli {
 enum Command {
     Demo(DemoArgs),
     Bounds(BoundsArgs),
+    Scenarios(ScenariosArgs),
 }
 
 /// Run the proxy before a stand-in for GitHub, with a small fleet of agents, and watch them.
@@ -73,6 +75,38 @@ impl BoundsArgs {
     }
 }
 
+/// Run scenarios in virtual time against the real budget, and check what each expects.
+///
+/// Needs no credential and no network. Prints a row for each scenario: part of the quota that was used,
+/// refusals by GitHub, errors of the shares in 60 s windows and over the whole run, waits in seconds,
+/// refusals for each request served of the worst agent, points left over at a reset, store calls a
+/// request. Exits with 1 if an expectation does not hold or a file cannot be read.
+#[derive(Debug, Args)]
+struct ScenariosArgs {
+    /// Where the replicas keep the ledger.
+    #[arg(long, value_enum, default_value_t = Store::Memory)]
+    store: Store,
+    /// Who decides when a request may go; the others are there to compare with, and not judged.
+    #[arg(long, value_enum, default_value_t = Policy::Tollgate)]
+    policy: Policy,
+    /// Where chance begins; the same seed gives the same run.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    seed: u64,
+    /// Write all figures to this file too, as JSON.
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Files of scenarios.
+    #[arg(value_name = "FILE", required = true)]
+    files: Vec<PathBuf>,
+}
+
+impl ScenariosArgs {
+    fn options(self) -> scenarios::Options {
+        let ScenariosArgs { store, policy, seed, json, files } = self;
+        scenarios::Options { files, store, policy, seed, json }
+    }
+}
+
 /// Runs the command that was given.
 pub(crate) fn run() -> ExitCode {
     let Cli { command } = Cli::parse();
@@ -82,6 +116,10 @@ pub(crate) fn run() -> ExitCode {
         }
         Command::Bounds(args) => {
             on_runtime(bounds::run(args.options(), io::stdout())).map(|summary| summary.holds())
+        }
+        // Each run makes a runtime of its own, with a clock of its own.
+        Command::Scenarios(args) => {
+            scenarios::run(&args.options(), io::stdout()).map(|summary| summary.holds())
         }
     };
     match result {
@@ -124,12 +162,25 @@ mod tests {
             assert!(Cli::try_parse_from(["x", "demo"].iter().chain(&wrong)).is_err(), "{wrong:?}");
         }
     }
+
+    #[test]
+    fn scenarios_need_a_file() {
+        let parse = |arguments: &[&str]| Cli::try_parse_from(["x", "scenarios"].iter().chain(arguments));
+        let Ok(Cli { command: Command::Scenarios(args) }) = parse(&["--policy", "naive", "--seed", "7", "f"])
+        else {
+            panic!("they are scenarios");
+        };
+        let options = args.options();
+        assert_eq!((options.seed, options.policy, options.store), (7, Policy::Naive, Store::Memory));
+        assert!(parse(&[]).is_err() && parse(&["--store", "paper", "f"]).is_err());
+    }
+
     #[test]
     fn all_bounds_are_proven_unless_some_are_named() {
         let parts =
             |arguments: &[&str]| match Cli::parse_from(["x", "bounds"].iter().chain(arguments)).command {
                 Command::Bounds(args) => args.options().parts,
-                Command::Demo(args) => panic!("{args:?}"),
+                other @ (Command::Demo(_) | Command::Scenarios(_)) => panic!("{other:?}"),
             };
         assert_eq!(parts(&[]).len(), 5);
         assert_eq!(parts(&["slow-reader", "idle"]), [Part::SlowReader, Part::Idle]);

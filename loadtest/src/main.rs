@@ -3,6 +3,7 @@
 mod bounds;
 mod cli;
 mod demo;
+mod scenarios;
 
 use std::process::ExitCode;
 

@@ -60,14 +60,14 @@ fn secondary(check: &mut Check<'_>, raw: &raw::Secondary) -> Secondary {
     for (key, value, published) in rules {
         let path = format!("budget.secondary.{key}");
         check.rule(&path, value > 0, || "must be more than 0".to_owned());
-        if let Some(published) = published {
-            if value > published {
-                let message = format!(
-                    "{value} is more than github.com allows, {published}: it will refuse calls. Only an \
-                     Enterprise server of your own may allow more"
-                );
-                check.warning(&path, message);
-            }
+        if let Some(published) = published
+            && value > published
+        {
+            let message = format!(
+                "{value} is more than github.com allows, {published}: it will refuse calls. Only an \
+                 Enterprise server of your own may allow more"
+            );
+            check.warning(&path, message);
         }
     }
     Secondary {
