@@ -1,6 +1,8 @@
 //! What an agent sees of its budget, and what the stand-in sees of all of them.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use github_sim::{Fault, FaultKind, LimitForm, PrimaryLimits, SimConfig};
 use serde_json::{Value, json};

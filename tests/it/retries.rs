@@ -52,7 +52,7 @@ async fn nobody_is_early_after_retry_after() {
     let headers = [("retry-after".to_owned(), "2".to_owned())].into_iter().collect();
     let told = FaultKind::Status { status: 503, body: None, headers, takes_effect: false };
     tollgate.sim.faults().add(Fault::new(told).on("GET", "/repos/acme").times(1));
-    let asked = std::time::Instant::now();
+    let asked = tokio::time::Instant::now();
     let answer = tollgate.ask("GET", "/repos/acme/widgets").header("prefer", "wait=10").send().await;
     assert_eq!(answer.verdict(), "200");
     assert!(asked.elapsed().as_millis() >= 2_000);

@@ -1,7 +1,9 @@
 //! Twenty agents that always want more, over real sockets: shares by weight, and GitHub never says no.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use github_sim::{PrimaryLimits, SecondaryLimits, SimConfig};
 
