@@ -183,7 +183,9 @@ impl Ledger {
                 Some(_) => Trial::each(5_000),
                 None => Trial::new(1, 0),
             };
-            self.pools.insert(Arc::clone(resource), Pool::new(Arc::clone(resource), now, trial));
+            let pool = Pool::new(Arc::clone(resource), now, trial);
+            let pool = if self.pause_at_birth_ms > 0 { pool.without_head_start() } else { pool };
+            self.pools.insert(Arc::clone(resource), pool);
         }
         let pool = self.pools.get_mut(resource).expect("it was put there");
         pool.begin(now);

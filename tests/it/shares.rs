@@ -95,17 +95,10 @@ async fn race(max_wait: &str) {
     );
     let served: u64 = tallies.iter().map(|tally| tally.served).sum();
     let weights: u64 = (0..AGENTS).map(weight).sum();
-    println!("{max_wait}: {served} of {LIMIT} served");
     for (place, tally) in tallies.iter().enumerate() {
         let share = served as f64 * weight(place) as f64 / weights as f64;
         let off = tally.served as f64 / share - 1.0;
         let refused = tally.refused as f64 / tally.served as f64;
-        println!(
-            "agent {place} weight {}: {} served, {:+.1} %, {refused:.2} refused",
-            weight(place),
-            tally.served,
-            off * 100.0
-        );
         assert!(
             off.abs() <= 0.03,
             "agent {place} of weight {}: {} of {share:.0}",

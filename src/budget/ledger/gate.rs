@@ -10,6 +10,9 @@ use std::sync::Arc;
 
 use super::units::{CREDIT, EVICTIONS, FRONT, Micro, PLACE_MS, U, div_ceil};
 
+/// Tags this far behind are forgotten.
+const SWEPT_BEHIND: Micro = 250 * U;
+
 /// One gate.
 #[derive(Debug, Clone)]
 pub(super) struct Gate {
@@ -138,7 +141,7 @@ impl Gate {
             Some(waiting) => waiting.tag,
             None => {
                 let finish = self.finish.get(ask.agent).copied().unwrap_or_default();
-                finish.max(self.v - CREDIT / ask.weight)
+                finish.max(self.v - (CREDIT / ask.weight).max(ask.charge))
             }
         }
     }
@@ -249,9 +252,9 @@ impl Gate {
         }
     }
 
-    /// Forgets tags that say no more than no tag would.
+    /// Forgets tags that say no more than no tag would, but for the dearest calls.
     pub(super) fn sweep(&mut self) {
-        let behind = self.v - CREDIT;
+        let behind = self.v - SWEPT_BEHIND;
         self.finish.retain(|_, finish| *finish > behind);
         self.finish.shrink_to(self.finish.len() * 2);
     }

@@ -124,6 +124,8 @@ pub(super) struct Pool {
     bare: i64,
     weights: i64,
     members: HashMap<Arc<str>, Member>,
+    /// Whether a new window may begin with more than a little in the bucket.
+    has_head_start: bool,
     seen: BTreeSet<(i64, Arc<str>)>,
     pub(super) gate: Gate,
     /// What is certainly left to us, points; set by [`Pool::refill`].
@@ -155,10 +157,17 @@ impl Pool {
             bare: 0,
             weights: 0,
             members: HashMap::new(),
+            has_head_start: true,
             seen: BTreeSet::new(),
             gate: Gate::new(0, now),
             left: 1,
         }
+    }
+
+    /// In a ledger that came back empty: who waited before may just not have asked again.
+    pub(super) fn without_head_start(mut self) -> Pool {
+        self.has_head_start = false;
+        self
     }
 
     /// What a replica that lost the store knew of it.
@@ -186,7 +195,7 @@ impl Pool {
         (self.limit, self.used) = (snapshot.limit, snapshot.used);
         (self.reset, self.window_ms) = (snapshot.reset, snapshot.window_ms);
         self.window = snapshot.window_number.max(self.window);
-        (self.outside_seen, self.outside_at, self.born) = (snapshot.used - snapshot.own, now, now);
+        (self.outside_seen, self.outside_at, self.born) = (snapshot.used - self.own, now, now);
         self.outside = snapshot.outside;
         (self.is_known, self.trial) = (true, None);
     }
@@ -275,7 +284,8 @@ impl Pool {
     /// can do a few things at once, and no more, so that who comes later loses next to nothing. Where
     /// several wait, the first to ask must not take it all.
     fn head_start(&self) -> Micro {
-        let points = if self.seen.len() > 1 { 5 } else { (self.limit / 100).max(5) };
+        let is_alone = self.has_head_start && self.seen.len() <= 1;
+        let points = if is_alone { (self.limit / 100).max(5) } else { 5 };
         points.min(self.limit / 4) * U
     }
 

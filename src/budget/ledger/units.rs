@@ -10,7 +10,8 @@ pub(super) type Micro = i64;
 /// One point.
 pub(super) const U: Micro = 1_000_000;
 
-/// How far behind the others an agent that was away may start: what it may catch up.
+/// How far behind the others an agent that was away may start: what it may catch up. One call of its own
+/// in any case, for a queue that is empty between two dear calls was not away.
 pub(super) const CREDIT: Micro = 4 * U;
 /// What the head of a queue needs in the bucket at most; the rest of a dear call becomes debt.
 pub(super) const FRONT: Micro = 5 * U;
