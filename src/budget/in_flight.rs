@@ -3,8 +3,9 @@
 //! Each takes a connection to GitHub, and a caller that reads slowly, or not at all, holds it. So no
 //! agent can take them all.
 
-use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
+
+use rustc_hash::FxHashMap;
 
 /// One agent's part of all.
 const AGENTS_PART: usize = 4;
@@ -19,14 +20,14 @@ pub(super) struct InFlight {
 #[derive(Debug, Default)]
 struct Counts {
     all: usize,
-    by_agent: HashMap<String, usize>,
+    by_agent: FxHashMap<Arc<str>, usize>,
 }
 
 /// One call's place; given back when dropped.
 #[derive(Debug)]
 pub(super) struct Slot {
     in_flight: InFlight,
-    agent: String,
+    agent: Arc<str>,
 }
 
 impl InFlight {
@@ -34,15 +35,15 @@ impl InFlight {
         InFlight { all_max, counts: Arc::default() }
     }
 
-    pub(super) fn slot(&self, agent: &str) -> Option<Slot> {
+    pub(super) fn slot(&self, agent: &Arc<str>) -> Option<Slot> {
         let mut counts = self.counts.lock().expect("nothing panics while it holds this lock");
         let own = counts.by_agent.get(agent).copied().unwrap_or_default();
         if counts.all >= self.all_max || own >= (self.all_max / AGENTS_PART).max(1) {
             return None;
         }
         counts.all += 1;
-        *counts.by_agent.entry(agent.to_owned()).or_default() += 1;
-        Some(Slot { in_flight: self.clone(), agent: agent.to_owned() })
+        *counts.by_agent.entry(Arc::clone(agent)).or_default() += 1;
+        Some(Slot { in_flight: self.clone(), agent: Arc::clone(agent) })
     }
 }
 
@@ -66,11 +67,11 @@ mod tests {
     #[test]
     fn one_agent_never_takes_all() {
         let calls = InFlight::new(8);
-        let mut slots: Vec<Slot> = std::iter::from_fn(|| calls.slot("greedy")).collect();
+        let mut slots: Vec<Slot> = std::iter::from_fn(|| calls.slot(&"greedy".into())).collect();
         assert_eq!(slots.len(), 2);
-        assert!(calls.slot("other").is_some());
+        assert!(calls.slot(&"other".into()).is_some());
         slots.pop();
-        assert!(calls.slot("greedy").is_some());
+        assert!(calls.slot(&"greedy".into()).is_some());
         drop(slots);
         assert!(calls.counts.lock().unwrap().by_agent.is_empty());
     }

@@ -25,6 +25,8 @@ mod tests;
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use rustc_hash::FxHashMap;
+
 use super::command::{Call, Command, LeaseId, Look, Outcome, Place, Reply, Share, Snapshot, Stamp, View};
 use cooldown::Cooldown;
 use gate::Gate;
@@ -45,8 +47,9 @@ pub struct Ledger {
     seq: i64,
     /// Taken from the store's clock, which may jump.
     offset_ms: i64,
-    pools: HashMap<Arc<str>, Pool>,
-    routes: HashMap<Arc<str>, Route>,
+    used_at: i64,
+    pools: FxHashMap<Arc<str>, Pool>,
+    routes: FxHashMap<Arc<str>, Route>,
     /// Secondary points over everything, and slots in flight.
     installation: Gate,
     content: Gate,
@@ -56,7 +59,7 @@ pub struct Ledger {
     content_hour: Ring,
     leases: Leases,
     cooldown: Cooldown,
-    /// When the next write of an agent to a repository is due.
+    /// When the next write of an agent to a repository is due. Hashed with a secret, for agents choose the names.
     spacing: HashMap<Arc<str>, i64>,
     replicas: Replicas,
     /// Kept by a replica that can't reach the store.
@@ -85,8 +88,9 @@ impl Ledger {
             pause_at_birth_ms,
             seq: 0,
             offset_ms: 0,
-            pools: HashMap::new(),
-            routes: HashMap::new(),
+            used_at: 0,
+            pools: FxHashMap::default(),
+            routes: FxHashMap::default(),
             installation: Gate::new(20 * U, 0),
             content: Gate::new(content, 0),
             all: Ring::minute(),
@@ -152,6 +156,7 @@ impl Ledger {
             }
         }
         let now = time + self.offset_ms;
+        self.used_at = self.used_at.max(now);
         if self.epoch == 0 {
             self.epoch = now;
             self.installation = Gate::new(self.installation.tok, now);
@@ -277,6 +282,12 @@ impl Ledger {
         self.routes.values_mut().for_each(|route| route.gate.sweep());
         self.spacing.retain(|_, next| *next > now);
         self.cooldown.sweep(now);
+    }
+
+    /// Whether nobody came by for two of GitHub's longest windows, and nothing is in flight.
+    pub fn is_forgotten(&self, time: i64) -> bool {
+        let now = time + self.offset_ms;
+        self.leases.count() == 0 && now - self.used_at > 2 * units::HOUR_MS && now >= self.cooldown.until
     }
 
     /// Calls in flight of one replica.

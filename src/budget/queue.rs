@@ -5,11 +5,12 @@
 //! nobody polls. What can't be served within its patience is sent away at once, with a booking. Who
 //! hangs up leaves the queue; the next one takes over the head's place.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
+use rustc_hash::FxHashMap;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
@@ -26,7 +27,7 @@ pub(super) struct QueueKey {
 /// All queues that have somebody in them.
 #[derive(Debug, Default)]
 pub(super) struct Queues {
-    by_key: Mutex<HashMap<QueueKey, Arc<Mutex<Queue>>>>,
+    by_key: Mutex<FxHashMap<QueueKey, Arc<Mutex<Queue>>>>,
     arrivals: AtomicU64,
 }
 

@@ -4,11 +4,12 @@
 //! sent lately, and the pools as last seen. When the store can't be reached, the same ledger runs here
 //! on a part of every rate, until the store is back and takes over what happened meanwhile.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
+use rustc_hash::FxHashMap;
 use tokio::time::Instant;
 
 use super::command::{
@@ -25,6 +26,8 @@ const HEARTBEAT_EVERY: Duration = Duration::from_secs(5);
 const RENEW_EVERY: Duration = Duration::from_secs(10);
 /// An installation nobody called for so long gets no heartbeats.
 const IDLE_AFTER: Duration = Duration::from_secs(120);
+/// What was known of it says nothing any more.
+const FORGOTTEN_AFTER: Duration = Duration::from_secs(7200);
 /// Routes remembered before the quiet ones are swept out.
 const ROUTES_KEPT: usize = 64;
 
@@ -50,7 +53,7 @@ struct Link {
     pools: BTreeMap<Arc<str>, Snapshot>,
     held: BTreeMap<LeaseId, HandedLease>,
     sent: Sent,
-    routes: HashMap<Arc<str>, Ring>,
+    routes: FxHashMap<Arc<str>, Ring>,
     /// To be told with the next call.
     ended: Vec<LeaseId>,
     used_at: Instant,
@@ -71,13 +74,18 @@ impl Link {
             pools: BTreeMap::new(),
             held: BTreeMap::new(),
             sent: Sent::default(),
-            routes: HashMap::new(),
+            routes: FxHashMap::default(),
             ended: Vec::new(),
             used_at: now,
             beat_at: None,
             renewed_at: now,
             alone: None,
         }
+    }
+
+    /// Whether nothing here would be missed.
+    fn is_forgotten(&self) -> bool {
+        self.used_at.elapsed() > FORGOTTEN_AFTER && self.held.is_empty() && self.alone.is_none()
     }
 
     fn stamp(&mut self, replica: u64, caps: Caps) -> Stamp {
@@ -230,17 +238,17 @@ impl Replica {
             (link.stamp(self.id, self.caps), link.seq)
         };
         let counts = matches!(command, Command::Admit(_) | Command::Settle(_));
-        let ended = stamp.ended.clone();
-        match self.store.call(installation, Call { stamp, command: command.clone() }).await {
+        let call = Call { stamp, command };
+        match self.store.call(installation, &call).await {
             Ok(reply) => {
                 let was_lost = counts && reply.seq <= seq_before;
-                self.heard(installation, &link, &command, &reply, was_lost).await;
+                self.heard(installation, &link, &call.command, &reply, was_lost).await;
                 reply
             }
             Err(StoreAway) => {
                 let mut link = lock(&link);
-                link.ended.extend(ended);
-                link.step_alone(self.id, self.caps, command)
+                link.ended.extend(call.stamp.ended);
+                link.step_alone(self.id, self.caps, call.command)
             }
         }
     }
@@ -279,14 +287,14 @@ impl Replica {
         command: Command,
     ) -> Option<Reply> {
         let stamp = lock(link).stamp(self.id, self.caps);
-        let ended = stamp.ended.clone();
-        match self.store.call(installation, Call { stamp, command }).await {
+        let call = Call { stamp, command };
+        match self.store.call(installation, &call).await {
             Ok(reply) => {
                 lock(link).note(&reply);
                 Some(reply)
             }
             Err(StoreAway) => {
-                lock(link).ended.extend(ended);
+                lock(link).ended.extend(call.stamp.ended);
                 None
             }
         }
@@ -343,6 +351,7 @@ impl Replica {
             for (installation, link) in self.links() {
                 self.tend_link(&installation, &link).await;
             }
+            lock(&self.links).retain(|_, link| !lock(link).is_forgotten());
         }
     }
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::StatusCode;
+use prometheus::IntGauge;
 
 use super::command::{Command, Figures, LeaseId, Outcome, Reason, Settle, UpstreamRefusal, View};
 use super::in_flight::Slot;
@@ -24,6 +25,7 @@ pub struct Reservation {
     waited: Duration,
     would: Option<Reason>,
     state: State,
+    in_flight: IntGauge,
     _slot: Slot,
 }
 
@@ -44,10 +46,21 @@ impl Reservation {
         slot: Slot,
         granted: Granted,
     ) -> Reservation {
-        budget.metrics.inflight.with_label_values(&[&*charge.installation]).inc();
+        let in_flight = budget.metrics.inflight.with_label_values(&[&*charge.installation]);
+        in_flight.inc();
         let Granted { view, waited, would } = granted;
         let budget = Arc::clone(budget);
-        Reservation { budget, charge, lease, view, waited, would, state: State::Reserved, _slot: slot }
+        Reservation {
+            budget,
+            charge,
+            lease,
+            view,
+            waited,
+            would,
+            state: State::Reserved,
+            in_flight,
+            _slot: slot,
+        }
     }
 
     /// From here on GitHub may have counted the call.
@@ -135,7 +148,7 @@ fn figures(reading: &Reading) -> Option<Figures> {
 
 impl Drop for Reservation {
     fn drop(&mut self) {
-        self.budget.metrics.inflight.with_label_values(&[&*self.charge.installation]).dec();
+        self.in_flight.dec();
         let installation = &self.charge.installation;
         match self.state {
             State::Reserved => cancel(&self.budget, &self.charge, self.lease),

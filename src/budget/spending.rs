@@ -1,25 +1,26 @@
 //! Where the points went: what each agent spent on which routes since this replica started.
 
-use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard};
+
+use rustc_hash::FxHashMap;
 
 /// Most routes told of one agent.
 const SHOWN_MAX: usize = 20;
 
 /// Points by route.
-type Routes = HashMap<Arc<str>, u64>;
+type Routes = FxHashMap<Arc<str>, u64>;
 
 /// Points by agent and route; agents are configured and routes are templates, so it stays bounded.
 #[derive(Debug, Default)]
 pub(super) struct Spending {
-    by_agent: Mutex<HashMap<Arc<str>, Routes>>,
+    by_agent: Mutex<FxHashMap<Arc<str>, Routes>>,
 }
 
 impl Spending {
     pub(super) fn add(&self, agent: &Arc<str>, route: &Arc<str>, points: u64) {
         let mut by_agent = self.lock();
         if !by_agent.contains_key(agent) {
-            by_agent.insert(Arc::clone(agent), HashMap::new());
+            by_agent.insert(Arc::clone(agent), FxHashMap::default());
         }
         let Some(routes) = by_agent.get_mut(agent) else { return };
         match routes.get_mut(route) {
@@ -40,7 +41,7 @@ impl Spending {
         routes
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<Arc<str>, Routes>> {
+    fn lock(&self) -> MutexGuard<'_, FxHashMap<Arc<str>, Routes>> {
         self.by_agent.lock().expect("nothing panics while it holds this lock")
     }
 }

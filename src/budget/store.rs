@@ -1,10 +1,10 @@
 //! Where a ledger is kept: in this process, or shared by all replicas.
 
-use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex};
 
 use futures_util::future::{BoxFuture, FutureExt, ready};
+use rustc_hash::FxHashMap;
 use thiserror::Error;
 
 use super::command::{Call, Reply};
@@ -24,7 +24,11 @@ pub trait Store: Send + Sync + fmt::Debug {
     ///
     /// # Errors
     /// When the store is away.
-    fn call(&self, installation: &Arc<str>, call: Call) -> BoxFuture<'_, Result<Reply, StoreAway>>;
+    fn call<'a>(
+        &'a self,
+        installation: &'a Arc<str>,
+        call: &'a Call,
+    ) -> BoxFuture<'a, Result<Reply, StoreAway>>;
 }
 
 /// The embedded store; all its users live in one process.
@@ -36,10 +40,15 @@ pub struct MemoryStore {
 
 #[derive(Debug, Default)]
 struct Ledgers {
-    by_installation: HashMap<Arc<str>, Arc<Mutex<Ledger>>>,
+    by_installation: FxHashMap<Arc<str>, Arc<Mutex<Ledger>>>,
+    /// With so many, those nobody uses any more are thrown out.
+    sweep_at: usize,
     /// Given to ledgers that are made from now on.
     pause_at_birth_ms: i64,
 }
+
+/// Ledgers kept without looking whether they are used.
+const SWEPT_FROM: usize = 64;
 
 /// After it lost everything a store grants nothing for so long, until replicas have told what they know.
 const PAUSE_AT_BIRTH_MS: i64 = 2_000;
@@ -67,6 +76,11 @@ impl MemoryStore {
         if let Some(ledger) = ledgers.by_installation.get(installation) {
             return Arc::clone(ledger);
         }
+        if ledgers.by_installation.len() >= ledgers.sweep_at.max(SWEPT_FROM) {
+            let now = self.clock.now_ms();
+            ledgers.by_installation.retain(|_, ledger| !lock(ledger).is_forgotten(now));
+            ledgers.sweep_at = 2 * ledgers.by_installation.len();
+        }
         let ledger = Arc::new(Mutex::new(Ledger::new(ledgers.pause_at_birth_ms)));
         ledgers.by_installation.insert(Arc::clone(installation), Arc::clone(&ledger));
         ledger
@@ -82,9 +96,48 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 }
 
 impl Store for MemoryStore {
-    fn call(&self, installation: &Arc<str>, call: Call) -> BoxFuture<'_, Result<Reply, StoreAway>> {
+    fn call<'a>(
+        &'a self,
+        installation: &'a Arc<str>,
+        call: &'a Call,
+    ) -> BoxFuture<'a, Result<Reply, StoreAway>> {
         let ledger = self.ledger(installation);
-        let reply = lock(&ledger).apply(&call, self.clock.now_ms());
+        let reply = lock(&ledger).apply(call, self.clock.now_ms());
         ready(Ok(reply)).boxed()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::super::command::{Caps, Command, Look, Share, Stamp};
+    use super::*;
+    use crate::clock::ManualClock;
+
+    #[tokio::test]
+    async fn ledgers_nobody_uses_are_thrown_out() {
+        let clock = Arc::new(ManualClock::at_seconds(1_700_000_000));
+        let store = MemoryStore::new(Arc::clone(&clock) as Arc<dyn Clock>);
+        let caps = Caps {
+            headroom: 0,
+            concurrent: 90,
+            route: 810,
+            graphql: 1800,
+            all: 2700,
+            content_minute: 72,
+            content_hour: 470,
+        };
+        let share = Share { agent: "a".into(), weight: 1, guarantee: 0, ceiling: None, guarantees: 0 };
+        for round in 0..20 {
+            for place in 0..100 {
+                let stamp = Stamp { replica: 1, last_reply: None, caps, ended: Vec::new() };
+                let look = Look { share: share.clone(), resource: "core".into() };
+                let call = Call { stamp, command: Command::Look(look) };
+                store.call(&format!("bot/{round}-{place}").into(), &call).await.unwrap();
+            }
+            clock.advance(Duration::from_secs(3 * 3600));
+        }
+        assert!(store.lock().by_installation.len() <= 200, "{}", store.lock().by_installation.len());
     }
 }

@@ -185,7 +185,11 @@ struct Wire {
 }
 
 impl Store for Wire {
-    fn call(&self, installation: &Arc<str>, call: Call) -> BoxFuture<'_, Result<Reply, StoreAway>> {
+    fn call<'a>(
+        &'a self,
+        installation: &'a Arc<str>,
+        call: &'a Call,
+    ) -> BoxFuture<'a, Result<Reply, StoreAway>> {
         if self.is_dead.load(Ordering::SeqCst) {
             return pending().boxed();
         }

@@ -64,9 +64,6 @@ impl Ledger {
             }
             Err((held, weighed)) => self.hold(admit, held, &weighed, now),
         };
-        // What is left has changed by what was granted.
-        let headroom = caps.headroom;
-        self.refill(&admit.place.resource, headroom, now);
         (outcome, Some(self.look_at(admit, now)))
     }
 
@@ -336,6 +333,7 @@ impl Ledger {
         }
         self.cooldown.take_trial(now);
         pool.in_flight += weighed.price;
+        pool.left -= weighed.price;
         let lease = Lease {
             resource: Arc::clone(&admit.place.resource),
             route: Arc::clone(&admit.place.route),

@@ -1,7 +1,8 @@
 //! When GitHub refuses: silence, then one call to see, and what is learned of limits nobody publishes.
 
-use std::collections::HashMap;
 use std::sync::Arc;
+
+use rustc_hash::FxHashMap;
 
 use super::super::command::Caps;
 use super::pool::Trial;
@@ -31,7 +32,7 @@ pub(super) struct Cooldown {
     /// Nothing is raised again before.
     plateau: i64,
     grown_at: i64,
-    loads: HashMap<Arc<str>, Load>,
+    loads: FxHashMap<Arc<str>, Load>,
     all: Decaying,
 }
 
@@ -47,7 +48,7 @@ impl Default for Cooldown {
             slots: i64::MAX,
             plateau: 0,
             grown_at: 0,
-            loads: HashMap::new(),
+            loads: FxHashMap::default(),
             all: Decaying::default(),
         }
     }

@@ -5,8 +5,10 @@
 //! of agents enters the shares. The bucket says how many may go: a head with `k` smaller tags before
 //! it goes when the bucket holds enough for all of them and itself.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::sync::Arc;
+
+use rustc_hash::FxHashMap;
 
 use super::units::{CREDIT, EVICTIONS, FRONT, Micro, PLACE_MS, U, div_ceil};
 
@@ -28,8 +30,8 @@ pub(super) struct Gate {
     /// What a waiting head is taken to need.
     pub(super) avg: Micro,
     /// Finish tag of each agent.
-    finish: HashMap<Arc<str>, Micro>,
-    waiting: HashMap<Arc<str>, Waiting>,
+    finish: FxHashMap<Arc<str>, Micro>,
+    waiting: FxHashMap<Arc<str>, Waiting>,
     /// Waiting heads by start tag.
     order: Vec<(Micro, Arc<str>)>,
     expiry: BTreeSet<(i64, Arc<str>)>,
@@ -87,8 +89,8 @@ impl Gate {
             rem: 0,
             rate: U,
             avg: U,
-            finish: HashMap::new(),
-            waiting: HashMap::new(),
+            finish: FxHashMap::default(),
+            waiting: FxHashMap::default(),
             order: Vec::new(),
             expiry: BTreeSet::new(),
         }

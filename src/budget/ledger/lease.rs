@@ -1,7 +1,9 @@
 //! Calls in flight: what each holds, and when it lapses if nobody renews it.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::sync::Arc;
+
+use rustc_hash::FxHashMap;
 
 use super::super::command::LeaseId;
 use super::units::{LEASE_MS, Micro};
@@ -79,7 +81,7 @@ impl Default for Lease {
 /// All calls in flight.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Leases {
-    by_id: HashMap<LeaseId, Lease>,
+    by_id: FxHashMap<LeaseId, Lease>,
     by_expiry: BTreeSet<(i64, LeaseId)>,
 }
 

@@ -1,7 +1,9 @@
 //! A pool: one resource's primary points in GitHub's current window.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::sync::Arc;
+
+use rustc_hash::FxHashMap;
 
 use super::super::command::{Share, Snapshot, Spent, View};
 use super::gate::Gate;
@@ -123,7 +125,7 @@ pub(super) struct Pool {
     /// Answers without figures, running.
     bare: i64,
     weights: i64,
-    members: HashMap<Arc<str>, Member>,
+    members: FxHashMap<Arc<str>, Member>,
     /// Whether a new window may begin with more than a little in the bucket.
     has_head_start: bool,
     seen: BTreeSet<(i64, Arc<str>)>,
@@ -156,7 +158,7 @@ impl Pool {
             odd: Odd::default(),
             bare: 0,
             weights: 0,
-            members: HashMap::new(),
+            members: FxHashMap::default(),
             has_head_start: true,
             seen: BTreeSet::new(),
             gate: Gate::new(0, now),

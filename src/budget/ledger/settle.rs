@@ -16,7 +16,6 @@ const PAUSE_MAX_MS: i64 = 3_600_000;
 
 impl Ledger {
     pub(super) fn settle(&mut self, settle: &Settle, caps: &Caps, now: i64) -> (Outcome, Option<View>) {
-        self.refill(&settle.resource, caps.headroom, now);
         let lease = self.take(settle);
         let pool = self.pool(&settle.resource, now);
         let (counted_before, in_flight) = (pool.used.max(pool.own), pool.in_flight);
