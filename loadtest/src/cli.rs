@@ -33,7 +33,7 @@ struct DemoArgs {
     /// End after this many seconds; without it, Ctrl-C does.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=604_800))]
     seconds: Option<u64>,
-    /// How many agents there are; more of them work more slowly, so that all of them together do as much.
+    /// How many agents share the quota; a poller and a rogue are beside them.
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..=20))]
     agents: u16,
     /// A plain line every two seconds in place of the live table, as when the output is no terminal.

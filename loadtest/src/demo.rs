@@ -7,6 +7,7 @@
 mod exposition;
 mod fleet;
 mod screen;
+mod shares;
 mod snapshot;
 mod summary;
 mod table;
@@ -21,15 +22,19 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use fleet::Fleet;
 use screen::Screen;
+use shares::Shares;
 use snapshot::Observer;
 pub(crate) use summary::Summary;
 use table::Paint;
-use world::{BY_HAND, PULL, REPOSITORY, WINDOW, World};
+use world::{BY_HAND, LIMIT, PULL, REPOSITORY, WINDOW, World};
 
 /// Between two frames, between two plain lines, and between two pushes of a person's.
 const FRAME: Duration = Duration::from_millis(500);
 const LINE: Duration = Duration::from_secs(2);
 const PUSH: Duration = Duration::from_secs(7);
+
+/// Between two looks at who got what; short beside the time an agent sleeps.
+const SAMPLE: Duration = Duration::from_millis(250);
 
 /// Of the table at the end, where there is no terminal.
 const PLAIN_WIDTH: u16 = 100;
@@ -39,6 +44,7 @@ const PLAIN_WIDTH: u16 = 100;
 pub(crate) struct Options {
     /// None: until a signal.
     pub(crate) seconds: Option<u64>,
+    /// Those that share; a few that cost next to nothing are beside them.
     pub(crate) agents: usize,
     pub(crate) view: View,
 }
@@ -63,14 +69,22 @@ pub(crate) async fn run(options: Options, out: impl Write) -> anyhow::Result<Sum
     let started = Instant::now();
     let observer = Observer::new(&world);
     let mut fleet = Fleet::start(&hires, &world)?;
-    let watched = watch(options, paint, &world, &fleet, &observer, &mut screen).await;
+    let mut shares = Shares::new(fleet.sharing().map(|agent| (agent.name.clone(), agent.character.weight())));
+    let watched = watch(
+        options,
+        paint,
+        Scene { world: &world, fleet: &fleet, observer: &observer },
+        &mut shares,
+        &mut screen,
+    )
+    .await;
 
     // The order matters: who sends first, then who passes on, then who answers.
     let seconds = started.elapsed().as_secs();
     fleet.stop().await;
-    let last = observer.look(&world, &fleet).await;
+    let last = observer.look(&world, &fleet, &shares).await;
     let books = world.stop().await?;
-    let summary = Summary::new(seconds, &fleet, &books);
+    let summary = Summary::new(seconds, &fleet, &shares, &books);
     if !ended_by_reader(watched)? {
         screen.clear()?;
         let width = if options.view == View::Plain { PLAIN_WIDTH } else { screen::size().0 };
@@ -81,15 +95,25 @@ pub(crate) async fn run(options: Options, out: impl Write) -> anyhow::Result<Sum
     Ok(summary)
 }
 
+/// What there is to watch.
+#[derive(Debug, Clone, Copy)]
+struct Scene<'a> {
+    world: &'a World,
+    fleet: &'a Fleet,
+    observer: &'a Observer,
+}
+
 /// Shows what happens until the time is over or a signal comes.
 async fn watch(
     options: Options,
     paint: Paint,
-    world: &World,
-    fleet: &Fleet,
-    observer: &Observer,
+    scene: Scene<'_>,
+    shares: &mut Shares,
     screen: &mut Screen<impl Write>,
 ) -> anyhow::Result<()> {
+    let Scene { world, fleet, observer } = scene;
+    let started = Instant::now();
+    let mut samples = interval(SAMPLE);
     let mut looks = interval(if options.view == View::Plain { LINE } else { FRAME });
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut pushes = interval(PUSH);
@@ -97,8 +121,12 @@ async fn watch(
     let mut end = std::pin::pin!(end(options.seconds)?);
     loop {
         tokio::select! {
+            _ = samples.tick() => {
+                let (points, is_everybody_awake) = fleet.points();
+                shares.sample(started.elapsed(), &points, is_everybody_awake);
+            }
             _ = looks.tick() => {
-                let snapshot = observer.look(world, fleet).await;
+                let snapshot = observer.look(world, fleet, shares).await;
                 match options.view {
                     View::Live { .. } => screen.draw(|width| table::frame(&snapshot, width, paint))?,
                     View::Plain => screen.print(&table::line(&snapshot))?,
@@ -166,8 +194,11 @@ fn introduction(world: &World, paint: Paint) -> anyhow::Result<String> {
         place("GitHub", &format!("{}/books", world.control_url()), "what the stand-in has seen, as JSON"),
         place("settings", &world.file().display().to_string(), "as for `tollgate serve`; gone at the end"),
         note(format!(
-            "The agents may see {REPOSITORY} and nothing else. GitHub's hour lasts {} s here.",
+            "The agents may see {REPOSITORY} and nothing else. GitHub's hour lasts {} s here, and gives",
             WINDOW.as_secs()
+        )),
+        note(format!(
+            "{LIMIT} points; its limit of 900 points a minute for each route is lifted, here and in the settings."
         )),
     ];
     if !world.idle_keys.is_empty() {
@@ -201,7 +232,9 @@ mod tests {
         let text = String::from_utf8(out).unwrap();
         assert!(summary.holds(), "{text}");
         assert_eq!((summary.failed, summary.refused_wrongly, summary.let_through), (0, 0, 0), "{text}");
-        assert_eq!(summary.requests, summary.served + summary.refused);
+        assert_eq!(summary.requests, summary.served + summary.later + summary.refused);
+        assert_eq!(summary.refusals, 0, "{text}");
+        assert!(text.contains("too short to judge") && text.contains("reviewer     weight 8"), "{text}");
         assert!(summary.served > 10 && summary.refused > 0 && summary.merges_tried > 0, "{text}");
         assert!(summary.writes > 0, "{text}");
         assert!(summary.arrived >= summary.served, "{text}");

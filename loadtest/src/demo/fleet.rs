@@ -1,8 +1,9 @@
-//! The fleet: agents that begin deeds at their own pace, whether or not the last one is done.
+//! The fleet: agents that share what there is, and those beside them.
 //!
-//! Open loop: a slow proxy does not slow the agents down, it makes them pile up, which shows. So
-//! that piling up has an end, an agent with [`UNDER_WAY_MAX`] deeds under way drops further ones and
-//! counts them as failed.
+//! Those that share always have several deeds under way, and so always want more than they get. The
+//! others begin deeds at their own pace, whether or not the last one is done (open loop): a slow proxy
+//! does not slow them down, it makes their deeds pile up, which shows. So that piling up has an end, an
+//! agent with [`UNDER_WAY_MAX`] deeds under way drops further ones and counts them as failed.
 
 pub(crate) mod agent;
 pub(crate) mod characters;
@@ -16,11 +17,15 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use agent::{Agent, Deed, Incident, Incidents};
-use characters::{CHARACTERS, Character};
+use characters::{BESIDE, Character, SHARING};
 use client::Client;
 
 use super::world::World;
 
+/// Deeds that one which shares has under way.
+const HANDS: usize = 12;
+/// After a deed that failed, so that it does not fail thousands of times a second.
+const AFTER_FAILURE: Duration = Duration::from_millis(250);
 const UNDER_WAY_MAX: usize = 32;
 /// What is under way at the stop may take this much longer.
 const LAST_DEEDS: Duration = Duration::from_secs(2);
@@ -32,17 +37,18 @@ pub(crate) struct Hire {
     pub(crate) character: Character,
 }
 
-/// The characters in turn, numbered from the second of a kind on.
-pub(crate) fn hires(count: usize) -> Vec<Hire> {
+/// So many that share, the characters in turn and numbered from the second of a kind on, and those beside.
+pub(crate) fn hires(sharing: usize) -> Vec<Hire> {
     let hire = |index: usize| {
-        let character = CHARACTERS[index % CHARACTERS.len()];
-        let name = match index / CHARACTERS.len() {
+        let character = SHARING[index % SHARING.len()];
+        let name = match index / SHARING.len() {
             0 => character.name().to_owned(),
             round => format!("{}-{}", character.name(), round + 1),
         };
         Hire { name, character }
     };
-    (0..count).map(hire).collect()
+    let beside = BESIDE.map(|character| Hire { name: character.name().to_owned(), character });
+    (0..sharing).map(hire).chain(beside).collect()
 }
 
 /// Agents at work.
@@ -65,7 +71,14 @@ impl Fleet {
             let client = Client::with_key(world.base_url(), world.key(&hire.name)?)?;
             let agent = Agent::new(hire.name.clone(), hire.character, client, Arc::clone(&incidents));
             let agent = Arc::new(agent);
-            tasks.spawn(work(Arc::clone(&agent), pace(hire.character, hires.len()), stop.clone()));
+            match hire.character.pace() {
+                Some(pace) => {
+                    tasks.spawn(stroll(Arc::clone(&agent), pace, stop.clone()));
+                }
+                None => {
+                    (0..HANDS).for_each(|_| drop(tasks.spawn(toil(Arc::clone(&agent), stop.clone()))));
+                }
+            }
             agents.push(agent);
         }
         Ok(Fleet { agents, incidents, stop, tasks })
@@ -75,25 +88,44 @@ impl Fleet {
         self.incidents.last()
     }
 
-    /// No new deeds; those under way end.
+    /// Those that share.
+    pub(crate) fn sharing(&self) -> impl Iterator<Item = &Arc<Agent>> {
+        self.agents.iter().filter(|agent| agent.character.shares())
+    }
+
+    /// What each of those that share has spent, and whether none of them sleeps.
+    pub(crate) fn points(&self) -> (Vec<u64>, bool) {
+        let now = Instant::now();
+        let is_everybody_awake = self.sharing().all(|agent| agent.rest(now).is_none());
+        (self.sharing().map(|agent| agent.tally().points).collect(), is_everybody_awake)
+    }
+
+    /// No new deeds; those under way end, or are given up.
     pub(crate) async fn stop(&mut self) {
         self.stop.cancel();
         while self.tasks.join_next().await.is_some() {}
     }
 }
 
-/// The mean time between two deeds. A large fleet does no more than a small one: what one
-/// installation of GitHub's allows is the same for both.
-fn pace(character: Character, agents: usize) -> Duration {
-    let rounds = agents.div_ceil(CHARACTERS.len());
-    character.pace() * u32::try_from(rounds).unwrap_or(u32::MAX)
+/// One deed after the other.
+async fn toil(agent: Arc<Agent>, stop: CancellationToken) {
+    let deeds = async {
+        loop {
+            if agent.character.act(Deed::new(Arc::clone(&agent))).await.is_none() {
+                tokio::time::sleep(AFTER_FAILURE).await;
+            }
+        }
+    };
+    tokio::select! {
+        () = deeds => {}
+        () = stop.cancelled() => {}
+    }
 }
 
-/// An agent's life.
-async fn work(agent: Arc<Agent>, pace: Duration, stop: CancellationToken) {
+/// A deed now and then.
+async fn stroll(agent: Arc<Agent>, pace: Duration, stop: CancellationToken) {
     let mut under_way = JoinSet::new();
     let mut due = Instant::now();
-    let mut turn = 0;
     loop {
         // Up to half a pace early or late, so that agents do not march in step.
         due += pace.mul_f64(rand::random_range(0.5..1.5));
@@ -103,11 +135,10 @@ async fn work(agent: Arc<Agent>, pace: Duration, stop: CancellationToken) {
         }
         while under_way.try_join_next().is_some() {}
         if under_way.len() < UNDER_WAY_MAX {
-            under_way.spawn(agent.character.act(Deed::new(Arc::clone(&agent), turn, due)));
+            under_way.spawn(agent.character.act(Deed::new(Arc::clone(&agent))));
         } else {
             agent.skip();
         }
-        turn += 1;
     }
     // What does not end in time is aborted with the set.
     let _ = tokio::time::timeout(LAST_DEEDS, async { while under_way.join_next().await.is_some() {} }).await;
@@ -118,12 +149,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_larger_fleet_has_more_of_each_kind_and_does_as_much() {
+    fn a_larger_fleet_has_more_of_each_kind_that_shares() {
         let names: Vec<String> = hires(7).into_iter().map(|hire| hire.name).collect();
-        assert_eq!(names, ["reviewer", "triage", "builder", "poller", "rogue", "reviewer-2", "triage-2"]);
-        let reviewer = Character::Reviewer;
-        assert_eq!(pace(reviewer, 1), reviewer.pace());
-        assert_eq!(pace(reviewer, 5), reviewer.pace());
-        assert_eq!(pace(reviewer, 20), reviewer.pace() * 4);
+        assert_eq!(
+            names,
+            [
+                "reviewer",
+                "builder",
+                "sleeper",
+                "triage",
+                "scanner",
+                "reviewer-2",
+                "builder-2",
+                "poller",
+                "rogue"
+            ]
+        );
+        assert_eq!(hires(1).len(), 1 + BESIDE.len());
     }
 }

@@ -4,11 +4,13 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use github_sim::Books;
 use tokio::time::Instant;
 
 use super::exposition;
 use super::fleet::Fleet;
 use super::fleet::client::{Call, Client};
+use super::shares::Shares;
 use super::world::{BY_HAND, INSTALLATION, World};
 
 /// One moment.
@@ -33,8 +35,16 @@ pub(crate) struct AgentRow {
     pub(crate) failed: u64,
     /// Requests a second.
     pub(crate) rate: f64,
-    pub(crate) p50_ms: Option<f64>,
-    pub(crate) p95_ms: Option<f64>,
+    /// Percent, of those that share: what its weight says, and what it had lately.
+    pub(crate) fair: Option<f64>,
+    pub(crate) share: Option<f64>,
+    pub(crate) is_asleep: bool,
+    /// Requests that tollgate holds now.
+    pub(crate) waiting: u64,
+    /// The median of those that were served.
+    pub(crate) held: Option<Duration>,
+    /// Told to come back later, which it obeyed.
+    pub(crate) later: u64,
 }
 
 impl AgentRow {
@@ -50,6 +60,8 @@ pub(crate) struct GithubSide {
     pub(crate) minted: u64,
     pub(crate) core: Option<Window>,
     pub(crate) limit_hits: u64,
+    /// Its answers of 403 and 429.
+    pub(crate) refusals: u64,
     /// Agents' keys, and whatever else is no credential of GitHub's, that arrived there.
     pub(crate) keys_leaked: u64,
     /// Answers to agents in which a token of GitHub's stood.
@@ -58,11 +70,13 @@ pub(crate) struct GithubSide {
     pub(crate) merges_tried: u64,
 }
 
-/// The primary limit, as GitHub's headers tell it.
+/// The primary limit, as GitHub's headers tell it, and tollgate's pace.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Window {
-    pub(crate) remaining: f64,
     pub(crate) limit: f64,
+    pub(crate) used: f64,
+    /// Points a second that tollgate gives out.
+    pub(crate) rate: f64,
     /// Seconds until it is full again.
     pub(crate) resets_in: f64,
 }
@@ -88,7 +102,7 @@ impl Observer {
         Observer { started: Instant::now(), admin: Client::new(world.admin_url()) }
     }
 
-    pub(crate) async fn look(&self, world: &World, fleet: &Fleet) -> Snapshot {
+    pub(crate) async fn look(&self, world: &World, fleet: &Fleet, shares: &Shares) -> Snapshot {
         let metrics = self.admin.send(Call::get("/metrics")).await;
         // A look without metrics is still worth showing.
         let metrics =
@@ -97,7 +111,7 @@ impl Observer {
         let by_hand = exposition::sum(&metrics, "tollgate_requests_total", &[("agent", BY_HAND)]);
         Snapshot {
             elapsed: now - self.started,
-            agents: rows(fleet, now),
+            agents: rows(fleet, shares, &metrics, now),
             github: github_side(world, fleet, &metrics),
             by_hand: whole(by_hand.unwrap_or(0.0)),
             incidents: self.incidents(fleet),
@@ -115,8 +129,9 @@ impl Observer {
     }
 }
 
-fn rows(fleet: &Fleet, now: Instant) -> Vec<AgentRow> {
+fn rows(fleet: &Fleet, shares: &Shares, metrics: &str, now: Instant) -> Vec<AgentRow> {
     let row = |agent: &std::sync::Arc<super::fleet::agent::Agent>| {
+        let waiting = exposition::sum(metrics, "tollgate_waiting", &[("agent", &agent.name)]);
         let mut tally = agent.tally();
         AgentRow {
             name: agent.name.clone(),
@@ -127,8 +142,12 @@ fn rows(fleet: &Fleet, now: Instant) -> Vec<AgentRow> {
             refused: tally.refused.clone(),
             failed: tally.failed,
             rate: tally.rate(now),
-            p50_ms: tally.quantile_ms(0.5),
-            p95_ms: tally.quantile_ms(0.95),
+            fair: shares.fair(&agent.name),
+            share: shares.lately(&agent.name),
+            is_asleep: agent.rest(now).is_some(),
+            waiting: whole(waiting.unwrap_or(0.0)),
+            held: tally.held_median(),
+            later: tally.later,
         }
     };
     fleet.agents.iter().map(row).collect()
@@ -140,8 +159,9 @@ fn github_side(world: &World, fleet: &Fleet, metrics: &str) -> GithubSide {
     let gauge = |family: &str| exposition::sum(metrics, family, &of_core);
     let core = || {
         Some(Window {
-            remaining: gauge("tollgate_pool_remaining")?,
             limit: gauge("tollgate_pool_limit")?,
+            used: gauge("tollgate_pool_used")?,
+            rate: gauge("tollgate_pool_rate")?,
             resets_in: (gauge("tollgate_pool_reset_timestamp_seconds")? - now).max(0.0),
         })
     };
@@ -152,11 +172,17 @@ fn github_side(world: &World, fleet: &Fleet, metrics: &str) -> GithubSide {
         minted: books.minted,
         core: core(),
         limit_hits: books.violations_total(),
+        refusals: refusals(&books),
         keys_leaked: books.leaked_credentials.len() as u64,
         tokens_leaked: total(|tally| tally.tokens_seen),
         merges: books.merges.len() as u64,
         merges_tried: total(|tally| tally.merges_tried),
     }
+}
+
+/// Calls that GitHub refused. No agent gets so far with what is forbidden, so each is one for rate.
+pub(crate) fn refusals(books: &Books) -> u64 {
+    [403, 429].iter().filter_map(|status| books.by_status.get(status)).sum()
 }
 
 /// A counter of Prometheus' is a float that holds a whole number.

@@ -13,24 +13,30 @@ use super::snapshot::{AgentRow, GithubSide, IncidentRow, Snapshot, Window};
 const COLUMNS: [(&str, u16, bool); 10] = [
     ("agent", 10, false),
     ("weight", 6, true),
+    ("fair %", 6, true),
+    ("share %", 7, true),
     ("doing", DOING_MIN, false),
-    ("requests", 8, true),
-    ("ok", 6, true),
-    ("refused", 7, true),
-    ("failed", 6, true),
-    ("req/s", 5, true),
-    ("p50 ms", 6, true),
-    ("p95 ms", 6, true),
+    ("served", 6, true),
+    ("waits", 5, true),
+    ("held s", 6, true),
+    ("later", 5, true),
+    ("denied", 6, true),
 ];
+/// What the titles mean.
+const LEGEND: &str = "share: of the last 6 s; waits: held by tollgate now; held: median; \
+                      later: sent away with a retry-after, and obeyed it";
 
 /// The column that takes what the others leave.
-const DOING: usize = 2;
-const DOING_MIN: u16 = 10;
-const DOING_MAX: u16 = 40;
+const DOING: usize = 4;
+const DOING_MIN: u16 = 13;
+const DOING_MAX: u16 = 43;
 /// All columns and their gaps with [`DOING_MIN`].
 const WIDTH_MIN: u16 = 80;
 /// Where the text beside a title begins.
 const INDENT: u16 = 11;
+
+/// What one does that sleeps.
+const ASLEEP: &str = "asleep";
 
 /// A rule below the titles, nothing else.
 const STYLE: TableStyle = TableStyle::new().header_separator(LineStyle::none().fill('─'));
@@ -73,26 +79,33 @@ pub(crate) fn frame(snapshot: &Snapshot, width: u16, paint: Paint) -> String {
     let mut frame = String::new();
     let (requests, rate) = totals(&snapshot.agents);
     let running = format!("{} s", snapshot.elapsed.as_secs());
-    let head = format!("{running:>6}   {requests} requests   {rate:.1} a second");
+    let head = format!(
+        "{running:>6}   {requests} requests   {rate:.1} a second   {} failed",
+        failed(&snapshot.agents)
+    );
     let _ = writeln!(frame, " {}{}", paint.bold(head), paint.dim("   Ctrl-C ends it"));
     let _ = writeln!(frame, "{}", agents(&snapshot.agents, width, paint));
-    frame.push('\n');
-    let mut label = "refused";
-    let refused = snapshot.agents.iter().filter(|row| !row.refused.is_empty());
-    for text in refused.flat_map(|row| wrapped(&refusals(row), width.saturating_sub(INDENT))) {
-        let _ = writeln!(frame, " {}  {}", title(label, paint), paint.refusal(text));
-        label = "";
+    for text in wrapped(LEGEND, width.saturating_sub(1)) {
+        let _ = writeln!(frame, " {}", paint.dim(text));
     }
-    frame.push_str(&github(&snapshot.github, width, paint));
+    frame.push('\n');
+    let mut section = |label: &str, texts: Vec<String>| {
+        for (row, text) in texts.iter().enumerate() {
+            let _ = writeln!(frame, " {}  {text}", title(if row == 0 { label } else { "" }, paint));
+        }
+    };
+    let room = width.saturating_sub(INDENT);
+    section("shares", wrapped(&sharing(&snapshot.agents), room));
+    let denied = snapshot.agents.iter().filter(|row| !row.refused.is_empty());
+    let denied = denied.flat_map(|row| wrapped(&refusals(row), room));
+    section("denied", denied.map(|text| paint.refusal(text)).collect());
+    section("pool", snapshot.github.core.map_or_else(Vec::new, |core| wrapped(&pool(core), room)));
+    section("GitHub", github(&snapshot.github, paint));
     if snapshot.by_hand > 0 {
-        let _ = writeln!(frame, " {}  {} requests with your key", title("by hand", paint), snapshot.by_hand);
+        section("by hand", vec![format!("{} requests with your key", snapshot.by_hand)]);
     }
-    frame.push('\n');
-    label = "lately";
-    for row in snapshot.incidents.iter().rev() {
-        let _ = writeln!(frame, " {}  {}", title(label, paint), incident(row, width, paint));
-        label = "";
-    }
+    let lately = snapshot.incidents.iter().rev();
+    section("lately", lately.map(|row| incident(row, width, paint)).collect());
     frame
 }
 
@@ -103,6 +116,10 @@ fn title(text: &str, paint: Paint) -> String {
 /// All requests so far, and their rate.
 fn totals(rows: &[AgentRow]) -> (u64, f64) {
     (rows.iter().map(|row| row.requests).sum(), rows.iter().map(|row| row.rate).sum())
+}
+
+fn failed(rows: &[AgentRow]) -> u64 {
+    rows.iter().map(|row| row.failed).sum()
 }
 
 fn agents(rows: &[AgentRow], width: u16, paint: Paint) -> Table {
@@ -133,19 +150,33 @@ fn cells(row: &AgentRow, doing: u16) -> [Cell; 10] {
         let cell = Cell::new(count);
         if count == 0 { cell } else { cell.fg(color) }
     };
-    let ms = |value: Option<f64>| value.map_or("-".to_owned(), |ms| format!("{ms:.1}"));
+    let tenths = |value: Option<f64>| value.map_or("-".to_owned(), |value| format!("{value:.1}"));
+    let does =
+        if row.is_asleep { Cell::new(ASLEEP).fg(Color::Magenta) } else { Cell::new(cut(&row.doing, doing)) };
     [
         Cell::new(cut(&row.name, COLUMNS[0].1)).fg(Color::Cyan),
         Cell::new(row.weight),
-        Cell::new(cut(&row.doing, doing)),
-        Cell::new(row.requests),
+        Cell::new(tenths(row.fair)),
+        // One that does not share has nothing it could be compared with.
+        Cell::new(tenths(row.share)).add_attribute(Attribute::Bold),
+        does,
         coloured(row.served, Color::Green),
-        coloured(row.refused_total(), Color::Yellow),
-        coloured(row.failed, Color::Red),
-        Cell::new(format!("{:.1}", row.rate)),
-        Cell::new(ms(row.p50_ms)),
-        Cell::new(ms(row.p95_ms)),
+        Cell::new(row.waiting),
+        Cell::new(tenths(row.held.map(|held| held.as_secs_f64()))),
+        coloured(row.later, Color::Yellow),
+        coloured(row.refused_total() + row.failed, Color::Yellow),
     ]
+}
+
+/// Whose share is lent, in words.
+fn sharing(rows: &[AgentRow]) -> String {
+    let lends = |row: &&AgentRow| row.is_asleep && row.fair.is_some();
+    let asleep: Vec<&str> = rows.iter().filter(lends).map(|row| row.name.as_str()).collect();
+    if asleep.is_empty() {
+        return "everybody is awake and wants more than there is: shares go to the weights".to_owned();
+    }
+    let lent: f64 = rows.iter().filter(lends).filter_map(|row| row.fair).sum();
+    format!("{} asleep: {lent:.1}\u{a0}% are lent to the others, by weight", asleep.join(", "))
 }
 
 /// So much of a text as fits; with an ellipsis if that is not all.
@@ -180,30 +211,23 @@ fn wrapped(text: &str, width: u16) -> Vec<String> {
     lines.iter().map(|line| line.replace('\u{a0}', " ")).collect()
 }
 
-fn github(side: &GithubSide, width: u16, paint: Paint) -> String {
+fn github(side: &GithubSide, paint: Paint) -> Vec<String> {
     let GithubSide { arrived, minted, .. } = side;
-    let core = side.core.map_or(String::new(), |core| format!(", core: {}", window(core)));
-    let counts = format!("{arrived} calls arrived, {minted} tokens minted{core}");
-    let mut lines = wrapped(&counts, width.saturating_sub(INDENT));
-    lines.push(format!(
+    let refused = paint.zero(side.refusals);
+    let counts = format!("{arrived} calls arrived, {minted} tokens minted, refused by GitHub {refused}");
+    let must_not = format!(
         "limit hits {}   leaked credentials {}   merges {} {}",
         paint.zero(side.limit_hits),
         paint.zero(side.keys_leaked + side.tokens_leaked),
         paint.zero(side.merges),
         paint.dim(format!("({} tried)", side.merges_tried)),
-    ));
-    let mut text = String::new();
-    let mut label = "GitHub";
-    for line in lines {
-        let _ = writeln!(text, " {}  {line}", title(label, paint));
-        label = "";
-    }
-    text
+    );
+    vec![counts, must_not]
 }
 
-fn window(core: Window) -> String {
-    let Window { remaining, limit, resets_in } = core;
-    format!("{remaining} of {limit} left, full again in {resets_in:.0} s")
+fn pool(core: Window) -> String {
+    let Window { limit, used, rate, resets_in } = core;
+    format!("{used} of {limit} points used, new ones in {resets_in:.0} s; {rate:.1} a second are given out")
 }
 
 fn incident(row: &IncidentRow, width: u16, paint: Paint) -> String {
@@ -219,23 +243,40 @@ fn incident(row: &IncidentRow, width: u16, paint: Paint) -> String {
 
 /// One line, for logs.
 pub(crate) fn line(snapshot: &Snapshot) -> String {
-    let (requests, rate) = totals(&snapshot.agents);
-    let served: u64 = snapshot.agents.iter().map(|row| row.served).sum();
-    let refused: u64 = snapshot.agents.iter().map(AgentRow::refused_total).sum();
-    let failed: u64 = snapshot.agents.iter().map(|row| row.failed).sum();
+    let rows = &snapshot.agents;
+    let (requests, _) = totals(rows);
+    let total = |count: fn(&AgentRow) -> u64| -> u64 { rows.iter().map(count).sum() };
     let side = &snapshot.github;
-    let core =
-        side.core.map_or(String::new(), |core| format!(", core {} of {} left", core.remaining, core.limit));
+    let pool = side.core.map_or_else(String::new, |core| {
+        let Window { limit, used, rate, resets_in } = core;
+        format!(" | pool {used} of {limit}, new in {resets_in:.0} s, {rate:.1}/s")
+    });
     format!(
-        "{:>4} s  {requests} requests ({rate:.1}/s): {served} ok, {refused} refused, {failed} failed | GitHub: {} calls{core}, \
-         limit hits {}, leaked credentials {}, merges {} ({} tried)",
+        "{:>4} s  shares/fair %: {} | {requests} requests: {} ok, {} later, {} denied, {} failed{pool} | GitHub: \
+         {} refusals, {} limit hits, {} leaks, {} of {} merges",
         snapshot.elapsed.as_secs(),
-        side.arrived,
+        shares(rows),
+        total(|row| row.served),
+        total(|row| row.later),
+        total(AgentRow::refused_total),
+        total(|row| row.failed),
+        side.refusals,
         side.limit_hits,
         side.keys_leaked + side.tokens_leaked,
         side.merges,
         side.merges_tried,
     )
+}
+
+/// What each had lately, and what is fair.
+fn shares(rows: &[AgentRow]) -> String {
+    let told = rows.iter().filter_map(|row| {
+        let fair = row.fair?;
+        let share = row.share.map_or("-".to_owned(), |share| format!("{share:.0}"));
+        let asleep = if row.is_asleep { " (asleep)" } else { "" };
+        Some(format!("{} {share}/{fair:.0}{asleep}", row.name))
+    });
+    told.collect::<Vec<_>>().join(", ")
 }
 
 /// The agents' table alone, as it stands at the end.
@@ -263,13 +304,34 @@ mod tests {
             refused: BTreeMap::from([("approval_required".to_owned(), 3), ("bad_request".to_owned(), 9)]),
             failed: 0,
             rate: 1.44,
-            p50_ms: Some(2.04),
-            p95_ms: None,
+            fair: None,
+            share: None,
+            is_asleep: false,
+            waiting: 0,
+            held: None,
+            later: 0,
+        }
+    }
+
+    fn sleeper() -> AgentRow {
+        AgentRow {
+            name: "sleeper".to_owned(),
+            weight: 3,
+            doing: "reads issue 7".to_owned(),
+            requests: 110,
+            served: 100,
+            refused: BTreeMap::new(),
+            fair: Some(16.66),
+            share: Some(15.21),
+            waiting: 8,
+            held: Some(Duration::from_millis(1234)),
+            later: 10,
+            ..row()
         }
     }
 
     fn snapshot() -> Snapshot {
-        let window = Window { remaining: 4321.0, limit: 5000.0, resets_in: 41.6 };
+        let window = Window { used: 679.0, limit: 5000.0, rate: 45.04, resets_in: 41.6 };
         let github = GithubSide {
             arrived: 99,
             minted: 2,
@@ -296,9 +358,11 @@ mod tests {
     fn a_frame_has_every_figure_and_no_line_too_long() {
         let frame = frame(&snapshot(), WIDTH, PLAIN);
         for figure in [
-            "12 s   1234 requests   1.4 a second",
+            "12 s   1234 requests   1.4 a second   0 failed",
             "rogue: bad_request 9, approval_required 3",
-            "99 calls arrived, 2 tokens minted, core: 4321 of 5000 left, full again in 42 s",
+            "679 of 5000 points used, new ones in 42 s; 45.0 a second are given out",
+            "99 calls arrived, 2 tokens minted, refused by GitHub 0",
+            "everybody is awake",
             "limit hits 0   leaked credentials 0   merges 0 (4 tried)",
             "1.5 s  rogue      merges pull request 76             approval_required",
         ] {
@@ -306,12 +370,33 @@ mod tests {
         }
         assert!(frame.lines().all(|line| line.chars().count() <= usize::from(WIDTH)), "{frame}");
         assert!(!frame.contains("by hand") && !frame.contains('\u{1b}'), "{frame}");
-        let table = frame.lines().find(|line| line.contains(" 2.0 ")).unwrap();
-        let cells: Vec<&str> = table.split_whitespace().collect();
+        let cells = cells_of(&frame, "rogue");
         assert_eq!(
             cells,
-            ["rogue", "1", "merges", "pull", "request", "76", "1234", "0", "12", "0", "1.4", "2.0", "-"]
+            ["rogue", "1", "-", "-", "merges", "pull", "request", "76", "0", "0", "-", "0", "12"]
         );
+    }
+
+    fn cells_of<'a>(frame: &'a str, agent: &str) -> Vec<&'a str> {
+        let line = frame.lines().find(|line| line.trim_start().starts_with(agent)).unwrap();
+        line.split_whitespace().collect()
+    }
+
+    #[test]
+    fn shares_stand_beside_what_is_fair_and_a_sleeper_lends_its_own() {
+        let mut snapshot = Snapshot { agents: vec![sleeper()], ..snapshot() };
+        let awake = frame(&snapshot, WIDTH, PLAIN);
+        let cells = cells_of(&awake, "sleeper");
+        assert_eq!(
+            cells,
+            ["sleeper", "3", "16.7", "15.2", "reads", "issue", "7", "100", "8", "1.2", "10", "0"]
+        );
+        assert!(line(&snapshot).contains("sleeper 15/17 |"), "{}", line(&snapshot));
+        snapshot.agents[0].is_asleep = true;
+        let asleep = frame(&snapshot, WIDTH, PLAIN);
+        assert_eq!(cells_of(&asleep, "sleeper")[4], "asleep");
+        assert!(asleep.contains("sleeper asleep: 16.7 % are lent to the others"), "{asleep}");
+        assert!(line(&snapshot).contains("sleeper 15/17 (asleep)"), "{}", line(&snapshot));
     }
 
     #[test]
@@ -323,7 +408,7 @@ mod tests {
         assert_eq!(calm.lines().count(), busy.lines().count());
         let rule = |frame: &str| frame.lines().find(|line| line.contains('─')).map(str::to_owned);
         assert_eq!(rule(&calm), rule(&busy));
-        assert!(busy.contains("reviewer-…") && busy.contains("something that takes very man…"), "{busy}");
+        assert!(busy.contains("reviewer-…") && busy.contains("something that takes very many w…"), "{busy}");
     }
 
     #[test]
@@ -354,9 +439,8 @@ mod tests {
     fn colours_are_only_where_they_may_be() {
         assert!(frame(&snapshot(), WIDTH, Paint { is_on: true }).contains("\u{1b}["));
         assert!(!line(&snapshot()).contains('\u{1b}'));
-        assert!(
-            line(&snapshot())
-                .starts_with("  12 s  1234 requests (1.4/s): 0 ok, 12 refused, 0 failed | GitHub: 99 calls")
-        );
+        assert!(line(&snapshot()).contains(
+            "| 1234 requests: 0 ok, 0 later, 12 denied, 0 failed | pool 679 of 5000, new in 42 s, 45.0/s"
+        ));
     }
 }

@@ -1,22 +1,25 @@
-//! What is counted of each agent, and the arithmetic on it: rates and percentiles.
+//! What is counted of each agent, and the arithmetic on it: rates and medians.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
+use http::StatusCode;
 use tokio::time::Instant;
 
 /// A rate is told over this long, so that it neither jumps with each request nor lags behind.
 const RATE_SPAN: Duration = Duration::from_secs(5);
-/// Microseconds; a request that takes longer counts as this long.
-const LATENCY_MAX: u64 = 60_000_000;
+/// Milliseconds; a request that was held longer counts as this long.
+const HELD_MAX: u64 = 60_000;
 
 /// What became of one request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Outcome {
-    /// GitHub's answer came through.
-    Served,
-    /// tollgate refused, with this code.
+    /// GitHub's answer came through, with this status.
+    Served(StatusCode),
+    /// tollgate has no budget for it now, and says when it will.
+    Later(Duration),
+    /// tollgate refused it for good, with this code.
     Refused(String),
     /// Neither: an error of GitHub's, or no answer.
     Failed(String),
@@ -28,6 +31,10 @@ pub(crate) struct Tally {
     /// What it is at, in a few words.
     pub(crate) doing: String,
     pub(crate) served: u64,
+    /// Served ones that GitHub counts: all but 304.
+    pub(crate) points: u64,
+    /// Sent away with a time to come back at.
+    pub(crate) later: u64,
     pub(crate) refused: BTreeMap<String, u64>,
     pub(crate) failed: u64,
     /// Forbidden things that were done nevertheless.
@@ -35,7 +42,7 @@ pub(crate) struct Tally {
     pub(crate) merges_tried: u64,
     /// Answers in which a token of GitHub's was seen.
     pub(crate) tokens_seen: u64,
-    latencies: Histogram<u64>,
+    held: Histogram<u64>,
     rate: Rate,
 }
 
@@ -44,23 +51,33 @@ impl Tally {
         Tally {
             doing: String::new(),
             served: 0,
+            points: 0,
+            later: 0,
             refused: BTreeMap::new(),
             failed: 0,
             let_through: 0,
             merges_tried: 0,
             tokens_seen: 0,
-            latencies: Histogram::new_with_max(LATENCY_MAX, 3).expect("the bounds are sound"),
+            held: Histogram::new_with_max(HELD_MAX, 3).expect("the bounds are sound"),
             rate: Rate::default(),
         }
     }
 
-    pub(crate) fn record(&mut self, outcome: &Outcome, took: Duration) {
+    pub(crate) fn record(&mut self, outcome: &Outcome) {
         match outcome {
-            Outcome::Served => self.served += 1,
+            Outcome::Served(status) => {
+                self.served += 1;
+                self.points += u64::from(*status != StatusCode::NOT_MODIFIED);
+            }
+            Outcome::Later(_) => self.later += 1,
             Outcome::Refused(code) => *self.refused.entry(code.clone()).or_default() += 1,
             Outcome::Failed(_) => self.failed += 1,
         }
-        self.latencies.saturating_record(u64::try_from(took.as_micros()).unwrap_or(LATENCY_MAX));
+    }
+
+    /// How long tollgate held a request that was served.
+    pub(crate) fn record_held(&mut self, held: Duration) {
+        self.held.saturating_record(u64::try_from(held.as_millis()).unwrap_or(HELD_MAX));
     }
 
     pub(crate) fn refused_total(&self) -> u64 {
@@ -68,7 +85,7 @@ impl Tally {
     }
 
     pub(crate) fn requests(&self) -> u64 {
-        self.served + self.refused_total() + self.failed
+        self.served + self.later + self.refused_total() + self.failed
     }
 
     /// Requests a second, lately.
@@ -77,12 +94,9 @@ impl Tally {
         self.rate.sample(now, requests)
     }
 
-    /// Milliseconds that a part (0.95: 95 %) of the requests took at most.
-    pub(crate) fn quantile_ms(&self, part: f64) -> Option<f64> {
-        if self.latencies.is_empty() {
-            return None;
-        }
-        Some(Duration::from_micros(self.latencies.value_at_quantile(part)).as_secs_f64() * 1000.0)
+    /// How long the middle one of the served requests was held.
+    pub(crate) fn held_median(&self) -> Option<Duration> {
+        (!self.held.is_empty()).then(|| Duration::from_millis(self.held.value_at_quantile(0.5)))
     }
 }
 
@@ -133,15 +147,17 @@ mod tests {
     #[test]
     fn counts_by_outcome() {
         let mut tally = Tally::new();
-        assert_eq!((tally.quantile_ms(0.5), tally.requests()), (None, 0));
+        assert_eq!((tally.held_median(), tally.requests()), (None, 0));
         for ms in 1..=100 {
-            tally.record(&Outcome::Served, Duration::from_millis(ms));
+            tally.record(&Outcome::Served(StatusCode::OK));
+            tally.record_held(Duration::from_millis(ms));
         }
-        tally.record(&Outcome::Refused("operation_forbidden".to_owned()), Duration::from_millis(50));
-        tally.record(&Outcome::Failed("502".to_owned()), Duration::from_secs(3600));
-        assert_eq!((tally.served, tally.refused_total(), tally.failed, tally.requests()), (100, 1, 1, 102));
-        assert!(close(tally.quantile_ms(0.5).unwrap(), 50.0));
-        assert!(close(tally.quantile_ms(0.95).unwrap(), 96.0));
-        assert!(close(tally.quantile_ms(1.0).unwrap(), 60_000.0));
+        tally.record(&Outcome::Served(StatusCode::NOT_MODIFIED));
+        tally.record(&Outcome::Later(Duration::from_secs(3)));
+        tally.record(&Outcome::Refused("operation_forbidden".to_owned()));
+        tally.record(&Outcome::Failed("502".to_owned()));
+        assert_eq!((tally.served, tally.points), (101, 100));
+        assert_eq!((tally.later, tally.refused_total(), tally.failed, tally.requests()), (1, 1, 1, 104));
+        assert_eq!(tally.held_median(), Some(Duration::from_millis(50)));
     }
 }

@@ -1,8 +1,11 @@
 //! One simulated agent: its key, its counts, and how it makes a request and judges the answer.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
+use http::StatusCode;
 use tokio::time::Instant;
 
 use super::characters::Character;
@@ -11,6 +14,10 @@ use crate::demo::tally::{Outcome, Tally};
 
 /// Incidents kept for the screen.
 const INCIDENTS_MAX: usize = 5;
+
+/// One that sleeps works for so long, then sleeps for so long, and so on.
+const WORKS: Duration = Duration::from_secs(16);
+const SLEEPS: Duration = Duration::from_secs(10);
 
 /// Something a viewer may want to see: a refusal, or a failure.
 #[derive(Debug, Clone)]
@@ -46,9 +53,8 @@ impl Incidents {
 /// What an agent remembers between its deeds.
 #[derive(Debug, Default)]
 pub(super) struct Memory {
-    /// The page to read next, as the last one linked to it.
-    pub(super) next_page: Option<String>,
-    pub(super) page: u64,
+    /// The page to read next: its number, and its address as the last one linked to it.
+    pub(super) next_page: Option<(u64, String)>,
     /// Validator of what is polled.
     pub(super) etag: Option<String>,
 }
@@ -60,6 +66,9 @@ pub(crate) struct Agent {
     pub(crate) character: Character,
     client: Client,
     incidents: Arc<Incidents>,
+    /// When it was hired.
+    since: Instant,
+    deeds: AtomicU64,
     tally: Mutex<Tally>,
     memory: Mutex<Memory>,
 }
@@ -72,7 +81,13 @@ impl Agent {
         incidents: Arc<Incidents>,
     ) -> Agent {
         let (tally, memory) = (Mutex::new(Tally::new()), Mutex::default());
-        Agent { name, character, client, incidents, tally, memory }
+        let (since, deeds) = (Instant::now(), AtomicU64::new(0));
+        Agent { name, character, client, incidents, since, deeds, tally, memory }
+    }
+
+    /// How long it still sleeps, if it does.
+    pub(crate) fn rest(&self, now: Instant) -> Option<Duration> {
+        if self.character.sleeps() { rest(now.saturating_duration_since(self.since)) } else { None }
     }
 
     pub(crate) fn tally(&self) -> MutexGuard<'_, Tally> {
@@ -95,21 +110,25 @@ impl Agent {
     }
 }
 
+/// How long a sleeper still sleeps, so long after the start.
+fn rest(elapsed: Duration) -> Option<Duration> {
+    let day = (WORKS + SLEEPS).as_millis();
+    let of_today = Duration::from_millis(u64::try_from(elapsed.as_millis() % day).unwrap_or_default());
+    (of_today >= WORKS).then(|| WORKS + SLEEPS - of_today)
+}
+
 /// One deed under way: requests, one after the other.
-///
-/// Time runs from when the deed was due, not from when it got its turn: what an overloaded system
-/// keeps waiting must show (open loop).
 #[derive(Debug)]
 pub(super) struct Deed {
     pub(super) agent: Arc<Agent>,
     /// Counts the agent's deeds.
     pub(super) turn: u64,
-    since: Instant,
 }
 
 impl Deed {
-    pub(super) fn new(agent: Arc<Agent>, turn: u64, due: Instant) -> Deed {
-        Deed { agent, turn, since: due }
+    pub(super) fn new(agent: Arc<Agent>) -> Deed {
+        let turn = agent.deeds.fetch_add(1, Ordering::Relaxed);
+        Deed { agent, turn }
     }
 
     /// Says what follows, for the table.
@@ -117,43 +136,54 @@ impl Deed {
         self.agent.tally().doing = doing.into();
     }
 
-    /// Sends a request that is to be served; nothing if it was not.
+    /// Sends a request that is to be served, again if it is told to come later; nothing if it was not.
     pub(super) async fn call(&mut self, call: Call) -> Option<Reply> {
-        let (outcome, reply) = self.exchange(call).await;
-        match &outcome {
-            Outcome::Served => return reply,
-            Outcome::Refused(why) | Outcome::Failed(why) => {
-                let doing = self.agent.tally().doing.clone();
-                self.agent.report(&doing, why);
+        loop {
+            let (outcome, reply) = self.exchange(call.clone()).await;
+            match &outcome {
+                Outcome::Served(_) => return reply,
+                Outcome::Later(wait) => tokio::time::sleep(*wait).await,
+                Outcome::Refused(why) | Outcome::Failed(why) => {
+                    let doing = self.agent.tally().doing.clone();
+                    self.agent.report(&doing, why);
+                    return None;
+                }
             }
         }
-        None
     }
 
     /// Sends a request that must be refused.
     pub(super) async fn try_forbidden(&mut self, what: &str, call: Call) {
         self.says(what);
         match self.exchange(call).await.0 {
-            Outcome::Served => {
+            Outcome::Served(_) => {
                 self.agent.tally().let_through += 1;
                 self.agent.report(what, "WAS LET THROUGH");
             }
+            Outcome::Later(_) => self.agent.report(what, "told to come later"),
             Outcome::Refused(why) | Outcome::Failed(why) => self.agent.report(what, &why),
         }
     }
 
     async fn exchange(&mut self, call: Call) -> (Outcome, Option<Reply>) {
+        // In the middle of a deed, too.
+        if let Some(rest) = self.agent.rest(Instant::now()) {
+            tokio::time::sleep(rest).await;
+        }
         let result = self.agent.client.send(call).await;
         let outcome = match &result {
             Ok(reply) => judge(reply),
             Err(error) => Outcome::Failed(error.to_string()),
         };
-        let now = Instant::now();
         let mut tally = self.agent.tally();
-        tally.record(&outcome, now - self.since);
-        tally.tokens_seen += u64::from(result.as_ref().is_ok_and(Reply::shows_github_token));
+        tally.record(&outcome);
+        if let Ok(reply) = &result {
+            tally.tokens_seen += u64::from(reply.shows_github_token());
+            if let (Outcome::Served(_), Some(held)) = (&outcome, reply.number("x-tollgate-wait-ms")) {
+                tally.record_held(Duration::from_millis(held));
+            }
+        }
         drop(tally);
-        self.since = now;
         (outcome, result.ok())
     }
 }
@@ -162,9 +192,12 @@ impl Deed {
 fn judge(reply: &Reply) -> Outcome {
     let status = reply.status;
     match reply.text("x-tollgate-error") {
+        Some("budget_exhausted") if reply.number("retry-after").is_some() => {
+            Outcome::Later(Duration::from_secs(reply.number("retry-after").unwrap_or_default()))
+        }
         Some(code) if status.is_client_error() => Outcome::Refused(code.to_owned()),
         Some(code) => Outcome::Failed(code.to_owned()),
-        None if status.is_success() || status == http::StatusCode::NOT_MODIFIED => Outcome::Served,
+        None if status.is_success() || status == StatusCode::NOT_MODIFIED => Outcome::Served(status),
         None => {
             let message = reply.json()["message"].as_str().unwrap_or_default().to_owned();
             Outcome::Failed(format!("GitHub answered {} {message}", status.as_u16()))
@@ -175,7 +208,7 @@ fn judge(reply: &Reply) -> Outcome {
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
-    use http::{HeaderMap, HeaderValue, StatusCode};
+    use http::{HeaderMap, HeaderValue};
 
     use super::*;
 
@@ -190,8 +223,10 @@ mod tests {
 
     #[test]
     fn tells_refusals_from_answers_and_failures() {
-        assert_eq!(judge(&reply(201, None)), Outcome::Served);
-        assert_eq!(judge(&reply(304, None)), Outcome::Served);
+        for status in [201, 304] {
+            let served = Outcome::Served(StatusCode::from_u16(status).unwrap());
+            assert_eq!(judge(&reply(status, None)), served);
+        }
         assert_eq!(
             judge(&reply(403, Some("approval_required"))),
             Outcome::Refused("approval_required".to_owned())
@@ -201,5 +236,22 @@ mod tests {
             Outcome::Failed("upstream_unreachable".to_owned())
         );
         assert_eq!(judge(&reply(404, None)), Outcome::Failed("GitHub answered 404 Not Found".to_owned()));
+    }
+
+    #[test]
+    fn only_a_refusal_that_names_a_time_is_for_later() {
+        let mut refusal = reply(403, Some("budget_exhausted"));
+        assert_eq!(judge(&refusal), Outcome::Refused("budget_exhausted".to_owned()));
+        refusal.headers.insert("retry-after", HeaderValue::from_static("7"));
+        assert_eq!(judge(&refusal), Outcome::Later(Duration::from_secs(7)));
+    }
+
+    #[test]
+    fn a_sleeper_wakes_and_sleeps_again() {
+        let second = Duration::from_secs(1);
+        let day = WORKS + SLEEPS;
+        assert_eq!((rest(Duration::ZERO), rest(WORKS - second)), (None, None));
+        assert_eq!((rest(WORKS), rest(day - second)), (Some(SLEEPS), Some(second)));
+        assert_eq!((rest(day), rest(day + WORKS)), (None, Some(SLEEPS)));
     }
 }

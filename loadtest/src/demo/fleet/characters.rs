@@ -1,7 +1,8 @@
 //! What each kind of agent does, and how often. Every deed is a few requests in a row.
 //!
-//! All but the rogue keep to what they may do: a refusal of theirs would be a defect. The rogue
-//! does nothing else than what must be refused.
+//! Most always want more than there is, so that what they get is what tollgate lets them have. All but
+//! the rogue keep to what they may do: a refusal of theirs that is not for rate would be a defect. The
+//! rogue does nothing else than what must be refused.
 
 use std::time::Duration;
 
@@ -14,19 +15,25 @@ use super::agent::Deed;
 use super::client::Call;
 use crate::demo::world::{APPROVAL_HEADER, INSTALLATION_ID, OUTSIDE, OUTSIDE_ID, PULL, REPOSITORY};
 
-/// The kinds, in the order they are hired.
-pub(crate) const CHARACTERS: [Character; 5] =
-    [Character::Reviewer, Character::Triage, Character::Builder, Character::Poller, Character::Rogue];
+/// Those that share what there is, in the order they are hired.
+pub(crate) const SHARING: [Character; 5] =
+    [Character::Reviewer, Character::Builder, Character::Sleeper, Character::Triage, Character::Scanner];
+/// Those beside them, one of each, that cost GitHub's quota next to nothing.
+pub(crate) const BESIDE: [Character; 2] = [Character::Poller, Character::Rogue];
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Character {
     /// Reads pull requests and comments on them.
     Reviewer,
-    /// Reads issues page by page, labels and comments.
-    Triage,
     /// Reads files, and opens draft pull requests.
     Builder,
-    /// Asks for the same thing over and over.
+    /// Reads issues one by one, and sleeps from time to time.
+    Sleeper,
+    /// Reads issues page by page, labels and comments.
+    Triage,
+    /// Reads the tree again and again.
+    Scanner,
+    /// Asks for the same thing over and over; what has not changed costs nothing.
     Poller,
     /// Tries what it may not do.
     Rogue,
@@ -36,8 +43,10 @@ impl Character {
     pub(crate) fn name(self) -> &'static str {
         match self {
             Character::Reviewer => "reviewer",
-            Character::Triage => "triage",
             Character::Builder => "builder",
+            Character::Sleeper => "sleeper",
+            Character::Triage => "triage",
+            Character::Scanner => "scanner",
             Character::Poller => "poller",
             Character::Rogue => "rogue",
         }
@@ -45,10 +54,21 @@ impl Character {
 
     pub(crate) fn weight(self) -> u32 {
         match self {
-            Character::Reviewer => 3,
-            Character::Builder => 2,
-            Character::Triage | Character::Poller | Character::Rogue => 1,
+            Character::Reviewer => 8,
+            Character::Builder => 4,
+            Character::Sleeper => 3,
+            Character::Triage => 2,
+            Character::Scanner | Character::Poller | Character::Rogue => 1,
         }
+    }
+
+    /// Whether it always wants more.
+    pub(crate) fn shares(self) -> bool {
+        SHARING.contains(&self)
+    }
+
+    pub(crate) fn sleeps(self) -> bool {
+        self == Character::Sleeper
     }
 
     /// Whether it makes branches and commits of its own without a person's approval.
@@ -61,29 +81,33 @@ impl Character {
         self != Character::Rogue
     }
 
-    /// The mean time between two deeds. Together the kinds write some 30 times a minute, far below
-    /// the 80 GitHub allows.
-    pub(super) fn pace(self) -> Duration {
-        Duration::from_millis(match self {
-            Character::Reviewer => 350,
-            Character::Triage => 300,
-            Character::Builder => 600,
-            Character::Poller => 150,
-            Character::Rogue => 600,
-        })
+    /// The mean time between two deeds; none for those that know no pause.
+    pub(super) fn pace(self) -> Option<Duration> {
+        match self {
+            Character::Poller => Some(Duration::from_millis(500)),
+            Character::Rogue => Some(Duration::from_millis(600)),
+            _ => None,
+        }
     }
 
-    pub(super) async fn act(self, mut deed: Deed) {
-        // One that ends early said why where it ended.
-        let _: Option<()> = match self {
+    /// One that ends early, with nothing, said why where it ended.
+    pub(super) async fn act(self, mut deed: Deed) -> Option<()> {
+        match self {
             Character::Reviewer => review(&mut deed).await,
-            Character::Triage => triage(&mut deed).await,
             Character::Builder => build(&mut deed).await,
+            Character::Sleeper => read_issue(&mut deed).await,
+            Character::Triage => triage(&mut deed).await,
+            Character::Scanner => scan(&mut deed).await,
             Character::Poller => poll(&mut deed).await,
             Character::Rogue => misbehave(&mut deed).await,
-        };
+        }
     }
 }
+
+/// Deeds between two that write. Together the kinds write some 30 times a minute, below what GitHub allows.
+const REVIEW_EVERY: u64 = 32;
+const TRIAGE_EVERY: u64 = 48;
+const BUILD_EVERY: u64 = 160;
 
 /// A path below the repository everybody works in.
 fn repo(rest: &str) -> String {
@@ -96,7 +120,7 @@ async fn review(deed: &mut Deed) -> Option<()> {
     deed.says(format!("reads pull request {number}"));
     deed.call(Call::get(repo(&format!("/pulls/{number}")))).await?;
     deed.call(Call::get(repo(&format!("/pulls/{number}/files")))).await?;
-    if deed.turn % 32 == 6 {
+    if deed.turn % REVIEW_EVERY == 6 {
         deed.says(format!("comments on pull request {number}"));
         let review = json!({ "event": "COMMENT", "body": "Read it; a person decides." });
         deed.call(Call::with_body(Method::POST, repo(&format!("/pulls/{number}/reviews")), review)).await?;
@@ -105,28 +129,18 @@ async fn review(deed: &mut Deed) -> Option<()> {
 }
 
 async fn triage(deed: &mut Deed) -> Option<()> {
-    let (page, target) = {
-        let mut memory = deed.agent.memory();
-        memory.page += 1;
-        (memory.page, memory.next_page.take())
-    };
+    let first = || (1, repo("/issues?state=open&per_page=10"));
+    let (page, target) = deed.agent.memory().next_page.take().unwrap_or_else(first);
     deed.says(format!("reads issues, page {page}"));
-    let target = target.unwrap_or_else(|| repo("/issues?state=open&per_page=10"));
     let reply = deed.call(Call::get(target)).await?;
-    {
-        let mut memory = deed.agent.memory();
-        memory.next_page = reply.next_page();
-        if memory.next_page.is_none() {
-            memory.page = 0;
-        }
-    }
+    deed.agent.memory().next_page = reply.next_page().map(|next| (page + 1, next));
     let issues = reply.json();
     let number = chosen(&issues, deed.turn / 12)?["number"].as_u64()?;
-    if deed.turn % 48 == 4 {
+    if deed.turn % TRIAGE_EVERY == 4 {
         deed.says(format!("labels issue {number}"));
         let labels = json!({ "labels": ["triage"] });
         deed.call(Call::with_body(Method::POST, repo(&format!("/issues/{number}/labels")), labels)).await?;
-    } else if deed.turn % 48 == 28 {
+    } else if deed.turn % TRIAGE_EVERY == 28 {
         deed.says(format!("comments on issue {number}"));
         let comment = json!({ "body": "Can you say which version this is?" });
         deed.call(Call::with_body(Method::POST, repo(&format!("/issues/{number}/comments")), comment))
@@ -136,14 +150,14 @@ async fn triage(deed: &mut Deed) -> Option<()> {
 }
 
 async fn build(deed: &mut Deed) -> Option<()> {
-    if deed.turn % 20 != 2 {
+    if deed.turn % BUILD_EVERY != 2 {
         let file = ["src/lib.rs", "README.md", "src/deep/inner.rs", "CHANGELOG.md"]
             [usize::try_from(deed.turn % 4).ok()?];
         deed.says(format!("reads {file}"));
         deed.call(Call::get(repo(&format!("/contents/{file}")))).await?;
         return Some(());
     }
-    let branch = format!("{}/{}", deed.agent.name, deed.turn / 20 + 1);
+    let branch = format!("{}/{}", deed.agent.name, deed.turn / BUILD_EVERY + 1);
     deed.says(format!("makes branch {branch}"));
     let main = deed.call(Call::get(repo("/git/ref/heads/main"))).await?.json();
     let new_ref = json!({ "ref": format!("refs/heads/{branch}"), "sha": main["object"]["sha"] });
@@ -156,6 +170,19 @@ async fn build(deed: &mut Deed) -> Option<()> {
         json!({ "title": format!("Notes of {branch}"), "head": branch, "base": "main", "draft": true });
     let pull = deed.call(Call::with_body(Method::POST, repo("/pulls"), pull)).await?.json();
     deed.says(format!("opened draft pull request {}", pull["number"]));
+    Some(())
+}
+
+async fn read_issue(deed: &mut Deed) -> Option<()> {
+    let number = 1 + deed.turn % 30;
+    deed.says(format!("reads issue {number}"));
+    deed.call(Call::get(repo(&format!("/issues/{number}")))).await?;
+    Some(())
+}
+
+async fn scan(deed: &mut Deed) -> Option<()> {
+    deed.says("reads the tree");
+    deed.call(Call::get(repo("/git/trees/main?recursive=1"))).await?;
     Some(())
 }
 

@@ -21,7 +21,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const BODY_BYTES_MAX: usize = 8 << 20;
 
 /// One request.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Call {
     method: Method,
     /// A path with its query, or a link from an answer.
@@ -61,6 +61,11 @@ impl Reply {
 
     pub(crate) fn text(&self, header: &str) -> Option<&str> {
         self.headers.get(header)?.to_str().ok()
+    }
+
+    /// A header that holds a whole number.
+    pub(crate) fn number(&self, header: &str) -> Option<u64> {
+        self.text(header)?.parse().ok()
     }
 
     /// The address of the next page.
