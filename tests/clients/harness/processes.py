@@ -127,9 +127,9 @@ class Process:
 class GithubSim(Process):
     """A stand-in for GitHub with a fresh world."""
 
-    def __init__(self, binary: Path, files: Path):
+    def __init__(self, binary: Path, files: Path, options: list[str]):
         self.started_at = time.time()
-        super().__init__([binary], files, "github-sim", environment())
+        super().__init__([binary, *options], files, "github-sim", environment())
         ready = self._ready(self.stdout, '"api_url"')
         self.api_url, self.uploads_url = ready["api_url"], ready["uploads_url"]
         self.app_id = ready["app_id"]
@@ -197,6 +197,7 @@ class Tollgate(Process):
         app_key: Path,
         agents: list[Agent],
         is_tls: bool = False,
+        budget: str = "{}",
     ):
         self._tls = certificate(files) if is_tls else None
         # The variables by which OpenSSL's, curl's and Go's programs learn whom to trust.
@@ -204,20 +205,21 @@ class Tollgate(Process):
         self.trust = dict.fromkeys(names, str(self._tls[0])) if self._tls else {}
         self.keys = {agent.name: new_key(binary, agent.name) for agent in agents}
         config = files / "tollgate.yaml"
-        config.write_text(self._config(sim, app_key, agents))
+        config.write_text(self._config(sim, app_key, agents, budget))
         env = environment(TOLLGATE_LOG_FORMAT="json", TOLLGATE_LOG="trace")
         super().__init__([binary, "serve", "--config", config], files, "tollgate", env)
         address = self._ready(self.stderr, "tollgate serves")["listen"]
         port = address.rpartition(":")[2]
         self.url = f"https://localhost:{port}" if self._tls else f"http://{address}"
 
-    def _config(self, sim: GithubSim, app_key: Path, agents: list[Agent]) -> str:
+    def _config(self, sim: GithubSim, app_key: Path, agents: list[Agent], budget: str) -> str:
         tls = ", tls: {{ cert_file: {}, key_file: {} }}".format(*self._tls) if self._tls else ""
         lines = [
             f"server: {{ listen: 127.0.0.1:0, admin_listen: 127.0.0.1:0, drain_timeout: 1s{tls} }}",
             f"upstream: {{ api_url: {sim.api_url}, uploads_url: {sim.uploads_url} }}",
             f"apps: [{{ name: bot, app_id: {sim.app_id}, private_key_file: {json.dumps(str(app_key))} }}]",
             "policy: { approval: { mode: presence } }",
+            f"budget: {budget}",
             "agents:",
         ]
         for agent in agents:
