@@ -8,7 +8,7 @@ use std::hint::black_box;
 use std::sync::Arc;
 use std::time::Duration;
 
-use criterion::{BatchSize, Criterion, criterion_group};
+use criterion::{Criterion, criterion_group};
 use http::{HeaderMap, StatusCode};
 use tokio::time::Instant;
 use tollgate::budget::store::MemoryStore;
@@ -108,10 +108,6 @@ fn budget(criterion: &mut Criterion) {
     });
     group.bench_function("settle", |bencher| {
         bencher.iter_custom(|calls| runtime.block_on(run(calls)).1);
-    });
-    let bench = Bench::new();
-    group.bench_function("read an answer's headers", |bencher| {
-        bencher.iter_batched(|| bench.reading(7), |reading| black_box(reading), BatchSize::SmallInput);
     });
     group.finish();
 }

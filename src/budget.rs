@@ -23,7 +23,7 @@ mod reservation;
 mod spending;
 pub mod store;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -167,6 +167,8 @@ pub struct Budget {
     in_flight: InFlight,
     dice: Mutex<StdRng>,
     spending: Spending,
+    /// Installations whose guarantees were compared with their limit.
+    compared: Mutex<BTreeSet<Arc<str>>>,
     metrics: Arc<Metrics>,
 }
 
@@ -185,6 +187,7 @@ impl Budget {
             queues: Queues::default(),
             dice: Mutex::new(StdRng::seed_from_u64(identity.seed)),
             spending: Spending::default(),
+            compared: Mutex::default(),
             metrics,
         })
     }
@@ -219,15 +222,8 @@ impl Budget {
             match reply.outcome {
                 Outcome::Granted { would, .. } => {
                     seat.ticket.leave(true);
-                    let waited = arrived.elapsed();
-                    self.metrics.observe_wait(would.or(last_reason), waited);
-                    return Ok(Reservation::new(
-                        self,
-                        charge.clone(),
-                        lease,
-                        slot,
-                        Granted { view, waited, would },
-                    ));
+                    self.metrics.observe_wait(would.or(last_reason), arrived.elapsed());
+                    return Ok(Reservation::new(self, charge.clone(), lease, slot, Granted { view, would }));
                 }
                 Outcome::Wait { hint_ms, step_ms, reason, has_place } => {
                     last_reason = Some(reason);
@@ -299,9 +295,25 @@ impl Budget {
         (reply.view.unwrap_or_default(), reply.pool)
     }
 
-    /// Pools of an installation as last seen.
-    pub fn pools(&self, installation: &Arc<str>) -> Vec<Snapshot> {
-        self.replica.pools(installation)
+    /// Says once, when an installation's limit is first seen, if more is guaranteed than can be kept.
+    fn compare_guarantees(&self, charge: &Charge, pool: &Snapshot) {
+        if charge.guarantees == 0 || !pool.is_known || &*pool.resource != "core" {
+            return;
+        }
+        let is_first = self.lock_compared().insert(Arc::clone(&charge.installation));
+        let (sum, keeps) = (i64::from(charge.guarantees), pool.limit * 4 / 5);
+        if is_first && sum > keeps {
+            tracing::warn!(
+                installation = &*charge.installation,
+                "guarantees add up to {sum} points an hour, more than four fifths of the limit (0.8 x {} = {keeps}): \
+                 while all are claimed, each gets {keeps}/{sum} of its own",
+                pool.limit
+            );
+        }
+    }
+
+    fn lock_compared(&self) -> std::sync::MutexGuard<'_, BTreeSet<Arc<str>>> {
+        self.compared.lock().expect("nothing panics while it holds this lock")
     }
 
     /// Calls that wait, by agent.
@@ -342,7 +354,6 @@ impl Budget {
 #[derive(Debug, Clone, Copy)]
 struct Granted {
     view: View,
-    waited: Duration,
     would: Option<Reason>,
 }
 
@@ -379,16 +390,15 @@ impl<'a> Seat<'a> {
             ask_at: Some(Instant::now() + millis(hint_ms)),
             step: millis(step_ms),
             route: has_place.then(|| Arc::clone(&self.charge.route)),
-            has_place,
         });
     }
 }
 
 impl Drop for Seat<'_> {
     fn drop(&mut self) {
-        if self.ticket.leave(false) {
+        if let Some(route) = self.ticket.leave(false) {
             let (budget, installation) = (Arc::clone(self.budget), Arc::clone(&self.charge.installation));
-            let place = self.place.clone();
+            let place = Place { route, ..self.place.clone() };
             detach(async move {
                 budget.replica.call(&installation, Command::Withdraw(place)).await;
             });

@@ -177,13 +177,13 @@ impl Proxy {
         let mut attempts = Attempts::until(ctx.hold_until);
         let mut otherwise = None;
         loop {
-            let mut admitted = match self.admit(&permitted, ctx).await {
+            let admitted = match self.admit(&permitted, ctx).await {
                 Ok(admitted) => admitted,
                 Err(refused) => return otherwise.unwrap_or(Err(refused)),
             };
             let request = self.inject(&mut permitted, &admitted).await?;
-            let attempt = self.forward(request, &mut admitted, ctx).await;
-            match self.settle(&permitted, admitted, attempt, &mut attempts, ctx).await? {
+            let attempt = self.forward(request, admitted, ctx).await?;
+            match self.settle(&permitted, attempt, &mut attempts, ctx).await? {
                 Verdict::Done(answer) => return Ok(answer),
                 Verdict::Again { pause, otherwise: told } => {
                     otherwise = told;

@@ -149,6 +149,8 @@ pub struct Settle {
     /// Primary points it cost; none: what the figures say.
     pub cost: Option<i64>,
     pub figures: Option<Figures>,
+    /// A 2xx; without figures it tells of a server whose limits are off.
+    pub is_success: bool,
     pub elapsed_ms: i64,
     pub refused: Option<UpstreamRefusal>,
     /// The answer's body has ended, too.
@@ -372,8 +374,8 @@ impl Reason {
 pub struct View {
     pub used: i64,
     pub remaining: i64,
-    /// Epoch milliseconds, store time.
-    pub reset: i64,
+    /// Until the window's end.
+    pub reset_in_ms: i64,
     /// Its weight among those of all agents seen in the last minute.
     pub weight: i64,
     pub weights: i64,

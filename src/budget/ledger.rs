@@ -74,8 +74,8 @@ struct Route {
 }
 
 impl Route {
-    fn new(now: i64) -> Route {
-        Route { gate: Gate::new(20 * U, now), ring: Ring::minute() }
+    fn new(tok: Micro, now: i64) -> Route {
+        Route { gate: Gate::new(tok, now), ring: Ring::minute() }
     }
 }
 
@@ -168,7 +168,7 @@ impl Ledger {
         for _ in 0..EVICTIONS {
             let Some(lease) = self.leases.pop_expired(now) else { break };
             if let Some(pool) = self.pools.get_mut(&lease.resource) {
-                pool.in_flight -= lease.reserved();
+                pool.take_back(&lease);
             }
         }
         now
@@ -200,7 +200,9 @@ impl Ledger {
     fn route(&mut self, name: &Arc<str>, now: i64) -> &mut Route {
         let stale = self.routes.get(name).is_none_or(|route| now - route.gate.touched() > ROUTE_IDLE_MS);
         if stale {
-            self.routes.insert(Arc::clone(name), Route::new(now));
+            // A replica alone starts with empty buckets: the others may have spent theirs just now.
+            let tok = if self.isolation.is_some() { 0 } else { 20 * U };
+            self.routes.insert(Arc::clone(name), Route::new(tok, now));
         }
         self.routes.get_mut(name).expect("it was put there")
     }

@@ -49,9 +49,8 @@ pub(super) struct Told {
     pub(super) ask_at: Option<Instant>,
     /// Between two turns of the agent.
     pub(super) step: Duration,
-    /// The route at which a place is kept meanwhile.
+    /// The route at which a place is kept meanwhile; none: no place.
     pub(super) route: Option<Arc<str>>,
-    pub(super) has_place: bool,
 }
 
 impl Queue {
@@ -159,13 +158,18 @@ impl Ticket<'_> {
     pub(super) fn hold(&mut self, told: Told) {
         let mut queue = lock(&self.queue);
         (queue.told, queue.is_asking, self.is_asking) = (told, false, false);
+        if queue.waiting.first_key_value().is_some_and(|(rank, _)| *rank != self.rank) {
+            // A more urgent one came meanwhile: what was told is not meant for it.
+            queue.told.ask_at = None;
+        }
         queue.wake_head();
     }
 
-    /// Leaves the queue; true when a place at the store is left behind that nobody takes over.
-    pub(super) fn leave(&mut self, forget: bool) -> bool {
+    /// Leaves the queue; gives the route of a place at the store that is left behind, and nobody takes
+    /// over.
+    pub(super) fn leave(&mut self, forget: bool) -> Option<Arc<str>> {
         if self.has_left {
-            return false;
+            return None;
         }
         self.has_left = true;
         let mut by_key = lock(&self.queues.by_key);
@@ -178,14 +182,13 @@ impl Ticket<'_> {
             queue.told = Told::default();
         }
         if queue.waiting.is_empty() && !queue.is_asking {
-            let is_left_behind = queue.told.has_place;
-            queue.told = Told::default();
+            let left_behind = std::mem::take(&mut queue.told).route;
             drop(queue);
             by_key.remove(&self.key);
-            return is_left_behind;
+            return left_behind;
         }
         queue.wake_head();
-        false
+        None
     }
 }
 

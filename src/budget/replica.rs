@@ -229,19 +229,19 @@ impl Replica {
     /// One step at the store, or at this replica's own ledger while the store is away.
     pub(super) async fn call(&self, installation: &Arc<str>, command: Command) -> Reply {
         let link = self.link(installation);
-        let (stamp, seq_before) = {
+        let (stamp, seq_before, epoch_before) = {
             let mut link = lock(&link);
             link.used_at = Instant::now();
             if link.alone.is_some() {
                 return link.step_alone(self.id, self.caps, command);
             }
-            (link.stamp(self.id, self.caps), link.seq)
+            (link.stamp(self.id, self.caps), link.seq, link.epoch)
         };
         let counts = matches!(command, Command::Admit(_) | Command::Settle(_));
         let call = Call { stamp, command };
         match self.store.call(installation, &call).await {
             Ok(reply) => {
-                let was_lost = counts && reply.seq <= seq_before;
+                let was_lost = counts && reply.epoch == epoch_before && reply.seq <= seq_before;
                 self.heard(installation, &link, &call.command, &reply, was_lost).await;
                 reply
             }
@@ -300,11 +300,6 @@ impl Replica {
         }
     }
 
-    /// Pools of an installation as last seen.
-    pub(super) fn pools(&self, installation: &Arc<str>) -> Vec<Snapshot> {
-        lock(&self.link(installation)).pools.values().cloned().collect()
-    }
-
     /// Of each installation: its pools as last seen, and the store's time.
     pub(super) fn all_pools(&self) -> Vec<(Arc<str>, Vec<Snapshot>, i64)> {
         let of = |link: &Mutex<Link>| {
@@ -357,11 +352,19 @@ impl Replica {
 
     async fn tend_link(&self, installation: &Arc<str>, link: &Arc<Mutex<Link>>) {
         let now = Instant::now();
+        let is_idle = {
+            let link = lock(link);
+            now - link.used_at > IDLE_AFTER && link.held.is_empty()
+        };
+        if is_idle {
+            // Silent without a word, it would count as missing, and rates would be lowered for it.
+            if lock(link).beat_at.take().is_some() {
+                self.tell(installation, link, Command::Leave).await;
+            }
+            return;
+        }
         let (is_alone, is_due, renewals, has_ended) = {
             let mut link = lock(link);
-            if now - link.used_at > IDLE_AFTER && link.held.is_empty() {
-                return;
-            }
             let is_due = link.beat_at.is_none_or(|at| now - at >= HEARTBEAT_EVERY);
             let is_renewing = now - link.renewed_at >= RENEW_EVERY && !link.held.is_empty();
             if is_renewing {

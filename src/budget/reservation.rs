@@ -8,7 +8,7 @@ use prometheus::IntGauge;
 
 use super::command::{Command, Figures, LeaseId, Outcome, Reason, Settle, UpstreamRefusal, View};
 use super::in_flight::Slot;
-use super::{Budget, Charge, Granted, cancel};
+use super::{Budget, Charge, Granted, cancel, detach};
 use crate::github::rate_limit::{LimitKind, Reading};
 
 /// One attempt, paid for.
@@ -22,9 +22,9 @@ pub struct Reservation {
     charge: Charge,
     lease: LeaseId,
     view: View,
-    waited: Duration,
     would: Option<Reason>,
     state: State,
+    seen: Option<(Reading, Duration)>,
     in_flight: IntGauge,
     _slot: Slot,
 }
@@ -48,16 +48,16 @@ impl Reservation {
     ) -> Reservation {
         let in_flight = budget.metrics.inflight.with_label_values(&[&*charge.installation]);
         in_flight.inc();
-        let Granted { view, waited, would } = granted;
+        let Granted { view, would } = granted;
         let budget = Arc::clone(budget);
         Reservation {
             budget,
             charge,
             lease,
             view,
-            waited,
             would,
             state: State::Reserved,
+            seen: None,
             in_flight,
             _slot: slot,
         }
@@ -73,9 +73,9 @@ impl Reservation {
         self.state = State::Reserved;
     }
 
-    /// How long it was held.
-    pub fn waited(&self) -> Duration {
-        self.waited
+    /// What the answer's head says: it is settled with this if nobody waits for the rest.
+    pub fn saw(&mut self, reading: Reading, took: Duration) {
+        self.seen = Some((reading, took));
     }
 
     /// How its agent stood when it was let through.
@@ -96,22 +96,7 @@ impl Reservation {
         if self.state != State::Sent {
             return self.view;
         }
-        let settle = Settle {
-            lease: self.lease,
-            share: self.charge.share(),
-            resource: Arc::clone(&self.charge.resource),
-            route: Arc::clone(&self.charge.route),
-            cost: cost(reading, &self.charge),
-            figures: figures(reading),
-            elapsed_ms: i64::try_from(took.as_millis()).unwrap_or(i64::MAX),
-            refused: reading.refused.map(|refused| UpstreamRefusal {
-                is_primary: refused.kind == LimitKind::Primary,
-                retry_after_ms: refused
-                    .retry_after
-                    .map(|pause| i64::try_from(pause.as_millis()).unwrap_or(i64::MAX)),
-            }),
-            has_ended,
-        };
+        let settle = self.settlement(reading, took, has_ended);
         let reply = self.budget.replica.call(&self.charge.installation, Command::Settle(settle)).await;
         self.state = if has_ended { State::Ended } else { State::Settled };
         let labels = [&*self.charge.agent, &*self.charge.installation, &*self.charge.resource];
@@ -120,9 +105,32 @@ impl Reservation {
             self.budget.metrics.agent_spent.with_label_values(&labels).inc_by(points);
             self.budget.spending.add(&self.charge.agent, &self.charge.route, points);
         }
+        if let Some(pool) = &reply.pool {
+            self.budget.compare_guarantees(&self.charge, pool);
+        }
         self.view = reply.view.unwrap_or(self.view);
         self.budget.metrics.set_share(&labels, &self.view);
         self.view
+    }
+
+    fn settlement(&self, reading: &Reading, took: Duration, has_ended: bool) -> Settle {
+        Settle {
+            lease: self.lease,
+            share: self.charge.share(),
+            resource: Arc::clone(&self.charge.resource),
+            route: Arc::clone(&self.charge.route),
+            cost: cost(reading, &self.charge),
+            figures: figures(reading),
+            is_success: reading.status.is_success(),
+            elapsed_ms: i64::try_from(took.as_millis()).unwrap_or(i64::MAX),
+            refused: reading.refused.map(|refused| UpstreamRefusal {
+                is_primary: refused.kind == LimitKind::Primary,
+                retry_after_ms: refused
+                    .retry_after
+                    .map(|pause| i64::try_from(pause.as_millis()).unwrap_or(i64::MAX)),
+            }),
+            has_ended,
+        }
     }
 }
 
@@ -152,7 +160,16 @@ impl Drop for Reservation {
         let installation = &self.charge.installation;
         match self.state {
             State::Reserved => cancel(&self.budget, &self.charge, self.lease),
-            State::Sent => self.budget.replica.abandon(installation, self.lease),
+            State::Sent => match self.seen.take() {
+                None => self.budget.replica.abandon(installation, self.lease),
+                Some((reading, took)) => {
+                    let settle = self.settlement(&reading, took, true);
+                    let (budget, installation) = (Arc::clone(&self.budget), Arc::clone(installation));
+                    detach(async move {
+                        budget.replica.call(&installation, Command::Settle(settle)).await;
+                    });
+                }
+            },
             State::Settled => self.budget.replica.ended(installation, self.lease),
             State::Ended => {}
         }

@@ -33,6 +33,11 @@ impl Admitted {
         self.reservation.mark_unsent();
     }
 
+    /// What the answer's head says, should its caller go before the call is settled.
+    pub(super) fn saw(&mut self, reading: Reading, took: Duration) {
+        self.reservation.saw(reading, took);
+    }
+
     /// Charges what the call cost, learns from the answer, and gives how the agent stands.
     pub(super) async fn settle(&mut self, reading: &Reading, took: Duration, has_ended: bool) -> View {
         self.reservation.settle(reading, took, has_ended).await
@@ -48,14 +53,15 @@ impl Proxy {
         let charge = self.charge(permitted);
         let patience = ctx.hold_until.saturating_duration_since(Instant::now());
         let wait = Wait { patience, is_interactive: ctx.is_interactive };
+        let asked = Instant::now();
         let admitted = self.budget.admit(&charge, wait).await;
+        ctx.held += asked.elapsed();
         let reservation = admitted.map_err(|refused| match refused {
             NotAdmitted::Refused(refusal) => self.refused(permitted, &refusal),
             NotAdmitted::TooManyInFlight => {
                 ProxyError::Overloaded("Too many calls wait or are in flight; nothing was sent to GitHub.")
             }
         })?;
-        ctx.held += reservation.waited();
         ctx.view = Some(reservation.view());
         if let Some(reason) = reservation.would() {
             self.metrics.observed.with_label_values(&[&permitted.agent().name, reason.as_str()]).inc();

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use http::Response;
 use hyper::body::Incoming;
+use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::Proxy;
@@ -15,13 +16,17 @@ use super::admit::Admitted;
 use super::body::{Progress, body_failure};
 use super::context::Context;
 use super::inject::UpstreamRequest;
+use crate::config::Upstream;
 use crate::error::ProxyError;
 use crate::github::client::was_unsent;
+use crate::github::rate_limit;
 use crate::github::tokens::Token;
 
 /// What came of one attempt.
 #[derive(Debug)]
 pub(crate) struct Attempt {
+    /// What it holds until it is settled.
+    pub(crate) admitted: Admitted,
     /// The credential it was made with.
     pub(crate) token: Arc<Token>,
     /// To the answer's head.
@@ -43,40 +48,77 @@ impl Proxy {
     pub(super) async fn forward(
         &self,
         request: UpstreamRequest,
-        admitted: &mut Admitted,
+        mut admitted: Admitted,
         ctx: &mut Context,
-    ) -> Attempt {
+    ) -> Result<Attempt, ProxyError> {
         let (request, token, progress) = request.into_parts();
         let method = request.method().clone();
+        let is_graphql = ctx.is_graphql;
+        let (client, patience) = (self.client.clone(), Patience::of(&self.upstream));
+        let (tell, told) = oneshot::channel();
         admitted.mark_sent();
-        let started = Instant::now();
-        let result = tokio::select! {
-            answer = self.client.send(request) => answer.map_err(|error| failed(&error)),
-            silence = self.silence(progress) => Err(CallFailed {
-                error: ProxyError::UpstreamTimeout(silence),
-                unsent: false,
-                transport: false,
-            }),
-        };
-        let took = started.elapsed();
-        ctx.upstream += took;
-        self.metrics.upstream_duration.with_label_values(&[method.as_str()]).observe(took.as_secs_f64());
-        Attempt { token, took, result }
+        // A task of its own: when the caller hangs up, GitHub works on and charges the call, so it has
+        // to be charged here, too.
+        tokio::spawn(async move {
+            let started = Instant::now();
+            let result = tokio::select! {
+                answer = client.send(request) => answer.map_err(|error| failed(&error)),
+                silence = patience.ends(progress) => Err(CallFailed {
+                    error: ProxyError::UpstreamTimeout(silence),
+                    unsent: false,
+                    transport: false,
+                }),
+            };
+            let attempt = Attempt { admitted, token, took: started.elapsed(), result };
+            if let Err(attempt) = tell.send(attempt) {
+                attempt.settle_unclaimed(is_graphql).await;
+            }
+        });
+        let attempt = told.await.map_err(|_| ProxyError::Internal)?;
+        ctx.upstream += attempt.took;
+        let seconds = attempt.took.as_secs_f64();
+        self.metrics.upstream_duration.with_label_values(&[method.as_str()]).observe(seconds);
+        Ok(attempt)
+    }
+}
+
+impl Attempt {
+    /// The caller is gone; what the answer's head says is enough for the books.
+    async fn settle_unclaimed(mut self, is_graphql: bool) {
+        match self.result {
+            Ok(answer) => {
+                let reading = rate_limit::read(answer.status(), answer.headers(), None, is_graphql);
+                self.admitted.settle(&reading, self.took, true).await;
+            }
+            Err(failure) if failure.unsent => self.admitted.mark_unsent(),
+            Err(_) => {}
+        }
+    }
+}
+
+/// How long GitHub may be silent.
+#[derive(Debug, Clone, Copy)]
+struct Patience {
+    answer: Duration,
+    idle: Duration,
+}
+
+impl Patience {
+    fn of(upstream: &Upstream) -> Patience {
+        Patience { answer: upstream.request_timeout, idle: upstream.idle_timeout }
     }
 
     /// Ends when GitHub has been silent for too long: `request_timeout` from the request's last byte
     /// to the answer's first, and `idle_timeout` between bytes on the way up. A slow caller is its
     /// body's own affair.
-    async fn silence(&self, progress: Option<Arc<Progress>>) -> Duration {
-        let answer_within = self.upstream.request_timeout;
+    async fn ends(self, progress: Option<Arc<Progress>>) -> Duration {
         let Some(progress) = progress else {
-            tokio::time::sleep(answer_within).await;
-            return answer_within;
+            tokio::time::sleep(self.answer).await;
+            return self.answer;
         };
         loop {
             let (last, complete) = progress.last();
-            let patience =
-                if complete { answer_within } else { self.upstream.idle_timeout + Duration::from_secs(1) };
+            let patience = if complete { self.answer } else { self.idle + Duration::from_secs(1) };
             if last.elapsed() >= patience {
                 return patience;
             }

@@ -86,7 +86,7 @@ impl Proxy {
         head.headers.remove("x-tollgate-error");
         copy_upstream_limit(&mut head.headers);
         if let (Some(view), Some(operation)) = (&ctx.view, ctx.operation) {
-            insert_own_limit(&mut head.headers, view, operation.resource);
+            insert_own_limit(&mut head.headers, view, operation.resource, self.clock.now_ms());
         }
         let map = ctx.origin.as_ref().map(|origin| {
             LinkMap::new(Arc::clone(&self.link_bases), origin, ctx.prefix.for_links(), UPLOADS_PREFIX)
@@ -164,13 +164,13 @@ fn copy_upstream_limit(headers: &mut HeaderMap) {
 /// The agent's own limits in place of GitHub's, which are the whole installation's.
 ///
 /// Whoever is served can go on: a 0 would make some clients stop until the reset.
-fn insert_own_limit(headers: &mut HeaderMap, view: &View, resource: &'static str) {
+fn insert_own_limit(headers: &mut HeaderMap, view: &View, resource: &'static str, now_ms: i64) {
     let remaining = view.remaining.max(1);
     for (name, value) in [
         ("x-ratelimit-limit", view.used + remaining),
         ("x-ratelimit-remaining", remaining),
         ("x-ratelimit-used", view.used),
-        ("x-ratelimit-reset", (view.reset + 999).div_euclid(1000)),
+        ("x-ratelimit-reset", (now_ms + view.reset_in_ms + 999).div_euclid(1000)),
     ] {
         headers.insert(HeaderName::from_static(name), HeaderValue::from(value));
     }

@@ -36,16 +36,18 @@ impl Proxy {
     pub(super) async fn settle(
         &self,
         permitted: &Permitted,
-        mut admitted: Admitted,
         attempt: Attempt,
         attempts: &mut Attempts,
         ctx: &mut Context,
     ) -> Result<Verdict, ProxyError> {
         self.note_attempt(attempts);
-        let answer = match attempt.result {
+        let Attempt { mut admitted, token, took, result } = attempt;
+        let answer = match result {
             Ok(answer) => answer,
             Err(failure) => return self.settle_failure(permitted, admitted, failure, attempts),
         };
+        let is_graphql = permitted.call().route.scope == Scope::Graphql;
+        admitted.saw(rate_limit::read(answer.status(), answer.headers(), None, is_graphql), took);
         let status = answer.status();
         if status.is_informational() {
             // Nothing that goes up asks for another protocol, so nobody may switch to one.
@@ -54,7 +56,7 @@ impl Proxy {
         let (answer, reading) = self.read(permitted, answer).await?;
         self.record(permitted, &reading);
         let has_ended = peek::is_as_good_as_ended(answer.body());
-        ctx.view = Some(admitted.settle(&reading, attempt.took, has_ended).await);
+        ctx.view = Some(admitted.settle(&reading, took, has_ended).await);
         if let Some(refused) = reading.refused
             && !self.is_observing
         {
@@ -62,10 +64,10 @@ impl Proxy {
         }
         let doubted = matches!(status, StatusCode::UNAUTHORIZED | StatusCode::NOT_FOUND);
         if !doubted {
-            attempt.token.prove();
+            token.prove();
         }
         let pause = match doubted {
-            true => self.pause_after_doubt(permitted, status, &attempt.token, attempts).await,
+            true => self.pause_after_doubt(permitted, status, &token, attempts).await,
             false => self.pause_after_trouble(permitted, &reading, answer.headers(), attempts),
         };
         if let Some(pause) = pause {
@@ -74,7 +76,7 @@ impl Proxy {
             return Ok(Verdict::Again { pause, otherwise });
         }
         if status == StatusCode::UNAUTHORIZED {
-            self.drop_token(permitted, &attempt.token).await;
+            self.drop_token(permitted, &token).await;
             tracing::error!(installation = &*permitted.installation().label, "GitHub refuses the credential");
             return Err(ProxyError::UpstreamUnreachable(
                 "it refuses tollgate's own credential; nothing was done",

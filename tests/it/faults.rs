@@ -117,18 +117,21 @@ async fn an_answer_that_breaks_off_breaks_off_here_too() {
 }
 
 #[tokio::test]
-async fn a_caller_who_hangs_up_frees_its_slot() {
+async fn a_caller_who_hangs_up_pays_and_its_slot_is_free_when_github_has_answered() {
     let tollgate = Setup::worker().start().await;
     assert_eq!(tollgate.get("/repos/acme/widgets").await.verdict(), "200");
     let slow = tollgate
         .sim
         .faults()
-        .add(Fault::new(FaultKind::SlowFirstByte { ms: 20_000 }).on("GET", "/repos/acme"));
+        .add(Fault::new(FaultKind::SlowFirstByte { ms: 1_500 }).on("GET", "/repos/acme").times(1));
     let request = tollgate.head("GET /repos/acme/widgets HTTP/1.1", "");
     let gone = tokio::time::timeout(Duration::from_millis(500), tollgate.raw(request.as_bytes())).await;
     assert!(gone.is_err());
     assert_eq!(tollgate.sim.faults().fired(slow), 1);
+    let metrics = tollgate.metrics().await;
+    assert!(metrics.contains("tollgate_inflight{installation=\"bot/acme\"} 1"), "GitHub works on it");
     eventually_idle(&tollgate).await;
+    assert_eq!(tollgate.get("/repos/acme/widgets").await.header("x-ratelimit-used"), "3");
 }
 
 async fn eventually_idle(tollgate: &crate::support::Tollgate) {

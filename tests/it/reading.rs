@@ -17,7 +17,7 @@ async fn a_repository_reads_as_from_github_but_for_its_links() {
     assert_eq!(answer.header("x-tollgate-agent"), "worker");
     assert_eq!(answer.header("x-tollgate-cache"), "bypass");
     assert_eq!(answer.header("x-request-id").len(), 32);
-    assert_eq!(answer.header("x-tollgate-wait-ms"), "0");
+    assert!(answer.header("x-tollgate-wait-ms").parse::<u64>().unwrap() < 1_000);
     tollgate.assert_clean();
 }
 

@@ -15,7 +15,9 @@ pub(super) const CEILING_SLACK_MS: i64 = 15_000;
 /// Writes of one agent to one repository: one a second, and so many ahead.
 const SPACING_MS: i64 = 1_000;
 const SPACING_SLACK_MS: i64 = 10_000;
-/// A new store has no more than this depth, points.
+/// The furthest a guarantee is paid ahead.
+const GUARANTEE_AHEAD_MS: i64 = 600_000;
+/// Points a route's bucket holds.
 const ROUTE_DEPTH: Micro = 40 * U;
 
 /// Why a call can't go, and for how long.
@@ -43,6 +45,8 @@ struct Weighed {
     guarantee: Micro,
     ceiling: Micro,
     is_due: bool,
+    /// Nobody knows yet what calls of this agent cost.
+    is_unpriced: bool,
 }
 
 impl Ledger {
@@ -89,7 +93,9 @@ impl Ledger {
             let rate = 360 * U / 3600 * caps.content_hour / 470;
             self.content.fill(now, scale.of(rate), 120 * U * caps.content_hour / 470);
         }
-        self.pool(&admit.place.resource, now).see(&admit.share, now);
+        if admit.share.ceiling != Some(0) {
+            self.pool(&admit.place.resource, now).see(&admit.share, now);
+        }
     }
 
     fn decide(&mut self, admit: &Admit, caps: &Caps, now: i64) -> Result<Weighed, (Held, Weighed)> {
@@ -126,19 +132,23 @@ impl Ledger {
         let average = pool.member(&admit.share.agent).map_or(0, |member| member.average);
         let price = admit.price.unwrap_or_else(|| div_ceil(average, 1000).max(1));
         let price = price.clamp(0, pool.price_max(caps.headroom));
+        let scale = self.scale(now);
+        // Of what is ours to give: a replica alone has a small part of every cap.
+        let is_half = |count: i64, cap: i64| 2 * count * U >= scale.of(cap * U);
         let all = self.all.sum(now);
         let learned = self.cooldown.learned(caps);
         let slots = self.slots(caps, now);
-        let is_crowded = self.leases.count() * 2 >= slots || all * 2 >= learned;
+        let is_crowded = self.leases.count() * 2 >= slots || is_half(all, learned);
         let route = &self.routes[&admit.place.route];
         let asked = Asked {
             content: admit.creates_content,
-            route: route.ring.sum(now) * 2 >= route_cap(admit, caps),
+            route: is_half(route.ring.sum(now), route_cap(admit, caps)),
             installation: is_crowded || learned < caps.all,
             pool: pool.is_known,
         };
         let units = (price * U).max(KAPPA * admit.points);
-        Weighed { price, units, asked, guarantee: 0, ceiling: 0, is_due: false }
+        let is_unpriced = admit.price.is_none() && average == 0;
+        Weighed { price, units, asked, guarantee: 0, ceiling: 0, is_due: false, is_unpriced }
     }
 
     /// The first stop that applies.
@@ -161,6 +171,11 @@ impl Ledger {
             return Some(Held::stopped(wait, Reason::Trial));
         }
         let pool = self.pool_of(admit);
+        let unpriced = pool.member(&admit.share.agent).map_or(0, |member| member.unpriced);
+        if weighed.is_unpriced && unpriced > 0 {
+            // The first tells what they cost; a burst of them could pass the limit.
+            return Some(Held::stopped(100, Reason::Trial));
+        }
         if pool.is_known && pool.left < weighed.price {
             let to_reset = pool.reset + GUARD_MS - now;
             let wait = match (pool.trial, pool.in_flight > 0 && to_reset > 7_000) {
@@ -235,7 +250,7 @@ impl Ledger {
             let ask = self.ask(kind, admit, weighed);
             let test = self.gate(kind, admit).test(&ask);
             let slots = match kind {
-                GateKind::Installation => self.slots_missing(&test, caps, now),
+                GateKind::Installation => self.slots_missing(&test, admit, caps, now),
                 _ => 0,
             };
             if test.short <= 0 && slots <= 0 {
@@ -252,9 +267,14 @@ impl Ledger {
     }
 
     /// Free slots that are missing for this head and those before it; a tenth is left to light heads.
-    fn slots_missing(&self, test: &Test, caps: &Caps, now: i64) -> i64 {
+    ///
+    /// Who has less than its part of them may use the last tenth, too: an agent whose calls take long, or
+    /// who reads its answers slowly, can hold the others' slots, but not all of them.
+    fn slots_missing(&self, test: &Test, admit: &Admit, caps: &Caps, now: i64) -> i64 {
         let slots = self.slots(caps, now);
-        let usable = if test.is_light { slots } else { slots - slots / 10 };
+        let own = self.leases.of_agent(&admit.share.agent);
+        let is_under = own * self.pool_of(admit).weights() < slots * admit.share.weight;
+        let usable = if test.is_light || is_under { slots } else { slots - slots / 10 };
         1 + test.ahead - (usable - self.leases.count())
     }
 
@@ -334,6 +354,7 @@ impl Ledger {
         self.cooldown.take_trial(now);
         pool.in_flight += weighed.price;
         pool.left -= weighed.price;
+        pool.member_mut(&admit.share.agent).unpriced += i64::from(weighed.is_unpriced);
         let lease = Lease {
             resource: Arc::clone(&admit.place.resource),
             route: Arc::clone(&admit.place.route),
@@ -348,6 +369,7 @@ impl Ledger {
             asked: weighed.asked,
             guarantee: weighed.guarantee,
             ceiling: weighed.ceiling,
+            is_unpriced: weighed.is_unpriced,
             ..Lease::default()
         };
         self.leases.insert(admit.lease, lease.expiring(now));
@@ -362,7 +384,9 @@ impl Ledger {
         }
         let member = pool.member_mut(&admit.share.agent);
         if weighed.guarantee > 0 {
-            member.guaranteed_to += weighed.units * 1000 / weighed.guarantee;
+            // However scarce the pool is now, that must not count for longer.
+            let paid_to = member.guaranteed_to + weighed.units * 1000 / weighed.guarantee;
+            member.guaranteed_to = paid_to.min(now + GUARANTEE_AHEAD_MS);
         }
         if weighed.ceiling > 0 {
             member.ceiling_to =
@@ -388,8 +412,12 @@ impl Ledger {
 
     /// Lets a call wait with its places, or sends it away with a booking.
     fn hold(&mut self, admit: &Admit, held: Held, weighed: &Weighed, now: i64) -> Outcome {
+        if held.reason == Reason::Closed {
+            self.leave_from(GateKind::Content, admit);
+            return Outcome::Refused { retry_after: div_ceil(held.wait_ms, 1000), reason: held.reason };
+        }
         let step_ms = self.step(admit, held.gate, weighed);
-        if held.wait_ms > admit.patience_ms || held.reason == Reason::Closed {
+        if held.wait_ms > admit.patience_ms {
             self.leave_from(GateKind::Content, admit);
             let pool = self.pools.get_mut(&admit.place.resource).expect("the pool was prepared");
             let retry_after = book(pool, &admit.share, held.wait_ms, step_ms, now);

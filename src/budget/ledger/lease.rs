@@ -29,6 +29,8 @@ pub(super) struct Lease {
     /// Micro-points a second of its agent's guarantee, as scaled then, and of its ceiling.
     pub(super) guarantee: Micro,
     pub(super) ceiling: Micro,
+    /// Nobody knew what such calls of its agent cost.
+    pub(super) is_unpriced: bool,
     /// Its answer is there; the slot goes on until the body has ended.
     pub(super) is_settled: bool,
     pub(super) expires: i64,
@@ -72,6 +74,7 @@ impl Default for Lease {
             asked: Asked::default(),
             guarantee: 0,
             ceiling: 0,
+            is_unpriced: false,
             is_settled: false,
             expires: 0,
         }
@@ -83,6 +86,7 @@ impl Default for Lease {
 pub(super) struct Leases {
     by_id: FxHashMap<LeaseId, Lease>,
     by_expiry: BTreeSet<(i64, LeaseId)>,
+    by_agent: FxHashMap<Arc<str>, i64>,
 }
 
 impl Leases {
@@ -96,13 +100,29 @@ impl Leases {
 
     pub(super) fn insert(&mut self, id: LeaseId, lease: Lease) {
         self.by_expiry.insert((lease.expires, id));
+        *self.by_agent.entry(Arc::clone(&lease.agent)).or_default() += 1;
         self.by_id.insert(id, lease);
     }
 
     pub(super) fn remove(&mut self, id: LeaseId) -> Option<Lease> {
         let lease = self.by_id.remove(&id)?;
         self.by_expiry.remove(&(lease.expires, id));
+        self.uncount(&lease.agent);
         Some(lease)
+    }
+
+    fn uncount(&mut self, agent: &str) {
+        if let Some(count) = self.by_agent.get_mut(agent) {
+            *count -= 1;
+            if *count == 0 {
+                self.by_agent.remove(agent);
+            }
+        }
+    }
+
+    /// Calls in flight of one agent.
+    pub(super) fn of_agent(&self, agent: &str) -> i64 {
+        self.by_agent.get(agent).copied().unwrap_or_default()
     }
 
     /// Keeps the slot of a call whose answer is there.
@@ -125,8 +145,7 @@ impl Leases {
         if expires > now {
             return None;
         }
-        self.by_expiry.pop_first();
-        self.by_id.remove(&id)
+        self.remove(id)
     }
 
     pub(super) fn of_replica(&self, replica: u64) -> usize {

@@ -7,6 +7,7 @@ use rustc_hash::FxHashMap;
 
 use super::super::command::{Share, Snapshot, Spent, View};
 use super::gate::Gate;
+use super::lease::Lease;
 use super::units::{EVICTIONS, GUARD_MS, HOUR_MS, LIMIT_UNTOLD, MATCH_MS, Micro, SEEN_MS, U, div_ceil};
 
 /// Some calls are let through until one of them is answered; then the figures are known.
@@ -67,13 +68,15 @@ pub(super) struct Member {
     pub(super) booked_to: i64,
     /// Average cost of its calls, thousandths of a point; 0: none seen.
     pub(super) average: i64,
+    /// Calls in flight that were let through when nobody knew what such calls cost.
+    pub(super) unpriced: i64,
 }
 
 impl Member {
     /// Whether there is more to know of it than that it was here.
     fn is_present(&self, now: i64) -> bool {
-        let paid_to = self.booked_to.max(self.ceiling_to).max(self.guaranteed_to);
-        self.forget_at.is_some() || paid_to > now
+        let is_dear = self.average > 1000 || self.unpriced > 0;
+        self.forget_at.is_some() || is_dear || self.booked_to.max(self.ceiling_to) > now
     }
 }
 
@@ -84,6 +87,15 @@ struct Odd {
     count: i64,
     since: i64,
     used: i64,
+}
+
+/// Limit and window of a resource where GitHub tells nothing (GitHub Docs, "Rate limits for the REST API").
+fn untold(resource: &str) -> (i64, i64) {
+    match resource {
+        "search" => (30, 60_000),
+        "code_search" => (10, 60_000),
+        _ => (LIMIT_UNTOLD, HOUR_MS),
+    }
 }
 
 /// What an answer's figures turned out to be.
@@ -269,6 +281,8 @@ impl Pool {
         self.odd = Odd::default();
         self.gate.restart(now, self.head_start());
         self.trial = Some(Trial::new((self.limit / 4).clamp(1, 20), now));
+        // What a scarce window made of guarantees ends with it.
+        self.members.values_mut().for_each(|member| member.guaranteed_to = member.guaranteed_to.min(now));
         self.members.retain(|_, member| member.is_present(now));
     }
 
@@ -287,8 +301,10 @@ impl Pool {
     /// several wait, the first to ask must not take it all.
     fn head_start(&self) -> Micro {
         let is_alone = self.has_head_start && self.seen.len() <= 1;
-        let points = if is_alone { (self.limit / 100).max(5) } else { 5 };
-        points.min(self.limit / 4) * U
+        match is_alone {
+            true => (self.limit / 100).max(5).min(self.limit / 4) * U,
+            false => self.gate.tok.clamp(0, 5 * U),
+        }
     }
 
     fn depth(&self) -> Micro {
@@ -396,17 +412,22 @@ impl Pool {
         Observed::Current
     }
 
-    /// An answer without figures that can be used: the next call is a trial, too. The third running ends
-    /// it, for limits may be off, as on an Enterprise server: from then on our own count is all there is.
-    pub(super) fn observe_bare(&mut self, now: i64) {
+    /// An answer without figures that can be used: the next call is a trial, too. The third success
+    /// running ends it, for limits may be off, as on an Enterprise server: from then on our own count is
+    /// all there is.
+    pub(super) fn observe_bare(&mut self, is_success: bool, now: i64) {
         let Some(trial) = &mut self.trial else { return };
         trial.give_back();
+        if !is_success {
+            return;
+        }
         self.bare += 1;
         if self.bare >= 3 {
             self.trial = None;
             if !self.is_known {
-                (self.is_known, self.limit, self.window_ms) = (true, LIMIT_UNTOLD, HOUR_MS);
-                (self.reset, self.born, self.outside_at) = (now + HOUR_MS, now, now);
+                (self.limit, self.window_ms) = untold(&self.resource);
+                self.is_known = true;
+                (self.reset, self.born, self.outside_at) = (now + self.window_ms, now, now);
                 self.gate.restart(now, self.head_start());
             }
         }
@@ -455,6 +476,17 @@ impl Pool {
         member.spent += points;
     }
 
+    /// A call is in flight no more.
+    pub(super) fn take_back(&mut self, lease: &Lease) {
+        self.in_flight -= lease.reserved();
+        if lease.is_unpriced
+            && !lease.is_settled
+            && let Some(member) = self.members.get_mut(&lease.agent)
+        {
+            member.unpriced -= 1;
+        }
+    }
+
     /// How an agent stands; `at_ceiling` is what its ceiling leaves.
     pub(super) fn view(&self, share: &Share, now: i64, at_ceiling: Option<i64>) -> View {
         let member = self.members.get(&share.agent);
@@ -466,7 +498,7 @@ impl Pool {
         View {
             used: spent,
             remaining,
-            reset: self.reset.max(now),
+            reset_in_ms: (self.reset - now).max(0),
             weight: share.weight,
             weights,
             is_known: self.is_known,

@@ -48,7 +48,7 @@ impl Ledger {
     fn take(&mut self, settle: &Settle) -> Option<Lease> {
         let lease = self.leases.get(settle.lease).filter(|lease| !lease.is_settled).cloned()?;
         if let Some(pool) = self.pools.get_mut(&lease.resource) {
-            pool.in_flight -= lease.reserved();
+            pool.take_back(&lease);
         }
         match settle.has_ended {
             true => {
@@ -63,7 +63,7 @@ impl Ledger {
     fn observe(&mut self, settle: &Settle, now: i64) -> Option<Observed> {
         let Some(Figures { resource, limit, used, reset_in_ms }) = &settle.figures else {
             if settle.refused.is_none() {
-                self.pool(&settle.resource, now).observe_bare(now);
+                self.pool(&settle.resource, now).observe_bare(settle.is_success, now);
             }
             return None;
         };
@@ -156,16 +156,19 @@ impl Ledger {
         let at = lease.at;
         if let Some(route) = self.routes.get_mut(&lease.route) {
             route.ring.take_back(at, lease.points);
+            route.gate.give_back(lease.points * U, 40 * U);
         }
+        self.installation.give_back(lease.points * U, 40 * U);
         self.all.take_back(at, lease.points);
         if lease.creates_content {
             self.content_minute.take_back(at, 1);
             self.content_hour.take_back(at, 1);
             self.content.correct(&lease.agent, -(U / lease.weight));
+            self.content.give_back(U, 120 * U);
         }
         self.cooldown.give_trial_back();
         if let Some(pool) = self.pools.get_mut(&lease.resource) {
-            pool.in_flight -= lease.price;
+            pool.take_back(&lease);
             pool.correct_bucket(lease.price, 0);
             if let Some(trial) = &mut pool.trial {
                 trial.give_back();

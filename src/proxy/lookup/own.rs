@@ -64,7 +64,7 @@ impl Proxy {
             // Nobody has called it yet: the agent's part of what an installation has at least.
             false => untold * view.weight / view.weights.max(1),
         };
-        let reset = view.reset.div_euclid(1000).max(self.clock.now_seconds());
+        let reset = (self.clock.now_ms() + view.reset_in_ms + 999).div_euclid(1000);
         json!({ "limit": view.used + remaining, "used": view.used, "remaining": remaining, "reset": reset })
     }
 

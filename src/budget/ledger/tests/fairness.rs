@@ -182,3 +182,33 @@ fn a_clock_that_jumps_is_taken_back() {
     assert_eq!(look(after(2_000), START + 602_000), START + 2_000);
     assert_eq!(look(after(3_000), START + 3_000), START + 3_000);
 }
+
+#[test]
+fn what_calls_cost_is_found_out_by_one_of_them() {
+    let mut bench = Bench::new(5_000);
+    bench.admit(&AGENTS[0], false, "graphql", 0);
+    bench.answer(0, None, true);
+    let who = Who::plain("new", 1);
+    assert!(matches!(bench.admit(&who, false, "graphql", 0), Outcome::Granted { .. }));
+    let told = bench.admit(&who, false, "graphql", 0);
+    assert!(matches!(told, Outcome::Refused { reason: Reason::Trial, .. }), "{told:?}");
+    bench.answer(0, None, true);
+    assert!(matches!(bench.admit(&who, false, "graphql", 0), Outcome::Granted { .. }));
+}
+
+#[test]
+fn a_scarce_spell_does_not_cost_a_guarantee_the_next_window() {
+    let sure = Who { guarantee: 600, ..Who::plain("sure", 1) };
+    let agents = [sure, Who::plain("big", 1000)];
+    let mut race = Race::new(5_000, &agents);
+    // Somebody outside took nearly everything.
+    let window = race.bench.windows[&text("core")];
+    race.bench.windows.insert(text("core"), (window.0, 4_940));
+    race.run(START + 1_800_000);
+    race.bench.now = START + 3_700_000;
+    race.agents.iter_mut().for_each(|(_, at, got)| (*at, *got) = (START + 3_700_000, 0));
+    race.in_flight.clear();
+    race.bench.open.clear();
+    race.run(START + 3_700_000 + 1_800_000);
+    assert!(race.got("sure") >= 290, "{}", race.got("sure"));
+}
