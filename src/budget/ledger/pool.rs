@@ -303,7 +303,9 @@ impl Pool {
         let is_alone = self.has_head_start && self.seen.len() <= 1;
         match is_alone {
             true => (self.limit / 100).max(5).min(self.limit / 4) * U,
-            false => self.gate.tok.clamp(0, 5 * U),
+            // Nothing at first sight: the first to ask may be first by chance.
+            false if self.window == 1 => self.gate.tok.clamp(0, 5 * U),
+            false => 5.min(self.limit / 4) * U,
         }
     }
 
