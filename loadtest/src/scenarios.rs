@@ -1,6 +1,6 @@
 //! `tollgate-loadtest scenarios`: the real budget in virtual time, held to what it promises.
 //!
-//! A file describes agents, GitHub's limits, faults, and what must come of it ([`format`]). A run is a
+//! A file describes agents, GitHub's limits, faults, and what must come of it ([`mod@format`]). A run is a
 //! [`world`] of clients, replicas and a GitHub that enforces its limits to the point; an hour takes a
 //! second or so, and comes out the same for the same seed. What is fair is said by fluid models that know
 //! nothing of the budget ([`fluid`]).
