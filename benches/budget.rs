@@ -11,7 +11,8 @@ use std::time::Duration;
 use criterion::{Criterion, criterion_group};
 use http::{HeaderMap, StatusCode};
 use tokio::time::Instant;
-use tollgate::budget::store::MemoryStore;
+use tollgate::budget::command::{Admit, Call, Cancel, Caps, Command, LeaseId, Outcome, Place, Share, Stamp};
+use tollgate::budget::store::{MemoryStore, Store};
 use tollgate::budget::{Budget, Charge, Identity, Secondary, Settings, Wait};
 use tollgate::clock::{Clock, ManualClock};
 use tollgate::github::rate_limit::{self, Reading};
@@ -109,7 +110,61 @@ fn budget(criterion: &mut Criterion) {
     group.bench_function("settle", |bencher| {
         bencher.iter_custom(|calls| runtime.block_on(run(calls)).1);
     });
+    group.bench_function("admit, the store's step alone", |bencher| {
+        bencher.iter_custom(|calls| runtime.block_on(steps(calls)));
+    });
     group.finish();
+}
+
+/// Time of so many admissions at the store itself, each cancelled afterwards.
+async fn steps(calls: u64) -> Duration {
+    let clock = Arc::new(ManualClock::at_seconds(1_700_000_000));
+    let store = MemoryStore::new(Arc::clone(&clock) as Arc<dyn Clock>);
+    let installation: Arc<str> = "bot/acme".into();
+    let caps = Caps {
+        headroom: 0,
+        concurrent: 1_000_000,
+        route: 1_000_000,
+        graphql: 1_000_000,
+        all: 1_000_000,
+        content_minute: 72,
+        content_hour: 470,
+    };
+    let share = Share { agent: "agent".into(), weight: 3, guarantee: 0, ceiling: None, guarantees: 0 };
+    let (resource, route): (Arc<str>, Arc<str>) = ("core".into(), "GET /repos/{owner}/{repo}".into());
+    let place =
+        Place { resource: Arc::clone(&resource), head: "agent/core/r/1".into(), route: Arc::clone(&route) };
+    let mut took = Duration::ZERO;
+    for number in 0..calls {
+        let lease = LeaseId { replica: 1, number };
+        let admit = Admit {
+            lease,
+            share: share.clone(),
+            place: place.clone(),
+            left_route: None,
+            is_write: false,
+            is_graphql: false,
+            price: Some(1),
+            points: 1,
+            creates_content: false,
+            repository: None,
+            is_interactive: false,
+            patience_ms: 4_000,
+            random: 7,
+            is_observing: false,
+        };
+        let stamp = Stamp { replica: 1, last_reply: None, caps, ended: Vec::new() };
+        let call = Call { stamp: stamp.clone(), command: Command::Admit(admit) };
+        let started = Instant::now();
+        let reply = store.call(&installation, &call).await;
+        took += started.elapsed();
+        let granted = matches!(reply.unwrap().outcome, Outcome::Granted { .. });
+        assert!(granted, "call {number} was not let through");
+        let (resource, route) = (Arc::clone(&resource), Arc::clone(&route));
+        let cancel = Command::Cancel(Cancel { lease, resource, route });
+        black_box(store.call(&installation, &Call { stamp, command: cancel }).await.unwrap());
+    }
+    took
 }
 
 /// Resident memory of this process, KiB.
