@@ -21,6 +21,16 @@ use tollgate::metrics::Metrics;
 const WAIT: Wait = Wait { patience: Duration::from_secs(4), is_interactive: false };
 const WINDOW_S: i64 = 3600;
 
+/// Caps that hold nobody.
+fn roomy() -> Secondary {
+    Secondary {
+        concurrent: 1_000_000,
+        rest_points_per_minute: 1_000_000,
+        rest_points_per_minute_total: 1_000_000,
+        ..Secondary::default()
+    }
+}
+
 /// A budget whose time stands still until it is moved.
 struct Bench {
     budget: Arc<Budget>,
@@ -30,12 +40,7 @@ struct Bench {
 impl Bench {
     fn new() -> Bench {
         let clock = Arc::new(ManualClock::at_seconds(1_700_000_000));
-        let secondary = Secondary {
-            concurrent: 1_000_000,
-            rest_points_per_minute: 1_000_000,
-            rest_points_per_minute_total: 1_000_000,
-            ..Secondary::default()
-        };
+        let secondary = roomy();
         let settings =
             Settings { headroom_thousandths: 0, secondary, is_observing: false, calls_max: 1_000_000 };
         let store = Arc::new(MemoryStore::new(Arc::clone(&clock) as Arc<dyn Clock>));
@@ -121,15 +126,7 @@ async fn steps(calls: u64) -> Duration {
     let clock = Arc::new(ManualClock::at_seconds(1_700_000_000));
     let store = MemoryStore::new(Arc::clone(&clock) as Arc<dyn Clock>);
     let installation: Arc<str> = "bot/acme".into();
-    let caps = Caps {
-        headroom: 0,
-        concurrent: 1_000_000,
-        route: 1_000_000,
-        graphql: 1_000_000,
-        all: 1_000_000,
-        content_minute: 72,
-        content_hour: 470,
-    };
+    let caps = Caps::new(0, roomy());
     let share = Share { agent: "agent".into(), weight: 3, guarantee: 0, ceiling: None, guarantees: 0 };
     let (resource, route): (Arc<str>, Arc<str>) = ("core".into(), "GET /repos/{owner}/{repo}".into());
     let place =

@@ -7,7 +7,6 @@ use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
 use crate::config::Agent;
-use crate::policy::repositories::RepositorySet;
 
 type KeyDigest = [u8; 32];
 
@@ -17,34 +16,42 @@ pub struct Agents {
     /// By the first eight bytes of the digest. A key is 256 random bits, so what the look-up's time
     /// could tell of a digest's prefix leads to no key; the rest is compared in constant time.
     by_digest: HashMap<u64, Vec<(KeyDigest, Arc<Agent>)>>,
-    /// Of the agents that have one: their repositories, points an hour of `core`.
-    guarantees: Vec<(RepositorySet, u32)>,
+    /// Points an hour of `core` guaranteed to agents with repositories of an owner, in lower case; to
+    /// those with every repository; and to all together.
+    guaranteed_of_owner: HashMap<String, u32>,
+    guaranteed_everywhere: u32,
+    guaranteed: u32,
 }
 
 impl Agents {
     pub fn new(agents: Vec<Agent>) -> Agents {
         let mut by_digest = HashMap::<u64, Vec<(KeyDigest, Arc<Agent>)>>::new();
-        let guarantee = |agent: &Agent| Some((agent.repositories.clone(), agent.guarantee?));
-        let guarantees = agents.iter().filter(|agent| !agent.disabled).filter_map(guarantee).collect();
+        let mut guaranteed_of_owner = HashMap::<String, u32>::new();
+        let (mut guaranteed_everywhere, mut guaranteed) = (0, 0);
+        for agent in agents.iter().filter(|agent| !agent.disabled) {
+            let points = agent.guarantee.unwrap_or_default();
+            guaranteed += points;
+            if agent.repositories.is_everything() {
+                guaranteed_everywhere += points;
+                continue;
+            }
+            for owner in agent.repositories.owners() {
+                *guaranteed_of_owner.entry(owner.to_ascii_lowercase()).or_default() += points;
+            }
+        }
         for agent in agents.into_iter().map(Arc::new) {
             for digest in &agent.key_sha256 {
                 by_digest.entry(prefix(digest)).or_default().push((*digest, Arc::clone(&agent)));
             }
         }
-        Agents { by_digest, guarantees }
+        Agents { by_digest, guaranteed_of_owner, guaranteed_everywhere, guaranteed }
     }
 
     /// What is guaranteed, together, to all who may use the installation on an account; on none: to all.
     pub fn guarantees_of(&self, account: Option<&str>) -> u32 {
-        let may_use = |repositories: &RepositorySet| {
-            let is_owner = |account: &str| repositories.owners().contains(&account);
-            repositories.is_everything() || account.is_none_or(is_owner)
-        };
-        self.guarantees
-            .iter()
-            .filter(|(repositories, _)| may_use(repositories))
-            .map(|(_, points)| points)
-            .sum()
+        let Some(account) = account.filter(|_| self.guaranteed > 0) else { return self.guaranteed };
+        let of_owner = self.guaranteed_of_owner.get(&account.to_ascii_lowercase());
+        self.guaranteed_everywhere + of_owner.copied().unwrap_or_default()
     }
 
     /// The agent whose key this is.

@@ -179,7 +179,7 @@ impl Budget {
         store: Arc<dyn Store>,
         metrics: Arc<Metrics>,
     ) -> Arc<Budget> {
-        let caps = caps(&settings);
+        let caps = Caps::new(settings.headroom_thousandths, settings.secondary);
         Arc::new(Budget {
             in_flight: InFlight::new(settings.calls_max),
             settings,
@@ -445,18 +445,5 @@ fn detach(work: impl Future<Output = ()> + Send + 'static) {
         && let Ok(runtime) = tokio::runtime::Handle::try_current()
     {
         runtime.spawn(work);
-    }
-}
-
-fn caps(settings: &Settings) -> Caps {
-    let secondary = settings.secondary;
-    Caps {
-        headroom: settings.headroom_thousandths,
-        concurrent: i64::from(secondary.concurrent),
-        route: i64::from(secondary.rest_points_per_minute),
-        graphql: i64::from(secondary.graphql_points_per_minute),
-        all: i64::from(secondary.rest_points_per_minute_total),
-        content_minute: i64::from(secondary.content_per_minute),
-        content_hour: i64::from(secondary.content_per_hour),
     }
 }

@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use super::Secondary;
 use super::ledger::ring::Ring;
 
 /// A reservation's name, made by the replica that asks, so that a repeated call counts once.
@@ -55,6 +56,21 @@ pub struct Caps {
     pub all: i64,
     pub content_minute: i64,
     pub content_hour: i64,
+}
+
+impl Caps {
+    /// `headroom` in thousandths.
+    pub fn new(headroom: i64, secondary: Secondary) -> Caps {
+        Caps {
+            headroom,
+            concurrent: i64::from(secondary.concurrent),
+            route: i64::from(secondary.rest_points_per_minute),
+            graphql: i64::from(secondary.graphql_points_per_minute),
+            all: i64::from(secondary.rest_points_per_minute_total),
+            content_minute: i64::from(secondary.content_per_minute),
+            content_hour: i64::from(secondary.content_per_hour),
+        }
+    }
 }
 
 /// What is asked.

@@ -119,15 +119,7 @@ mod tests {
     async fn ledgers_nobody_uses_are_thrown_out() {
         let clock = Arc::new(ManualClock::at_seconds(1_700_000_000));
         let store = MemoryStore::new(Arc::clone(&clock) as Arc<dyn Clock>);
-        let caps = Caps {
-            headroom: 0,
-            concurrent: 90,
-            route: 810,
-            graphql: 1800,
-            all: 2700,
-            content_minute: 72,
-            content_hour: 470,
-        };
+        let caps = Caps::new(0, crate::budget::Secondary::default());
         let share = Share { agent: "a".into(), weight: 1, guarantee: 0, ceiling: None, guarantees: 0 };
         for round in 0..20 {
             for place in 0..100 {

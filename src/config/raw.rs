@@ -333,13 +333,21 @@ pub struct Secondary {
 
 impl Default for Secondary {
     fn default() -> Secondary {
+        let crate::budget::Secondary {
+            concurrent,
+            rest_points_per_minute,
+            rest_points_per_minute_total,
+            graphql_points_per_minute,
+            content_per_minute,
+            content_per_hour,
+        } = crate::budget::Secondary::default();
         Secondary {
-            concurrent: 90,
-            rest_points_per_minute: 810,
-            rest_points_per_minute_total: 2700,
-            graphql_points_per_minute: 1800,
-            content_per_minute: 72,
-            content_per_hour: 470,
+            concurrent,
+            rest_points_per_minute,
+            rest_points_per_minute_total,
+            graphql_points_per_minute,
+            content_per_minute,
+            content_per_hour,
         }
     }
 }

@@ -88,7 +88,7 @@ impl Proxy {
     /// An agent's part in a pool, without a call.
     pub(super) fn share(&self, agent: &Agent, installation: &Installation, resource: &'static str) -> Charge {
         let guarantees = match &installation.kind {
-            Kind::App(app) => self.agents.guarantees_of(Some(&app.account.to_ascii_lowercase())),
+            Kind::App(app) => self.agents.guarantees_of(Some(&app.account)),
             Kind::Personal(_) => self.agents.guarantees_of(None),
         };
         Charge {

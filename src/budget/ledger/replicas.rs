@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::super::command::{HandedLease, Handover, Sent, Snapshot, Spent};
+use super::super::command::{HandedLease, Handover, Sent, Spent};
 use super::Ledger;
 use super::lease::Lease;
 use super::pool::Pool;
@@ -171,10 +171,5 @@ impl Ledger {
     /// What each agent spent in the windows that run.
     pub fn spent(&self) -> Vec<Spent> {
         self.pools.values().flat_map(Pool::spent).collect()
-    }
-
-    /// Every pool as it stands.
-    pub fn snapshots(&self, now: i64) -> Vec<Snapshot> {
-        self.pools.keys().filter_map(|resource| self.snapshot(resource, now)).collect()
     }
 }

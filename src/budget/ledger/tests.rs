@@ -309,7 +309,8 @@ impl Bench {
                 self.apply(Command::Heartbeat);
             }
             Step::Adopt => {
-                let pools = self.ledger.snapshots(self.now);
+                let resources = self.ledger.pools.keys();
+                let pools = resources.filter_map(|name| self.ledger.snapshot(name, self.now)).collect();
                 let handover = Handover { pools, ..Handover::default() };
                 self.apply(Command::Adopt(Box::new(handover)));
             }
