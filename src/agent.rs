@@ -65,3 +65,39 @@ impl Agents {
 fn prefix(digest: &KeyDigest) -> u64 {
     u64::from_be_bytes(digest[..8].try_into().expect("a digest has more than eight bytes"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::repositories::RepositorySet;
+
+    fn agent(name: &str, repositories: &[&str], guarantee: Option<u32>) -> Agent {
+        Agent {
+            name: name.to_owned(),
+            key_sha256: Vec::new(),
+            weight: 1,
+            guarantee,
+            ceiling: None,
+            repositories: RepositorySet::new(repositories.iter().map(|text| text.parse().unwrap()).collect()),
+            installation: None,
+            allow: Vec::new(),
+            require_approval: Vec::new(),
+            disabled: false,
+        }
+    }
+
+    #[test]
+    fn guarantees_are_those_of_all_who_may_use_the_installation() {
+        let gone = Agent { disabled: true, ..agent("gone", &["acme/*"], Some(9_000)) };
+        let agents = Agents::new(vec![
+            agent("a", &["acme/*", "acme/tool"], Some(500)),
+            agent("b", &["*"], Some(100)),
+            agent("c", &["other/tool"], Some(7)),
+            agent("d", &["acme/*"], None),
+            gone,
+        ]);
+        for (account, sum) in [(Some("Acme"), 600), (Some("other"), 107), (Some("new"), 100), (None, 607)] {
+            assert_eq!(agents.guarantees_of(account), sum, "{account:?}");
+        }
+    }
+}
