@@ -25,6 +25,7 @@ pub mod links;
 pub mod metrics;
 pub mod policy;
 pub mod proxy;
+pub mod redis_client;
 pub mod retry;
 pub mod secret;
 pub mod telemetry;
