@@ -27,14 +27,16 @@ use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
 
-use super::command::{Call, Command, LeaseId, Look, Outcome, Place, Reply, Share, Snapshot, Stamp, View};
+use super::command::{
+    Call, Command, LeaseId, Look, Outcome, Place, Reply, Share, Snapshot, Stamp, View, resource_of,
+};
 use cooldown::Cooldown;
 use gate::Gate;
 use lease::Leases;
 use pool::{Pool, Trial};
 use replicas::{Isolation, Replicas};
 use ring::Ring;
-use units::{EVICTIONS, LIMIT_UNTOLD, Micro, ROUTE_IDLE_MS, U};
+use units::{EVICTIONS, LIMIT_MAX, LIMIT_UNTOLD, Micro, ROUTE_IDLE_MS, SEEN_MS, U};
 
 /// Everything one installation's budget is made of.
 #[derive(Debug, Clone)]
@@ -48,6 +50,8 @@ pub struct Ledger {
     /// Taken from the store's clock, which may jump.
     offset_ms: i64,
     used_at: i64,
+    /// Number of this call, for what is done once in each.
+    step: u64,
     pools: FxHashMap<Arc<str>, Pool>,
     routes: FxHashMap<Arc<str>, Route>,
     /// Secondary points over everything, and slots in flight.
@@ -89,6 +93,7 @@ impl Ledger {
             seq: 0,
             offset_ms: 0,
             used_at: 0,
+            step: 0,
             pools: FxHashMap::default(),
             routes: FxHashMap::default(),
             installation: Gate::new(20 * U, 0),
@@ -132,13 +137,13 @@ impl Ledger {
     fn keep_books(&mut self, command: &Command, stamp: &Stamp, now: i64) {
         match command {
             Command::Withdraw(place) => self.withdraw(place),
-            Command::Cancel(cancel) => self.cancel(cancel),
+            Command::Cancel(cancel) => self.cancel(cancel, now),
             Command::Renew(leases) => leases.iter().for_each(|lease| self.leases.renew(*lease, now)),
-            Command::Heartbeat => {
+            Command::Heartbeat(_) => {
                 self.replicas.beat(stamp.replica, now);
                 self.sweep(now);
             }
-            Command::Leave => self.replicas.leave(stamp.replica),
+            Command::Leave(_) => self.replicas.leave(stamp.replica),
             Command::Adopt(handover) => self.adopt(handover, now),
             Command::Admit(_) | Command::Settle(_) | Command::Book(_) | Command::Look(_) => {}
         }
@@ -156,6 +161,7 @@ impl Ledger {
             }
         }
         let now = time + self.offset_ms;
+        self.step += 1;
         self.used_at = self.used_at.max(now);
         if self.epoch == 0 {
             self.epoch = now;
@@ -188,12 +194,13 @@ impl Ledger {
                 Some(_) => Trial::each(5_000),
                 None => Trial::new(1, 0),
             };
-            let pool = Pool::new(Arc::clone(resource), now, trial);
-            let pool = if self.pause_at_birth_ms > 0 { pool.without_head_start() } else { pool };
+            // In a ledger that came back empty who waited before may just not have asked again.
+            let watched_from = if self.pause_at_birth_ms > 0 { self.epoch + SEEN_MS } else { 0 };
+            let pool = Pool::new(Arc::clone(resource), now, trial, watched_from);
             self.pools.insert(Arc::clone(resource), pool);
         }
         let pool = self.pools.get_mut(resource).expect("it was put there");
-        pool.begin(now);
+        pool.begin(self.step, now);
         pool
     }
 
@@ -236,7 +243,7 @@ impl Ledger {
         let Some(pool) = self.pools.get(resource) else { return View::default() };
         let ceiling = share.ceiling.map(|ceiling| {
             let rate = self.rate_of(ceiling, pool);
-            let paid_to = pool.member(&share.agent).map_or(0, |member| member.ceiling_to);
+            let paid_to = pool.member(&share.agent).ceiling_to;
             let span = (pool.reset - paid_to.max(now - admit::CEILING_SLACK_MS)).max(0);
             (rate * (span / 1000)) / U
         });
@@ -246,11 +253,11 @@ impl Ledger {
     /// Points an hour of `core` as micro-points a second of a pool: the same part of its limit.
     fn rate_of(&self, points_an_hour: i64, pool: &Pool) -> Micro {
         if &*pool.resource == "core" || !pool.is_known {
-            return points_an_hour * U / 3600;
+            return points_an_hour.min(LIMIT_MAX) * U / 3600;
         }
         let core = self.pools.get("core").filter(|core| core.is_known);
         let core = core.map_or(LIMIT_UNTOLD, |core| core.limit).max(1);
-        let thousandths = (points_an_hour * pool.limit * 1000 / core).min(9_000_000_000);
+        let thousandths = (points_an_hour.min(LIMIT_MAX) * pool.limit * 1000 / core).min(LIMIT_MAX * 1000);
         thousandths * U / pool.window_ms
     }
 
@@ -279,7 +286,7 @@ impl Ledger {
     fn sweep(&mut self, now: i64) {
         self.installation.sweep();
         self.content.sweep();
-        self.pools.values_mut().for_each(|pool| pool.gate.sweep());
+        self.pools.values_mut().for_each(|pool| pool.sweep());
         self.routes.retain(|_, route| now - route.gate.touched() <= ROUTE_IDLE_MS);
         self.routes.values_mut().for_each(|route| route.gate.sweep());
         self.spacing.retain(|_, next| *next > now);
@@ -295,15 +302,5 @@ impl Ledger {
     /// Calls in flight of one replica.
     pub fn leases_of(&self, replica: u64) -> usize {
         self.leases.of_replica(replica)
-    }
-}
-
-fn resource_of(command: &Command) -> Option<&Arc<str>> {
-    match command {
-        Command::Admit(admit) => Some(&admit.place.resource),
-        Command::Settle(settle) => Some(&settle.resource),
-        Command::Book(book) => Some(&book.resource),
-        Command::Look(look) => Some(&look.resource),
-        _ => None,
     }
 }

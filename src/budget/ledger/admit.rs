@@ -129,7 +129,7 @@ impl Ledger {
     /// Price and fair units, and which gates are asked.
     fn weigh(&self, admit: &Admit, caps: &Caps, now: i64) -> Weighed {
         let pool = self.pool_of(admit);
-        let average = pool.member(&admit.share.agent).map_or(0, |member| member.average);
+        let average = pool.member(&admit.share.agent).average;
         let price = admit.price.unwrap_or_else(|| div_ceil(average, 1000).max(1));
         let price = price.clamp(0, pool.price_max(caps.headroom));
         let scale = self.scale(now);
@@ -171,7 +171,7 @@ impl Ledger {
             return Some(Held::stopped(wait, Reason::Trial));
         }
         let pool = self.pool_of(admit);
-        let unpriced = pool.member(&admit.share.agent).map_or(0, |member| member.unpriced);
+        let unpriced = pool.member(&admit.share.agent).unpriced;
         if weighed.is_unpriced && unpriced > 0 {
             // The first tells what they cost; a burst of them could pass the limit.
             return Some(Held::stopped(100, Reason::Trial));
@@ -471,7 +471,7 @@ impl Ledger {
 /// The next time of the agent's own, one step after the one before, for callers that obey it come
 /// back one by one. Whole seconds from now.
 fn book(pool: &mut Pool, share: &Share, wait_ms: i64, step_ms: i64, now: i64) -> i64 {
-    let booked_to = pool.member(&share.agent).map_or(0, |member| member.booked_to);
+    let booked_to = pool.member(&share.agent).booked_to;
     let next = if booked_to > now { booked_to + step_ms } else { 0 };
     let at = (now + wait_ms).max(next.min(now + wait_ms + 60_000));
     pool.member_mut(&share.agent).booked_to = at;
@@ -481,9 +481,9 @@ fn book(pool: &mut Pool, share: &Share, wait_ms: i64, step_ms: i64, now: i64) ->
 
 /// `own * 4 rate / (5 sum)` without leaving 53 bits.
 fn scaled_guarantee(own: Micro, sum: Micro, rate: Micro) -> Micro {
-    // own / sum in millionths first: at most 1.
-    let part = own * U / sum.max(1);
-    part * (4 * rate / 5 / 1000) / 1000
+    // own / sum first, in hundred-thousandths.
+    let part = own * 100_000 / sum.max(1);
+    part * (4 * rate / 5 / 1000) / 100
 }
 
 fn route_cap(admit: &Admit, caps: &Caps) -> i64 {

@@ -6,6 +6,7 @@ use rustc_hash::FxHashMap;
 
 use super::super::command::Caps;
 use super::pool::Trial;
+use super::units::UNLIMITED;
 
 const MINUTE_MS: i64 = 60_000;
 /// Refusals this far apart have nothing to do with each other.
@@ -26,7 +27,7 @@ pub(super) struct Cooldown {
     failures: i64,
     hits: i64,
     last_hit: i64,
-    /// Secondary points a minute over everything, as lowered; `i64::MAX` when never lowered.
+    /// Secondary points a minute over everything, as lowered; [`UNLIMITED`] when never lowered.
     pub(super) learned: i64,
     slots: i64,
     /// Nothing is raised again before.
@@ -43,9 +44,9 @@ impl Default for Cooldown {
             trial: None,
             failures: 0,
             hits: 0,
-            last_hit: i64::MIN / 4,
-            learned: i64::MAX,
-            slots: i64::MAX,
+            last_hit: -FORGET_MS,
+            learned: UNLIMITED,
+            slots: UNLIMITED,
             plateau: 0,
             grown_at: 0,
             loads: FxHashMap::default(),
@@ -143,7 +144,7 @@ impl Cooldown {
         }
         if self.learned < caps.all && now > self.plateau && now > self.grown_at + MINUTE_MS {
             self.learned = (self.learned + (self.learned / 50).max(4)).min(caps.all);
-            self.slots = self.slots.saturating_add(1);
+            self.slots += 1;
             self.grown_at = now;
         }
     }

@@ -12,7 +12,7 @@ use rustc_hash::FxHashMap;
 
 use super::units::{CREDIT, EVICTIONS, FRONT, Micro, PLACE_MS, U, div_ceil};
 
-/// Tags this far behind are forgotten.
+/// Tags this far behind are forgotten, which nobody notices: nobody starts further behind.
 const SWEPT_BEHIND: Micro = 250 * U;
 
 /// One gate.
@@ -143,7 +143,7 @@ impl Gate {
             Some(waiting) => waiting.tag,
             None => {
                 let finish = self.finish.get(ask.agent).copied().unwrap_or_default();
-                finish.max(self.v - (CREDIT / ask.weight).max(ask.charge))
+                finish.max(self.v - (CREDIT / ask.weight).max(ask.charge).min(SWEPT_BEHIND))
             }
         }
     }
@@ -254,7 +254,7 @@ impl Gate {
         }
     }
 
-    /// Forgets tags that say no more than no tag would, but for the dearest calls.
+    /// Forgets tags that say no more than no tag would.
     pub(super) fn sweep(&mut self) {
         let behind = self.v - SWEPT_BEHIND;
         self.finish.retain(|_, finish| *finish > behind);

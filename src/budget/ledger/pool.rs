@@ -8,7 +8,9 @@ use rustc_hash::FxHashMap;
 use super::super::command::{Share, Snapshot, Spent, View};
 use super::gate::Gate;
 use super::lease::Lease;
-use super::units::{EVICTIONS, GUARD_MS, HOUR_MS, LIMIT_UNTOLD, MATCH_MS, Micro, SEEN_MS, U, div_ceil};
+use super::units::{
+    EVICTIONS, GUARD_MS, HOUR_MS, LIMIT_MAX, LIMIT_UNTOLD, MATCH_MS, Micro, SEEN_MS, U, div_ceil,
+};
 
 /// Some calls are let through until one of them is answered; then the figures are known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,13 +57,14 @@ impl Trial {
     }
 }
 
-/// What one agent is to a pool.
-#[derive(Debug, Clone, Default)]
+/// What one agent is to a pool, as of one of its windows.
+#[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Member {
+    window: i64,
     weight: i64,
     forget_at: Option<i64>,
+    /// Points in the window.
     spent: i64,
-    spent_window: i64,
     /// When its guarantee, its ceiling and its bookings are paid up to, epoch milliseconds.
     pub(super) guaranteed_to: i64,
     pub(super) ceiling_to: i64,
@@ -73,10 +76,21 @@ pub(super) struct Member {
 }
 
 impl Member {
-    /// Whether there is more to know of it than that it was here.
-    fn is_present(&self, now: i64) -> bool {
+    /// Whether there is more to know of it, in a window that began then, than that it was here.
+    fn is_present(&self, began: i64) -> bool {
         let is_dear = self.average > 1000 || self.unpriced > 0;
-        self.forget_at.is_some() || is_dear || self.booked_to.max(self.ceiling_to) > now
+        self.forget_at.is_some() || is_dear || self.booked_to.max(self.ceiling_to) > began
+    }
+
+    /// As it stands in a window. What a scarce window made of its guarantee ended with that window.
+    fn enter(self, window: i64, began: i64) -> Member {
+        if self.window == window {
+            self
+        } else if self.is_present(began) {
+            Member { window, spent: 0, guaranteed_to: self.guaranteed_to.min(began), ..self }
+        } else {
+            Member { window, ..Member::default() }
+        }
     }
 }
 
@@ -123,6 +137,8 @@ pub(super) struct Pool {
     reset_before: i64,
     pub(super) window_ms: i64,
     pub(super) window: i64,
+    /// When the window began, for us.
+    began: i64,
     pub(super) trial: Option<Trial>,
     pub(super) is_known: bool,
     born: i64,
@@ -138,17 +154,19 @@ pub(super) struct Pool {
     bare: i64,
     weights: i64,
     members: FxHashMap<Arc<str>, Member>,
-    /// Whether a new window may begin with more than a little in the bucket.
-    has_head_start: bool,
+    /// From then on everyone who wants something has been seen, if not before.
+    watched_from: i64,
     seen: BTreeSet<(i64, Arc<str>)>,
     pub(super) gate: Gate,
+    /// The step it was begun in.
+    step: u64,
     /// What is certainly left to us, points; set by [`Pool::refill`].
     pub(super) left: i64,
 }
 
 impl Pool {
     /// Nothing is known of it: a single call finds out.
-    pub(super) fn new(resource: Arc<str>, now: i64, trial: Trial) -> Pool {
+    pub(super) fn new(resource: Arc<str>, now: i64, trial: Trial, watched_from: i64) -> Pool {
         Pool {
             resource,
             limit: LIMIT_UNTOLD,
@@ -156,9 +174,10 @@ impl Pool {
             own: 0,
             in_flight: 0,
             reset: now + HOUR_MS,
-            reset_before: i64::MIN / 4,
+            reset_before: -HOUR_MS,
             window_ms: HOUR_MS,
             window: 1,
+            began: now,
             trial: Some(trial),
             is_known: false,
             born: now,
@@ -171,22 +190,17 @@ impl Pool {
             bare: 0,
             weights: 0,
             members: FxHashMap::default(),
-            has_head_start: true,
+            watched_from,
             seen: BTreeSet::new(),
             gate: Gate::new(0, now),
+            step: 0,
             left: 1,
         }
     }
 
-    /// In a ledger that came back empty: who waited before may just not have asked again.
-    pub(super) fn without_head_start(mut self) -> Pool {
-        self.has_head_start = false;
-        self
-    }
-
     /// What a replica that lost the store knew of it.
     pub(super) fn from_snapshot(snapshot: &Snapshot, now: i64) -> Pool {
-        let mut pool = Pool::new(Arc::clone(&snapshot.resource), now, Trial::new(1, 0));
+        let mut pool = Pool::new(Arc::clone(&snapshot.resource), now, Trial::new(1, 0), 0);
         if snapshot.is_known {
             pool.take_over(snapshot, now);
         }
@@ -214,8 +228,9 @@ impl Pool {
         (self.is_known, self.trial) = (true, None);
     }
 
-    pub(super) fn member(&self, agent: &str) -> Option<&Member> {
-        self.members.get(agent)
+    pub(super) fn member(&self, agent: &str) -> Member {
+        let member = self.members.get(agent).copied().unwrap_or_default();
+        member.enter(self.window, self.began)
     }
 
     pub(super) fn member_mut(&mut self, agent: &Arc<str>) -> &mut Member {
@@ -223,14 +238,16 @@ impl Pool {
         if !self.members.contains_key(agent) {
             self.members.insert(Arc::clone(agent), Member::default());
         }
-        self.members.get_mut(agent).expect("it was put there")
+        let (window, began) = (self.window, self.began);
+        let member = self.members.get_mut(agent).expect("it was put there");
+        *member = member.enter(window, began);
+        member
     }
 
     /// Counts an agent among those seen in the last minute, or until its booking and a minute.
     pub(super) fn see(&mut self, share: &Share, now: i64) {
-        let known = self.members.get(&share.agent).map_or(0, |member| member.booked_to);
-        let forget_at = now.max(known) + SEEN_MS;
         let member = self.member_mut(&share.agent);
+        let forget_at = now.max(member.booked_to) + SEEN_MS;
         let (before, weight) = (member.forget_at, member.weight);
         (member.forget_at, member.weight) = (Some(forget_at), share.weight);
         match before {
@@ -261,8 +278,12 @@ impl Pool {
         }
     }
 
-    /// Keeps books of time: who is gone, and whether the window is over.
-    pub(super) fn begin(&mut self, now: i64) {
+    /// Keeps books of time, once in a step: who is gone, and whether the window is over.
+    pub(super) fn begin(&mut self, step: u64, now: i64) {
+        if self.step == step {
+            return;
+        }
+        self.step = step;
         self.forget_unseen(now);
         if self.is_known && now >= self.reset + GUARD_MS {
             self.roll_over(now);
@@ -279,11 +300,16 @@ impl Pool {
         (self.used, self.own, self.outside_seen, self.outside_at) = (0, 0, 0, now);
         self.window += 1;
         self.odd = Odd::default();
-        self.gate.restart(now, self.head_start());
+        self.began = now;
+        self.gate.restart(now, self.head_start(now));
         self.trial = Some(Trial::new((self.limit / 4).clamp(1, 20), now));
-        // What a scarce window made of guarantees ends with it.
-        self.members.values_mut().for_each(|member| member.guaranteed_to = member.guaranteed_to.min(now));
-        self.members.retain(|_, member| member.is_present(now));
+    }
+
+    /// Forgets what nobody would notice.
+    pub(super) fn sweep(&mut self) {
+        self.gate.sweep();
+        let (window, began) = (self.window, self.began);
+        self.members.retain(|_, member| member.window == window || member.is_present(began));
     }
 
     /// How deep in debt a dear call can put the bucket.
@@ -299,8 +325,8 @@ impl Pool {
     /// What the bucket of a new window holds: a hundredth if only one agent was seen lately, so that it
     /// can do a few things at once, and no more, so that who comes later loses next to nothing. Where
     /// several wait, the first to ask must not take it all.
-    fn head_start(&self) -> Micro {
-        let is_alone = self.has_head_start && self.seen.len() <= 1;
+    fn head_start(&self, now: i64) -> Micro {
+        let is_alone = now >= self.watched_from && self.seen.len() <= 1;
         match is_alone {
             true => (self.limit / 100).max(5).min(self.limit / 4) * U,
             // Nothing at first sight: the first to ask may be first by chance.
@@ -310,7 +336,8 @@ impl Pool {
     }
 
     fn depth(&self) -> Micro {
-        let burst = self.gate.rate.saturating_mul((self.window_ms / 4000).min(30));
+        // Twice the highest limit is as good as more, and products stay exact.
+        let burst = (self.gate.rate * (self.window_ms / 4000).min(30)).min(2 * LIMIT_MAX * U);
         burst.max((self.limit / 10).min(8) * U).max(self.limit / 100 * U)
     }
 
@@ -373,7 +400,7 @@ impl Pool {
             if is_first {
                 self.born = now;
                 self.window_ms = if reset_in_ms <= 60_000 { 60_000 } else { HOUR_MS };
-                self.gate.restart(now, self.head_start());
+                self.gate.restart(now, self.head_start(now));
             }
             return Observed::Current;
         }
@@ -430,7 +457,7 @@ impl Pool {
                 (self.limit, self.window_ms) = untold(&self.resource);
                 self.is_known = true;
                 (self.reset, self.born, self.outside_at) = (now + self.window_ms, now, now);
-                self.gate.restart(now, self.head_start());
+                self.gate.restart(now, self.head_start(now));
             }
         }
     }
@@ -470,12 +497,7 @@ impl Pool {
 
     pub(super) fn spend(&mut self, agent: &Arc<str>, points: i64) {
         self.own += points;
-        let window = self.window;
-        let member = self.member_mut(agent);
-        if member.spent_window != window {
-            (member.spent, member.spent_window) = (0, window);
-        }
-        member.spent += points;
+        self.member_mut(agent).spent += points;
     }
 
     /// A call is in flight no more.
@@ -491,14 +513,12 @@ impl Pool {
 
     /// How an agent stands; `at_ceiling` is what its ceiling leaves.
     pub(super) fn view(&self, share: &Share, now: i64, at_ceiling: Option<i64>) -> View {
-        let member = self.members.get(&share.agent);
-        let spent = member.filter(|member| member.spent_window == self.window).map_or(0, |it| it.spent);
-        let is_seen = member.is_some_and(|member| member.forget_at.is_some());
-        let weights = if is_seen { self.weights } else { self.weights + share.weight };
+        let member = self.member(&share.agent);
+        let weights = if member.forget_at.is_some() { self.weights } else { self.weights + share.weight };
         let part = self.left.max(0) * share.weight / weights.max(1);
         let remaining = part.min(at_ceiling.unwrap_or(part)).max(0);
         View {
-            used: spent,
+            used: member.spent,
             remaining,
             reset_in_ms: (self.reset - now).max(0),
             weight: share.weight,
@@ -509,7 +529,8 @@ impl Pool {
 
     /// What each agent spent in this window.
     pub(super) fn spent(&self) -> Vec<Spent> {
-        let current = self.members.iter().filter(|(_, member)| member.spent_window == self.window);
+        let current =
+            self.members.iter().filter(|(_, member)| member.window == self.window && member.spent > 0);
         current
             .map(|(agent, member)| Spent {
                 resource: Arc::clone(&self.resource),

@@ -13,6 +13,8 @@ use super::units::{KAPPA, LIMIT_MAX, Micro, U};
 const UNTOLD_PAUSE_MS: i64 = 60_000;
 /// What GitHub may ask for.
 const PAUSE_MAX_MS: i64 = 3_600_000;
+/// A reset further away than this, either way, is taken as this far.
+const RESET_MAX_MS: i64 = 86_400_000;
 
 impl Ledger {
     pub(super) fn settle(&mut self, settle: &Settle, caps: &Caps, now: i64) -> (Outcome, Option<View>) {
@@ -67,8 +69,9 @@ impl Ledger {
             }
             return None;
         };
+        let reset_in_ms = (*reset_in_ms).clamp(-RESET_MAX_MS, RESET_MAX_MS);
         let (limit, used) = ((*limit).clamp(1, LIMIT_MAX), (*used).clamp(0, LIMIT_MAX));
-        Some(self.pool(resource, now).observe(limit, used, *reset_in_ms, now))
+        Some(self.pool(resource, now).observe(limit, used, reset_in_ms, now))
     }
 
     /// Charges what the call cost in place of what was reserved.
@@ -148,7 +151,7 @@ impl Ledger {
     }
 
     /// A call that was certainly not sent never was.
-    pub(super) fn cancel(&mut self, cancel: &Cancel) {
+    pub(super) fn cancel(&mut self, cancel: &Cancel, now: i64) {
         let Some(lease) = self.leases.get(cancel.lease).filter(|lease| !lease.is_settled).cloned() else {
             return;
         };
@@ -173,7 +176,7 @@ impl Ledger {
             if let Some(trial) = &mut pool.trial {
                 trial.give_back();
             }
-            self.correct_units(&lease, -lease.units, at);
+            self.correct_units(&lease, -lease.units, now);
         }
     }
 }

@@ -23,6 +23,8 @@ pub(super) const LEASE_MS: i64 = 30_000;
 pub(super) const GUARD_MS: i64 = 1_000;
 /// Resets that differ by less are the same one: GitHub speaks in whole seconds.
 pub(super) const MATCH_MS: i64 = 5_000;
+/// In place of a limit there is none of; sums with it stay exact.
+pub(super) const UNLIMITED: i64 = 1 << 52;
 /// Longest life of a place in a queue that nobody asks for again.
 pub(super) const PLACE_MS: i64 = 61_000;
 /// An agent counts among those seen for so long.
@@ -33,7 +35,7 @@ pub(super) const DEBT: Micro = 40 * U;
 pub(super) const EVICTIONS: usize = 16;
 /// Sixty seconds and a margin: a bucket that empties at this rate stays under the ring of a minute.
 pub(super) const MINUTE_AND_MARGIN_S: i64 = 68;
-/// Limits above are taken as this: no installation has more, and sums stay exact.
+/// Limits above are taken as this: no installation has more, and sums and products stay exact.
 pub(super) const LIMIT_MAX: i64 = 1_000_000;
 /// What a pool is taken to have where GitHub tells nothing: limits may be off on an Enterprise server.
 pub(super) const LIMIT_UNTOLD: i64 = 5_000;
