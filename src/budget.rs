@@ -8,6 +8,7 @@
 //! | [`command`] | what a replica says to the store, and what it is told |
 //! | [`ledger`] | the rules: pure arithmetic on a given time |
 //! | [`store`] | where a ledger is kept |
+//! | [`redis_store`] | the ledger at Redis, for all replicas |
 //! | `replica` | this replica's side of the store, and what it does without it |
 //! | `queue` | the waiting: only the head of a queue asks |
 //! | `reservation` | what an admitted call holds, and how it is settled |
@@ -18,6 +19,7 @@ pub mod command;
 mod in_flight;
 pub mod ledger;
 mod queue;
+pub mod redis_store;
 mod replica;
 mod reservation;
 mod spending;

@@ -1,14 +1,116 @@
 //! The one Redis all replicas share: a connection of our own, with our own time-outs.
+//!
+//! A call takes at most two attempts of 100 ms, and none while there is no connection or the circuit
+//! is open: nobody waits for a store that is away. All calls share one connection, which a single
+//! task makes and keeps; a server is used only after it was checked.
 
-use redis::{Cmd, Script, Value};
+mod check;
+
+mod circuit;
+
+mod fault;
+
+mod keeper;
+
+mod link;
+
+mod settings;
+
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use redis::aio::ConnectionLike;
+use redis::{Cmd, ErrorKind, Script, ServerErrorKind, Value};
+use tokio::sync::{Notify, watch};
+use tokio::time::{Instant, timeout};
+use tokio_util::task::AbortOnDropHandle;
+
+pub use check::{RedisServer, RedisStartError};
+pub use settings::{RedisAddress, RedisPlace, RedisSettings};
 
 use crate::budget::store::StoreAway;
+use crate::metrics::Metrics;
+use check::Trouble;
+use circuit::{Circuit, Pass};
+use fault::Fault;
+use link::Link;
+
+/// From writing a command to its reply.
+const ATTEMPT_MAX: Duration = Duration::from_millis(100);
+
+/// How often the log repeats what goes on.
+const REPEAT_LOG_AFTER: Duration = Duration::from_secs(30);
 
 /// A connection to Redis that comes back by itself.
-#[derive(Debug)]
-pub struct RedisClient {}
+pub struct RedisClient {
+    core: Arc<Core>,
+    _keeper: AbortOnDropHandle<()>,
+}
+
+/// What calls and the keeper share.
+struct Core {
+    settings: RedisSettings,
+    metrics: Arc<Metrics>,
+    /// The connection, if there is one.
+    link: watch::Sender<Option<Numbered>>,
+    /// Wakes the keeper when the connection was lost.
+    lost: Notify,
+    circuit: Mutex<Circuit>,
+    /// When each kind of failure was last written to the log.
+    logged: Mutex<[Option<Instant>; 4]>,
+}
+
+/// A connection and its number, so that a failure of an old one is not taken for one of the new.
+#[derive(Clone)]
+struct Numbered {
+    number: u64,
+    link: Link,
+}
+
+/// A script, and the keys it is called with.
+type Scripted<'a> = (&'a Script, &'a [String]);
 
 impl RedisClient {
+    /// Connects, within 3 s. A server that is away is waited for behind the scenes: the calls fail
+    /// meanwhile.
+    ///
+    /// # Errors
+    /// When something must be changed before Redis can be used.
+    pub async fn start(
+        settings: RedisSettings,
+        metrics: Arc<Metrics>,
+    ) -> Result<Arc<RedisClient>, RedisStartError> {
+        crate::app::install_crypto();
+        let core = Arc::new(Core {
+            settings,
+            metrics,
+            link: watch::Sender::new(None),
+            lost: Notify::new(),
+            circuit: Mutex::new(Circuit::new()),
+            logged: Mutex::default(),
+        });
+        let mut said = keeper::Said::default();
+        match link::connect(&core.settings).await {
+            Ok((link, servers)) => keeper::take_up(&core, &mut said, link, &servers),
+            Err(Trouble::Wrong(error)) => return Err(error),
+            Err(Trouble::Away(why)) => said.away(&why),
+        }
+        let exported = Arc::downgrade(&core);
+        core.metrics.before_render(move || {
+            if let Some(core) = exported.upgrade() {
+                core.metrics.store_up.with_label_values::<&str>(&[]).set(i64::from(core.is_up()));
+            }
+        });
+        let keeper = AbortOnDropHandle::new(tokio::spawn(keeper::keep(Arc::clone(&core), said)));
+        Ok(Arc::new(RedisClient { core, _keeper: keeper }))
+    }
+
+    /// Whether calls are let through: connected, checked, and answering.
+    pub fn is_up(&self) -> bool {
+        self.core.is_up()
+    }
+
     /// Runs a script; `op` is the label of its metrics.
     ///
     /// # Errors
@@ -21,8 +123,10 @@ impl RedisClient {
         keys: &[String],
         args: &[&str],
     ) -> Result<Value, StoreAway> {
-        let _ = (op, script, keys, args);
-        Err(StoreAway)
+        let bytes: usize = keys.iter().map(String::len).chain(args.iter().map(|arg| arg.len())).sum();
+        let mut command = Cmd::with_capacity(3 + keys.len() + args.len(), bytes + 64);
+        command.arg("EVALSHA").arg(script.get_hash()).arg(keys.len()).arg(keys).arg(args);
+        self.core.call(op, &command, Some((script, keys))).await
     }
 
     /// Runs one command.
@@ -30,7 +134,172 @@ impl RedisClient {
     /// # Errors
     /// As [`RedisClient::script`].
     pub async fn command(&self, op: &'static str, command: &Cmd) -> Result<Value, StoreAway> {
-        let _ = (op, command);
+        self.core.call(op, command, None).await
+    }
+}
+
+/// Connects once and tells what is there: for `tollgate check --online`.
+///
+/// # Errors
+/// What is wrong, for people to read.
+pub async fn inspect(settings: &RedisSettings) -> Result<Vec<RedisServer>, String> {
+    crate::app::install_crypto();
+    match link::connect(settings).await {
+        Ok((_, servers)) => Ok(servers),
+        Err(Trouble::Wrong(error)) => Err(error.to_string()),
+        Err(Trouble::Away(why)) => Err(format!("budget.redis: can't be reached: {why}")),
+    }
+}
+
+impl Core {
+    fn is_up(&self) -> bool {
+        self.link.borrow().is_some() && self.circuit().is_closed()
+    }
+
+    fn link(&self) -> Option<Numbered> {
+        self.link.borrow().clone()
+    }
+
+    fn set_link(&self, link: Link) {
+        static NUMBERS: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(1);
+        let number = NUMBERS.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        self.link.send_replace(Some(Numbered { number, link }));
+    }
+
+    /// Gives up a connection, unless another one has taken its place.
+    fn drop_link(&self, number: u64) {
+        let is_dropped = self.link.send_if_modified(|link| {
+            let is_it = link.as_ref().is_some_and(|link| link.number == number);
+            if is_it {
+                *link = None;
+            }
+            is_it
+        });
+        if is_dropped {
+            self.lost.notify_one();
+        }
+    }
+
+    fn circuit(&self) -> MutexGuard<'_, Circuit> {
+        self.circuit.lock().expect("nothing panics while it holds this lock")
+    }
+
+    async fn call(&self, op: &str, command: &Cmd, script: Option<Scripted<'_>>) -> Result<Value, StoreAway> {
+        let Some(link) = self.link() else { return Err(StoreAway) };
+        let started = Instant::now();
+        let pass = self.circuit().admit(started);
+        let number = link.number;
+        let outcome = match pass {
+            Pass::Refused => return Err(StoreAway),
+            Pass::Probe => self.attempt(link, command, script).await,
+            Pass::Through => match self.attempt(link, command, script).await {
+                Err(fault) if fault.is_away() => self.again(number, fault, command, script).await,
+                other => other,
+            },
+        };
+        let ended = Instant::now();
+        let histogram = self.metrics.store_duration.with_label_values(&[op]);
+        histogram.observe((ended - started).as_secs_f64());
+        let fault = match outcome {
+            Ok(value) => {
+                self.circuit().succeeded(pass, ended);
+                return Ok(value);
+            }
+            Err(fault) => fault,
+        };
+        if fault.is_away() {
+            let has_opened = self.circuit().failed(pass, ended);
+            if self.is_suspect(&fault, pass, has_opened) {
+                self.drop_link(number);
+            }
+        } else {
+            self.circuit().succeeded(pass, ended);
+        }
         Err(StoreAway)
+    }
+
+    /// Whether to connect anew. A connection may be dead without a word, or lead to a server that hangs
+    /// while another one has taken over.
+    fn is_suspect(&self, fault: &Fault, pass: Pass, has_opened: bool) -> bool {
+        let is_alive = matches!(fault, Fault::Away { needs_reconnect: false, .. });
+        // A cluster's connection goes on asking a node that hangs. Probes don't tell: they may go to
+        // another one.
+        !is_alive && (pass == Pass::Probe || (has_opened && self.is_cluster()))
+    }
+
+    fn is_cluster(&self) -> bool {
+        matches!(self.settings.place, RedisPlace::Cluster { .. })
+    }
+
+    /// The second attempt, on a new connection if the first one was lost.
+    async fn again(
+        &self,
+        number: u64,
+        fault: Fault,
+        command: &Cmd,
+        script: Option<Scripted<'_>>,
+    ) -> Result<Value, Fault> {
+        let is_lost = match &fault {
+            // A cluster's connection is many, and mends each by itself.
+            Fault::Connection(_) => !self.is_cluster(),
+            Fault::Away { needs_reconnect, .. } => *needs_reconnect && !self.is_cluster(),
+            Fault::Timeout | Fault::Server(_) => false,
+        };
+        if is_lost {
+            self.drop_link(number);
+        }
+        let mut links = self.link.subscribe();
+        let link = timeout(ATTEMPT_MAX, links.wait_for(Option::is_some)).await;
+        let link = link.ok().and_then(Result::ok).and_then(|link| link.clone());
+        match link {
+            Some(link) => self.attempt(link, command, script).await,
+            None => Err(fault),
+        }
+    }
+
+    async fn attempt(
+        &self,
+        mut link: Numbered,
+        command: &Cmd,
+        script: Option<Scripted<'_>>,
+    ) -> Result<Value, Fault> {
+        let work = async {
+            let reply = link.link.req_packed_command(command).await.and_then(Value::extract_error);
+            let (Err(error), Some((script, keys))) = (&reply, script) else { return reply };
+            if error.kind() != ErrorKind::Server(ServerErrorKind::NoScript) {
+                return reply;
+            }
+            script.load_async(&mut link.link.to_owner_of(keys)).await?;
+            link.link.req_packed_command(command).await.and_then(Value::extract_error)
+        };
+        let outcome = match timeout(ATTEMPT_MAX, work).await {
+            Ok(reply) => reply.map_err(|error| Fault::of(&error)),
+            Err(_) => Err(Fault::Timeout),
+        };
+        outcome.inspect_err(|fault| self.count(fault))
+    }
+
+    /// Counts a failed attempt, and writes it to the log unless its like was just written.
+    fn count(&self, fault: &Fault) {
+        self.metrics.store_errors.with_label_values(&[fault.kind()]).inc();
+        let place = match fault {
+            Fault::Timeout => 0,
+            Fault::Connection(_) => 1,
+            Fault::Away { .. } => 2,
+            Fault::Server(_) => 3,
+        };
+        let now = Instant::now();
+        let mut logged = self.logged.lock().expect("nothing panics while it holds this lock");
+        if logged[place].is_none_or(|last| now >= last + REPEAT_LOG_AFTER) {
+            logged[place] = Some(now);
+            drop(logged);
+            fault.log();
+        }
+    }
+}
+
+impl fmt::Debug for RedisClient {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RedisClient").field("settings", &self.core.settings).finish_non_exhaustive()
     }
 }

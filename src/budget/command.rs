@@ -5,6 +5,8 @@
 
 use std::sync::Arc;
 
+use serde::{Serialize, Serializer};
+
 use super::Secondary;
 use super::ledger::ring::Ring;
 
@@ -15,6 +17,18 @@ pub struct LeaseId {
     pub number: u64,
 }
 
+impl Serialize for LeaseId {
+    /// Of one length, so that ids sort as texts as they do here.
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&format_args!("{:016x}-{:016x}", self.replica, self.number))
+    }
+}
+
+/// A number of 64 bits, which JSON can't be trusted with.
+fn hexadecimal<S: Serializer>(number: &u64, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(&format_args!("{number:016x}"))
+}
+
 /// One step at one installation's ledger.
 #[derive(Debug, Clone)]
 pub struct Call {
@@ -23,11 +37,13 @@ pub struct Call {
 }
 
 /// What comes with every call.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize)]
 pub struct Stamp {
+    #[serde(serialize_with = "hexadecimal")]
     pub replica: u64,
     /// The store's time in this replica's last reply, and the milliseconds since by a clock of its own
     /// that never jumps.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub last_reply: Option<LastReply>,
     pub caps: Caps,
     /// Calls whose answer's body has ended since.
@@ -35,14 +51,14 @@ pub struct Stamp {
 }
 
 /// See [`Stamp::last_reply`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct LastReply {
     pub at: i64,
     pub elapsed_ms: i64,
 }
 
 /// The limits that are configured, for one installation.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Caps {
     /// Thousandths of each primary limit left to others.
     pub headroom: i64,
@@ -74,7 +90,8 @@ impl Caps {
 }
 
 /// What is asked.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Command {
     Admit(Admit),
     Settle(Settle),
@@ -82,9 +99,9 @@ pub enum Command {
     Withdraw(Place),
     Cancel(Cancel),
     Renew(Vec<LeaseId>),
-    Heartbeat,
+    Heartbeat(Known),
     /// This replica stops.
-    Leave,
+    Leave(Known),
     Adopt(Box<Handover>),
     Look(Look),
 }
@@ -99,29 +116,36 @@ impl Command {
             Command::Withdraw(_) => "withdraw",
             Command::Cancel(_) => "cancel",
             Command::Renew(_) => "renew",
-            Command::Heartbeat => "heartbeat",
-            Command::Leave => "leave",
+            Command::Heartbeat(_) => "heartbeat",
+            Command::Leave(_) => "leave",
             Command::Adopt(_) => "adopt",
             Command::Look(_) => "look",
         }
     }
 }
 
+/// What of an installation a replica has to do with.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Known {
+    pub resources: Vec<Arc<str>>,
+}
+
 /// An agent as the ledger sees it.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize)]
 pub struct Share {
     pub agent: Arc<str>,
     pub weight: i64,
     /// Points an hour of `core`; 0: none.
     pub guarantee: i64,
     /// Points an hour of `core`.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub ceiling: Option<i64>,
     /// Guarantees of all agents that may use the installation.
     pub guarantees: i64,
 }
 
 /// The place of a queue's head: where it may be waiting.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Place {
     pub resource: Arc<str>,
     /// `AGENT/RESOURCE/r|w/REPLICA`.
@@ -130,21 +154,24 @@ pub struct Place {
 }
 
 /// Asks for one call to be let through.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize)]
 pub struct Admit {
     pub lease: LeaseId,
     pub share: Share,
     pub place: Place,
     /// A route where the same queue's head before this one may still hold a place.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub left_route: Option<Arc<str>>,
     pub is_write: bool,
     pub is_graphql: bool,
     /// Primary points, if they are known.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub price: Option<i64>,
     /// Secondary points.
     pub points: i64,
     pub creates_content: bool,
     /// For the pause between writes.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub repository: Option<Arc<str>>,
     pub is_interactive: bool,
     /// How long the caller is held at most.
@@ -156,25 +183,28 @@ pub struct Admit {
 }
 
 /// Says what came of a call.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize)]
 pub struct Settle {
     pub lease: LeaseId,
     pub share: Share,
     pub resource: Arc<str>,
     pub route: Arc<str>,
     /// Primary points it cost; none: what the figures say.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub cost: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub figures: Option<Figures>,
     /// A 2xx; without figures it tells of a server whose limits are off.
     pub is_success: bool,
     pub elapsed_ms: i64,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub refused: Option<UpstreamRefusal>,
     /// The answer's body has ended, too.
     pub has_ended: bool,
 }
 
 /// What an answer says of its pool.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Figures {
     pub resource: Arc<str>,
     pub limit: i64,
@@ -184,14 +214,15 @@ pub struct Figures {
 }
 
 /// GitHub refused a call for a limit.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct UpstreamRefusal {
     pub is_primary: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub retry_after_ms: Option<i64>,
 }
 
 /// Takes a time at which a caller that is sent away will be served.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize)]
 pub struct Book {
     pub share: Share,
     pub resource: Arc<str>,
@@ -202,7 +233,7 @@ pub struct Book {
 }
 
 /// Takes back a call that was certainly not sent.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize)]
 pub struct Cancel {
     pub lease: LeaseId,
     pub resource: Arc<str>,
@@ -210,7 +241,7 @@ pub struct Cancel {
 }
 
 /// Asks how an agent stands.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize)]
 pub struct Look {
     pub share: Share,
     pub resource: Arc<str>,
@@ -218,7 +249,7 @@ pub struct Look {
 
 /// What a replica knows that the store does not: handed in when the store came back empty, or when
 /// the replica finds it again.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize)]
 pub struct Handover {
     pub leases: Vec<HandedLease>,
     pub sent: Sent,
@@ -229,7 +260,7 @@ pub struct Handover {
 }
 
 /// A call in flight.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize)]
 pub struct HandedLease {
     pub lease: LeaseId,
     pub share: Share,
@@ -244,7 +275,7 @@ pub struct HandedLease {
 }
 
 /// Points an agent spent in the window that ends at `reset`.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize)]
 pub struct Spent {
     pub resource: Arc<str>,
     pub reset: i64,
@@ -253,7 +284,7 @@ pub struct Spent {
 }
 
 /// Secondary points sent lately.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize)]
 pub struct Sent {
     pub all: Ring,
     pub content_minute: Ring,
@@ -269,6 +300,17 @@ impl Default for Sent {
             content_hour: Ring::hour(),
             routes: Vec::new(),
         }
+    }
+}
+
+/// The resource whose pool a call is about.
+pub(super) fn resource_of(command: &Command) -> Option<&Arc<str>> {
+    match command {
+        Command::Admit(admit) => Some(&admit.place.resource),
+        Command::Settle(settle) => Some(&settle.resource),
+        Command::Book(book) => Some(&book.resource),
+        Command::Look(look) => Some(&look.resource),
+        _ => None,
     }
 }
 
@@ -399,7 +441,7 @@ pub struct View {
 }
 
 /// A pool as the store sees it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Snapshot {
     pub resource: Arc<str>,
     pub limit: i64,

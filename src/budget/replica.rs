@@ -13,8 +13,8 @@ use rustc_hash::FxHashMap;
 use tokio::time::Instant;
 
 use super::command::{
-    Admit, Call, Caps, Command, HandedLease, Handover, LastReply, LeaseId, Outcome, Reply, Sent, Settle,
-    Snapshot, Stamp,
+    Admit, Call, Caps, Command, HandedLease, Handover, Known, LastReply, LeaseId, Outcome, Reply, Sent,
+    Settle, Snapshot, Stamp,
 };
 use super::ledger::Ledger;
 use super::ledger::ring::Ring;
@@ -96,6 +96,15 @@ impl Link {
     /// The store's time, as far as this replica can tell.
     fn store_time(&self) -> i64 {
         self.last.map_or(0, |(at, then)| at + millis(then.elapsed()))
+    }
+
+    fn known(&self) -> Known {
+        Known { resources: self.pools.keys().cloned().collect() }
+    }
+
+    /// What it had to do with an installation it leaves; none if it had left before.
+    fn leaving(&mut self) -> Option<Known> {
+        self.beat_at.take().map(|_| self.known())
     }
 
     fn handover(&self, sent: Sent) -> Handover {
@@ -322,7 +331,8 @@ impl Replica {
     /// Tells the store that this replica stops.
     pub(super) async fn leave(&self) {
         for (installation, link) in self.links() {
-            self.tell(&installation, &link, Command::Leave).await;
+            let known = lock(&link).known();
+            self.tell(&installation, &link, Command::Leave(known)).await;
         }
     }
 
@@ -358,8 +368,9 @@ impl Replica {
         };
         if is_idle {
             // Silent without a word, it would count as missing, and rates would be lowered for it.
-            if lock(link).beat_at.take().is_some() {
-                self.tell(installation, link, Command::Leave).await;
+            let known = lock(link).leaving();
+            if let Some(known) = known {
+                self.tell(installation, link, Command::Leave(known)).await;
             }
             return;
         }
@@ -382,17 +393,19 @@ impl Replica {
             self.tell(installation, link, Command::Renew(renewals)).await;
         }
         if is_due || has_ended {
-            let reply = self.tell(installation, link, Command::Heartbeat).await;
+            let heartbeat = Command::Heartbeat(lock(link).known());
+            let reply = self.tell(installation, link, heartbeat.clone()).await;
             lock(link).beat_at = Some(now);
             if let Some(reply) = reply {
-                self.heard(installation, link, &Command::Heartbeat, &reply, false).await;
+                self.heard(installation, link, &heartbeat, &reply, false).await;
             }
         }
     }
 
     /// Tries the store; if it answers, it takes over, and what was kept here is thrown away.
     async fn return_to_store(&self, installation: &Arc<str>, link: &Arc<Mutex<Link>>) {
-        let Some(reply) = self.tell(installation, link, Command::Heartbeat).await else { return };
+        let heartbeat = Command::Heartbeat(lock(link).known());
+        let Some(reply) = self.tell(installation, link, heartbeat).await else { return };
         let handover = {
             let link = lock(link);
             let Some(alone) = &link.alone else { return };

@@ -1,11 +1,13 @@
 //! A count over a sliding time, kept in slots: never less than what really fell into that time.
 
+use serde::{Serialize, Serializer};
+
 /// Counts of the last slots; one slot more than the time needs, so that the one that is half gone
 /// still counts whole.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ring {
     slot_ms: i64,
-    /// Number of the slot since time 0, and its count, at the place `number mod length`.
+    /// Number of the slot since time 0 (-1: none yet), and its count, at the place `number mod length`.
     slots: Vec<(i64, i64)>,
 }
 
@@ -21,7 +23,7 @@ impl Ring {
     }
 
     fn new(slot_ms: i64, length: usize) -> Ring {
-        Ring { slot_ms, slots: vec![(i64::MIN, 0); length] }
+        Ring { slot_ms, slots: vec![(-1, 0); length] }
     }
 
     fn length(&self) -> i64 {
@@ -87,6 +89,13 @@ impl Ring {
         for (number, count) in other.slots.iter().filter(|slot| slot.1 > 0) {
             self.add_to_slot(*number, *count);
         }
+    }
+}
+
+impl Serialize for Ring {
+    /// The slots that count: number and count of each.
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.slots.iter().filter(|slot| slot.1 > 0))
     }
 }
 

@@ -1,6 +1,7 @@
 //! The ledger's promises, asserted after every step of random operations at random times.
 
 mod fairness;
+mod shared;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -29,8 +30,13 @@ fn text(name: &str) -> Arc<str> {
 /// A ledger at work, with the books an outsider would keep of it.
 struct Bench {
     ledger: Ledger,
+    /// The same ledger at a Redis, if the replies are to be compared.
+    shared: Option<shared::SharedLedger>,
     now: i64,
     numbers: u64,
+    last_reply: Option<LastReply>,
+    /// Told with the next call.
+    ended: Vec<LeaseId>,
     /// Calls granted and not settled.
     open: Vec<Granted>,
     /// Every grant: when, route, secondary points, whether it creates content.
@@ -52,8 +58,11 @@ impl Bench {
     fn new(limit: i64) -> Bench {
         Bench {
             ledger: Ledger::new(0),
+            shared: None,
             now: START,
             numbers: 0,
+            last_reply: None,
+            ended: Vec::new(),
             open: Vec::new(),
             log: Vec::new(),
             windows: HashMap::new(),
@@ -63,8 +72,18 @@ impl Bench {
     }
 
     fn apply(&mut self, command: Command) -> Reply {
-        let stamp = Stamp { replica: 1, last_reply: None, caps: CAPS, ended: Vec::new() };
-        self.ledger.apply(&Call { stamp, command }, self.now)
+        let stamp = Stamp {
+            replica: self.numbers % 3,
+            last_reply: self.last_reply,
+            caps: CAPS,
+            ended: std::mem::take(&mut self.ended),
+        };
+        let call = Call { stamp, command };
+        let reply = self.ledger.apply(&call, self.now);
+        if let Some(shared) = &mut self.shared {
+            assert_eq!(shared.apply(&call, self.now), reply, "{call:?} at {}", self.now);
+        }
+        reply
     }
 
     fn lease(&mut self) -> LeaseId {
@@ -306,7 +325,7 @@ impl Bench {
                 self.apply(Command::Renew(leases));
             }
             Step::Heartbeat => {
-                self.apply(Command::Heartbeat);
+                self.apply(Command::Heartbeat(Known::default()));
             }
             Step::Adopt => {
                 let resources = self.ledger.pools.keys();

@@ -1,0 +1,151 @@
+//! A script's reply, read strictly: what is not exactly as the scripts write it is no reply.
+
+use redis::Value;
+use thiserror::Error;
+
+use super::super::command::{Command, GateKind, Outcome, Reason, Reply, Snapshot, View, resource_of};
+
+/// What Redis answered is not what the scripts write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[error("Redis answered something else than the script's reply")]
+pub struct Garbled;
+
+/// The reply to a step.
+///
+/// # Errors
+/// When it has another shape.
+pub fn read(value: &Value, command: &Command) -> Result<Reply, Garbled> {
+    let [now, epoch, seq, outcome, view, pool] = list(value)? else { return Err(Garbled) };
+    Ok(Reply {
+        now: number(now)?,
+        epoch: number(epoch)?,
+        seq: number(seq)?,
+        outcome: read_outcome(outcome)?,
+        view: read_view(view)?,
+        pool: read_pool(pool, command)?,
+    })
+}
+
+fn list(value: &Value) -> Result<&[Value], Garbled> {
+    match value {
+        Value::Array(values) => Ok(values),
+        _ => Err(Garbled),
+    }
+}
+
+fn number(value: &Value) -> Result<i64, Garbled> {
+    match value {
+        Value::Int(number) => Ok(*number),
+        _ => Err(Garbled),
+    }
+}
+
+fn numbers<const N: usize>(value: &Value) -> Result<Option<[i64; N]>, Garbled> {
+    let values = list(value)?;
+    if values.is_empty() {
+        return Ok(None);
+    }
+    let numbers = values.iter().map(number).collect::<Result<Vec<i64>, Garbled>>()?;
+    numbers.try_into().map(Some).map_err(|_| Garbled)
+}
+
+fn text(value: &Value) -> Result<&str, Garbled> {
+    match value {
+        Value::BulkString(bytes) => std::str::from_utf8(bytes).map_err(|_| Garbled),
+        _ => Err(Garbled),
+    }
+}
+
+fn read_outcome(value: &Value) -> Result<Outcome, Garbled> {
+    let (kind, rest) = list(value)?.split_first().ok_or(Garbled)?;
+    match (text(kind)?, rest) {
+        ("done", []) => Ok(Outcome::Done),
+        ("settled", [cost]) => Ok(Outcome::Settled { cost: number(cost)? }),
+        ("granted", [price, would]) => {
+            let would = match text(would)? {
+                "" => None,
+                name => Some(reason(name)?),
+            };
+            Ok(Outcome::Granted { price: number(price)?, would })
+        }
+        ("wait", [hint_ms, step_ms, why, has_place]) => Ok(Outcome::Wait {
+            hint_ms: number(hint_ms)?,
+            step_ms: number(step_ms)?,
+            reason: reason(text(why)?)?,
+            has_place: number(has_place)? == 1,
+        }),
+        ("refused", [retry_after, why]) => {
+            Ok(Outcome::Refused { retry_after: number(retry_after)?, reason: reason(text(why)?)? })
+        }
+        _ => Err(Garbled),
+    }
+}
+
+fn reason(name: &str) -> Result<Reason, Garbled> {
+    Ok(match name {
+        "start" => Reason::Start,
+        "cooldown" => Reason::Cooldown,
+        "box" => Reason::Box,
+        "trial" => Reason::Trial,
+        "exhausted" => Reason::Exhausted,
+        "ceiling" => Reason::Ceiling,
+        "closed" => Reason::Closed,
+        "spacing" => Reason::Spacing,
+        "ring" => Reason::Ring,
+        "content" => Reason::Content,
+        "turn:pool" => Reason::Turn(GateKind::Pool),
+        "turn:installation" => Reason::Turn(GateKind::Installation),
+        "turn:route" => Reason::Turn(GateKind::Route),
+        "turn:content" => Reason::Turn(GateKind::Content),
+        _ => return Err(Garbled),
+    })
+}
+
+fn read_view(value: &Value) -> Result<Option<View>, Garbled> {
+    let view = numbers(value)?.map(|[used, remaining, reset_in_ms, weight, weights, known]| View {
+        used,
+        remaining,
+        reset_in_ms,
+        weight,
+        weights,
+        is_known: known == 1,
+    });
+    Ok(view)
+}
+
+fn read_pool(value: &Value, command: &Command) -> Result<Option<Snapshot>, Garbled> {
+    let Some(numbers) = numbers::<14>(value)? else { return Ok(None) };
+    let [
+        limit,
+        used,
+        own,
+        in_flight,
+        reset,
+        window_ms,
+        window_number,
+        outside,
+        rate,
+        learned,
+        cool,
+        replicas,
+        leases,
+        known,
+    ] = numbers;
+    Ok(Some(Snapshot {
+        resource: resource_of(command).ok_or(Garbled)?.clone(),
+        limit,
+        used,
+        own,
+        in_flight,
+        reset,
+        window_ms,
+        window_number,
+        outside,
+        rate,
+        learned,
+        cool,
+        replicas,
+        leases,
+        is_known: known == 1,
+    }))
+}

@@ -1,0 +1,46 @@
+-- Takes over what a replica knows that this ledger does not, after the store came back empty or the
+-- replica found it again; see ledger/replicas.rs.
+--
+-- KEYS     the installation's eleven; the resources in the handover; the order and the places of its
+--          routes' gates
+-- ARGV     1: the call as JSON, the handover in `adopt`
+-- returns  the reply: done
+-- clock    the server's
+local handover = call.command.adopt
+
+local function take_over_lease(handed)
+  if lease_of(handed.lease) then return end
+  local pool = Pool.of(handed.resource, ledger, now)
+  local lease = {
+    resource = handed.resource, route = handed.route, agent = handed.share.agent,
+    weight = handed.share.weight, price = handed.price, points = handed.points,
+    creates_content = handed.creates_content and 1 or 0,
+    units = max(handed.price * U, KAPPA * handed.points), window = pool.window, at = handed.at,
+    asked_content = 0, asked_route = 0, asked_installation = 0, asked_pool = 0, guarantee = 0, ceiling = 0,
+    is_unpriced = 0, is_settled = handed.is_settled and 1 or 0,
+  }
+  pool.in_flight = pool.in_flight + reserved_of(lease)
+  insert_lease(handed.lease, lease, now)
+end
+
+begin()
+for _, snapshot in ipairs(handover.pools) do
+  Pool.take_over(Pool.of(snapshot.resource, ledger, now), snapshot, now)
+end
+for _, handed in ipairs(handover.leases) do take_over_lease(handed) end
+Ring.merge(all_ring(), handover.sent.all)
+Ring.merge(content_minute_ring(), handover.sent.content_minute)
+Ring.merge(content_hour_ring(), handover.sent.content_hour)
+for _, sent in ipairs(handover.sent.routes) do
+  route_gate(sent[1])
+  Ring.merge(route_ring(sent[1]), sent[2])
+end
+for _, spent in ipairs(handover.spent) do
+  local pool = Pool.of(spent.resource, ledger, now)
+  if abs(pool.reset - spent.reset) <= MATCH_MS then Pool.spend(pool, spent.agent, spent.points) end
+end
+if handover.cool > max(ledger.silent_to, now) then
+  ledger.silent_to = handover.cool
+  Trial.set(ledger, 1, handover.cool)
+end
+return finish({ 'done' })

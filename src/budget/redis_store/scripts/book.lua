@@ -1,0 +1,12 @@
+-- A time at which a caller that its replica sends away will be served; see ledger/admit.rs.
+--
+-- KEYS     the installation's eleven; the resource; the order and the places of the gate `pool`
+-- ARGV     1: the call as JSON, `book` in it
+-- returns  the reply: refused RETRY_AFTER_S turn:pool; with the agent's view and the pool
+-- clock    the server's
+begin()
+local booking = call.command.book
+local pool = Pool.of(booking.resource, ledger, now)
+Pool.refill(pool, ledger, caps.headroom, now)
+local retry_after = book(pool, booking.share, booking.wait_ms, booking.step_ms)
+return finish({ 'refused', retry_after, 'turn:pool' }, view_of(pool, booking.share), pool)

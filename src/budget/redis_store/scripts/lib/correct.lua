@@ -1,0 +1,12 @@
+-- Moves the tags and clocks of a call's agent by what became known after it was let through.
+local function correct_units(lease, by)
+  local tag = div(by, lease.weight)
+  local route = lease.asked_route == 1 and Gate.of(route_name(lease.route))
+  if route then Gate.correct(route, lease.agent, tag) end
+  if lease.asked_installation == 1 then Gate.correct(installation_gate(), lease.agent, tag) end
+  local pool = Pool.of(lease.resource, ledger, now)
+  if lease.asked_pool == 1 then Gate.correct(Pool.gate(pool), lease.agent, tag) end
+  local member = Pool.member_for(pool, lease.agent)
+  if lease.guarantee > 0 then member.guaranteed_to = member.guaranteed_to + div(by * 1000, lease.guarantee) end
+  if lease.ceiling > 0 then member.ceiling_to = member.ceiling_to + div(by * 1000, lease.ceiling) end
+end

@@ -1,0 +1,10 @@
+-- How an agent stands in a pool.
+--
+-- KEYS     the installation's eleven; the resource; the order and the places of the gate `pool`
+-- ARGV     1: the call as JSON, `look` in it
+-- returns  the reply: done; with the agent's view and the pool
+-- clock    the server's
+begin()
+local pool = Pool.of(call.command.look.resource, ledger, now)
+Pool.refill(pool, ledger, caps.headroom, now)
+return finish({ 'done' }, view_of(pool, call.command.look.share), pool)

@@ -1,0 +1,11 @@
+-- Calls still in flight keep their leases for another while.
+--
+-- KEYS     the installation's eleven
+-- ARGV     1: the call as JSON, the leases in `renew`
+-- returns  the reply: done
+-- clock    the server's
+begin()
+for _, id in ipairs(call.command.renew) do
+  if lease_of(id) then redis.call('ZADD', EXPIRIES, 'XX', now + LEASE_MS, id) end
+end
+return finish({ 'done' })
