@@ -26,6 +26,7 @@ use secrecy::SecretString;
 
 pub use crate::budget::Secondary;
 pub use crate::links::LinkBase;
+pub use crate::redis_client::{RedisAddress, RedisPlace, RedisSettings};
 pub use crate::tls::TlsFiles;
 pub use load::{from_environment, from_file};
 pub use problem::{Problem, Problems};
@@ -116,6 +117,9 @@ pub struct PersonalToken {
 #[derive(Debug, Clone)]
 pub struct Budget {
     pub store: Store,
+    /// There exactly when the store is [`Store::Redis`].
+    pub redis: Option<RedisSettings>,
+    pub on_store_loss: OnStoreLoss,
     /// Part of each primary limit left to users outside tollgate: 0..=900.
     pub headroom_thousandths: i64,
     /// How long a request is held when it names no wait itself; at most `max_wait_limit`.
@@ -136,6 +140,15 @@ pub enum Store {
     Memory,
     /// Shared by all replicas.
     Redis,
+}
+
+/// What happens while a shared store is away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnStoreLoss {
+    /// Each replica goes on with a bounded local share.
+    Degrade,
+    /// Requests are refused with 503.
+    Refuse,
 }
 
 /// When a call is tried again.

@@ -20,6 +20,10 @@ const SECONDS: [f64; 14] =
 /// Seconds of our own work: tens of microseconds on a good day.
 const OVERHEAD: [f64; 10] = [0.000_05, 0.000_1, 0.000_2, 0.000_5, 0.001, 0.002, 0.005, 0.01, 0.05, 0.5];
 
+/// Seconds of a call to the store: a fraction of a millisecond on a good day, two attempts on a bad one.
+const STORE: [f64; 12] =
+    [0.000_05, 0.000_1, 0.000_2, 0.000_3, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.05, 0.1, 0.25];
+
 /// Brings gauges up to date.
 type Collect = Box<dyn Fn() + Send + Sync>;
 
@@ -78,6 +82,12 @@ pub struct Metrics {
     pub token_expiry: IntGaugeVec,
     /// `{result}`: hit, miss, … as in `x-tollgate-cache`.
     pub cache_requests: IntCounterVec,
+    /// `{op}`: calls to a shared store, both attempts together.
+    pub store_duration: HistogramVec,
+    /// `{kind}`: timeout, connection or server; attempts.
+    pub store_errors: IntCounterVec,
+    /// Without labels, and without a sample where the store is embedded.
+    pub store_up: IntGaugeVec,
 }
 
 impl fmt::Debug for Metrics {
@@ -112,7 +122,11 @@ impl Maker<'_> {
     }
 
     fn histogram(&self, name: &str, help: &str, labels: &[&str]) -> HistogramVec {
-        let options = HistogramOpts::new(format!("tollgate_{name}"), help).buckets(SECONDS.to_vec());
+        self.histogram_of(&SECONDS, name, help, labels)
+    }
+
+    fn histogram_of(&self, buckets: &[f64], name: &str, help: &str, labels: &[&str]) -> HistogramVec {
+        let options = HistogramOpts::new(format!("tollgate_{name}"), help).buckets(buckets.to_vec());
         let family = HistogramVec::new(options, labels).expect("names and labels are literals");
         self.register(family.clone());
         family
@@ -222,6 +236,18 @@ impl Metrics {
                 &["installation", "access"],
             ),
             cache_requests: make.counter("cache_requests_total", "Reads by what the cache did.", &["result"]),
+            store_duration: make.histogram_of(
+                &STORE,
+                "store_duration_seconds",
+                "Calls to the shared store, both attempts together.",
+                &["op"],
+            ),
+            store_errors: make.counter(
+                "store_errors_total",
+                "Attempts at calls to the shared store that failed.",
+                &["kind"],
+            ),
+            store_up: make.gauge("store_up", "Whether the shared store is connected and answers.", &[]),
             registry,
             before_render: Mutex::default(),
         }

@@ -263,7 +263,7 @@ pub enum Store {
 pub struct Redis {
     /// One server, `redis://HOST:PORT[/DB]` or `rediss://…` for TLS.
     pub url: Option<String>,
-    /// Addresses of a cluster's nodes.
+    /// Some nodes of a cluster, `HOST:PORT` or as in `url`; the others are found from them.
     pub nodes: Option<Vec<String>>,
     /// A server found through sentinels.
     pub sentinel: Option<Sentinel>,
@@ -273,6 +273,8 @@ pub struct Redis {
     pub password_env: Option<String>,
     /// File with the password.
     pub password_file: Option<String>,
+    /// Certificate authorities to trust for TLS in place of the system's, PEM.
+    pub ca_file: Option<String>,
 }
 
 /// Redis Sentinel.
@@ -282,7 +284,8 @@ pub struct Redis {
 pub struct Sentinel {
     /// Name of the monitored service.
     pub service: Option<String>,
-    /// Addresses of the sentinels.
+    /// Addresses of the sentinels, `HOST:PORT` or `redis://…`; `rediss://…` if they and the servers
+    /// use TLS.
     pub nodes: Vec<String>,
 }
 

@@ -13,6 +13,8 @@ mod credentials;
 
 mod policy;
 
+mod redis;
+
 mod server;
 
 mod upstream;
@@ -47,7 +49,7 @@ pub(super) fn validate(
     problems: Problems,
 ) -> (Option<Config>, Problems) {
     let mut check = Check { document, sources, problems };
-    coming::report(&mut check, file);
+    coming::report(&mut check);
     let server = server::server(&mut check, &file.server);
     let upstream = upstream::upstream(&mut check, &file.upstream);
     let apps = credentials::apps(&mut check, &file.apps);
@@ -69,7 +71,7 @@ pub(super) fn validate(
         return (None, problems);
     }
     let config = (|| {
-        let (server, upstream, policy) = (server?, upstream?, policy?);
+        let (server, upstream, budget, policy) = (server?, upstream?, budget?, policy?);
         Some(Config { server, upstream, apps, tokens, budget, retry, policy, agents })
     })();
     debug_assert!(config.is_some(), "a section is missing without an error");

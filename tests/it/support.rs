@@ -1,5 +1,7 @@
 //! Starts the stand-in and a tollgate before it, and speaks to both.
 
+pub(crate) mod redis;
+
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! `tollgate check --online`: does GitHub agree with the file? Reads only.
+//! `tollgate check --online`: do GitHub and the shared store agree with the file? Reads only.
 
 use std::io::Write;
 use std::sync::Arc;
@@ -18,15 +18,47 @@ use crate::github::installations::{Installation, Installations, Kind};
 use crate::github::rate_limit::RateLimit;
 use crate::github::tokens::{Access, Tokens};
 use crate::metrics::Metrics;
+use crate::redis_client::{self, RedisSettings};
 
 /// Longest answer read.
 const ANSWER_BYTES_MAX: usize = 4 * 1024 * 1024;
 
-/// Asks GitHub about everything the file names; gives how many things are wrong.
-pub(super) fn run(config: Config, out: &mut dyn Write) -> anyhow::Result<usize> {
+/// Asks GitHub and Redis about everything the file names; gives how many things are wrong.
+pub(super) fn run(mut config: Config, out: &mut dyn Write) -> anyhow::Result<usize> {
     install_crypto();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(Online::try_new(config)?.report(out))
+    let redis = config.budget.redis.take();
+    let online = Online::try_new(config)?;
+    runtime.block_on(async {
+        let mut wrong = 0;
+        if let Some(redis) = &redis {
+            wrong += report_redis(redis, out).await?;
+        }
+        Ok(wrong + online.report(out).await?)
+    })
+}
+
+/// Whether the shared store can be reached and used.
+async fn report_redis(settings: &RedisSettings, out: &mut dyn Write) -> anyhow::Result<usize> {
+    match redis_client::inspect(settings).await {
+        Ok(servers) => {
+            for server in servers {
+                writeln!(
+                    out,
+                    "redis {} ({}): version {}, maxmemory-policy {}",
+                    server.address,
+                    settings.mode(),
+                    server.version,
+                    server.policy
+                )?;
+            }
+            Ok(0)
+        }
+        Err(why) => {
+            writeln!(out, "wrong: {why}")?;
+            Ok(1)
+        }
+    }
 }
 
 struct Online {

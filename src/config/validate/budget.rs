@@ -2,14 +2,13 @@
 
 use http::StatusCode;
 
-use super::upstream::is_address;
-use super::{Check, raw};
-use crate::config::{Budget, Retry, Secondary, Store};
+use super::{Check, raw, redis};
+use crate::config::{Budget, OnStoreLoss, Retry, Secondary, Store};
 
 /// Longest a request or a failed call is held: whoever asked has long given up by then.
 const HELD_MAX: raw::Period = raw::Period::from_secs(600);
 
-pub(super) fn budget(check: &mut Check<'_>, raw: &raw::Budget) -> Budget {
+pub(super) fn budget(check: &mut Check<'_>, raw: &raw::Budget) -> Option<Budget> {
     check.rule("budget.headroom", raw.headroom.0 <= 90, || "must be 0% to 90%".to_owned());
     check.rule("budget.max_wait", raw.max_wait <= raw.max_wait_limit, || {
         format!("{} is more than `max_wait_limit`, {}", raw.max_wait, raw.max_wait_limit)
@@ -18,28 +17,29 @@ pub(super) fn budget(check: &mut Check<'_>, raw: &raw::Budget) -> Budget {
     check.rule("budget.over_budget_status", matches!(raw.over_budget_status, 403 | 429), || {
         "must be 403 or 429".to_owned()
     });
-    match &raw.redis {
-        Some(redis) => self::redis(check, redis),
-        None => check.rule("budget.store", raw.store != raw::Store::Redis, || {
-            "`redis` needs `budget.redis` with `url`, `nodes` or `sentinel`".to_owned()
-        }),
-    }
+    let redis = redis::redis(check, raw);
     let over_budget_status = match raw.over_budget_status {
         429 => StatusCode::TOO_MANY_REQUESTS,
         _ => StatusCode::FORBIDDEN,
     };
-    Budget {
+    let secondary = secondary(check, &raw.secondary);
+    Some(Budget {
         store: match raw.store {
             raw::Store::Memory => Store::Memory,
             raw::Store::Redis => Store::Redis,
+        },
+        redis: redis?,
+        on_store_loss: match raw.on_store_loss {
+            raw::OnStoreLoss::Degrade => OnStoreLoss::Degrade,
+            raw::OnStoreLoss::Refuse => OnStoreLoss::Refuse,
         },
         headroom_thousandths: i64::from(raw.headroom.0) * 10,
         max_wait: raw.max_wait.0,
         max_wait_limit: raw.max_wait_limit.0,
         over_budget_status,
         is_observing: raw.mode == raw::Mode::Observe,
-        secondary: secondary(check, &raw.secondary),
-    }
+        secondary,
+    })
 }
 
 fn at_most(check: &mut Check<'_>, path: &str, value: raw::Period, most: raw::Period) {
@@ -77,46 +77,6 @@ fn secondary(check: &mut Check<'_>, raw: &raw::Secondary) -> Secondary {
         graphql_points_per_minute: raw.graphql_points_per_minute,
         content_per_minute: raw.content_per_minute,
         content_per_hour: raw.content_per_hour,
-    }
-}
-
-fn redis(check: &mut Check<'_>, raw: &raw::Redis) {
-    const SECTION: &str = "budget.redis";
-    let ways =
-        [("url", raw.url.is_some()), ("nodes", raw.nodes.is_some()), ("sentinel", raw.sentinel.is_some())];
-    check.exactly_one(SECTION, &ways);
-    if let Some(url) = &raw.url {
-        address(check, "budget.redis.url", url);
-    }
-    if let Some(nodes) = &raw.nodes {
-        addresses(check, "budget.redis.nodes", nodes);
-    }
-    if let Some(sentinel) = &raw.sentinel {
-        check.text("budget.redis.sentinel.service", sentinel.service.as_deref());
-        addresses(check, "budget.redis.sentinel.nodes", &sentinel.nodes);
-    }
-    if raw.password_env.is_some() || raw.password_file.is_some() {
-        check.secret(SECTION, "password", raw.password_env.as_deref(), raw.password_file.as_deref());
-    }
-}
-
-fn addresses(check: &mut Check<'_>, path: &str, nodes: &[String]) {
-    check.not_empty(path, nodes.is_empty(), "names no address");
-    for (i, node) in nodes.iter().enumerate() {
-        let path = check.document.element(path, i);
-        address(check, &path, node);
-    }
-}
-
-/// No message repeats the address: it could hold a password.
-fn address(check: &mut Check<'_>, path: &str, text: &str) {
-    if text.contains('@') {
-        check.error(
-            path,
-            "must hold no user name or password: they go to `username` and `password_env` or `password_file`",
-        );
-    } else if !is_address(text, &["redis", "rediss"]) {
-        check.error(path, "expected an address such as redis://127.0.0.1:6379, or rediss://… for TLS");
     }
 }
 

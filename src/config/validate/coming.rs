@@ -2,16 +2,12 @@
 //!
 //! The change that brings a feature deletes its line here.
 
-use super::{Check, raw};
+use super::Check;
 
 const NO_EFFECT: &str = "has no effect yet in this version";
 
 /// Path, `[]` standing for any element, and what to say of it.
 const COMING: &[(&str, &str)] = &[
-    ("server.admin_token_env", NO_EFFECT),
-    ("server.admin_token_file", NO_EFFECT),
-    ("budget.redis", NO_EFFECT),
-    ("budget.on_store_loss", NO_EFFECT),
     ("cache", NO_EFFECT),
     ("policy.approval.max_lifetime", NO_EFFECT),
     ("policy.approval.allow_auto_merge", NO_EFFECT),
@@ -28,11 +24,7 @@ const COMING: &[(&str, &str)] = &[
     ("webhook", NO_EFFECT),
 ];
 
-pub(super) fn report(check: &mut Check<'_>, file: &raw::File) {
-    if file.budget.store == raw::Store::Redis {
-        let message = format!("{NO_EFFECT}: every replica counts by itself, as with `memory`");
-        check.warning("budget.store", message);
-    }
+pub(super) fn report(check: &mut Check<'_>) {
     for (pattern, message) in COMING {
         match said(check, pattern) {
             None => {}

@@ -10,7 +10,9 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::config::load::from_text;
-use crate::config::{ApprovalMode, PrivateKey, Retry, Secondary, Store};
+use crate::config::{
+    ApprovalMode, OnStoreLoss, PrivateKey, RedisAddress, RedisPlace, Retry, Secondary, Store,
+};
 use crate::policy::Class;
 
 const KEYS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/loadtest/github-sim/keys");
@@ -330,8 +332,6 @@ fn token_rules() {
 #[test]
 fn budget_rules() {
     assert_problems(&[
-        ("budget: { store: redis, redis: { url: \"rediss://redis:6379\", password_env: GITHUB_TOKEN } }", ""),
-        ("budget: { redis: { sentinel: { service: main, nodes: [redis://a:1] } } }", ""),
         ("budget:\n  headroom: 95%", "budget.headroom, line 2: must be 0% to 90%"),
         ("budget:\n  headroom: 10", "budget.headroom, line 2: expected a percentage such as 10%"),
         ("budget:\n  max_wait: 2m", "budget.max_wait, line 2: 2m is more than `max_wait_limit`, 1m"),
@@ -339,17 +339,7 @@ fn budget_rules() {
         ("budget:\n  max_wait_limit: 11m", "budget.max_wait_limit, line 2: 11m is too long: at most 10m"),
         ("budget:\n  over_budget_status: 500", "budget.over_budget_status, line 2: must be 403 or 429"),
         ("budget:\n  store: disk", "budget.store, line 2: expected one of memory, redis, found `disk`"),
-        ("budget:\n  store: redis", "budget.store, line 2: `redis` needs `budget.redis`"),
-        (
-            "budget:\n  redis: { nodes: [redis://a:1], url: redis://a:1 }",
-            "budget.redis, line 2: needs only one of",
-        ),
-        ("budget:\n  redis: {}", "budget.redis, line 2: needs `url` or `nodes` or `sentinel`"),
-        (
-            "budget:\n  redis:\n    url: redis://:hunter2@a:1",
-            "budget.redis.url, line 3: must hold no user name or password",
-        ),
-        ("budget:\n  redis:\n    nodes: []", "budget.redis.nodes, line 3: names no address"),
+        ("budget:\n  store: redis", "budget.store, line 2: `redis` needs `budget.redis` with `url`"),
         (
             "budget:\n  secondary:\n    concurrent: 0",
             "budget.secondary.concurrent, line 3: must be more than 0",
@@ -363,6 +353,73 @@ fn budget_rules() {
         ("cache: { max_size: 0 }", ""),
         ("cache:\n  fresh_for: -1s", "cache.fresh_for, line 2: expected a duration"),
     ]);
+}
+
+#[test]
+fn redis_rules() {
+    assert_problems(&[
+        ("budget: { store: redis, redis: { url: \"rediss://redis:6379\", password_env: GITHUB_TOKEN } }", ""),
+        ("budget: { redis: { sentinel: { service: main, nodes: [redis://a:1] } } }", ""),
+        ("budget: { store: redis, redis: { nodes: [\"a:1\", b, \"redis://[::1]:7000\"] } }", ""),
+        (
+            "budget:\n  redis: { nodes: [redis://a:1], url: redis://a:1 }",
+            "budget.redis, line 2: needs only one of",
+        ),
+        ("budget:\n  redis: {}", "budget.redis, line 2: needs `url` or `nodes` or `sentinel`"),
+        (
+            "budget:\n  redis:\n    url: redis://:hunter2@a:1",
+            "budget.redis.url, line 3: must hold no user name or password",
+        ),
+        ("budget:\n  redis:\n    nodes: []", "budget.redis.nodes, line 3: names no address"),
+        (
+            "budget:\n  redis:\n    url: http://a",
+            "budget.redis.url, line 3: expected an address such as redis://",
+        ),
+        ("budget:\n  redis:\n    url: redis://a:b", "budget.redis.url, line 3: expected an address"),
+        ("budget:\n  redis:\n    url: redis://a:99999", "budget.redis.url, line 3: expected an address"),
+        ("budget:\n  redis:\n    url: redis://a/x", "budget.redis.url, line 3: must end with the number"),
+        (
+            "budget:\n  redis:\n    nodes:\n      - a:1\n      - redis://a/2",
+            "budget.redis.nodes[1], line 5: must end with the port",
+        ),
+        (
+            "budget:\n  redis:\n    nodes:\n      - a:1\n      - rediss://b:1",
+            "budget.redis.nodes[1], line 5: either all nodes use TLS",
+        ),
+        (
+            "budget:\n  redis:\n    sentinel: { nodes: [a:1] }",
+            "budget.redis.sentinel.service, line 3: must be said",
+        ),
+        (
+            "budget:\n  redis:\n    url: redis://a\n    username: tollgate",
+            "budget.redis.username, line 4: needs a password, too",
+        ),
+        (
+            "budget:\n  redis:\n    url: rediss://a\n    ca_file: app.pem",
+            "budget.redis.ca_file, line 4: `app.pem` holds no certificate",
+        ),
+    ]);
+}
+
+#[test]
+fn takes_over_redis() {
+    let text = "budget: { store: redis, on_store_loss: refuse, redis: { url: \"rediss://Redis.acme.com/3\", \
+                username: tollgate, password_file: token.txt } }";
+    let (config, warnings) = Place::new().load(&completed(text)).unwrap();
+    assert!(warnings.is_empty(), "{warnings}");
+    let budget = &config.budget;
+    assert_eq!((budget.store, budget.on_store_loss), (Store::Redis, OnStoreLoss::Refuse));
+    let redis = budget.redis.as_ref().unwrap();
+    let address = RedisAddress { host: "Redis.acme.com".to_owned(), port: 6379, is_tls: true };
+    assert_eq!(redis.place, RedisPlace::Standalone { address, database: 3 });
+    assert_eq!(redis.password.as_ref().unwrap().expose_secret(), "ghp_fromafile");
+    assert!(!format!("{config:?}").contains("fromafile"));
+
+    let text =
+        "budget: { store: redis, redis: { sentinel: { service: main, nodes: [a, \"redis://[::1]:7\"] } } }";
+    let (config, _) = Place::new().load(&completed(text)).unwrap();
+    let redis = config.budget.redis.unwrap();
+    assert_eq!((redis.mode(), redis.addresses().as_str()), ("sentinel", "a:26379, [::1]:7"));
 }
 
 #[test]
@@ -629,7 +686,7 @@ fn warns_of_what_has_no_effect_yet() {
         "cache:\n  fresh_for: 3s\nagents:\n  - {{ name: a, weight: 2, key_sha256: {HASH_A}, repositories: [\"*\"] }}\n  \
          - {{ name: b, draft_pull_requests: off, key_sha256: {HASH_B}, repositories: [\"*\"] }}\n  \
          - {{ name: c, draft_pull_requests: off, key_sha256: {hash_c}, repositories: [\"*\"] }}\n\
-         budget:\n  store: redis\n  redis: {{ url: redis://a:1 }}\n  headroom: 5%\n",
+         budget:\n  store: memory\n  redis: {{ url: redis://a:1 }}\n  headroom: 5%\n",
         hash_c = "c".repeat(64)
     );
     let (_, warnings) = Place::new().load(&completed(&text)).unwrap();
@@ -637,8 +694,7 @@ fn warns_of_what_has_no_effect_yet() {
         warnings.to_string(),
         "warning: cache, line 1: has no effect yet in this version\n\
          warning: agents[1].draft_pull_requests, line 5: has no effect yet in this version (said in 2 places)\n\
-         warning: budget.store, line 8: has no effect yet in this version: every replica counts by itself, as with `memory`\n\
-         warning: budget.redis, line 9: has no effect yet in this version"
+         warning: budget.redis, line 9: is not used: `budget.store` is `memory`"
     );
     let (_, warnings) =
         Place::new().load(&completed("budget: { store: memory }\nretry: { max_attempts: 3 }")).unwrap();

@@ -54,7 +54,7 @@ pub(super) fn upstream(check: &mut Check<'_>, raw: &raw::Upstream) -> Option<Ups
         check.rule(path, !period.0.is_zero(), || "must be more than 0s".to_owned());
         check.rule(path, period.0 <= TIMEOUT_MAX, || "must be 24h at most".to_owned());
     }
-    let ca_pem = raw.ca_file.as_deref().map(|name| authorities(check, name));
+    let ca_pem = raw.ca_file.as_deref().map(|name| authorities(check, "upstream.ca_file", name));
 
     let api_url = api_url?;
     let uploads_url = uploads_url.or_else(|| base_url(&default_uploads(&api_url)).ok())?;
@@ -189,16 +189,16 @@ fn is_date(text: &str) -> bool {
     has_form && text.parse::<Date>().is_ok()
 }
 
-fn authorities(check: &mut Check<'_>, name: &str) -> Option<Vec<u8>> {
-    const PATH: &str = "upstream.ca_file";
-    let file = check.file(PATH, name)?;
-    let pem = check.accept(PATH, secret::read_bytes(&file))?;
+/// The certificates of a file that `path` names.
+pub(super) fn authorities(check: &mut Check<'_>, path: &str, name: &str) -> Option<Vec<u8>> {
+    let file = check.file(path, name)?;
+    let pem = check.accept(path, secret::read_bytes(&file))?;
     let mut count = 0;
     for certificate in CertificateDer::pem_slice_iter(&pem) {
         count += 1;
-        check.rule(PATH, certificate.is_ok(), || format!("`{}` holds a damaged certificate", file.display()));
+        check.rule(path, certificate.is_ok(), || format!("`{}` holds a damaged certificate", file.display()));
     }
-    check.rule(PATH, count > 0, || format!("`{}` holds no certificate (PEM)", file.display()));
+    check.rule(path, count > 0, || format!("`{}` holds no certificate (PEM)", file.display()));
     Some(pem)
 }
 
