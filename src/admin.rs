@@ -1,4 +1,12 @@
-//! The admin listener: health and metrics, on an address agents never reach.
+//! The admin listener: health, metrics, and the switch of each agent, on an address agents never reach.
+//!
+//! Reading is open to whoever reaches the address; what changes something needs the admin token.
+
+mod access;
+
+mod api;
+
+mod refusal;
 
 use std::convert::Infallible;
 use std::io;
@@ -18,17 +26,20 @@ use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
+pub use api::Api;
+
 use crate::metrics::Metrics;
 
 /// Probes and a scraper or two need far fewer.
 const CONNECTIONS_MAX: usize = 256;
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Serves health and metrics.
+/// Serves health, metrics and the admin API.
 #[derive(Debug)]
 pub struct Admin {
     tcp: TcpListener,
     metrics: Arc<Metrics>,
+    api: Api,
     /// Cancelled when tollgate drains: from then on it is not ready.
     draining: CancellationToken,
 }
@@ -39,9 +50,10 @@ impl Admin {
     pub async fn bind(
         address: SocketAddr,
         metrics: Arc<Metrics>,
+        api: Api,
         draining: CancellationToken,
     ) -> io::Result<Admin> {
-        Ok(Admin { tcp: TcpListener::bind(address).await?, metrics, draining })
+        Ok(Admin { tcp: TcpListener::bind(address).await?, metrics, api, draining })
     }
 
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
@@ -64,9 +76,11 @@ impl Admin {
             };
             let admin = Arc::clone(&admin);
             tokio::spawn(async move {
-                let service = service_fn(|request| {
-                    let answer = admin.answer(&request);
-                    async move { Ok::<_, Infallible>(answer) }
+                let service = service_fn(|request| async {
+                    Ok::<_, Infallible>(match api::read(request.uri().path()) {
+                        Some(order) => admin.api.answer(order, request).await,
+                        None => admin.show(&request),
+                    })
                 });
                 let mut http = http1::Builder::new();
                 http.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
@@ -76,7 +90,7 @@ impl Admin {
         }
     }
 
-    fn answer(&self, request: &Request<Incoming>) -> Response<Full<Bytes>> {
+    fn show(&self, request: &Request<Incoming>) -> Response<Full<Bytes>> {
         if !matches!(*request.method(), Method::GET | Method::HEAD) {
             return text(StatusCode::METHOD_NOT_ALLOWED, "only GET is served here\n");
         }

@@ -14,8 +14,11 @@ use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
-use crate::admin::Admin;
-use crate::budget::store::MemoryStore;
+use crate::admin::{Admin, Api};
+use crate::agent::Agents;
+use crate::agent::disabled::DisabledAgents;
+use crate::budget::redis_store::RedisStore;
+use crate::budget::store::{MemoryStore, Store};
 use crate::budget::{self, Budget, Identity};
 use crate::clock::{Clock, SystemClock};
 use crate::config::{self, Config};
@@ -23,6 +26,7 @@ use crate::github::client::CaError;
 use crate::metrics::Metrics;
 use crate::proxy::Proxy;
 use crate::proxy::listener::{Bounds, Listener};
+use crate::redis_client::{RedisClient, RedisStartError};
 use crate::tls::{Certificate, TlsError};
 
 /// Why tollgate could not start.
@@ -34,6 +38,8 @@ pub enum StartError {
     Ca(#[from] CaError),
     #[error("server.tls: {0}")]
     Certificate(#[from] TlsError),
+    #[error(transparent)]
+    Redis(#[from] RedisStartError),
     #[error("server.tls: {0}")]
     Tls(#[from] rustls::Error),
 }
@@ -42,6 +48,7 @@ pub enum StartError {
 #[derive(Debug)]
 pub struct App {
     proxy: Arc<Proxy>,
+    agents: Arc<Agents>,
     budget: Arc<Budget>,
     listener: Listener,
     admin: Admin,
@@ -60,7 +67,7 @@ impl App {
 
     /// As [`App::start`], with a clock and bounds of one's own.
     pub async fn start_with(
-        config: Config,
+        mut config: Config,
         clock: Arc<dyn Clock>,
         bounds: Bounds,
     ) -> Result<App, StartError> {
@@ -74,18 +81,33 @@ impl App {
             address: listen,
             why,
         })?;
-        let admin = Admin::bind(admin_listen, Arc::clone(&metrics), stop.clone())
+        let shared = match config.budget.redis.take() {
+            Some(settings) => Some(RedisClient::start(settings, Arc::clone(&metrics)).await?),
+            None => None,
+        };
+        let disabled = match &shared {
+            Some(redis) => DisabledAgents::in_redis(Arc::clone(redis) as _).await,
+            None => DisabledAgents::in_process(),
+        };
+        let agents = Arc::new(Agents::new(std::mem::take(&mut config.agents), disabled));
+        let api = Api::new(Arc::clone(&agents), config.server.admin_token.as_ref());
+        let admin = Admin::bind(admin_listen, Arc::clone(&metrics), api, stop.clone())
             .await
             .map_err(|why| StartError::Bind { key: "admin_listen", address: admin_listen, why })?;
         let certificate = match config.server.tls.clone() {
             Some(files) => Some(Arc::new(Certificate::try_new(files, clock.now_seconds())?)),
             None => None,
         };
-        let budget = budget(&config.budget, bounds.connections, Arc::clone(&clock), &metrics);
+        let store: Arc<dyn Store> = match shared {
+            Some(redis) => Arc::new(RedisStore::new(redis)),
+            None => Arc::new(MemoryStore::new(Arc::clone(&clock))),
+        };
+        let budget = budget(&config.budget, bounds.connections, store, &metrics);
         let exported = Arc::downgrade(&budget);
         metrics.before_render(move || exported.upgrade().iter().for_each(|budget| budget.export()));
-        let proxy = Arc::new(Proxy::try_new(config, Arc::clone(&budget), Arc::clone(&clock), metrics)?);
-        Ok(App { proxy, budget, listener, admin, certificate, clock, drain, stop })
+        let proxy =
+            Proxy::try_new(config, Arc::clone(&agents), Arc::clone(&budget), Arc::clone(&clock), metrics)?;
+        Ok(App { proxy: Arc::new(proxy), agents, budget, listener, admin, certificate, clock, drain, stop })
     }
 
     /// Where agents are served.
@@ -119,6 +141,7 @@ impl App {
         };
         beside.spawn(self.admin.serve());
         beside.spawn(Arc::clone(&self.budget).tend());
+        beside.spawn(async move { self.agents.tend().await });
         self.listener.serve(self.proxy, tls, self.stop, self.drain).await;
         self.budget.leave().await;
         Ok(())
@@ -129,7 +152,7 @@ impl App {
 fn budget(
     config: &config::Budget,
     calls_max: usize,
-    clock: Arc<dyn Clock>,
+    store: Arc<dyn Store>,
     metrics: &Arc<Metrics>,
 ) -> Arc<Budget> {
     let settings = budget::Settings {
@@ -138,7 +161,6 @@ fn budget(
         is_observing: config.is_observing,
         calls_max,
     };
-    let store = Arc::new(MemoryStore::new(clock));
     Budget::new(settings, Identity::random(), store, Arc::clone(metrics))
 }
 

@@ -80,7 +80,7 @@ pub struct Proxy {
     link_bases: Arc<[LinkBase]>,
     api_version: HeaderValue,
     policy: Policy,
-    agents: Agents,
+    agents: Arc<Agents>,
     installations: Installations,
     tokens: Arc<Tokens>,
     /// Names of numeric ids, for the guard.
@@ -103,10 +103,13 @@ pub struct Proxy {
 }
 
 impl Proxy {
+    /// `agents` are those of the configuration.
+    ///
     /// # Errors
     /// When the configured certificate authorities can't be used.
     pub fn try_new(
         config: Config,
+        agents: Arc<Agents>,
         budget: Arc<Budget>,
         clock: Arc<dyn Clock>,
         metrics: Arc<Metrics>,
@@ -131,7 +134,7 @@ impl Proxy {
             max_wait_limit: config.budget.max_wait_limit,
             is_observing: config.budget.is_observing,
             over_budget_status: config.budget.over_budget_status,
-            agents: Agents::new(config.agents),
+            agents,
             installations: Installations::new(apps, personal),
             tokens: Arc::new(Tokens::new(Arc::clone(&clock), Arc::clone(&metrics))),
             names: guard::Names::new(),
@@ -182,6 +185,8 @@ impl Proxy {
                 Err(refused) => return otherwise.unwrap_or(Err(refused)),
             };
             let request = self.inject(&mut permitted, &admitted).await?;
+            // It may have been switched off while its call waited; what was reserved goes back.
+            self.refuse_disabled(permitted.agent())?;
             let attempt = self.forward(request, admitted, ctx).await?;
             match self.settle(&permitted, attempt, &mut attempts, ctx).await? {
                 Verdict::Done(answer) => return Ok(answer),

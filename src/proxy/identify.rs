@@ -23,11 +23,17 @@ impl Proxy {
         }
         let keys = candidate_keys(value.as_bytes());
         let agent = keys.iter().find_map(|key| self.agents.find(key)).ok_or(ProxyError::BadCredentials)?;
-        if agent.disabled {
-            let message = format!("Agent {} is disabled. Ask its operator.", agent.name);
-            return Err(ProxyError::OperationForbidden(message));
-        }
+        self.refuse_disabled(agent)?;
         Ok(Arc::clone(agent))
+    }
+
+    /// The file can disable an agent, and so can an operator at any time.
+    pub(super) fn refuse_disabled(&self, agent: &Agent) -> Result<(), ProxyError> {
+        if !self.agents.is_disabled(agent) {
+            return Ok(());
+        }
+        let message = format!("Agent {} is disabled. Ask its operator.", agent.name);
+        Err(ProxyError::OperationForbidden(message))
     }
 }
 

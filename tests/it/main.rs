@@ -6,6 +6,7 @@
 
 mod support;
 
+mod admin;
 mod budgets;
 mod ceiling;
 mod cli;
@@ -20,6 +21,7 @@ mod framing;
 mod gate;
 mod packed;
 mod reading;
+mod redis;
 mod retries;
 mod secrets;
 mod shares;

@@ -1,0 +1,150 @@
+//! Who may change something: whoever has the admin token, and no page a browser shows.
+
+use std::fmt;
+
+use http::HeaderMap;
+use http::header::{AUTHORIZATION, HOST, HeaderName, HeaderValue, ORIGIN};
+use secrecy::{ExposeSecret, SecretString};
+use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq;
+
+use super::refusal::Refusal;
+
+/// The admin token as configured. Only its digest is kept, and compared in constant time.
+pub(super) struct AdminToken {
+    sha256: Option<[u8; 32]>,
+}
+
+impl AdminToken {
+    pub(super) fn new(token: Option<&SecretString>) -> AdminToken {
+        // HTTP has no blanks around a header's value, so those around the secret can't count.
+        AdminToken { sha256: token.map(|token| Sha256::digest(token.expose_secret().trim()).into()) }
+    }
+
+    /// Refuses requests without the token, and those a page of another origin sends.
+    pub(super) fn check(&self, headers: &HeaderMap) -> Result<(), Refusal> {
+        if is_foreign(headers) {
+            return Err(Refusal::Foreign);
+        }
+        let sha256 = self.sha256.ok_or(Refusal::NoToken)?;
+        let mut values = headers.get_all(AUTHORIZATION).iter();
+        let value = values.next().ok_or(Refusal::Unauthenticated)?;
+        if values.next().is_some() {
+            return Err(Refusal::Authorizations);
+        }
+        let sent: [u8; 32] = Sha256::digest(bearer(value.as_bytes()).ok_or(Refusal::Unauthenticated)?).into();
+        match bool::from(sent.ct_eq(&sha256)) {
+            true => Ok(()),
+            false => Err(Refusal::Unauthenticated),
+        }
+    }
+}
+
+impl fmt::Debug for AdminToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.sha256.is_some() { "AdminToken([redacted])" } else { "AdminToken(none)" })
+    }
+}
+
+/// What stands behind the scheme `Bearer`.
+fn bearer(value: &[u8]) -> Option<&[u8]> {
+    let space = value.iter().position(|&byte| byte == b' ')?;
+    let (scheme, token) = (&value[..space], value[space..].trim_ascii());
+    scheme.eq_ignore_ascii_case(b"bearer").then_some(token)
+}
+
+/// Whether a browser says that a page of another origin asks. The scheme is not compared: TLS may end
+/// before this listener.
+fn is_foreign(headers: &HeaderMap) -> bool {
+    if !headers.contains_key(ORIGIN) {
+        return false;
+    }
+    let (Some(origin), Some(host)) = (only(headers, &ORIGIN), only(headers, &HOST)) else { return true };
+    let (origin, host) = (origin.as_bytes(), host.as_bytes());
+    let authority = origin.strip_prefix(b"http://").or_else(|| origin.strip_prefix(b"https://"));
+    !authority.is_some_and(|authority| authority.eq_ignore_ascii_case(host))
+}
+
+fn only<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a HeaderValue> {
+    let mut values = headers.get_all(name).iter();
+    values.next().filter(|_| values.next().is_none())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(fields: &[(&'static str, &str)]) -> HeaderMap {
+        fields.iter().map(|(name, value)| (HeaderName::from_static(name), value.parse().unwrap())).collect()
+    }
+
+    /// `HeaderMap` from an iterator keeps one of a name; this keeps both.
+    fn twice(name: &'static str, value: &str) -> HeaderMap {
+        let mut map = headers(&[("host", "admin:9090")]);
+        map.append(name, value.parse().unwrap());
+        map.append(name, value.parse().unwrap());
+        map
+    }
+
+    #[test]
+    fn takes_the_token_alone() {
+        let token = AdminToken::new(Some(&SecretString::from(" hunter2\n")));
+        for value in ["Bearer hunter2", "bearer hunter2", "BEARER   hunter2  "] {
+            assert!(token.check(&headers(&[("authorization", value)])).is_ok(), "{value}");
+        }
+        for value in [
+            "",
+            "hunter2",
+            "Bearer",
+            "Bearer ",
+            "token hunter2",
+            "Bearer hunter",
+            "Bearer hunter22",
+            "Bearer Hunter2",
+        ] {
+            let refused = token.check(&headers(&[("authorization", value)]));
+            assert!(matches!(refused, Err(Refusal::Unauthenticated)), "{value}");
+        }
+        assert!(matches!(token.check(&HeaderMap::new()), Err(Refusal::Unauthenticated)));
+        let refused = token.check(&twice("authorization", "Bearer hunter2"));
+        assert!(matches!(refused, Err(Refusal::Authorizations)));
+    }
+
+    #[test]
+    fn without_a_token_nobody_may() {
+        let token = AdminToken::new(None);
+        for map in [HeaderMap::new(), headers(&[("authorization", "Bearer ")])] {
+            assert!(matches!(token.check(&map), Err(Refusal::NoToken)));
+        }
+    }
+
+    #[test]
+    fn does_not_print() {
+        let token = AdminToken::new(Some(&SecretString::from("hunter2")));
+        assert_eq!(format!("{token:?}"), "AdminToken([redacted])");
+    }
+
+    #[test]
+    fn tells_pages_of_other_origins() {
+        let host = ("host", "admin:9090");
+        for (origin, is_own) in [
+            ("http://admin:9090", true),
+            ("https://ADMIN:9090", true),
+            ("http://admin", false),
+            ("http://admin:9090.evil.example", false),
+            ("http://evil.example", false),
+            ("admin:9090", false),
+            ("ftp://admin:9090", false),
+            ("null", false),
+            ("", false),
+        ] {
+            assert_eq!(!is_foreign(&headers(&[host, ("origin", origin)])), is_own, "{origin}");
+        }
+        assert!(!is_foreign(&headers(&[host])));
+        assert!(is_foreign(&headers(&[("origin", "http://admin:9090")])), "no Host to compare with");
+        assert!(is_foreign(&twice("origin", "http://admin:9090")));
+        let mut two_hosts = twice("host", "admin:9090");
+        two_hosts.insert("origin", "http://admin:9090".parse().unwrap());
+        assert!(is_foreign(&two_hosts));
+    }
+}
