@@ -159,6 +159,7 @@ fn budget(
         headroom_thousandths: config.headroom_thousandths,
         secondary: config.secondary,
         is_observing: config.is_observing,
+        on_store_loss: config.on_store_loss,
         calls_max,
     };
     Budget::new(settings, Identity::random(), store, Arc::clone(metrics))

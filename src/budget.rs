@@ -41,6 +41,7 @@ use crate::metrics::Metrics;
 use command::{Admit, Book, Cancel, Caps, Command, LeaseId, Look, Outcome, Place, Reply, Share};
 use in_flight::InFlight;
 use queue::{QueueKey, Queues, Ticket, Told, Turn};
+pub use replica::OnStoreLoss;
 use replica::Replica;
 use spending::Spending;
 use store::Store;
@@ -53,6 +54,7 @@ pub struct Settings {
     pub secondary: Secondary,
     /// Decide and record, but let everything through.
     pub is_observing: bool,
+    pub on_store_loss: OnStoreLoss,
     /// Most calls that wait or are in flight at this replica; each takes a descriptor or two.
     pub calls_max: usize,
 }
@@ -182,10 +184,11 @@ impl Budget {
         metrics: Arc<Metrics>,
     ) -> Arc<Budget> {
         let caps = Caps::new(settings.headroom_thousandths, settings.secondary);
+        let on_loss = settings.on_store_loss;
         Arc::new(Budget {
             in_flight: InFlight::new(settings.calls_max),
             settings,
-            replica: Replica::new(identity.replica, store, caps),
+            replica: Replica::new(identity.replica, store, caps, on_loss),
             queues: Queues::default(),
             dice: Mutex::new(StdRng::seed_from_u64(identity.seed)),
             spending: Spending::default(),

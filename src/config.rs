@@ -24,7 +24,7 @@ use http::{StatusCode, Uri};
 use ipnet::IpNet;
 use secrecy::SecretString;
 
-pub use crate::budget::Secondary;
+pub use crate::budget::{OnStoreLoss, Secondary};
 pub use crate::links::LinkBase;
 pub use crate::redis_client::{RedisAddress, RedisPlace, RedisSettings};
 pub use crate::tls::TlsFiles;
@@ -140,15 +140,6 @@ pub enum Store {
     Memory,
     /// Shared by all replicas.
     Redis,
-}
-
-/// What happens while a shared store is away.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum OnStoreLoss {
-    /// Each replica goes on with a bounded local share.
-    Degrade,
-    /// Requests are refused with 503.
-    Refuse,
 }
 
 /// When a call is tried again.

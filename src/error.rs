@@ -59,6 +59,14 @@ pub enum ProxyError {
     /// A bound of tollgate's own is reached; nothing was sent upstream.
     #[error("{0}")]
     Overloaded(&'static str),
+    /// The store of the budget is away, and nothing is let through without it.
+    #[error(
+        "The store of the budget can't be reached; nothing was sent to GitHub. Try again in {retry_after} s."
+    )]
+    StoreUnavailable {
+        /// Seconds, at least 1.
+        retry_after: u64,
+    },
     /// A defect of ours; the request was not let through.
     #[error("tollgate failed while it handled this request.")]
     Internal,
@@ -118,6 +126,7 @@ impl ProxyError {
             ProxyError::UpstreamUnreachable(_) => "upstream_unreachable",
             ProxyError::UpstreamTimeout(_) => "upstream_timeout",
             ProxyError::Overloaded(_) => "overloaded",
+            ProxyError::StoreUnavailable { .. } => "store_unavailable",
             ProxyError::Internal => "internal",
         }
     }
@@ -138,7 +147,9 @@ impl ProxyError {
             | ProxyError::HeadersTooLarge
             | ProxyError::NoInstallation(_) => Side::Downstream,
             ProxyError::UpstreamUnreachable(_) | ProxyError::UpstreamTimeout(_) => Side::Upstream,
-            ProxyError::Overloaded(_) | ProxyError::Internal => Side::Internal,
+            ProxyError::Overloaded(_) | ProxyError::StoreUnavailable { .. } | ProxyError::Internal => {
+                Side::Internal
+            }
         }
     }
 

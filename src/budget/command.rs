@@ -292,6 +292,18 @@ pub struct Sent {
     pub routes: Vec<(Arc<str>, Ring)>,
 }
 
+impl Sent {
+    /// What was sent since then, and a little before.
+    pub fn since(&self, at: i64) -> Sent {
+        Sent {
+            all: self.all.since(at),
+            content_minute: self.content_minute.since(at),
+            content_hour: self.content_hour.since(at),
+            routes: self.routes.iter().map(|(route, ring)| (Arc::clone(route), ring.since(at))).collect(),
+        }
+    }
+}
+
 impl Default for Sent {
     fn default() -> Sent {
         Sent {
@@ -384,6 +396,8 @@ pub enum Reason {
     Content,
     /// Its turn at one of the gates.
     Turn(GateKind),
+    /// The store is away, and nothing is let through meanwhile.
+    StoreAway,
 }
 
 /// What is shared by weight.
@@ -399,6 +413,7 @@ impl Reason {
     /// The label `reason` of waiting times.
     pub fn as_str(self) -> &'static str {
         match self {
+            Reason::StoreAway => "store",
             Reason::Start => "start",
             Reason::Cooldown => "cooldown",
             Reason::Box => "box",
@@ -418,7 +433,8 @@ impl Reason {
     pub fn is_upstream(self) -> bool {
         !matches!(
             self,
-            Reason::Start
+            Reason::StoreAway
+                | Reason::Start
                 | Reason::Exhausted
                 | Reason::Ceiling
                 | Reason::Closed

@@ -9,7 +9,7 @@ use thiserror::Error;
 
 use super::command::{Call, Reply};
 use super::ledger::Ledger;
-use crate::clock::Clock;
+use crate::clock::{Clock, SystemClock};
 
 /// The store could not be asked, or did not answer in time. What was asked may have been done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
@@ -29,6 +29,11 @@ pub trait Store: Send + Sync + fmt::Debug {
         installation: &'a Arc<str>,
         call: &'a Call,
     ) -> BoxFuture<'a, Result<Reply, StoreAway>>;
+
+    /// The store's time as far as it can be told without asking, epoch milliseconds.
+    fn now_ms(&self) -> i64 {
+        SystemClock.now_ms()
+    }
 }
 
 /// The embedded store; all its users live in one process.
@@ -104,6 +109,10 @@ impl Store for MemoryStore {
         let ledger = self.ledger(installation);
         let reply = lock(&ledger).apply(call, self.clock.now_ms());
         ready(Ok(reply)).boxed()
+    }
+
+    fn now_ms(&self) -> i64 {
+        self.clock.now_ms()
     }
 }
 

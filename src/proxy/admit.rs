@@ -115,6 +115,9 @@ impl Proxy {
             resource: permitted.call().route.operation.resource,
             is_closed: refusal.reason == crate::budget::Reason::Closed,
         };
+        if refusal.reason == crate::budget::Reason::StoreAway {
+            return ProxyError::StoreUnavailable { retry_after: refusal.retry_after };
+        }
         match refusal.reason.is_upstream() {
             true => ProxyError::UpstreamLimited(limit),
             false => ProxyError::BudgetExhausted { agent: permitted.agent().name.clone(), limit },

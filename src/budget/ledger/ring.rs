@@ -79,6 +79,13 @@ impl Ring {
         self.length() * self.slot_ms
     }
 
+    /// The slots of that time and later.
+    pub fn since(&self, at: i64) -> Ring {
+        let first = at.div_euclid(self.slot_ms);
+        let kept = |slot: &(i64, i64)| if slot.0 >= first { *slot } else { (-1, 0) };
+        Ring { slot_ms: self.slot_ms, slots: self.slots.iter().map(kept).collect() }
+    }
+
     /// Whether nothing counts any more.
     pub fn is_over(&self, now: i64) -> bool {
         self.sum(now) == 0

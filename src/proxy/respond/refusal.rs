@@ -86,7 +86,7 @@ fn status_of(error: &ProxyError, over_budget_status: StatusCode) -> StatusCode {
         ProxyError::NoInstallation(_) => StatusCode::NOT_FOUND,
         ProxyError::UpstreamUnreachable(_) => StatusCode::BAD_GATEWAY,
         ProxyError::UpstreamTimeout(_) => StatusCode::GATEWAY_TIMEOUT,
-        ProxyError::Overloaded(_) => StatusCode::SERVICE_UNAVAILABLE,
+        ProxyError::Overloaded(_) | ProxyError::StoreUnavailable { .. } => StatusCode::SERVICE_UNAVAILABLE,
         ProxyError::Internal => StatusCode::INTERNAL_SERVER_ERROR,
     }
 }
@@ -95,6 +95,7 @@ fn status_of(error: &ProxyError, over_budget_status: StatusCode) -> StatusCode {
 fn retry_after(error: &ProxyError) -> Option<u64> {
     match error {
         ProxyError::Overloaded(_) => Some(1),
+        ProxyError::StoreUnavailable { retry_after } => Some(*retry_after),
         _ => error.limit().map(|limit| limit.retry_after),
     }
 }

@@ -1,0 +1,140 @@
+//! Heartbeats, renewals, and the way back to a store that was away.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use futures_util::stream;
+use tokio::time::Instant;
+
+use super::super::command::{Command, LeaseId};
+use super::link::Link;
+use super::{Replica, lock};
+
+/// How often the tending task looks around.
+const TEND_EVERY: Duration = Duration::from_secs(1);
+const HEARTBEAT_EVERY: Duration = Duration::from_secs(5);
+const RENEW_EVERY: Duration = Duration::from_secs(10);
+/// An installation nobody called for so long gets no heartbeats.
+const IDLE_AFTER: Duration = Duration::from_secs(120);
+/// Installations tended at the same time: a slow store must not hold up all of them.
+const AT_ONCE: usize = 16;
+
+/// What is due for a link that has the store.
+struct Due {
+    renewals: Vec<LeaseId>,
+    heartbeat: Option<Command>,
+    is_owing: bool,
+}
+
+impl Replica {
+    /// Never ends.
+    pub(in crate::budget) async fn tend(&self) {
+        loop {
+            tokio::time::sleep(TEND_EVERY).await;
+            let tend = |(installation, link): (Arc<str>, Arc<Mutex<Link>>)| async move {
+                self.tend_link(&installation, &link).await;
+            };
+            stream::iter(self.links()).for_each_concurrent(AT_ONCE, tend).await;
+            lock(&self.links).retain(|_, link| !lock(link).is_forgotten());
+        }
+    }
+
+    async fn tend_link(&self, installation: &Arc<str>, link: &Arc<Mutex<Link>>) {
+        if lock(link).is_alone() {
+            self.renew_alone(link);
+            let may_return = lock(link).may_return();
+            if may_return {
+                self.return_to_store(installation, link).await;
+            }
+            return;
+        }
+        let leaving = {
+            let mut link = lock(link);
+            if link.is_idle_for(IDLE_AFTER) {
+                // Silent without a word, it would count as missing, and rates would be lowered for it.
+                link.leaving()
+            } else {
+                None
+            }
+        };
+        if let Some(known) = leaving {
+            self.tell(installation, link, Command::Leave(known)).await;
+            return;
+        }
+        let Some(due) = due(&mut lock(link)) else { return };
+        if due.is_owing {
+            self.pay(installation, link).await;
+        }
+        if !due.renewals.is_empty() {
+            self.tell(installation, link, Command::Renew(due.renewals)).await;
+        }
+        if let Some(heartbeat) = due.heartbeat {
+            let asked = lock(link).ask();
+            let call = super::Call { stamp: asked.stamp(self.id, self.caps), command: heartbeat };
+            match self.store.call(installation, &call).await {
+                Ok(reply) => self.heard(installation, link, &call.command, &reply, &asked).await,
+                Err(_) => lock(link).never_told(&asked),
+            }
+        }
+    }
+
+    fn renew_alone(&self, link: &Arc<Mutex<Link>>) {
+        let mut link = lock(link);
+        let now = Instant::now();
+        if now - link.renewed_at >= RENEW_EVERY {
+            link.renewed_at = now;
+            let leases = link.leases();
+            link.step_alone(self.id, self.caps, Command::Renew(leases));
+        }
+    }
+
+    /// Tries the store; if it answers, it takes over, and what was kept here is thrown away.
+    async fn return_to_store(&self, installation: &Arc<str>, link: &Arc<Mutex<Link>>) {
+        let heartbeat = Command::Heartbeat(lock(link).known());
+        let Some(reply) = self.tell(installation, link, heartbeat).await else { return };
+        let Some(handover) = lock(link).account(reply.epoch) else { return };
+        let mut told: BTreeSet<LeaseId> = handover.leases.iter().map(|lease| lease.lease).collect();
+        let mut next = handover;
+        // What is let through while the store is being told is told in the next round.
+        while self.tell(installation, link, Command::Adopt(Box::new(next))).await.is_some() {
+            let mut link = lock(link);
+            let late = link.since_account(|lease| told.insert(lease.lease));
+            if late.leases.is_empty() {
+                link.returned(reply.epoch);
+                tracing::info!(installation = &**installation, "the store of the budget counts again");
+                return;
+            }
+            next = late;
+        }
+    }
+
+    /// Tells the store that this replica stops.
+    pub(in crate::budget) async fn leave(&self) {
+        for (installation, link) in self.links() {
+            let known = lock(&link).known();
+            self.tell(&installation, &link, Command::Leave(known)).await;
+        }
+    }
+}
+
+fn due(link: &mut Link) -> Option<Due> {
+    let now = Instant::now();
+    let is_idle = link.is_idle_for(IDLE_AFTER);
+    let is_renewing = now - link.renewed_at >= RENEW_EVERY;
+    if is_renewing {
+        link.renewed_at = now;
+    }
+    let is_beating = link.beat_at.is_none_or(|at| now - at >= HEARTBEAT_EVERY);
+    let beats = !is_idle && (is_beating || link.has_ended());
+    if beats {
+        link.beat_at = Some(now);
+    }
+    let due = Due {
+        renewals: if is_renewing { link.leases() } else { Vec::new() },
+        heartbeat: beats.then(|| Command::Heartbeat(link.known())),
+        is_owing: link.owes(),
+    };
+    (due.is_owing || due.heartbeat.is_some() || !due.renewals.is_empty()).then_some(due)
+}
