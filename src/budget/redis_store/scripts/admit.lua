@@ -21,36 +21,36 @@ local pool, gates, weighed
 
 -- Everything the ordinary way looks at, in few reads.
 local function read_ahead()
-  fetch(INSTALLATION, { 'ledger', 'ring:all' })
-  fetch(POOLS, { place.resource, 'core' })
-  fetch(GATES, {
-    'installation', 'content', 'pool:' .. place.resource, route_name(place.route), ring_field(place.route),
+  Hash.fetch(INSTALLATION, { 'ledger', 'ring:all' })
+  Hash.fetch(POOLS, { place.resource, 'core' })
+  Hash.fetch(GATES, {
+    'installation', 'content', 'pool:' .. place.resource, Ledger.route_name(place.route), Ledger.ring_field(place.route),
   })
 end
 
 local function read_ahead_of_agent()
-  fetch(MEMBERS, {
-    Pool.member_field(pool, share.agent), Pool.unpriced_field(pool, share.agent), agent_leases_field(share.agent),
+  Hash.fetch(MEMBERS, {
+    Pool.member_field(pool, share.agent), Pool.unpriced_field(pool, share.agent), Lease.agent_field(share.agent),
   })
   local tags, heads = {}, {}
   for _, kind in ipairs(ORDER) do
     tags[#tags + 1] = Gate.named(gates[kind], share.agent)
     heads[#heads + 1] = Gate.named(gates[kind], place.head)
   end
-  fetch(TAGS, tags)
-  fetch(HEADS, heads)
+  Hash.fetch(TAGS, tags)
+  Hash.fetch(HEADS, heads)
 end
 
 -- Fills every bucket the call may need.
 local function prepare()
   pool = Pool.of(place.resource, ledger, now)
-  gates = { pool = Pool.gate(pool), installation = installation_gate(), content = content_gate() }
-  gates.route = route_gate(place.route)
+  gates = { pool = Pool.gate(pool), installation = Ledger.installation_gate(), content = Ledger.content_gate() }
+  gates.route = Ledger.route_gate(place.route)
   read_ahead_of_agent()
   Pool.refill(pool, ledger, caps.headroom, now)
   if now < ledger.silent_to then Gate.pause(gates.installation, now) end
-  local depth = clamp(div(learned(), 10), 8, 40) * U
-  Gate.fill(gates.installation, now, div(ledger.scale(learned() * U), 68), depth)
+  local depth = clamp(div(Ledger.learned(), 10), 8, 40) * U
+  Gate.fill(gates.installation, now, div(ledger.scale(Ledger.learned() * U), 68), depth)
   Gate.fill(gates.route, now, div(ledger.scale(route_cap * U), 68), ROUTE_DEPTH)
   if admit.creates_content then
     -- 360 an hour, 120 deep, of a cap of 470.
@@ -66,13 +66,13 @@ local function weigh()
   local price = clamp(admit.price or max(1, div_ceil(average, 1000)), 0, Pool.price_max(pool, caps.headroom))
   -- Of what is ours to give.
   local function is_half(count, cap) return 2 * count * U >= ledger.scale(cap * U) end
-  local is_crowded = lease_count() * 2 >= slots() or is_half(Ring.sum(all_ring(), now), learned())
+  local is_crowded = Lease.count() * 2 >= Ledger.slots() or is_half(Ring.sum(Ledger.all_ring(), now), Ledger.learned())
   weighed = {
     price = price,
     units = max(price * U, KAPPA * admit.points),
     content = admit.creates_content,
-    route = is_half(Ring.sum(route_ring(place.route), now), route_cap),
-    installation = is_crowded or learned() < caps.all,
+    route = is_half(Ring.sum(Ledger.route_ring(place.route), now), route_cap),
+    installation = is_crowded or Ledger.learned() < caps.all,
     pool = pool.known == 1,
     guarantee = 0,
     ceiling = 0,
@@ -87,11 +87,11 @@ local function ring_full()
   local function full(ring, count, cap)
     if Ring.sum(ring, now) + count > cap then return Ring.wait_for(ring, now, max(0, cap - count)) end
   end
-  local wait = full(route_ring(place.route), admit.points, route_cap)
-    or full(all_ring(), admit.points, learned())
+  local wait = full(Ledger.route_ring(place.route), admit.points, route_cap)
+    or full(Ledger.all_ring(), admit.points, Ledger.learned())
   if wait then return stop(min(5000, wait), 'ring') end
   if not admit.creates_content then return nil end
-  wait = full(content_minute_ring(), 1, caps.content_minute) or full(content_hour_ring(), 1, caps.content_hour)
+  wait = full(Ledger.content_minute_ring(), 1, caps.content_minute) or full(Ledger.content_hour_ring(), 1, caps.content_hour)
   return wait and stop(wait, 'content')
 end
 
@@ -107,8 +107,8 @@ local function stopped()
   local opens_at = ledger.epoch + ledger.pause_ms
   if now < opens_at then return stop(opens_at - now, 'start') end
   if now < ledger.silent_to then return stop(ledger.silent_to - now + div(admit.random, 2), 'cooldown') end
-  local load = record_of(LOAD, LOADS, share.agent)
-  if load and load.boxed_to > now then return stop(load.boxed_to - now, 'box') end
+  local boxed_to = Cooldown.boxed_to(share.agent)
+  if boxed_to > now then return stop(boxed_to - now, 'box') end
   if ledger.trial_calls > 0 then
     local is_first = ledger.trial_since == ledger.silent_to
     local is_spent = Trial.is_spent(ledger, now)
@@ -142,9 +142,9 @@ end
 
 -- The rates of guarantee and ceiling, and whether the guarantee is behind.
 local function set_clocks()
-  if share.ceiling then weighed.ceiling = max(1, rate_of(share.ceiling, pool)) end
+  if share.ceiling then weighed.ceiling = max(1, Ledger.rate_of(share.ceiling, pool)) end
   if share.guarantee == 0 then return end
-  local own, sum, rate = rate_of(share.guarantee, pool), rate_of(share.guarantees, pool), gates.pool.rate
+  local own, sum, rate = Ledger.rate_of(share.guarantee, pool), Ledger.rate_of(share.guarantees, pool), gates.pool.rate
   local scaled = own
   -- A scarce pool scales all guarantees alike: together they get four fifths of it.
   if 5 * sum > 4 * rate then
@@ -170,10 +170,10 @@ end
 -- Free slots that are missing for this head and those before it; a tenth is left to light heads, and to
 -- agents that have less than their part.
 local function slots_missing(tested)
-  local all, own = slots(), leases_of_agent(share.agent)
+  local all, own = Ledger.slots(), Lease.of_agent(share.agent)
   local is_under = own * Pool.weights(pool) < all * share.weight
   local usable = (tested.is_light or is_under) and all or all - div(all, 10)
-  return 1 + tested.ahead - (usable - lease_count())
+  return 1 + tested.ahead - (usable - Lease.count())
 end
 
 local function ask_gates()
@@ -226,11 +226,11 @@ local function charge_clocks()
 end
 
 local function count_sent()
-  Ring.add(route_ring(place.route), now, admit.points)
-  Ring.add(all_ring(), now, admit.points)
+  Ring.add(Ledger.route_ring(place.route), now, admit.points)
+  Ring.add(Ledger.all_ring(), now, admit.points)
   if admit.creates_content then
-    Ring.add(content_minute_ring(), now, 1)
-    Ring.add(content_hour_ring(), now, 1)
+    Ring.add(Ledger.content_minute_ring(), now, 1)
+    Ring.add(Ledger.content_hour_ring(), now, 1)
   end
   if spacing_name then
     local next_at = tonumber(redis.call('ZSCORE', SPACING, spacing_name) or now)
@@ -256,7 +256,7 @@ local function grant(would)
   pool.left = pool.left - weighed.price
   if weighed.is_unpriced then Pool.add_unpriced(pool, share.agent, 1) end
   local function flag(value) return value and 1 or 0 end
-  insert_lease(admit.lease, {
+  Lease.insert(admit.lease, {
     resource = place.resource, route = place.route, agent = share.agent, weight = share.weight,
     price = weighed.price, points = admit.points, creates_content = flag(admit.creates_content),
     units = weighed.units, window = pool.window, at = now, asked_content = flag(weighed.content),
@@ -295,15 +295,15 @@ local function hold(held)
 end
 
 read_ahead()
-begin()
+Ledger.begin()
 ledger.seq = ledger.seq + 1
 prepare()
 local outcome
-local lease = lease_of(admit.lease)
+local lease = Lease.of(admit.lease)
 if lease then
   outcome = { 'granted', lease.price, '' }
 else
-  local left = admit.left_route and Gate.of(route_name(admit.left_route))
+  local left = admit.left_route and Gate.of(Ledger.route_name(admit.left_route))
   if left then Gate.leave(left, place.head) end
   local held = decide()
   if not held then
@@ -315,4 +315,4 @@ else
     outcome = hold(held)
   end
 end
-return finish(outcome, view_of(pool, share), pool)
+return Ledger.finish(outcome, Ledger.view(pool, share), pool)

@@ -9,7 +9,7 @@
 local handover = call.command.adopt
 
 local function take_over_lease(handed)
-  if lease_of(handed.lease) then return end
+  if Lease.of(handed.lease) then return end
   local pool = Pool.of(handed.resource, ledger, now)
   local lease = {
     resource = handed.resource, route = handed.route, agent = handed.share.agent,
@@ -19,21 +19,21 @@ local function take_over_lease(handed)
     asked_content = 0, asked_route = 0, asked_installation = 0, asked_pool = 0, guarantee = 0, ceiling = 0,
     is_unpriced = 0, is_settled = handed.is_settled and 1 or 0,
   }
-  pool.in_flight = pool.in_flight + reserved_of(lease)
-  insert_lease(handed.lease, lease, now)
+  pool.in_flight = pool.in_flight + Lease.reserved(lease)
+  Lease.insert(handed.lease, lease, now)
 end
 
-begin()
+Ledger.begin()
 for _, snapshot in ipairs(handover.pools) do
   Pool.take_over(Pool.of(snapshot.resource, ledger, now), snapshot, now)
 end
 for _, handed in ipairs(handover.leases) do take_over_lease(handed) end
-Ring.merge(all_ring(), handover.sent.all)
-Ring.merge(content_minute_ring(), handover.sent.content_minute)
-Ring.merge(content_hour_ring(), handover.sent.content_hour)
+Ring.merge(Ledger.all_ring(), handover.sent.all)
+Ring.merge(Ledger.content_minute_ring(), handover.sent.content_minute)
+Ring.merge(Ledger.content_hour_ring(), handover.sent.content_hour)
 for _, sent in ipairs(handover.sent.routes) do
-  route_gate(sent[1])
-  Ring.merge(route_ring(sent[1]), sent[2])
+  Ledger.route_gate(sent[1])
+  Ring.merge(Ledger.route_ring(sent[1]), sent[2])
 end
 for _, spent in ipairs(handover.spent) do
   local pool = Pool.of(spent.resource, ledger, now)
@@ -43,4 +43,4 @@ if handover.cool > max(ledger.silent_to, now) then
   ledger.silent_to = handover.cool
   Trial.set(ledger, 1, handover.cool)
 end
-return finish({ 'done' })
+return Ledger.finish({ 'done' })

@@ -4,9 +4,9 @@
 -- ARGV     1: the call as JSON, `book` in it
 -- returns  the reply: refused RETRY_AFTER_S turn:pool; with the agent's view and the pool
 -- clock    the server's
-begin()
+Ledger.begin()
 local booking = call.command.book
 local pool = Pool.of(booking.resource, ledger, now)
 Pool.refill(pool, ledger, caps.headroom, now)
 local retry_after = book(pool, booking.share, booking.wait_ms, booking.step_ms)
-return finish({ 'refused', retry_after, 'turn:pool' }, view_of(pool, booking.share), pool)
+return Ledger.finish({ 'refused', retry_after, 'turn:pool' }, Ledger.view(pool, booking.share), pool)

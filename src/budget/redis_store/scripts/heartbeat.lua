@@ -9,12 +9,12 @@ local SWEPT_AT_ONCE = 100
 -- Looks at the next fields of a hash; `is_over` tells of a field and its value whether nobody would
 -- notice its absence.
 local function sweep(key, cursor_name, is_over)
-  local cursor = get(INSTALLATION, cursor_name) or '0'
+  local cursor = Hash.get(INSTALLATION, cursor_name) or '0'
   local found = redis.call('HSCAN', key, cursor, 'COUNT', SWEPT_AT_ONCE)
-  put(INSTALLATION, cursor_name, found[1])
+  Hash.put(INSTALLATION, cursor_name, found[1])
   local values = found[2]
   for place = 1, #values, 2 do
-    if is_over(values[place], values[place + 1]) then put(key, values[place], false) end
+    if is_over(values[place], values[place + 1]) then Hash.put(key, values[place], false) end
   end
 end
 
@@ -29,33 +29,30 @@ local function sweep_all()
   sweep(GATES, 'swept:gates', function(field)
     local route = field:match('^route:(.*)') or field:match('^ring:(.*)')
     if not route then return false end
-    local gate = Gate.of(route_name(route))
+    local gate = Gate.of(Ledger.route_name(route))
     return not gate or now - gate.t > ROUTE_IDLE_MS
   end)
   sweep(TAGS, 'swept:tags', function(field, tag)
     local gate = gate_behind(field)
-    return not gate or (tonumber(tag) or garbled(TAGS)) <= gate.v - SWEPT_BEHIND
+    return not gate or (tonumber(tag) or Hash.garbled(TAGS)) <= gate.v - SWEPT_BEHIND
   end)
   sweep(HEADS, 'swept:heads', function(field) return not gate_behind(field) end)
   sweep(MEMBERS, 'swept:members', function(field, blob)
     local resource, agent = field:match('^m|([^|]*)|(.*)$')
     if not resource then return false end
-    local pool, member = Pool.find(resource), decode(MEMBER, blob, MEMBERS .. ' ' .. field)
-    return not pool or (member.window ~= pool.window and not Pool.is_present(pool, agent, member))
+    local pool = Pool.find(resource)
+    return not pool or Pool.is_void(pool, agent, blob)
   end)
-  sweep(LOADS, 'swept:loads', function(field, blob)
-    local load = decode(LOAD, blob, LOADS .. ' ' .. field)
-    return now - load.at >= MINUTE_MS and now - load.boxed_to >= FORGET_MS
-  end)
+  sweep(LOADS, 'swept:loads', Cooldown.is_over)
   redis.call('ZREMRANGEBYSCORE', SPACING, '-inf', now)
 end
 
-begin()
+Ledger.begin()
 redis.call('ZADD', REPLICAS, now, call.stamp.replica)
 redis.call('ZREMRANGEBYSCORE', REPLICAS, '-inf', '(' .. string.format('%.0f', now - FORGOTTEN_MS))
 sweep_all()
 local is_due = now - ledger.kept_at >= MINUTE_MS or now < ledger.kept_at
 if is_due then ledger.kept_at = now end
-local reply = finish({ 'done' })
+local reply = Ledger.finish({ 'done' })
 if is_due then keep_for_a_while() end
 return reply

@@ -4,8 +4,8 @@
 -- ARGV     1: the call as JSON
 -- returns  the reply: done
 -- clock    the server's
-begin()
+Ledger.begin()
 redis.call('ZREM', REPLICAS, call.stamp.replica)
-local reply = finish({ 'done' })
+local reply = Ledger.finish({ 'done' })
 keep_for_a_while()
 return reply

@@ -4,7 +4,7 @@
 -- ARGV     1: the call as JSON, `look` in it
 -- returns  the reply: done; with the agent's view and the pool
 -- clock    the server's
-begin()
+Ledger.begin()
 local pool = Pool.of(call.command.look.resource, ledger, now)
 Pool.refill(pool, ledger, caps.headroom, now)
-return finish({ 'done' }, view_of(pool, call.command.look.share), pool)
+return Ledger.finish({ 'done' }, Ledger.view(pool, call.command.look.share), pool)

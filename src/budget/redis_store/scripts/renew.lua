@@ -4,8 +4,8 @@
 -- ARGV     1: the call as JSON, the leases in `renew`
 -- returns  the reply: done
 -- clock    the server's
-begin()
+Ledger.begin()
 for _, id in ipairs(call.command.renew) do
-  if lease_of(id) then redis.call('ZADD', EXPIRIES, 'XX', now + LEASE_MS, id) end
+  if Lease.of(id) then redis.call('ZADD', EXPIRIES, 'XX', now + LEASE_MS, id) end
 end
-return finish({ 'done' })
+return Ledger.finish({ 'done' })

@@ -17,10 +17,10 @@ local function clamped(points) return clamp(points, 0, LIMIT_MAX) end
 
 -- Takes the lease's points back; its slot stays until the body has ended.
 local function take_lease()
-  local lease = lease_of(settle.lease)
+  local lease = Lease.of(settle.lease)
   if not lease or lease.is_settled == 1 then return nil end
-  take_back(lease)
-  if settle.has_ended then remove_lease(settle.lease) else lease.is_settled = 1 end
+  Lease.take_back(lease)
+  if settle.has_ended then Lease.remove(settle.lease) else lease.is_settled = 1 end
   return lease
 end
 
@@ -65,18 +65,18 @@ local function was_refused(lease, observed)
     -- Without figures nobody knows until when.
   end
   local cap = settle.resource == 'graphql' and caps.graphql or caps.route
-  local has_route = Gate.of(route_name(settle.route))
-  limit_hit({
+  local has_route = Gate.of(Ledger.route_name(settle.route))
+  Cooldown.hit({
     retry_after_ms = clamp(refused.retry_after_ms or UNTOLD_PAUSE_MS, 1000, PAUSE_MAX_MS),
-    all = Ring.sum(all_ring(), now),
-    is_route_free = not has_route or Ring.sum(route_ring(settle.route), now) * 10 < cap * 9,
+    all = Ring.sum(Ledger.all_ring(), now),
+    is_route_free = not has_route or Ring.sum(Ledger.route_ring(settle.route), now) * 10 < cap * 9,
     agent = lease and lease.agent,
-    leases = lease_count() + ((lease and settle.has_ended) and 1 or 0),
+    leases = Lease.count() + ((lease and settle.has_ended) and 1 or 0),
   })
 end
 
-fetch(POOLS, { settle.resource, resource_told, 'core' })
-begin()
+Hash.fetch(POOLS, { settle.resource, resource_told, 'core' })
+Ledger.begin()
 ledger.seq = ledger.seq + 1
 local lease = take_lease()
 local pool = Pool.of(settle.resource, ledger, now)
@@ -98,9 +98,9 @@ if lease then
     cost = inferred_cost(lease, counted_before, in_flight)
   end
   charge(lease, cost)
-  add_load(lease.agent, settle.elapsed_ms, lease.points)
+  Cooldown.add_load(lease.agent, settle.elapsed_ms, lease.points)
 end
 Pool.forecast(pool, now)
-if refused then was_refused(lease, observed) else answered(lease and lease.at) end
+if refused then was_refused(lease, observed) else Cooldown.answered(lease and lease.at) end
 Pool.refill(pool, ledger, caps.headroom, now)
-return finish({ 'settled', cost }, view_of(pool, share), pool)
+return Ledger.finish({ 'settled', cost }, Ledger.view(pool, share), pool)

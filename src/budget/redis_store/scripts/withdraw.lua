@@ -5,9 +5,9 @@
 -- ARGV     1: the call as JSON, `withdraw` in it
 -- returns  the reply: done
 -- clock    the server's
-begin()
+Ledger.begin()
 for _, name in ipairs(call.gates) do
   local gate = Gate.of(name)
   if gate then Gate.leave(gate, call.command.withdraw.head) end
 end
-return finish({ 'done' })
+return Ledger.finish({ 'done' })

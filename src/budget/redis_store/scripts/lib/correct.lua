@@ -1,9 +1,9 @@
 -- Moves the tags and clocks of a call's agent by what became known after it was let through.
 local function correct_units(lease, by)
   local tag = div(by, lease.weight)
-  local route = lease.asked_route == 1 and Gate.of(route_name(lease.route))
+  local route = lease.asked_route == 1 and Gate.of(Ledger.route_name(lease.route))
   if route then Gate.correct(route, lease.agent, tag) end
-  if lease.asked_installation == 1 then Gate.correct(installation_gate(), lease.agent, tag) end
+  if lease.asked_installation == 1 then Gate.correct(Ledger.installation_gate(), lease.agent, tag) end
   local pool = Pool.of(lease.resource, ledger, now)
   if lease.asked_pool == 1 then Gate.correct(Pool.gate(pool), lease.agent, tag) end
   local member = Pool.member_for(pool, lease.agent)

@@ -1,156 +1,165 @@
 -- A gate: an order and a bucket, see ledger/gate.rs. Its tags and heads are fields `BORN GATE|NAME` of
 -- two hashes, so that those of a gate that was forgotten and born again never count; its waiting heads
 -- lie in two sorted sets, by start tag and by the end of their place.
-local Gate = {}
-local GATE = { 'born', 'v', 'tok', 't', 'rem', 'rate', 'avg' }
-local HEAD = { 'agent', 'charge', 'need', texts = { agent = true } }
-local SETS_TTL_MS = 600000
-
 -- gate's name -> its two sorted sets; the caller names those of each gate it will ask.
 local order_of, expiry_of = {}, {}
 
-function Gate.of(name)
-  local gate = record_of(GATE, GATES, name)
-  if gate then gate.name = name end
-  return gate
-end
+local Gate = {}
+do
+  local GATE = { 'born', 'v', 'tok', 't', 'rem', 'rate', 'avg' }
+  local HEAD = { 'agent', 'charge', 'need', texts = { agent = true } }
+  local SETS_TTL_MS = 600000
 
-function Gate.new(name, tok, now)
-  local gate = { name = name, born = now, v = 0, tok = tok, t = now, rem = 0, rate = U, avg = U }
-  if order_of[name] then redis.call('DEL', order_of[name], expiry_of[name]) end
-  return set_record(GATE, GATES, name, gate)
-end
+  function Gate.of(name)
+    local gate = Hash.record(GATE, GATES, name)
+    if gate then gate.name = name end
+    return gate
+  end
 
-function Gate.named(gate, name) return string.format('%.0f %s|%s', gate.born, gate.name, name) end
+  function Gate.new(name, tok, now)
+    local gate = { name = name, born = now, v = 0, tok = tok, t = now, rem = 0, rate = U, avg = U }
+    if order_of[name] then redis.call('DEL', order_of[name], expiry_of[name]) end
+    return Hash.set_record(GATE, GATES, name, gate)
+  end
 
-function Gate.head(gate, head) return record_of(HEAD, HEADS, Gate.named(gate, head)) end
-function Gate.tag(gate, agent) return get_number(TAGS, Gate.named(gate, agent)) end
-function Gate.set_tag(gate, agent, tag) put_number(TAGS, Gate.named(gate, agent), tag) end
+  function Gate.named(gate, name)
+    local prefix = gate.prefix
+    if not prefix then
+      prefix = string.format('%.0f %s|', gate.born, gate.name)
+      gate.prefix = prefix
+    end
+    return prefix .. name
+  end
 
-function Gate.forget(gate, head)
-  local waiting = Gate.head(gate, head)
-  if not waiting then return nil end
-  redis.call('ZREM', order_of[gate.name], head)
-  redis.call('ZREM', expiry_of[gate.name], head)
-  set_record(HEAD, HEADS, Gate.named(gate, head), false)
-  return waiting
-end
+  function Gate.head(gate, head) return Hash.record(HEAD, HEADS, Gate.named(gate, head)) end
+  function Gate.tag(gate, agent) return Hash.get_number(TAGS, Gate.named(gate, agent)) end
+  function Gate.set_tag(gate, agent, tag) Hash.put_number(TAGS, Gate.named(gate, agent), tag) end
 
--- Gives a place back, and the agent what it had moved its tag by.
-function Gate.leave(gate, head)
-  local waiting = Gate.forget(gate, head)
-  local tag = waiting and Gate.tag(gate, waiting.agent)
-  if tag then Gate.set_tag(gate, waiting.agent, tag - waiting.charge) end
-end
-
-function Gate.fill(gate, now, rate, depth)
-  rate = max(1, rate)
-  local to_full = div(max(0, depth - gate.tok) * 1000, rate) + 1
-  local gained = rate * clamp(now - gate.t, 0, to_full) + gate.rem
-  gate.rem = gained % 1000
-  gate.tok = min(depth, gate.tok + div(gained, 1000))
-  gate.t, gate.rate = max(gate.t, now), rate
-  local expired = redis.call('ZRANGEBYSCORE', expiry_of[gate.name], '-inf', now, 'LIMIT', 0, EVICTIONS)
-  for _, head in ipairs(expired) do
-    Gate.leave(gate, head)
-    -- Of a head nobody knows any more.
+  function Gate.forget(gate, head)
+    local waiting = Gate.head(gate, head)
+    if not waiting then return nil end
+    redis.call('ZREM', order_of[gate.name], head)
     redis.call('ZREM', expiry_of[gate.name], head)
+    Hash.set_record(HEAD, HEADS, Gate.named(gate, head), false)
+    return waiting
   end
-end
 
-function Gate.restart(gate, now, tok) gate.tok, gate.t, gate.rem = tok, max(gate.t, now), 0 end
-
-function Gate.pause(gate, now) gate.t, gate.tok = max(gate.t, now), min(gate.tok, 2 * U) end
-
-function Gate.start(gate, ask)
-  if Gate.head(gate, ask.head) then
-    local tag = redis.call('ZSCORE', order_of[gate.name], ask.head)
-    return tag and tonumber(tag) or garbled(order_of[gate.name])
+  -- Gives a place back, and the agent what it had moved its tag by.
+  function Gate.leave(gate, head)
+    local waiting = Gate.forget(gate, head)
+    local tag = waiting and Gate.tag(gate, waiting.agent)
+    if tag then Gate.set_tag(gate, waiting.agent, tag - waiting.charge) end
   end
-  return max(Gate.tag(gate, ask.agent) or 0, gate.v - min(SWEPT_BEHIND, max(div(CREDIT, ask.weight), ask.charge)))
-end
 
-function Gate.join(gate, ask, now, for_ms)
-  local order, expiry = order_of[gate.name], expiry_of[gate.name]
-  local waiting = Gate.head(gate, ask.head)
-  if waiting then
-    waiting.need = ask.need
-  else
-    local tag = Gate.start(gate, ask)
-    Gate.set_tag(gate, ask.agent, tag + ask.charge)
-    redis.call('ZADD', order, tag, ask.head)
-    local head = { agent = ask.agent, charge = ask.charge, need = ask.need }
-    set_record(HEAD, HEADS, Gate.named(gate, ask.head), head)
+  function Gate.fill(gate, now, rate, depth)
+    rate = max(1, rate)
+    local to_full = div(max(0, depth - gate.tok) * 1000, rate) + 1
+    local gained = rate * clamp(now - gate.t, 0, to_full) + gate.rem
+    gate.rem = gained % 1000
+    gate.tok = min(depth, gate.tok + div(gained, 1000))
+    gate.t, gate.rate = max(gate.t, now), rate
+    local expired = redis.call('ZRANGEBYSCORE', expiry_of[gate.name], '-inf', now, 'LIMIT', 0, EVICTIONS)
+    for _, head in ipairs(expired) do
+      Gate.leave(gate, head)
+      -- Of a head nobody knows any more.
+      redis.call('ZREM', expiry_of[gate.name], head)
+    end
   end
-  redis.call('ZADD', expiry, now + min(for_ms, PLACE_MS), ask.head)
-  redis.call('PEXPIRE', order, SETS_TTL_MS)
-  redis.call('PEXPIRE', expiry, SETS_TTL_MS)
-end
 
--- Heads with a smaller tag, or the same and a smaller name.
-function Gate.ahead(gate, ask, start)
-  local order = order_of[gate.name]
-  if Gate.head(gate, ask.head) then return redis.call('ZRANK', order, ask.head) or garbled(order) end
-  if redis.call('ZCOUNT', order, start, start) == 0 then
-    return redis.call('ZCOUNT', order, '-inf', start)
+  function Gate.restart(gate, now, tok) gate.tok, gate.t, gate.rem = tok, max(gate.t, now), 0 end
+
+  function Gate.pause(gate, now) gate.t, gate.tok = max(gate.t, now), min(gate.tok, 2 * U) end
+
+  function Gate.start(gate, ask)
+    if Gate.head(gate, ask.head) then
+      local tag = redis.call('ZSCORE', order_of[gate.name], ask.head)
+      return tag and tonumber(tag) or Hash.garbled(order_of[gate.name])
+    end
+    return max(Gate.tag(gate, ask.agent) or 0, gate.v - min(SWEPT_BEHIND, max(div(CREDIT, ask.weight), ask.charge)))
   end
-  redis.call('ZADD', order, start, ask.head)
-  local rank = redis.call('ZRANK', order, ask.head)
-  redis.call('ZREM', order, ask.head)
-  return rank
-end
 
-function Gate.test(gate, ask)
-  local start = Gate.start(gate, ask)
-  local reach = ask.is_interactive and start or start + ask.charge
-  local is_light = ask.is_due or reach <= gate.v
-  local ahead, before = 0, 0
-  if not is_light then ahead = Gate.ahead(gate, ask, start) end
-  if ahead > 0 then
-    local first = redis.call('ZRANGE', order_of[gate.name], 0, 0)[1]
-    local waiting = first and Gate.head(gate, first)
-    before = min(FRONT, waiting and waiting.need or U) + (ahead - 1) * gate.avg
+  function Gate.join(gate, ask, now, for_ms)
+    local order, expiry = order_of[gate.name], expiry_of[gate.name]
+    local waiting = Gate.head(gate, ask.head)
+    if waiting then
+      waiting.need = ask.need
+    else
+      local tag = Gate.start(gate, ask)
+      Gate.set_tag(gate, ask.agent, tag + ask.charge)
+      redis.call('ZADD', order, tag, ask.head)
+      local head = { agent = ask.agent, charge = ask.charge, need = ask.need }
+      Hash.set_record(HEAD, HEADS, Gate.named(gate, ask.head), head)
+    end
+    redis.call('ZADD', expiry, now + min(for_ms, PLACE_MS), ask.head)
+    redis.call('PEXPIRE', order, SETS_TTL_MS)
+    redis.call('PEXPIRE', expiry, SETS_TTL_MS)
   end
-  local short = min(ask.need, FRONT) + before - gate.tok - (is_light and ask.express or 0)
-  return {
-    short = short,
-    wait_ms = div_ceil(max(0, short) * 1000, gate.rate),
-    is_light = is_light,
-    ahead = ahead,
-  }
-end
 
--- A call that did not have to ask here takes its part of the bucket all the same.
-function Gate.take(gate, need, debt) gate.tok = max(gate.tok - need, min(gate.tok, -debt)) end
-
-function Gate.give_back(gate, amount, depth) gate.tok = min(gate.tok + amount, max(depth, gate.tok)) end
-
--- Moves an agent's tag by what became known afterwards.
-function Gate.correct(gate, agent, by)
-  local tag, behind = Gate.tag(gate, agent), gate.v - CREDIT
-  if tag and by > 0 then
-    Gate.set_tag(gate, agent, max(tag, behind) + by)
-  elseif tag then
-    Gate.set_tag(gate, agent, tag + by)
-  elseif by > 0 then
-    Gate.set_tag(gate, agent, behind + by)
+  -- Heads with a smaller tag, or the same and a smaller name.
+  function Gate.ahead(gate, ask, start)
+    local order = order_of[gate.name]
+    if Gate.head(gate, ask.head) then return redis.call('ZRANK', order, ask.head) or Hash.garbled(order) end
+    if redis.call('ZCOUNT', order, start, start) == 0 then
+      return redis.call('ZCOUNT', order, '-inf', start)
+    end
+    redis.call('ZADD', order, start, ask.head)
+    local rank = redis.call('ZRANK', order, ask.head)
+    redis.call('ZREM', order, ask.head)
+    return rank
   end
-end
 
-function Gate.serve(gate, ask, debt)
-  local start = Gate.start(gate, ask)
-  local waiting = Gate.forget(gate, ask.head)
-  if waiting then
-    Gate.correct(gate, ask.agent, ask.charge - waiting.charge)
-  else
-    Gate.set_tag(gate, ask.agent, start + ask.charge)
+  function Gate.test(gate, ask)
+    local start = Gate.start(gate, ask)
+    local reach = ask.is_interactive and start or start + ask.charge
+    local is_light = ask.is_due or reach <= gate.v
+    local ahead, before = 0, 0
+    if not is_light then ahead = Gate.ahead(gate, ask, start) end
+    if ahead > 0 then
+      local first = redis.call('ZRANGE', order_of[gate.name], 0, 0)[1]
+      local waiting = first and Gate.head(gate, first)
+      before = min(FRONT, waiting and waiting.need or U) + (ahead - 1) * gate.avg
+    end
+    local short = min(ask.need, FRONT) + before - gate.tok - (is_light and ask.express or 0)
+    return {
+      short = short,
+      wait_ms = div_ceil(max(0, short) * 1000, gate.rate),
+      is_light = is_light,
+      ahead = ahead,
+    }
   end
-  local lowest = redis.call('ZRANGE', order_of[gate.name], 0, 0, 'WITHSCORES')[2]
-  gate.v = max(gate.v, min(start, lowest and tonumber(lowest) or start))
-  Gate.take(gate, ask.need, debt)
-end
 
-function Gate.hold_near(gate, agent, ahead)
-  local tag = Gate.tag(gate, agent)
-  if tag then Gate.set_tag(gate, agent, min(tag, gate.v + ahead)) end
+  -- A call that did not have to ask here takes its part of the bucket all the same.
+  function Gate.take(gate, need, debt) gate.tok = max(gate.tok - need, min(gate.tok, -debt)) end
+
+  function Gate.give_back(gate, amount, depth) gate.tok = min(gate.tok + amount, max(depth, gate.tok)) end
+
+  -- Moves an agent's tag by what became known afterwards.
+  function Gate.correct(gate, agent, by)
+    local tag, behind = Gate.tag(gate, agent), gate.v - CREDIT
+    if tag and by > 0 then
+      Gate.set_tag(gate, agent, max(tag, behind) + by)
+    elseif tag then
+      Gate.set_tag(gate, agent, tag + by)
+    elseif by > 0 then
+      Gate.set_tag(gate, agent, behind + by)
+    end
+  end
+
+  function Gate.serve(gate, ask, debt)
+    local start = Gate.start(gate, ask)
+    local waiting = Gate.forget(gate, ask.head)
+    if waiting then
+      Gate.correct(gate, ask.agent, ask.charge - waiting.charge)
+    else
+      Gate.set_tag(gate, ask.agent, start + ask.charge)
+    end
+    local lowest = redis.call('ZRANGE', order_of[gate.name], 0, 0, 'WITHSCORES')[2]
+    gate.v = max(gate.v, min(start, lowest and tonumber(lowest) or start))
+    Gate.take(gate, ask.need, debt)
+  end
+
+  function Gate.hold_near(gate, agent, ahead)
+    local tag = Gate.tag(gate, agent)
+    if tag then Gate.set_tag(gate, agent, min(tag, gate.v + ahead)) end
+  end
 end

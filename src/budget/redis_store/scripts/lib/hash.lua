@@ -1,121 +1,140 @@
 -- Hashes read through a cache and written once, when the step is done. A step that fails has written
 -- nothing of them.
+--
+-- Each module is a table, its own locals in a block: Redis runs this text anew for every step, and what
+-- it costs to make a function grows with the locals that are open then.
 local INSTALLATION, POOLS, MEMBERS, GATES, TAGS, HEADS, LEASES, LOADS =
   KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6], KEYS[7], KEYS[8]
 local EXPIRIES, REPLICAS, SPACING = KEYS[9], KEYS[10], KEYS[11]
 
-local function garbled(what)
-  error({ err = 'GARBLED ' .. what .. ' is not what tollgate wrote there' })
-end
+local Hash = {}
+do
+  -- key -> field -> value as it will be, and as it was read; false: there is none.
+  local cache, stored = {}, {}
+  for place = 1, 8 do cache[KEYS[place]], stored[KEYS[place]] = {}, {} end
+  -- key -> field -> record.
+  local records = {}
+  for place = 1, 8 do records[KEYS[place]] = {} end
 
--- key -> field -> value as it will be, and as it was read; false: there is none.
-local cache, stored = {}, {}
-local function hash_of(key)
-  if not cache[key] then cache[key], stored[key] = {}, {} end
-  return cache[key], stored[key]
-end
-
--- Reads several fields at once, for those who look at them later.
-local function fetch(key, fields)
-  local values, read = hash_of(key)
-  local missing = {}
-  for _, field in ipairs(fields) do
-    if values[field] == nil then missing[#missing + 1] = field end
+  function Hash.garbled(what)
+    error('GARBLED ' .. what .. ' is not what tollgate wrote there', 0)
   end
-  -- `unpack` takes some thousands; a step rarely reads more than a dozen.
-  for first = 1, #missing, 1000 do
-    local last = min(first + 999, #missing)
-    local found = redis.call('HMGET', key, unpack(missing, first, last))
-    for place = first, last do
-      local value = found[place - first + 1]
-      values[missing[place]], read[missing[place]] = value, value
-    end
-  end
-end
 
-local function get(key, field)
-  local values, read = hash_of(key)
-  local value = values[field]
-  if value == nil then
-    value = redis.call('HGET', key, field)
-    values[field], read[field] = value, value
-  end
-  return value
-end
-
-local function put(key, field, value)
-  local values, read = hash_of(key)
-  values[field] = value
-  if read[field] == nil then read[field] = '' end
-end
-
--- A whole number of ours, or nil.
-local function get_number(key, field)
-  local value = get(key, field)
-  if not value then return nil end
-  return tonumber(value) or garbled(key .. ' ' .. field)
-end
-
-local function put_number(key, field, value)
-  put(key, field, string.format('%.0f', value))
-end
-
--- A record is an array of whole numbers and texts, in the order of its schema.
-local function decode(schema, blob, what)
-  local ok, list = pcall(cmsgpack.unpack, blob)
-  if not ok or type(list) ~= 'table' or #list ~= #schema then garbled(what) end
-  local record = {}
-  for place, name in ipairs(schema) do
-    local value = list[place]
-    local is_text = schema.texts and schema.texts[name]
-    if type(value) ~= (is_text and 'string' or 'number') then garbled(what) end
-    record[name] = value
-  end
-  return record
-end
-
-local function encode(schema, record)
-  local list = {}
-  for place, name in ipairs(schema) do list[place] = record[name] end
-  return cmsgpack.pack(list)
-end
-
--- Records that are decoded once in a step and written back if they changed.
-local records = {}
-local function record_of(schema, key, field)
-  local place = key .. '\0' .. field
-  local known = records[place]
-  if known == nil then
-    local blob = get(key, field)
-    known = { schema = schema, key = key, field = field }
-    known.value = blob and decode(schema, blob, key .. ' ' .. field) or false
-    records[place] = known
-  end
-  return known.value
-end
-
-local function set_record(schema, key, field, value)
-  records[key .. '\0' .. field] = { schema = schema, key = key, field = field, value = value }
-  return value
-end
-
-local function write_all()
-  for _, record in pairs(records) do
-    put(record.key, record.field, record.value and encode(record.schema, record.value))
-  end
-  for key, values in pairs(cache) do
-    local sets, dels = {}, {}
-    for field, value in pairs(values) do
-      if value ~= stored[key][field] then
-        if value then
-          sets[#sets + 1], sets[#sets + 2] = field, value
-        else
-          dels[#dels + 1] = field
-        end
+  -- Reads several fields at once, for those who look at them later.
+  function Hash.fetch(key, fields)
+    local values, read = cache[key], stored[key]
+    local missing, count = {}, 0
+    for place = 1, #fields do
+      local field = fields[place]
+      if values[field] == nil then
+        count = count + 1
+        missing[count] = field
       end
     end
-    -- `unpack` takes some thousands; a step rarely writes more than a dozen.
-    for first = 1, #sets, 1000 do redis.call('HSET', key, unpack(sets, first, min(first + 999, #sets))) end
-    for first = 1, #dels, 1000 do redis.call('HDEL', key, unpack(dels, first, min(first + 999, #dels))) end
+    -- `unpack` takes some thousands; a step rarely reads more than a dozen.
+    for first = 1, count, 1000 do
+      local last = min(first + 999, count)
+      local found = redis.call('HMGET', key, unpack(missing, first, last))
+      for place = first, last do
+        local value = found[place - first + 1]
+        values[missing[place]], read[missing[place]] = value, value
+      end
+    end
+  end
+
+  function Hash.get(key, field)
+    local value = cache[key][field]
+    if value == nil then
+      value = redis.call('HGET', key, field)
+      cache[key][field], stored[key][field] = value, value
+    end
+    return value
+  end
+
+  function Hash.put(key, field, value)
+    cache[key][field] = value
+    if stored[key][field] == nil then stored[key][field] = '' end
+  end
+
+  -- A whole number of ours, or nil.
+  function Hash.get_number(key, field)
+    local value = Hash.get(key, field)
+    if not value then return nil end
+    return tonumber(value) or Hash.garbled(key .. ' ' .. field)
+  end
+
+  -- Redis writes whole numbers below 2^53 in full.
+  Hash.put_number = Hash.put
+
+  -- A record is an array of whole numbers and texts, in the order of its schema; also gives the array.
+  function Hash.decode(schema, blob, key, field)
+    local ok, list = pcall(cmsgpack.unpack, blob)
+    if not ok or type(list) ~= 'table' or #list ~= #schema then Hash.garbled(key .. ' ' .. field) end
+    local record, texts = {}, schema.texts
+    for place = 1, #schema do
+      local name, value = schema[place], list[place]
+      if type(value) ~= (texts and texts[name] and 'string' or 'number') then
+        Hash.garbled(key .. ' ' .. field)
+      end
+      record[name] = value
+    end
+    return record, list
+  end
+
+  -- Records are decoded once in a step and written back if they changed; false: there is none.
+  function Hash.record(schema, key, field)
+    local known = records[key][field]
+    if known == nil then
+      local blob = Hash.get(key, field)
+      known = { schema = schema, value = false }
+      if blob then known.value, known.was = Hash.decode(schema, blob, key, field) end
+      records[key][field] = known
+    end
+    return known.value
+  end
+
+  function Hash.set_record(schema, key, field, value)
+    records[key][field] = { schema = schema, value = value }
+    return value
+  end
+
+  local function write_record(key, field, record)
+    local schema, value, was = record.schema, record.value, record.was
+    if not value then
+      if cache[key][field] ~= false then Hash.put(key, field, false) end
+      return
+    end
+    local list, is_changed = {}, not was
+    for place = 1, #schema do
+      local part = value[schema[place]]
+      list[place] = part
+      if not is_changed and part ~= was[place] then is_changed = true end
+    end
+    if is_changed then Hash.put(key, field, cmsgpack.pack(list)) end
+  end
+
+  function Hash.write_all()
+    for key, fields in pairs(records) do
+      for field, record in pairs(fields) do write_record(key, field, record) end
+    end
+    for key, values in pairs(cache) do
+      local read, sets, dels = stored[key], {}, {}
+      for field, value in pairs(values) do
+        if value ~= read[field] then
+          if value then
+            sets[#sets + 1], sets[#sets + 2] = field, value
+          else
+            dels[#dels + 1] = field
+          end
+        end
+      end
+      -- `unpack` takes some thousands; a step rarely writes more than a dozen.
+      for first = 1, #sets, 1000 do
+        redis.call('HSET', key, unpack(sets, first, min(first + 999, #sets)))
+      end
+      for first = 1, #dels, 1000 do
+        redis.call('HDEL', key, unpack(dels, first, min(first + 999, #dels)))
+      end
+    end
   end
 end

@@ -1,47 +1,50 @@
 -- Calls in flight: see ledger/lease.rs. A lease's id is fixed-width hexadecimal, so that ids sort alike
 -- here and there.
-local LEASE = {
-  'resource', 'route', 'agent', 'weight', 'price', 'points', 'creates_content', 'units', 'window', 'at',
-  'asked_content', 'asked_route', 'asked_installation', 'asked_pool', 'guarantee', 'ceiling',
-  'is_unpriced', 'is_settled',
-  texts = { resource = true, route = true, agent = true },
-}
+local Lease = {}
+do
+  local LEASE = {
+    'resource', 'route', 'agent', 'weight', 'price', 'points', 'creates_content', 'units', 'window', 'at',
+    'asked_content', 'asked_route', 'asked_installation', 'asked_pool', 'guarantee', 'ceiling',
+    'is_unpriced', 'is_settled',
+    texts = { resource = true, route = true, agent = true },
+  }
 
-local function lease_of(id) return record_of(LEASE, LEASES, id) end
-local function lease_count() return redis.call('ZCARD', EXPIRIES) end
+  function Lease.of(id) return Hash.record(LEASE, LEASES, id) end
+  function Lease.count() return redis.call('ZCARD', EXPIRIES) end
 
-local function agent_leases_field(agent) return 'l|' .. agent end
-local function leases_of_agent(agent) return get_number(MEMBERS, agent_leases_field(agent)) or 0 end
-local function count_lease(agent, by)
-  local count = leases_of_agent(agent) + by
-  if count > 0 then
-    put_number(MEMBERS, agent_leases_field(agent), count)
-  else
-    put(MEMBERS, agent_leases_field(agent), false)
+  function Lease.agent_field(agent) return 'l|' .. agent end
+  function Lease.of_agent(agent) return Hash.get_number(MEMBERS, Lease.agent_field(agent)) or 0 end
+  function Lease.count_for(agent, by)
+    local count = Lease.of_agent(agent) + by
+    if count > 0 then
+      Hash.put_number(MEMBERS, Lease.agent_field(agent), count)
+    else
+      Hash.put(MEMBERS, Lease.agent_field(agent), false)
+    end
   end
-end
 
-local function insert_lease(id, lease, now)
-  set_record(LEASE, LEASES, id, lease)
-  redis.call('ZADD', EXPIRIES, now + LEASE_MS, id)
-  count_lease(lease.agent, 1)
-end
+  function Lease.insert(id, lease, now)
+    Hash.set_record(LEASE, LEASES, id, lease)
+    redis.call('ZADD', EXPIRIES, now + LEASE_MS, id)
+    Lease.count_for(lease.agent, 1)
+  end
 
-local function remove_lease(id)
-  local lease = lease_of(id)
-  redis.call('ZREM', EXPIRIES, id)
-  if not lease then return end
-  set_record(LEASE, LEASES, id, false)
-  count_lease(lease.agent, -1)
-end
+  function Lease.remove(id)
+    local lease = Lease.of(id)
+    redis.call('ZREM', EXPIRIES, id)
+    if not lease then return end
+    Hash.set_record(LEASE, LEASES, id, false)
+    Lease.count_for(lease.agent, -1)
+  end
 
--- Points of the pool it still holds.
-local function reserved_of(lease) return lease.is_settled == 1 and 0 or lease.price end
+  -- Points of the pool it still holds.
+  function Lease.reserved(lease) return lease.is_settled == 1 and 0 or lease.price end
 
--- A call is in flight no more.
-local function take_back(lease)
-  local pool = Pool.find(lease.resource)
-  if not pool then return end
-  pool.in_flight = pool.in_flight - reserved_of(lease)
-  if lease.is_unpriced == 1 and lease.is_settled == 0 then Pool.add_unpriced(pool, lease.agent, -1) end
+  -- A call is in flight no more.
+  function Lease.take_back(lease)
+    local pool = Pool.find(lease.resource)
+    if not pool then return end
+    pool.in_flight = pool.in_flight - Lease.reserved(lease)
+    if lease.is_unpriced == 1 and lease.is_settled == 0 then Pool.add_unpriced(pool, lease.agent, -1) end
+  end
 end

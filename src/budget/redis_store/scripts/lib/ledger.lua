@@ -1,14 +1,5 @@
 -- One step of the ledger: its time, what has run out by then, and the reply; see ledger.rs.
-local LEDGER = {
-  'epoch', 'pause_ms', 'seq', 'offset', 'silent_to', 'trial_calls', 'trial_left', 'trial_since',
-  'trial_every', 'failures', 'hits', 'last_hit', 'learned', 'slots', 'plateau', 'grown_at', 'all_ms',
-  'all_points', 'all_at', 'kept_at',
-}
-local FORGET_MS = 2 * 60 * MINUTE_MS
-local MISSING_MS, FORGOTTEN_MS = 10000, 120000
--- What nobody uses is forgotten after its longest window twice; when it began is remembered longer, for
--- a ledger that begins anew grants nothing for a moment.
-local IDLE_TTL_MS, BEGINNING_TTL_MS = 3 * HOUR_MS, 30 * 24 * HOUR_MS
+local FORGET_MS, FORGOTTEN_MS, CEILING_SLACK_MS = 2 * 60 * MINUTE_MS, 120000, 15000
 
 local call = cjson.decode(ARGV[1])
 local caps = call.stamp.caps
@@ -27,113 +18,122 @@ do
   end
 end
 
-local function gate_or_new(name, tok) return Gate.of(name) or Gate.new(name, tok, now) end
-local function installation_gate() return gate_or_new('installation', 20 * U) end
-local function content_gate() return gate_or_new('content', ledger.pause_ms == 0 and 60 * U or 0) end
+local Ledger = {}
+do
+  local LEDGER = {
+    'epoch', 'pause_ms', 'seq', 'offset', 'silent_to', 'trial_calls', 'trial_left', 'trial_since',
+    'trial_every', 'failures', 'hits', 'last_hit', 'learned', 'slots', 'plateau', 'grown_at', 'all_ms',
+    'all_points', 'all_at', 'kept_at',
+  }
+  local MISSING_MS = 10000
 
--- Where everything begins: the step's time, and what has run out by then.
-local function begin()
-  ledger = record_of(LEDGER, INSTALLATION, 'ledger')
-  if not ledger then
-    ledger = {
-      epoch = 0, pause_ms = call.pause_ms, seq = 0, offset = 0, silent_to = 0, failures = 0, hits = 0,
-      last_hit = -FORGET_MS, learned = UNLIMITED, slots = UNLIMITED, plateau = 0, grown_at = 0, all_ms = 0,
-      all_points = 0, all_at = 0, kept_at = 0,
-    }
-    Trial.clear(ledger)
-    set_record(LEDGER, INSTALLATION, 'ledger', ledger)
-  end
-  local last = call.stamp.last_reply
-  if last and last.elapsed_ms < 30000 then
-    local jump = server_ms + ledger.offset - (last.at + last.elapsed_ms)
-    if abs(jump) > 5000 then ledger.offset = ledger.offset - jump end
-  end
-  now = server_ms + ledger.offset
-  if ledger.epoch == 0 then
-    ledger.epoch = now
-    installation_gate()
-    content_gate()
-  end
-  ledger.scale = function(rate)
-    if not ledger.seen then
-      ledger.seen = max(1, redis.call('ZCOUNT', REPLICAS, now - FORGOTTEN_MS, '+inf'))
-      ledger.missing =
-        redis.call('ZCOUNT', REPLICAS, now - FORGOTTEN_MS, '(' .. string.format('%.0f', now - MISSING_MS))
+  function Ledger.gate_or_new(name, tok) return Gate.of(name) or Gate.new(name, tok, now) end
+  function Ledger.installation_gate() return Ledger.gate_or_new('installation', 20 * U) end
+  function Ledger.content_gate() return Ledger.gate_or_new('content', ledger.pause_ms == 0 and 60 * U or 0) end
+
+  -- Where everything begins: the step's time, and what has run out by then.
+  function Ledger.begin()
+    ledger = Hash.record(LEDGER, INSTALLATION, 'ledger')
+    if not ledger then
+      ledger = {
+        epoch = 0, pause_ms = call.pause_ms, seq = 0, offset = 0, silent_to = 0, failures = 0, hits = 0,
+        last_hit = -FORGET_MS, learned = UNLIMITED, slots = UNLIMITED, plateau = 0, grown_at = 0, all_ms = 0,
+        all_points = 0, all_at = 0, kept_at = 0,
+      }
+      Trial.clear(ledger)
+      Hash.set_record(LEDGER, INSTALLATION, 'ledger', ledger)
     end
-    if ledger.missing == 0 then return rate end
-    return div(rate, 2 * ledger.seen) * (2 * ledger.seen - ledger.missing)
+    local last = call.stamp.last_reply
+    if last and last.elapsed_ms < 30000 then
+      local jump = server_ms + ledger.offset - (last.at + last.elapsed_ms)
+      if abs(jump) > 5000 then ledger.offset = ledger.offset - jump end
+    end
+    now = server_ms + ledger.offset
+    if ledger.epoch == 0 then
+      ledger.epoch = now
+      Ledger.installation_gate()
+      Ledger.content_gate()
+    end
+    ledger.scale = function(rate)
+      if not ledger.seen then
+        ledger.seen = max(1, redis.call('ZCOUNT', REPLICAS, now - FORGOTTEN_MS, '+inf'))
+        ledger.missing =
+          redis.call('ZCOUNT', REPLICAS, now - FORGOTTEN_MS, '(' .. string.format('%.0f', now - MISSING_MS))
+      end
+      if ledger.missing == 0 then return rate end
+      return div(rate, 2 * ledger.seen) * (2 * ledger.seen - ledger.missing)
+    end
+    for _, id in ipairs(call.stamp.ended) do
+      local lease = Lease.of(id)
+      if lease and lease.is_settled == 1 then Lease.remove(id) end
+    end
+    for _, id in ipairs(redis.call('ZRANGEBYSCORE', EXPIRIES, '-inf', now, 'LIMIT', 0, EVICTIONS)) do
+      local lease = Lease.of(id)
+      Lease.remove(id)
+      if lease then Lease.take_back(lease) end
+    end
   end
-  for _, id in ipairs(call.stamp.ended) do
-    local lease = lease_of(id)
-    if lease and lease.is_settled == 1 then remove_lease(id) end
+
+  function Ledger.route_name(route) return 'route:' .. route end
+  function Ledger.ring_field(route) return 'ring:' .. route end
+
+  -- A route is made when it is first seen, and again after long silence.
+  function Ledger.route_gate(route)
+    local gate = Gate.of(Ledger.route_name(route))
+    if gate and now - gate.t <= ROUTE_IDLE_MS then return gate end
+    Hash.put(GATES, Ledger.ring_field(route), false)
+    return Gate.new(Ledger.route_name(route), 20 * U, now)
   end
-  for _, id in ipairs(redis.call('ZRANGEBYSCORE', EXPIRIES, '-inf', now, 'LIMIT', 0, EVICTIONS)) do
-    local lease = lease_of(id)
-    remove_lease(id)
-    if lease then take_back(lease) end
+  function Ledger.route_ring(route) return Ring.of(Ring.MINUTE, GATES, Ledger.ring_field(route)) end
+  function Ledger.all_ring() return Ring.of(Ring.MINUTE, INSTALLATION, 'ring:all') end
+  function Ledger.content_minute_ring() return Ring.of(Ring.MINUTE, INSTALLATION, 'ring:content_minute') end
+  function Ledger.content_hour_ring() return Ring.of(Ring.HOUR, INSTALLATION, 'ring:content_hour') end
+
+  function Ledger.learned() return min(ledger.learned, caps.all) end
+  function Ledger.slots() return min(caps.concurrent, ledger.slots) end
+
+  -- Points an hour of `core` as micro-points a second of a pool: the same part of its limit.
+  function Ledger.rate_of(points_an_hour, pool)
+    points_an_hour = min(points_an_hour, LIMIT_MAX)
+    if pool.resource == 'core' or pool.known == 0 then return div(points_an_hour * U, 3600) end
+    local core = Pool.find('core')
+    local limit = core and core.known == 1 and core.limit or LIMIT_UNTOLD
+    local thousandths = min(LIMIT_MAX * 1000, div(points_an_hour * pool.limit * 1000, max(1, limit)))
+    return div(thousandths * U, pool.window_ms)
   end
-end
 
-local function route_name(route) return 'route:' .. route end
-local function ring_field(route) return 'ring:' .. route end
-
--- A route is made when it is first seen, and again after long silence.
-local function route_gate(route)
-  local gate = Gate.of(route_name(route))
-  if gate and now - gate.t <= ROUTE_IDLE_MS then return gate end
-  put(GATES, ring_field(route), false)
-  return Gate.new(route_name(route), 20 * U, now)
-end
-local function route_ring(route) return Ring.of(Ring.MINUTE, GATES, ring_field(route)) end
-local function all_ring() return Ring.of(Ring.MINUTE, INSTALLATION, 'ring:all') end
-local function content_minute_ring() return Ring.of(Ring.MINUTE, INSTALLATION, 'ring:content_minute') end
-local function content_hour_ring() return Ring.of(Ring.HOUR, INSTALLATION, 'ring:content_hour') end
-
-local function learned() return min(ledger.learned, caps.all) end
-local function slots() return min(caps.concurrent, ledger.slots) end
-
--- Points an hour of `core` as micro-points a second of a pool: the same part of its limit.
-local function rate_of(points_an_hour, pool)
-  points_an_hour = min(points_an_hour, LIMIT_MAX)
-  if pool.resource == 'core' or pool.known == 0 then return div(points_an_hour * U, 3600) end
-  local core = Pool.find('core')
-  local limit = core and core.known == 1 and core.limit or LIMIT_UNTOLD
-  local thousandths = min(LIMIT_MAX * 1000, div(points_an_hour * pool.limit * 1000, max(1, limit)))
-  return div(thousandths * U, pool.window_ms)
-end
-
--- How an agent stands in a pool that was filled just now: used, remaining, reset_in_ms, weight,
--- weights, is_known.
-local CEILING_SLACK_MS = 15000
-local function view_of(pool, share)
-  local member = Pool.member(pool, share.agent)
-  local weights = pool.weights
-  if member.forget_at == 0 then weights = weights + share.weight end
-  local part = div(max(0, pool.left) * share.weight, max(1, weights))
-  if share.ceiling then
-    local span = max(0, pool.reset - max(member.ceiling_to, now - CEILING_SLACK_MS))
-    part = min(part, div(rate_of(share.ceiling, pool) * div(span, 1000), U))
+  -- How an agent stands in a pool that was filled just now: used, remaining, reset_in_ms, weight,
+  -- weights, is_known.
+  function Ledger.view(pool, share)
+    local member = Pool.member(pool, share.agent)
+    local weights = pool.weights
+    if member.forget_at == 0 then weights = weights + share.weight end
+    local part = div(max(0, pool.left) * share.weight, max(1, weights))
+    if share.ceiling then
+      local span = max(0, pool.reset - max(member.ceiling_to, now - CEILING_SLACK_MS))
+      part = min(part, div(Ledger.rate_of(share.ceiling, pool) * div(span, 1000), U))
+    end
+    return {
+      member.spent, max(0, part), max(0, pool.reset - now), share.weight, weights, pool.known,
+    }
   end
-  return {
-    member.spent, max(0, part), max(0, pool.reset - now), share.weight, weights, pool.known,
-  }
-end
 
--- limit, used, own, in_flight, reset, window_ms, window_number, outside, rate, learned, cool, replicas,
--- leases, is_known.
-local function snapshot_of(pool)
-  return {
-    pool.limit, pool.used, pool.own, pool.in_flight, pool.reset, pool.window_ms, pool.window, pool.outside,
-    Pool.gate(pool).rate, ledger.learned, ledger.silent_to,
-    redis.call('ZCOUNT', REPLICAS, now - FORGOTTEN_MS, '+inf'), lease_count(), pool.known,
-  }
-end
+  -- limit, used, own, in_flight, reset, window_ms, window_number, outside, rate, learned, cool, replicas,
+  -- leases, is_known.
+  function Ledger.snapshot(pool)
+    return {
+      pool.limit, pool.used, pool.own, pool.in_flight, pool.reset, pool.window_ms, pool.window, pool.outside,
+      Pool.gate(pool).rate, ledger.learned, ledger.silent_to,
+      redis.call('ZCOUNT', REPLICAS, now - FORGOTTEN_MS, '+inf'), Lease.count(), pool.known,
+    }
+  end
 
--- Writes what changed, and gives the reply: now, epoch, seq, outcome, view, pool; empty where there is
--- none.
-local function finish(outcome, view, pool)
-  local snapshot = pool and snapshot_of(pool) or {}
-  Ring.write_all()
-  write_all()
-  return { now, ledger.epoch, ledger.seq, outcome, view or {}, snapshot }
+  -- Writes what changed, and gives the reply: now, epoch, seq, outcome, view, pool; empty where there is
+  -- none.
+  function Ledger.finish(outcome, view, pool)
+    local snapshot = pool and Ledger.snapshot(pool) or {}
+    Ring.write_all()
+    Hash.write_all()
+    return { now, ledger.epoch, ledger.seq, outcome, view or {}, snapshot }
+  end
 end
