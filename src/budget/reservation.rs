@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use http::StatusCode;
 use prometheus::IntGauge;
 
@@ -92,24 +93,27 @@ impl Reservation {
     ///
     /// `took` is the time from sending to the answer. When the body has not ended yet, the slot is
     /// held until this reservation is dropped.
+    ///
+    /// An answer does not wait for a store that must be asked over a network: how the agent stands is
+    /// then reckoned from how it stood when it was let through. What is asked afterwards is asked behind
+    /// it. A refusal of GitHub's is waited for, for what is done next depends on it.
     pub async fn settle(&mut self, reading: &Reading, took: Duration, has_ended: bool) -> View {
         if self.state != State::Sent {
             return self.view;
         }
         let settle = self.settlement(reading, took, has_ended);
-        let reply = self.budget.replica.call(&self.charge.installation, Command::Settle(settle)).await;
+        let reckoned = settle.cost.unwrap_or(1);
         self.state = if has_ended { State::Ended } else { State::Settled };
-        let labels = [&*self.charge.agent, &*self.charge.installation, &*self.charge.resource];
-        if let Outcome::Settled { cost } = reply.outcome {
-            let points = u64::try_from(cost).unwrap_or_default();
-            self.budget.metrics.agent_spent.with_label_values(&labels).inc_by(points);
-            self.budget.spending.add(&self.charge.agent, &self.charge.route, points);
-        }
-        if let Some(pool) = &reply.pool {
-            self.budget.compare_guarantees(&self.charge, pool);
-        }
-        self.view = reply.view.unwrap_or(self.view);
-        self.budget.metrics.set_share(&labels, &self.view);
+        let mut told = Box::pin(tell(Arc::clone(&self.budget), self.charge.clone(), settle));
+        let view = match (&mut told).now_or_never() {
+            Some(view) => view,
+            None if reading.refused.is_some() => told.await,
+            None => {
+                tokio::spawn(told);
+                Some(View { used: self.view.used + reckoned, ..self.view })
+            }
+        };
+        self.view = view.unwrap_or(self.view);
         self.view
     }
 
@@ -132,6 +136,24 @@ impl Reservation {
             has_ended,
         }
     }
+}
+
+/// Settles a call at the store, and keeps our own books of it.
+async fn tell(budget: Arc<Budget>, charge: Charge, settle: Settle) -> Option<View> {
+    let reply = budget.replica.call(&charge.installation, Command::Settle(settle)).await;
+    let labels = [&*charge.agent, &*charge.installation, &*charge.resource];
+    if let Outcome::Settled { cost } = reply.outcome {
+        let points = u64::try_from(cost).unwrap_or_default();
+        budget.metrics.agent_spent.with_label_values(&labels).inc_by(points);
+        budget.spending.add(&charge.agent, &charge.route, points);
+    }
+    if let Some(pool) = &reply.pool {
+        budget.compare_guarantees(&charge, pool);
+    }
+    if let Some(view) = &reply.view {
+        budget.metrics.set_share(&labels, view);
+    }
+    reply.view
 }
 
 /// Primary points of an answer, where it says so. GitHub charges nothing for a 304 (GitHub Docs, "Best

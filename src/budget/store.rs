@@ -56,7 +56,7 @@ struct Ledgers {
 const SWEPT_FROM: usize = 64;
 
 /// After it lost everything a store grants nothing for so long, until replicas have told what they know.
-pub(super) const PAUSE_AT_BIRTH_MS: i64 = 2_000;
+pub const PAUSE_AT_BIRTH_MS: i64 = 2_000;
 
 impl MemoryStore {
     pub fn new(clock: Arc<dyn Clock>) -> MemoryStore {

@@ -27,7 +27,7 @@ impl Server {
             .spawn()
             .expect("redis-server is needed; scripts/test installs it");
         let log = BufReader::new(process.stdout.take().unwrap());
-        let ready = log.lines().map_while(Result::ok).any(|line| line.contains("ready to accept"));
+        let ready = log.lines().map_while(Result::ok).any(|line| line.contains("eady to accept"));
         assert!(ready, "redis-server did not start");
         Server { process, directory }
     }
