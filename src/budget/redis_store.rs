@@ -7,11 +7,8 @@
 //! | key `tollgate:1:{INSTALLATION}:…` | what it holds |
 //! | --- | --- |
 //! | `i` | hash: epoch, clocks, cooldown, the rings over everything |
-//! | `p` | hash: each resource's pool |
-//! | `m` | hash: what each agent is to each pool; its calls in flight |
-//! | `g` | hash: the gates' virtual times and buckets, the routes' rings |
-//! | `t`, `h` | hashes: finish tags and waiting heads, `BORN GATE\|NAME` |
-//! | `l`, `x` | hash and sorted set: calls in flight, by id and by when they lapse |
+//! | `l` | hash: everything else by name, such as `resource:core`, `member:core\|AGENT`, `gate:pool:core`, `tag:…`, `head:…`, `ring:ROUTE`, `lease:REPLICA-NUMBER` |
+//! | `x` | sorted set: calls in flight, by when they lapse |
 //! | `b` | hash: each agent's part in the load of the last minute |
 //! | `r` | sorted set: the replicas' last heartbeats |
 //! | `s` | sorted set: when the next write of an agent to a repository is due |

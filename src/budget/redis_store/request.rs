@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::super::command::{Admit, Call, Command, Handover, Settle, Stamp};
 
 /// Keys of every call, in the scripts' order.
-const COMMON: [&str; 11] = ["i", "p", "m", "g", "t", "h", "l", "b", "x", "r", "s"];
+const COMMON: [&str; 6] = ["i", "l", "b", "x", "r", "s"];
 
 /// Keys and argument of one step.
 #[derive(Debug)]

@@ -3,7 +3,7 @@
 -- A lease that is known is granted again: the reply to an earlier call was lost. A script, for what is
 -- asked and what is granted must be one step.
 --
--- KEYS     the installation's eleven; the call's resource; the order and the places of the gates
+-- KEYS     the installation's six; the call's resource; the order and the places of the gates
 --          content, installation, route, pool, and of the route left behind, if there is one
 -- ARGV     1: the call as JSON, `admit` in it
 -- returns  the reply: granted PRICE WOULD | wait HINT_MS STEP_MS REASON HAS_PLACE |
@@ -21,24 +21,24 @@ local pool, gates, weighed
 
 -- Everything the ordinary way looks at, in few reads.
 local function read_ahead()
-  Hash.fetch(INSTALLATION, { 'ledger', 'ring:all' })
-  Hash.fetch(POOLS, { place.resource, 'core' })
-  Hash.fetch(GATES, {
-    'installation', 'content', 'pool:' .. place.resource, Ledger.route_name(place.route), Ledger.ring_field(place.route),
+  Hash.fetch(BEGINNING, { 'ledger', 'ring:all' })
+  local known = { resource = place.resource }
+  Hash.fetch(STATE, {
+    Pool.field(place.resource), Gate.field('installation'), Gate.field('content'),
+    Gate.field('pool:' .. place.resource), Gate.field(Ledger.route_name(place.route)),
+    Ledger.ring_field(place.route), Lease.field(admit.lease), Lease.agent_field(share.agent),
+    Pool.member_field(known, share.agent), Pool.unpriced_field(known, share.agent),
   })
 end
 
-local function read_ahead_of_agent()
-  Hash.fetch(MEMBERS, {
-    Pool.member_field(pool, share.agent), Pool.unpriced_field(pool, share.agent), Lease.agent_field(share.agent),
-  })
-  local tags, heads = {}, {}
+local function read_ahead_at_gates()
+  local fields = {}
   for _, kind in ipairs(ORDER) do
-    tags[#tags + 1] = Gate.named(gates[kind], share.agent)
-    heads[#heads + 1] = Gate.named(gates[kind], place.head)
+    local gate = gates[kind]
+    fields[#fields + 1] = Gate.tag_field(gate, share.agent)
+    if gate.heads > 0 then fields[#fields + 1] = Gate.head_field(gate, place.head) end
   end
-  Hash.fetch(TAGS, tags)
-  Hash.fetch(HEADS, heads)
+  Hash.fetch(STATE, fields)
 end
 
 -- Fills every bucket the call may need.
@@ -46,7 +46,7 @@ local function prepare()
   pool = Pool.of(place.resource, ledger, now)
   gates = { pool = Pool.gate(pool), installation = Ledger.installation_gate(), content = Ledger.content_gate() }
   gates.route = Ledger.route_gate(place.route)
-  read_ahead_of_agent()
+  read_ahead_at_gates()
   Pool.refill(pool, ledger, caps.headroom, now)
   if now < ledger.silent_to then Gate.pause(gates.installation, now) end
   local depth = clamp(div(Ledger.learned(), 10), 8, 40) * U

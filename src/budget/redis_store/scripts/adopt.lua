@@ -1,7 +1,7 @@
 -- Takes over what a replica knows that this ledger does not, after the store came back empty or the
 -- replica found it again; see ledger/replicas.rs.
 --
--- KEYS     the installation's eleven; the resources in the handover; the order and the places of its
+-- KEYS     the installation's six; the resources in the handover; the order and the places of its
 --          routes' gates
 -- ARGV     1: the call as JSON, the handover in `adopt`
 -- returns  the reply: done

@@ -1,6 +1,6 @@
 -- A time at which a caller that its replica sends away will be served; see ledger/admit.rs.
 --
--- KEYS     the installation's eleven; the resource; the order and the places of the gate `pool`
+-- KEYS     the installation's six; the resource; the order and the places of the gate `pool`
 -- ARGV     1: the call as JSON, `book` in it
 -- returns  the reply: refused RETRY_AFTER_S turn:pool; with the agent's view and the pool
 -- clock    the server's

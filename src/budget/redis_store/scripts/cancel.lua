@@ -1,6 +1,6 @@
 -- A call that was certainly not sent never was; see ledger/settle.rs.
 --
--- KEYS     the installation's eleven; the resource
+-- KEYS     the installation's six; the resource
 -- ARGV     1: the call as JSON, `cancel` in it
 -- returns  the reply: done
 -- clock    the server's

@@ -1,6 +1,6 @@
 -- A replica stops, or has nothing more to do with the installation.
 --
--- KEYS     the installation's eleven; the resources it knew of
+-- KEYS     the installation's six; the resources it knew of
 -- ARGV     1: the call as JSON
 -- returns  the reply: done
 -- clock    the server's

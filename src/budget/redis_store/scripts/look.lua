@@ -1,6 +1,6 @@
 -- How an agent stands in a pool.
 --
--- KEYS     the installation's eleven; the resource; the order and the places of the gate `pool`
+-- KEYS     the installation's six; the resource; the order and the places of the gate `pool`
 -- ARGV     1: the call as JSON, `look` in it
 -- returns  the reply: done; with the agent's view and the pool
 -- clock    the server's

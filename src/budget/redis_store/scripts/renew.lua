@@ -1,6 +1,6 @@
 -- Calls still in flight keep their leases for another while.
 --
--- KEYS     the installation's eleven
+-- KEYS     the installation's six
 -- ARGV     1: the call as JSON, the leases in `renew`
 -- returns  the reply: done
 -- clock    the server's

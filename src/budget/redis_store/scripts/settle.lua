@@ -3,7 +3,7 @@
 -- A lease settles once: of a repeated call only the headers count. A script, for the reservation, the
 -- pool and the agents' tags must change together.
 --
--- KEYS     the installation's eleven; the call's resource and the one the headers name, if another; the
+-- KEYS     the installation's six; the call's resource and the one the headers name, if another; the
 --          order and the places of the gate `pool`
 -- ARGV     1: the call as JSON, `settle` in it
 -- returns  the reply: settled COST; with the agent's view and the pool
@@ -75,7 +75,13 @@ local function was_refused(lease, observed)
   })
 end
 
-Hash.fetch(POOLS, { settle.resource, resource_told, 'core' })
+local known = { resource = settle.resource }
+Hash.fetch(BEGINNING, { 'ledger', 'ring:all' })
+Hash.fetch(STATE, {
+  Pool.field(settle.resource), Pool.field(resource_told), Gate.field('pool:' .. settle.resource),
+  Gate.field('installation'), Gate.field(Ledger.route_name(settle.route)), Lease.field(settle.lease),
+  Lease.agent_field(share.agent), Pool.member_field(known, share.agent),
+})
 Ledger.begin()
 ledger.seq = ledger.seq + 1
 local lease = take_lease()

@@ -1,6 +1,6 @@
 -- A client hung up: its queue gives its places back.
 --
--- KEYS     the installation's eleven; the order and the places of the gates content, installation,
+-- KEYS     the installation's six; the order and the places of the gates content, installation,
 --          route, pool
 -- ARGV     1: the call as JSON, `withdraw` in it
 -- returns  the reply: done

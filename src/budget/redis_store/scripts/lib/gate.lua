@@ -1,46 +1,49 @@
--- A gate: an order and a bucket, see ledger/gate.rs. Its tags and heads are fields `BORN GATE|NAME` of
--- two hashes, so that those of a gate that was forgotten and born again never count; its waiting heads
--- lie in two sorted sets, by start tag and by the end of their place.
+-- A gate: an order and a bucket, see ledger/gate.rs. Its tags and heads are fields `tag:BORN GATE|AGENT`
+-- and `head:BORN GATE|HEAD`, so that those of a gate that was forgotten and born again never count; its
+-- waiting heads lie in two sorted sets, by start tag and by the end of their place.
 -- gate's name -> its two sorted sets; the caller names those of each gate it will ask.
 local order_of, expiry_of = {}, {}
 
 local Gate = {}
 do
-  local GATE = { 'born', 'v', 'tok', 't', 'rem', 'rate', 'avg' }
+  local GATE = { 'born', 'v', 'tok', 't', 'rem', 'rate', 'avg', 'heads' }
   local HEAD = { 'agent', 'charge', 'need', texts = { agent = true } }
   local SETS_TTL_MS = 600000
 
+  function Gate.field(name) return 'gate:' .. name end
+
   function Gate.of(name)
-    local gate = Hash.record(GATE, GATES, name)
+    local gate = Hash.record(GATE, STATE, Gate.field(name))
     if gate then gate.name = name end
     return gate
   end
 
   function Gate.new(name, tok, now)
-    local gate = { name = name, born = now, v = 0, tok = tok, t = now, rem = 0, rate = U, avg = U }
+    local gate = { name = name, born = now, v = 0, tok = tok, t = now, rem = 0, rate = U, avg = U, heads = 0 }
     if order_of[name] then redis.call('DEL', order_of[name], expiry_of[name]) end
-    return Hash.set_record(GATE, GATES, name, gate)
+    return Hash.set_record(GATE, STATE, Gate.field(name), gate)
   end
 
-  function Gate.named(gate, name)
-    local prefix = gate.prefix
-    if not prefix then
-      prefix = string.format('%.0f %s|', gate.born, gate.name)
-      gate.prefix = prefix
-    end
-    return prefix .. name
+  function Gate.tag_field(gate, agent)
+    if not gate.tags then gate.tags = string.format('tag:%.0f %s|', gate.born, gate.name) end
+    return gate.tags .. agent
   end
+  function Gate.head_field(gate, head) return string.format('head:%.0f %s|%s', gate.born, gate.name, head) end
 
-  function Gate.head(gate, head) return Hash.record(HEAD, HEADS, Gate.named(gate, head)) end
-  function Gate.tag(gate, agent) return Hash.get_number(TAGS, Gate.named(gate, agent)) end
-  function Gate.set_tag(gate, agent, tag) Hash.put_number(TAGS, Gate.named(gate, agent), tag) end
+  -- Most of the time nobody waits.
+  function Gate.head(gate, head)
+    return gate.heads > 0 and Hash.record(HEAD, STATE, Gate.head_field(gate, head))
+  end
+  function Gate.tag(gate, agent) return Hash.get_number(STATE, Gate.tag_field(gate, agent)) end
+  function Gate.set_tag(gate, agent, tag) Hash.put_number(STATE, Gate.tag_field(gate, agent), tag) end
 
   function Gate.forget(gate, head)
     local waiting = Gate.head(gate, head)
     if not waiting then return nil end
     redis.call('ZREM', order_of[gate.name], head)
     redis.call('ZREM', expiry_of[gate.name], head)
-    Hash.set_record(HEAD, HEADS, Gate.named(gate, head), false)
+    Hash.set_record(HEAD, STATE, Gate.head_field(gate, head), false)
+    gate.heads = gate.heads - 1
     return waiting
   end
 
@@ -58,6 +61,7 @@ do
     gate.rem = gained % 1000
     gate.tok = min(depth, gate.tok + div(gained, 1000))
     gate.t, gate.rate = max(gate.t, now), rate
+    if gate.heads == 0 then return end
     local expired = redis.call('ZRANGEBYSCORE', expiry_of[gate.name], '-inf', now, 'LIMIT', 0, EVICTIONS)
     for _, head in ipairs(expired) do
       Gate.leave(gate, head)
@@ -88,7 +92,8 @@ do
       Gate.set_tag(gate, ask.agent, tag + ask.charge)
       redis.call('ZADD', order, tag, ask.head)
       local head = { agent = ask.agent, charge = ask.charge, need = ask.need }
-      Hash.set_record(HEAD, HEADS, Gate.named(gate, ask.head), head)
+      Hash.set_record(HEAD, STATE, Gate.head_field(gate, ask.head), head)
+      gate.heads = gate.heads + 1
     end
     redis.call('ZADD', expiry, now + min(for_ms, PLACE_MS), ask.head)
     redis.call('PEXPIRE', order, SETS_TTL_MS)
@@ -97,6 +102,7 @@ do
 
   -- Heads with a smaller tag, or the same and a smaller name.
   function Gate.ahead(gate, ask, start)
+    if gate.heads == 0 then return 0 end
     local order = order_of[gate.name]
     if Gate.head(gate, ask.head) then return redis.call('ZRANK', order, ask.head) or Hash.garbled(order) end
     if redis.call('ZCOUNT', order, start, start) == 0 then
@@ -153,7 +159,7 @@ do
     else
       Gate.set_tag(gate, ask.agent, start + ask.charge)
     end
-    local lowest = redis.call('ZRANGE', order_of[gate.name], 0, 0, 'WITHSCORES')[2]
+    local lowest = gate.heads > 0 and redis.call('ZRANGE', order_of[gate.name], 0, 0, 'WITHSCORES')[2]
     gate.v = max(gate.v, min(start, lowest and tonumber(lowest) or start))
     Gate.take(gate, ask.need, debt)
   end

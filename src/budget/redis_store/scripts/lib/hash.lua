@@ -1,20 +1,18 @@
 -- Hashes read through a cache and written once, when the step is done. A step that fails has written
--- nothing of them.
+-- nothing of them. Most of a ledger is in one of them, so that a step reads and writes it at once.
 --
 -- Each module is a table, its own locals in a block: Redis runs this text anew for every step, and what
 -- it costs to make a function grows with the locals that are open then.
-local INSTALLATION, POOLS, MEMBERS, GATES, TAGS, HEADS, LEASES, LOADS =
-  KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6], KEYS[7], KEYS[8]
-local EXPIRIES, REPLICAS, SPACING = KEYS[9], KEYS[10], KEYS[11]
+local BEGINNING, STATE, LOADS, EXPIRIES, REPLICAS, SPACING = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
 
 local Hash = {}
 do
   -- key -> field -> value as it will be, and as it was read; false: there is none.
   local cache, stored = {}, {}
-  for place = 1, 8 do cache[KEYS[place]], stored[KEYS[place]] = {}, {} end
+  for place = 1, 3 do cache[KEYS[place]], stored[KEYS[place]] = {}, {} end
   -- key -> field -> record.
   local records = {}
-  for place = 1, 8 do records[KEYS[place]] = {} end
+  for place = 1, 3 do records[KEYS[place]] = {} end
 
   function Hash.garbled(what)
     error('GARBLED ' .. what .. ' is not what tollgate wrote there', 0)
@@ -73,9 +71,13 @@ do
     local record, texts = {}, schema.texts
     for place = 1, #schema do
       local name, value = schema[place], list[place]
-      if type(value) ~= (texts and texts[name] and 'string' or 'number') then
-        Hash.garbled(key .. ' ' .. field)
+      local is_sound
+      if texts and texts[name] then
+        is_sound = type(value) == 'string'
+      else
+        is_sound = type(value) == 'number' and value - value == 0
       end
+      if not is_sound then Hash.garbled(key .. ' ' .. field) end
       record[name] = value
     end
     return record, list

@@ -4,6 +4,6 @@ local IDLE_TTL_MS, BEGINNING_TTL_MS = 3 * HOUR_MS, 30 * 24 * HOUR_MS
 
 -- Lets everything lapse when nobody comes by for long. Sorted sets of gates have times of their own.
 local function keep_for_a_while()
-  redis.call('PEXPIRE', INSTALLATION, BEGINNING_TTL_MS)
+  redis.call('PEXPIRE', BEGINNING, BEGINNING_TTL_MS)
   for place = 2, #KEYS do redis.call('PEXPIRE', KEYS[place], IDLE_TTL_MS) end
 end

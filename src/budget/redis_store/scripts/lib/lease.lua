@@ -9,31 +9,38 @@ do
     texts = { resource = true, route = true, agent = true },
   }
 
-  function Lease.of(id) return Hash.record(LEASE, LEASES, id) end
-  function Lease.count() return redis.call('ZCARD', EXPIRIES) end
+  function Lease.field(id) return 'lease:' .. id end
+  function Lease.of(id) return Hash.record(LEASE, STATE, Lease.field(id)) end
+  local count
+  function Lease.count()
+    count = count or redis.call('ZCARD', EXPIRIES)
+    return count
+  end
 
-  function Lease.agent_field(agent) return 'l|' .. agent end
-  function Lease.of_agent(agent) return Hash.get_number(MEMBERS, Lease.agent_field(agent)) or 0 end
+  function Lease.agent_field(agent) return 'leases:' .. agent end
+  function Lease.of_agent(agent) return Hash.get_number(STATE, Lease.agent_field(agent)) or 0 end
   function Lease.count_for(agent, by)
     local count = Lease.of_agent(agent) + by
     if count > 0 then
-      Hash.put_number(MEMBERS, Lease.agent_field(agent), count)
+      Hash.put_number(STATE, Lease.agent_field(agent), count)
     else
-      Hash.put(MEMBERS, Lease.agent_field(agent), false)
+      Hash.put(STATE, Lease.agent_field(agent), false)
     end
   end
 
   function Lease.insert(id, lease, now)
-    Hash.set_record(LEASE, LEASES, id, lease)
+    Hash.set_record(LEASE, STATE, Lease.field(id), lease)
     redis.call('ZADD', EXPIRIES, now + LEASE_MS, id)
+    count = nil
     Lease.count_for(lease.agent, 1)
   end
 
   function Lease.remove(id)
     local lease = Lease.of(id)
     redis.call('ZREM', EXPIRIES, id)
+    count = nil
     if not lease then return end
-    Hash.set_record(LEASE, LEASES, id, false)
+    Hash.set_record(LEASE, STATE, Lease.field(id), false)
     Lease.count_for(lease.agent, -1)
   end
 

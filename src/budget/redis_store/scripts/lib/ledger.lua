@@ -5,9 +5,9 @@ local call = cjson.decode(ARGV[1])
 local caps = call.stamp.caps
 local ledger, now
 
--- The names behind the keys that follow the first eleven: what the call's resources and gates are kept in.
+-- The names behind the keys that follow the first six: what the call's resources and gates are kept in.
 do
-  local next_key = 12
+  local next_key = 7
   for _, resource in ipairs(call.resources) do
     seen_of[resource] = KEYS[next_key]
     next_key = next_key + 1
@@ -33,7 +33,7 @@ do
 
   -- Where everything begins: the step's time, and what has run out by then.
   function Ledger.begin()
-    ledger = Hash.record(LEDGER, INSTALLATION, 'ledger')
+    ledger = Hash.record(LEDGER, BEGINNING, 'ledger')
     if not ledger then
       ledger = {
         epoch = 0, pause_ms = call.pause_ms, seq = 0, offset = 0, silent_to = 0, failures = 0, hits = 0,
@@ -41,7 +41,7 @@ do
         all_points = 0, all_at = 0, kept_at = 0,
       }
       Trial.clear(ledger)
-      Hash.set_record(LEDGER, INSTALLATION, 'ledger', ledger)
+      Hash.set_record(LEDGER, BEGINNING, 'ledger', ledger)
     end
     local last = call.stamp.last_reply
     if last and last.elapsed_ms < 30000 then
@@ -81,13 +81,13 @@ do
   function Ledger.route_gate(route)
     local gate = Gate.of(Ledger.route_name(route))
     if gate and now - gate.t <= ROUTE_IDLE_MS then return gate end
-    Hash.put(GATES, Ledger.ring_field(route), false)
+    Hash.put(STATE, Ledger.ring_field(route), false)
     return Gate.new(Ledger.route_name(route), 20 * U, now)
   end
-  function Ledger.route_ring(route) return Ring.of(Ring.MINUTE, GATES, Ledger.ring_field(route)) end
-  function Ledger.all_ring() return Ring.of(Ring.MINUTE, INSTALLATION, 'ring:all') end
-  function Ledger.content_minute_ring() return Ring.of(Ring.MINUTE, INSTALLATION, 'ring:content_minute') end
-  function Ledger.content_hour_ring() return Ring.of(Ring.HOUR, INSTALLATION, 'ring:content_hour') end
+  function Ledger.route_ring(route) return Ring.of(Ring.MINUTE, STATE, Ledger.ring_field(route)) end
+  function Ledger.all_ring() return Ring.of(Ring.MINUTE, BEGINNING, 'ring:all') end
+  function Ledger.content_minute_ring() return Ring.of(Ring.MINUTE, BEGINNING, 'ring:content_minute') end
+  function Ledger.content_hour_ring() return Ring.of(Ring.HOUR, BEGINNING, 'ring:content_hour') end
 
   function Ledger.learned() return min(ledger.learned, caps.all) end
   function Ledger.slots() return min(caps.concurrent, ledger.slots) end

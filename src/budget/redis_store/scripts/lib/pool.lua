@@ -30,17 +30,18 @@ do
   end
   function Trial.give_back(of) of.trial_left = min(of.trial_left + 1, of.trial_calls) end
 
+  function Pool.field(resource) return 'resource:' .. resource end
   function Pool.gate(pool) return Gate.of('pool:' .. pool.resource) end
 
   -- Calls of an agent let through when nobody knew what such calls cost.
-  function Pool.unpriced_field(pool, agent) return 'u|' .. pool.resource .. '|' .. agent end
-  function Pool.unpriced(pool, agent) return Hash.get_number(MEMBERS, Pool.unpriced_field(pool, agent)) or 0 end
+  function Pool.unpriced_field(pool, agent) return 'unpriced:' .. pool.resource .. '|' .. agent end
+  function Pool.unpriced(pool, agent) return Hash.get_number(STATE, Pool.unpriced_field(pool, agent)) or 0 end
   function Pool.add_unpriced(pool, agent, by)
     local count = Pool.unpriced(pool, agent) + by
     if count > 0 then
-      Hash.put_number(MEMBERS, Pool.unpriced_field(pool, agent), count)
+      Hash.put_number(STATE, Pool.unpriced_field(pool, agent), count)
     else
-      Hash.put(MEMBERS, Pool.unpriced_field(pool, agent), false)
+      Hash.put(STATE, Pool.unpriced_field(pool, agent), false)
     end
   end
 
@@ -69,16 +70,16 @@ do
 
   -- Whether nobody would notice the absence of what is kept of an agent.
   function Pool.is_void(pool, agent, blob)
-    local member = Hash.decode(MEMBER, blob, MEMBERS, agent)
+    local member = Hash.decode(MEMBER, blob, STATE, agent)
     return member.window ~= pool.window and not Pool.is_present(pool, agent, member)
   end
 
-  function Pool.member_field(pool, agent) return 'm|' .. pool.resource .. '|' .. agent end
-  function Pool.raw_member(pool, agent) return Hash.record(MEMBER, MEMBERS, Pool.member_field(pool, agent)) end
+  function Pool.member_field(pool, agent) return 'member:' .. pool.resource .. '|' .. agent end
+  function Pool.raw_member(pool, agent) return Hash.record(MEMBER, STATE, Pool.member_field(pool, agent)) end
   -- To look at, and to change.
   function Pool.member(pool, agent) return Pool.entered(pool, agent, Pool.raw_member(pool, agent)) end
   function Pool.member_for(pool, agent)
-    return Hash.set_record(MEMBER, MEMBERS, Pool.member_field(pool, agent), Pool.member(pool, agent))
+    return Hash.set_record(MEMBER, STATE, Pool.member_field(pool, agent), Pool.member(pool, agent))
   end
 
   function Pool.see(pool, share, now)
@@ -126,7 +127,7 @@ do
 
   -- The pool, if its resource was seen before.
   function Pool.find(resource)
-    local pool = Hash.record(POOL, POOLS, resource)
+    local pool = Hash.record(POOL, STATE, Pool.field(resource))
     if pool then pool.resource = resource end
     return pool
   end
@@ -143,7 +144,7 @@ do
         watched_from = ledger.pause_ms > 0 and ledger.epoch + SEEN_MS or 0,
       }
       Trial.set(pool, 1, 0)
-      Hash.set_record(POOL, POOLS, resource, pool)
+      Hash.set_record(POOL, STATE, Pool.field(resource), pool)
       redis.call('DEL', seen_of[resource])
     end
     if not Pool.gate(pool) then Gate.new('pool:' .. resource, 0, now) end
