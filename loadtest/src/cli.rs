@@ -7,7 +7,9 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::bounds::{self, Part};
+use crate::capacity;
 use crate::demo::{self, Options, View};
+use crate::replicas::{self, Case};
 use crate::scenarios::{self, Policy, Store};
 
 /// Simulated agents at work through tollgate.
@@ -22,6 +24,9 @@ struct Cli {
 enum Command {
     Demo(DemoArgs),
     Bounds(BoundsArgs),
+    /// Measure what the shared store takes: memory, commands and CPU of a `redis-server` it starts and ends.
+    Capacity,
+    Replicas(ReplicasArgs),
     Scenarios(ScenariosArgs),
 }
 
@@ -75,12 +80,44 @@ impl BoundsArgs {
     }
 }
 
+/// Run three tollgates that share a Redis, break things, and check that they keep what one promises.
+///
+/// Needs no credential, no network but loopback, and `redis-server` with `redis-cli`. A case takes up to
+/// two and a half minutes, all of them 25. Exits with 1 if one does not hold.
+#[derive(Debug, Args)]
+struct ReplicasArgs {
+    /// The binary the replicas are.
+    #[arg(long, value_name = "BIN", default_value = "target/release/tollgate")]
+    tollgate: PathBuf,
+    /// Where chance begins: which replica each call goes to.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    seed: u64,
+    /// Write all figures to this file too, as JSON.
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Keep the logs of the replicas in this directory.
+    #[arg(long, value_name = "DIR")]
+    logs: Option<PathBuf>,
+    /// What to prove; all of it if nothing is named.
+    #[arg(value_name = "CASE")]
+    cases: Vec<Case>,
+}
+
+impl ReplicasArgs {
+    fn options(self) -> replicas::Options {
+        let ReplicasArgs { tollgate, seed, json, logs, cases } = self;
+        let cases = if cases.is_empty() { Case::value_variants().to_vec() } else { cases };
+        replicas::Options { tollgate, cases, seed, json, logs }
+    }
+}
+
 /// Run scenarios in virtual time against the real budget, and check what each expects.
 ///
-/// Needs no credential and no network. Prints a row for each scenario: part of the quota that was used,
-/// refusals by GitHub, errors of the shares in 60 s windows and over the whole run, waits in seconds,
-/// refusals for each request served of the worst agent, points left over at a reset, store calls a
-/// request. Exits with 1 if an expectation does not hold or a file cannot be read.
+/// Needs no credential and no network; for `--store redis` and `both` a `redis-server`, which it starts
+/// and ends itself. Prints a row for each scenario: part of the quota that was used, refusals by GitHub,
+/// errors of the shares in 60 s windows and over the whole run, waits in seconds, refusals for each
+/// request served of the worst agent, points left over at a reset, store calls a request. Exits with 1 if
+/// an expectation does not hold, a file cannot be read, or the stores differ.
 #[derive(Debug, Args)]
 struct ScenariosArgs {
     /// Where the replicas keep the ledger.
@@ -95,6 +132,9 @@ struct ScenariosArgs {
     /// Write all figures to this file too, as JSON.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
+    /// Run this scenario, not all of the files; may be said several times.
+    #[arg(long, value_name = "ID")]
+    only: Vec<String>,
     /// Files of scenarios.
     #[arg(value_name = "FILE", required = true)]
     files: Vec<PathBuf>,
@@ -102,8 +142,8 @@ struct ScenariosArgs {
 
 impl ScenariosArgs {
     fn options(self) -> scenarios::Options {
-        let ScenariosArgs { store, policy, seed, json, files } = self;
-        scenarios::Options { files, store, policy, seed, json }
+        let ScenariosArgs { store, policy, seed, json, only, files } = self;
+        scenarios::Options { files, only, store, policy, seed, json }
     }
 }
 
@@ -116,6 +156,10 @@ pub(crate) fn run() -> ExitCode {
         }
         Command::Bounds(args) => {
             on_runtime(bounds::run(args.options(), io::stdout())).map(|summary| summary.holds())
+        }
+        Command::Capacity => capacity::run(io::stdout()).map(|()| true),
+        Command::Replicas(args) => {
+            on_runtime(replicas::run(args.options(), io::stdout())).map(|summary| summary.holds())
         }
         // Each run makes a runtime of its own, with a clock of its own.
         Command::Scenarios(args) => {
@@ -173,6 +217,7 @@ mod tests {
         let options = args.options();
         assert_eq!((options.seed, options.policy, options.store), (7, Policy::Naive, Store::Memory));
         assert!(parse(&[]).is_err() && parse(&["--store", "paper", "f"]).is_err());
+        assert!(parse(&["--store", "both", "--only", "c01", "--only", "c02", "f"]).is_ok());
     }
 
     #[test]
@@ -180,7 +225,7 @@ mod tests {
         let parts =
             |arguments: &[&str]| match Cli::parse_from(["x", "bounds"].iter().chain(arguments)).command {
                 Command::Bounds(args) => args.options().parts,
-                other @ (Command::Demo(_) | Command::Scenarios(_)) => panic!("{other:?}"),
+                other => panic!("{other:?}"),
             };
         assert_eq!(parts(&[]).len(), 5);
         assert_eq!(parts(&["slow-reader", "idle"]), [Part::SlowReader, Part::Idle]);

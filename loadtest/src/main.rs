@@ -1,8 +1,10 @@
 //! Fleets of simulated agents against the real proxy; hands over to [`cli`], nothing else.
 
 mod bounds;
+mod capacity;
 mod cli;
 mod demo;
+mod replicas;
 mod scenarios;
 
 use std::process::ExitCode;

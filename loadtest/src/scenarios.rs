@@ -18,10 +18,13 @@ mod format;
 mod gate;
 mod journal;
 mod judge;
+mod keeper;
 mod model;
 mod random;
+pub(crate) mod redis_server;
 mod replicas;
 mod report;
+mod scripted;
 mod sliding;
 mod span;
 mod upstream;
@@ -34,28 +37,37 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
 use std::thread;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 use clap::ValueEnum;
+use serde::Serialize;
 
 use figures::Figures;
 use format::Scenario;
 pub(crate) use gate::Policy;
+use keeper::Home;
 use report::{Document, Outcome};
 
 /// Runs at once; each is a thread.
 const RUNS_MAX: usize = 4;
 
 /// Where the replicas keep the ledger.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub(crate) enum Store {
     /// The embedded one.
     Memory,
+    /// The scripts, at a redis-server that is started for it.
+    Redis,
+    /// Both, step by step; ends with the first reply that differs.
+    Both,
 }
 
 /// How it is to run.
 #[derive(Debug, Clone)]
 pub(crate) struct Options {
     pub(crate) files: Vec<PathBuf>,
+    /// Ids of scenarios; all if none is named.
+    pub(crate) only: Vec<String>,
     pub(crate) store: Store,
     pub(crate) policy: Policy,
     pub(crate) seed: u64,
@@ -78,27 +90,33 @@ impl Summary {
 
 /// Runs all scenarios of all files, and prints a row for each.
 pub(crate) fn run(options: &Options, mut out: impl Write) -> anyhow::Result<Summary> {
-    let Store::Memory = options.store;
-    let mut scenarios = Vec::new();
-    for file in &options.files {
-        scenarios.extend(format::load(file)?.into_iter().map(Arc::new));
-    }
+    let scenarios = load(options)?;
+    let homes = homes(options)?;
     report::heading(&mut out)?;
     let mut outcomes = Vec::new();
-    for_each(&scenarios, options, |outcome| {
+    for_each(&scenarios, options, homes, |outcome| {
         report::row(&mut out, &outcome)?;
         outcomes.push(outcome);
         Ok(())
     })?;
     if let Some(path) = &options.json {
-        let document = Document { seed: options.seed, policy: options.policy, scenarios: &outcomes };
+        let Options { seed, policy, store, .. } = *options;
+        let document = Document { seed, policy, store, scenarios: &outcomes };
         let text = serde_json::to_string_pretty(&document).context("no JSON")?;
         std::fs::write(path, text + "\n").with_context(|| format!("cannot write {}", path.display()))?;
     }
     let count = |verdict| outcomes.iter().filter(|outcome| outcome.passed == Some(verdict)).count();
     let summary = Summary { passed: count(true), failed: count(false) };
     match options.policy {
-        Policy::Tollgate => writeln!(out, "{} passed, {} failed", summary.passed, summary.failed)?,
+        Policy::Tollgate => {
+            let steps: u64 = outcomes.iter().map(|outcome| outcome.store_steps).sum();
+            let which = match options.store {
+                Store::Memory => "at the embedded store",
+                Store::Redis => "at Redis",
+                Store::Both => "with the same reply from the embedded store and Redis",
+            };
+            writeln!(out, "{} passed, {} failed; {steps} steps {which}", summary.passed, summary.failed)?;
+        }
         Policy::Naive | Policy::Static | Policy::Shared => {
             writeln!(out, "{} run, not judged: this policy is here to compare with", outcomes.len())?;
         }
@@ -106,24 +124,47 @@ pub(crate) fn run(options: &Options, mut out: impl Write) -> anyhow::Result<Summ
     Ok(summary)
 }
 
+/// What is to be run, in the files' order.
+fn load(options: &Options) -> anyhow::Result<Vec<Arc<Scenario>>> {
+    let mut scenarios = Vec::new();
+    for file in &options.files {
+        scenarios.extend(format::load(file)?.into_iter().map(Arc::new));
+    }
+    for id in &options.only {
+        ensure!(scenarios.iter().any(|scenario| scenario.id == *id), "no file has a scenario {id}");
+    }
+    scenarios.retain(|scenario| options.only.is_empty() || options.only.contains(&scenario.id));
+    Ok(scenarios)
+}
+
+/// A store for each run at once; policies without a budget need none.
+fn homes(options: &Options) -> anyhow::Result<Vec<Home>> {
+    let threads = thread::available_parallelism().map_or(1, usize::from).min(RUNS_MAX);
+    let store = match options.policy {
+        Policy::Tollgate => options.store,
+        Policy::Naive | Policy::Static | Policy::Shared => Store::Memory,
+    };
+    (0..threads).map(|_| Home::start(store)).collect()
+}
+
 /// Runs several at once, and hands them on in order.
 fn for_each(
     scenarios: &[Arc<Scenario>],
     options: &Options,
+    homes: Vec<Home>,
     mut each: impl FnMut(Outcome) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
     let next = AtomicUsize::new(0);
-    let threads = thread::available_parallelism().map_or(1, usize::from).min(RUNS_MAX);
     let (done, results) = mpsc::channel();
     thread::scope(|scope| {
-        for _ in 0..threads {
+        for home in homes {
             let (done, next) = (done.clone(), &next);
             scope.spawn(move || {
                 while let Some((place, scenario)) = Some(next.fetch_add(1, Ordering::SeqCst))
                     .and_then(|place| Some((place, scenarios.get(place)?)))
                 {
-                    let outcome =
-                        run_one(scenario, options).with_context(|| format!("scenario {}", scenario.id));
+                    let outcome = run_one(scenario, options, &home)
+                        .with_context(|| format!("scenario {}", scenario.id));
                     if done.send((place, outcome)).is_err() {
                         return;
                     }
@@ -144,8 +185,8 @@ fn for_each(
     })
 }
 
-fn run_one(scenario: &Arc<Scenario>, options: &Options) -> anyhow::Result<Outcome> {
-    let run = world::run(scenario, options.policy, options.seed)?;
+fn run_one(scenario: &Arc<Scenario>, options: &Options, home: &Home) -> anyhow::Result<Outcome> {
+    let run = world::run(scenario, options.policy, options.seed, home)?;
     let figures = Figures::new(scenario, &run);
     let failures = match options.policy {
         Policy::Tollgate => judge::judge(&scenario.expect, &figures),
@@ -156,6 +197,7 @@ fn run_one(scenario: &Arc<Scenario>, options: &Options) -> anyhow::Result<Outcom
         about: scenario.about.clone(),
         passed: (options.policy == Policy::Tollgate).then_some(failures.is_empty()),
         failures,
+        store_steps: run.store_steps,
         figures,
     })
 }

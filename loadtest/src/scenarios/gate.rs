@@ -10,9 +10,9 @@ use tollgate::github::rate_limit::Reading;
 
 use super::arrivals::Kind;
 use super::baselines::{Buckets, Held};
-use super::clock::VirtualClock;
 use super::entries::Entry;
 use super::format::Scenario;
+use super::keeper::Keeper;
 use super::replicas::Replicas;
 
 /// Who decides when a request may go.
@@ -52,9 +52,9 @@ pub(super) struct Refusal {
 }
 
 impl Gate {
-    pub(super) fn new(policy: Policy, scenario: &Scenario, seed: u64, clock: &Arc<VirtualClock>) -> Gate {
+    pub(super) fn new(policy: Policy, scenario: &Scenario, seed: u64, store: Arc<Keeper>) -> Gate {
         match policy {
-            Policy::Tollgate => Gate::Tollgate(Replicas::new(scenario, seed, clock)),
+            Policy::Tollgate => Gate::Tollgate(Replicas::new(scenario, seed, store)),
             Policy::Naive => Gate::Open,
             Policy::Static => Gate::Buckets(Buckets::new(scenario, scenario.agents.len())),
             Policy::Shared => Gate::Buckets(Buckets::new(scenario, 1)),

@@ -139,6 +139,7 @@ fn number(figure: f64) -> String {
 mod tests {
     use super::super::format::tests::scenario;
     use super::super::gate::Policy;
+    use super::super::keeper::Home;
     use super::super::world;
     use super::*;
 
@@ -155,7 +156,7 @@ mod tests {
             "wait": {"agent": "a", "p50_max_s": 1.0}
         });
         let scenario = scenario(&serde_json::json!({ "expect": wrong })).unwrap();
-        let run = world::run(&scenario.clone().into(), Policy::Naive, 1).unwrap();
+        let run = world::run(&scenario.clone().into(), Policy::Naive, 1, &Home::Memory).unwrap();
         let failures = judge(&scenario.expect, &Figures::new(&scenario, &run));
         let words = [
             "allocation",

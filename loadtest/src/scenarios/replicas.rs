@@ -12,16 +12,17 @@ use futures_util::future::{BoxFuture, FutureExt as _};
 use rand::RngExt as _;
 use tokio::task::AbortHandle;
 use tollgate::budget::command::{Call, Reply};
-use tollgate::budget::store::{MemoryStore, Store, StoreAway};
-use tollgate::budget::{Budget, Charge, Identity, NotAdmitted, Reservation, Secondary, Settings, Wait};
-use tollgate::clock::Clock;
+use tollgate::budget::store::{Store, StoreAway};
+use tollgate::budget::{
+    Budget, Charge, Identity, NotAdmitted, OnStoreLoss, Reservation, Secondary, Settings, Wait,
+};
 use tollgate::metrics::Metrics;
 
 use super::arrivals::Kind;
-use super::clock::VirtualClock;
 use super::entries::{Entry, INSTALLATION};
 use super::format::Scenario;
 use super::gate::Refusal;
+use super::keeper::Keeper;
 use super::random;
 
 /// More calls than any scenario has open.
@@ -29,7 +30,7 @@ const CALLS_MAX: usize = 1_000_000;
 
 /// All replicas and their store.
 pub(super) struct Replicas {
-    store: Arc<MemoryStore>,
+    store: Arc<Keeper>,
     replicas: Vec<Replica>,
     agents: Vec<AgentTerms>,
     guarantees: u32,
@@ -53,8 +54,7 @@ struct AgentTerms {
 
 impl Replicas {
     /// Starts them; within a runtime.
-    pub(super) fn new(scenario: &Scenario, seed: u64, clock: &Arc<VirtualClock>) -> Replicas {
-        let store = Arc::new(MemoryStore::new(Arc::clone(clock) as Arc<dyn Clock>));
+    pub(super) fn new(scenario: &Scenario, seed: u64, store: Arc<Keeper>) -> Replicas {
         let agent = |agent: &super::format::Agent| AgentTerms {
             name: Arc::from(agent.id.as_str()),
             weight: agent.weight,
@@ -150,7 +150,7 @@ impl fmt::Debug for Replicas {
 }
 
 impl Replica {
-    fn start(index: usize, seed: u64, store: &Arc<MemoryStore>) -> Replica {
+    fn start(index: usize, seed: u64, store: &Arc<Keeper>) -> Replica {
         let wire = Arc::new(Wire {
             store: Arc::clone(store),
             is_dead: AtomicBool::new(false),
@@ -161,6 +161,7 @@ impl Replica {
             headroom_thousandths: 0,
             secondary: Secondary::default(),
             is_observing: false,
+            on_store_loss: OnStoreLoss::Degrade,
             calls_max: CALLS_MAX,
         };
         let identity = Identity { replica: number(index), seed };
@@ -178,7 +179,7 @@ fn number(replica: usize) -> u64 {
 /// A replica's way to the store.
 #[derive(Debug)]
 struct Wire {
-    store: Arc<MemoryStore>,
+    store: Arc<Keeper>,
     is_dead: AtomicBool,
     is_cut: AtomicBool,
     calls: AtomicU64,

@@ -4,6 +4,7 @@ use std::io::Write;
 
 use serde::Serialize;
 
+use super::Store;
 use super::figures::Figures;
 use super::gate::Policy;
 
@@ -15,6 +16,8 @@ pub(super) struct Outcome {
     /// Not judged: another policy than tollgate's.
     pub(super) passed: Option<bool>,
     pub(super) failures: Vec<String>,
+    /// All that the store was asked, by whomever.
+    pub(super) store_steps: u64,
     #[serde(flatten)]
     pub(super) figures: Figures,
 }
@@ -24,6 +27,7 @@ pub(super) struct Outcome {
 pub(super) struct Document<'a> {
     pub(super) seed: u64,
     pub(super) policy: Policy,
+    pub(super) store: Store,
     pub(super) scenarios: &'a [Outcome],
 }
 

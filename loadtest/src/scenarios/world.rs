@@ -22,6 +22,7 @@ use super::entries::Entry;
 use super::format::{Event, External, Scenario};
 use super::gate::{Gate, Policy};
 use super::journal::{Journal, Served};
+use super::keeper::Home;
 use super::random;
 use super::upstream::{Answer, Books, Call, Upstream};
 
@@ -37,6 +38,8 @@ pub(super) struct Run {
     pub(super) books: Books,
     /// Calls of the store, where the policy has one.
     pub(super) store_calls: Option<u64>,
+    /// All that the store was asked, by whomever.
+    pub(super) store_steps: u64,
 }
 
 /// Everything there is in a run.
@@ -71,24 +74,28 @@ struct UnderWay {
 }
 
 /// Plays a scenario to its end.
-pub(super) fn run(scenario: &Arc<Scenario>, policy: Policy, seed: u64) -> anyhow::Result<Run> {
+///
+/// # Errors
+/// When the store fails, or both differ.
+pub(super) fn run(scenario: &Arc<Scenario>, policy: Policy, seed: u64, home: &Home) -> anyhow::Result<Run> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .start_paused(true)
         .build()
         .context("no runtime")?;
     let local = LocalSet::new();
-    let run = local.block_on(&runtime, play(Arc::clone(scenario), policy, seed));
+    let run = local.block_on(&runtime, play(Arc::clone(scenario), policy, seed, home));
     // What is dropped with the clients may want the runtime.
     let _inside = runtime.enter();
     drop(local);
-    Ok(run)
+    run
 }
 
-async fn play(scenario: Arc<Scenario>, policy: Policy, seed: u64) -> Run {
+async fn play(scenario: Arc<Scenario>, policy: Policy, seed: u64, home: &Home) -> anyhow::Result<Run> {
     let clock = Arc::new(VirtualClock::new());
+    let store = Arc::new(home.keeper(&clock)?);
     let world = Rc::new(World {
-        gate: Gate::new(policy, &scenario, seed, &clock),
+        gate: Gate::new(policy, &scenario, seed, Arc::clone(&store)),
         journal: RefCell::new(Journal::new(scenario.agents.len())),
         upstream: RefCell::new(Upstream::new(&scenario)),
         under_way: RefCell::default(),
@@ -109,16 +116,20 @@ async fn play(scenario: Arc<Scenario>, policy: Policy, seed: u64) -> Run {
         clients::start(&world, &Rc::new(entry));
     }
     sleep(world.scenario.duration.duration()).await;
+    if let Some(fault) = store.take_fault() {
+        return Err(fault);
+    }
     let now_ms = world.now_ms();
     let mut journal = world.journal.take();
     for UnderWay { agent, served } in world.under_way.take().into_values() {
         journal.agents[agent].served.push(served);
     }
-    Run {
+    Ok(Run {
         journal,
         books: world.upstream.borrow_mut().close(now_ms),
         store_calls: world.gate.replicas().map(super::replicas::Replicas::store_calls),
-    }
+        store_steps: store.steps(),
+    })
 }
 
 impl World {
@@ -250,13 +261,19 @@ async fn take_outside(world: Rc<World>, external: External) {
 mod tests {
     use serde_json::{Value, json};
 
+    use super::super::Store;
     use super::super::figures::Figures;
     use super::super::format::tests::scenario;
     use super::*;
 
     fn figures(changes: &Value, policy: Policy, seed: u64) -> Value {
+        figures_with(&Home::Memory, changes, policy, seed)
+    }
+
+    fn figures_with(home: &Home, changes: &Value, policy: Policy, seed: u64) -> Value {
         let scenario = Arc::new(scenario(changes).unwrap());
-        serde_json::to_value(Figures::new(&scenario, &run(&scenario, policy, seed).unwrap())).unwrap()
+        let run = run(&scenario, policy, seed, home).unwrap();
+        serde_json::to_value(Figures::new(&scenario, &run)).unwrap()
     }
 
     fn faults() -> Value {
@@ -283,6 +300,18 @@ mod tests {
             let first = figures(&faults(), policy, 1);
             assert_eq!(first, figures(&faults(), policy, 1), "{policy:?}");
             assert_ne!(first, figures(&faults(), policy, 2), "{policy:?}");
+        }
+    }
+
+    #[test]
+    fn a_run_is_the_same_on_every_store() {
+        let expected = figures(&faults(), Policy::Tollgate, 1);
+        for store in [Store::Redis, Store::Both] {
+            let home = Home::start(store).unwrap();
+            // What the first run leaves is gone in the second.
+            for _ in 0..2 {
+                assert_eq!(figures_with(&home, &faults(), Policy::Tollgate, 1), expected, "{store:?}");
+            }
         }
     }
 
