@@ -26,8 +26,10 @@ pub fn start(filter: &str, format: Option<LogFormat>) -> anyhow::Result<()> {
     let filter: EnvFilter = filter.parse()?;
     let ours = filter_fn(|metadata| {
         let target = metadata.target();
-        // Whoever resets HTTP/2 streams could write the log full: h2 warns of each.
-        target.starts_with("tollgate") || (*metadata.level() <= Level::WARN && !target.starts_with("h2"))
+        // Whoever resets HTTP/2 streams could write the log full: h2 warns of each. So does redis of each
+        // try to reach a node; what matters of it is said by our own lines.
+        let is_loud = target.starts_with("h2") || target.starts_with("redis");
+        target.starts_with("tollgate") || (*metadata.level() <= Level::WARN && !is_loud)
     });
     let format = format.unwrap_or(match std::io::stderr().is_terminal() {
         true => LogFormat::Text,

@@ -197,6 +197,7 @@ impl Ledger {
             // In a ledger that came back empty who waited before may just not have asked again.
             let watched_from = if self.pause_at_birth_ms > 0 { self.epoch + SEEN_MS } else { 0 };
             let pool = Pool::new(Arc::clone(resource), now, trial, watched_from);
+            let pool = if self.isolation.is_some() { pool.alone() } else { pool };
             self.pools.insert(Arc::clone(resource), pool);
         }
         let pool = self.pools.get_mut(resource).expect("it was put there");

@@ -158,6 +158,8 @@ pub(super) struct Pool {
     watched_from: i64,
     seen: BTreeSet<(i64, Arc<str>)>,
     pub(super) gate: Gate,
+    /// Kept by a replica without the store.
+    is_alone: bool,
     /// The step it was begun in.
     step: u64,
     /// What is certainly left to us, points; set by [`Pool::refill`].
@@ -193,14 +195,21 @@ impl Pool {
             watched_from,
             seen: BTreeSet::new(),
             gate: Gate::new(0, now),
+            is_alone: false,
             step: 0,
             left: 1,
         }
     }
 
+    /// Of a replica that goes on without the store.
+    pub(super) fn alone(mut self) -> Pool {
+        self.is_alone = true;
+        self
+    }
+
     /// What a replica that lost the store knew of it.
     pub(super) fn from_snapshot(snapshot: &Snapshot, now: i64) -> Pool {
-        let mut pool = Pool::new(Arc::clone(&snapshot.resource), now, Trial::new(1, 0), 0);
+        let mut pool = Pool::new(Arc::clone(&snapshot.resource), now, Trial::new(1, 0), 0).alone();
         if snapshot.is_known {
             pool.take_over(snapshot, now);
         }
@@ -336,9 +345,14 @@ impl Pool {
     }
 
     fn depth(&self) -> Micro {
+        let least = (self.limit / 10).min(8) * U;
+        if self.is_alone {
+            // What could not go while slots were short must not go at once afterwards.
+            return (2 * self.gate.rate).max(least);
+        }
         // Twice the highest limit is as good as more, and products stay exact.
         let burst = (self.gate.rate * (self.window_ms / 4000).min(30)).min(2 * LIMIT_MAX * U);
-        burst.max((self.limit / 10).min(8) * U).max(self.limit / 100 * U)
+        burst.max(least).max(self.limit / 100 * U)
     }
 
     /// Points kept back: for what is dearer than it seemed, and for what others may do meanwhile.

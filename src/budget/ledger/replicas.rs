@@ -69,12 +69,23 @@ impl Scale {
 pub(super) struct Isolation {
     since: i64,
     replicas: i64,
+    /// Calls in flight when it began: its own, and of all replicas as far as it had heard.
+    own: i64,
+    all: Option<i64>,
 }
 
+/// Few slots, where nobody knows how many are taken.
+const SLOTS_UNHEARD: i64 = 3;
+
 impl Isolation {
-    /// Its part of the slots; few at first, while those it had before are still in flight elsewhere.
+    /// Its part of the slots: of half of them; at first, while what the others had sent before may still
+    /// be in flight, of those that were free, beside its own.
     pub(super) fn slots(self, slots: i64, now: i64) -> i64 {
-        if now < self.since + 10_000 { slots.min(3) } else { (slots / 2 / self.replicas.max(1)).max(1) }
+        if now >= self.since + 10_000 {
+            return (slots / 2 / self.replicas).max(1);
+        }
+        let free = self.all.map_or(0, |all| (slots - all).max(0) / self.replicas);
+        (self.own + free).max(SLOTS_UNHEARD).min(slots)
     }
 }
 
@@ -84,7 +95,12 @@ impl Ledger {
     pub fn alone(knowledge: &Handover, replicas: i64, since: i64) -> Ledger {
         let mut ledger = Ledger::new(0);
         ledger.epoch = since;
-        ledger.isolation = Some(Isolation { since, replicas: replicas.max(1) });
+        ledger.isolation = Some(Isolation {
+            since,
+            replicas: replicas.max(1),
+            own: i64::try_from(knowledge.leases.len()).unwrap_or(i64::MAX),
+            all: knowledge.pools.iter().map(|pool| pool.leases).max(),
+        });
         ledger.installation = super::Gate::new(0, since);
         ledger.content = super::Gate::new(0, since);
         for snapshot in &knowledge.pools {
