@@ -22,6 +22,7 @@ mod gate;
 mod packed;
 mod reading;
 mod redis;
+mod replicas;
 mod retries;
 mod secrets;
 mod shares;
