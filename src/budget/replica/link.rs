@@ -313,7 +313,9 @@ impl Link {
     /// One step of this replica's own ledger.
     pub(super) fn step_alone(&mut self, replica: u64, caps: Caps, command: Command) -> Reply {
         let now = self.store_time();
-        let stamp = Stamp { replica, last_reply: None, caps, ended: self.ended.clone() };
+        // At the store their leases lapse by themselves: they are renewed no more.
+        let ended = std::mem::take(&mut self.ended);
+        let stamp = Stamp { replica, last_reply: None, caps, ended };
         let call = Call { stamp, command };
         let reply = match &mut self.alone {
             Some(ledger) => ledger.apply(&call, now),
