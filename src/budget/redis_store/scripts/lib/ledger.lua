@@ -128,12 +128,12 @@ do
     }
   end
 
-  -- Writes what changed, and gives the reply, packed: now, epoch, seq, outcome, view, pool; empty where
-  -- there is none.
+  -- Writes what changed, and gives the reply: now, epoch, seq, outcome, view, pool; empty where there is
+  -- none.
   function Ledger.finish(outcome, view, pool)
     local snapshot = pool and Ledger.snapshot(pool) or {}
     Ring.write_all()
     Hash.write_all()
-    return cmsgpack.pack({ now, ledger.epoch, ledger.seq, outcome, view or {}, snapshot })
+    return { now, ledger.epoch, ledger.seq, outcome, view or {}, snapshot }
   end
 end
