@@ -288,6 +288,38 @@ impl Bench {
     }
 }
 
+/// Places nobody withdrew and nobody came by to drop lapse with the gate's sorted sets.
+#[test]
+fn a_head_whose_places_lapsed_asks_as_if_it_had_none() {
+    let server = Server::start();
+    let mut bench = Bench::new(1_000);
+    bench.shared = Some(SharedLedger::new(&server, "lapsed", 0));
+    let waits = |outcome: &Outcome| matches!(outcome, Outcome::Wait { has_place: true, .. });
+    let mut held = None;
+    for call in 0..200 {
+        let outcome = bench.admit(&AGENTS[0], false, "core", 60_000);
+        if waits(&outcome) {
+            held = Some(outcome);
+            break;
+        }
+        bench.now += 20;
+        bench.answer(call, None, true);
+    }
+    assert!(held.is_some(), "nobody waits");
+    let mut connection = server.connect();
+    for kind in ["o", "e"] {
+        let pattern = format!("tollgate:1:{{bot/lapsed}}:{kind}:*");
+        let keys: Vec<String> = redis::cmd("KEYS").arg(pattern).query(&mut connection).unwrap();
+        assert!(!keys.is_empty());
+        redis::cmd("DEL").arg(keys).exec(&mut connection).unwrap();
+    }
+    // The embedded ledger drops them by itself.
+    bench.now += 700_000;
+    for _ in 0..3 {
+        bench.admit(&AGENTS[0], false, "core", 60_000);
+    }
+}
+
 /// Cases in all; a long proof asks for more.
 fn cases(usual: u32) -> u32 {
     std::env::var("TOLLGATE_PROOF_CASES").ok().and_then(|text| text.parse().ok()).unwrap_or(usual)

@@ -1,6 +1,7 @@
 -- A gate: an order and a bucket, see ledger/gate.rs. Its tags and heads are fields `tag:BORN GATE|AGENT`
 -- and `head:BORN GATE|HEAD`, so that those of a gate that was forgotten and born again never count; its
 -- waiting heads lie in two sorted sets, by start tag and by the end of their place.
+
 -- gate's name -> its two sorted sets; the caller names those of each gate it will ask.
 local order_of, expiry_of = {}, {}
 
@@ -63,6 +64,11 @@ do
     gate.t, gate.rate = max(gate.t, now), rate
     if gate.heads == 0 then return end
     local expired = redis.call('ZRANGEBYSCORE', expiry_of[gate.name], '-inf', now, 'LIMIT', 0, EVICTIONS)
+    if #expired == 0 and redis.call('EXISTS', expiry_of[gate.name]) == 0 then
+      -- Nobody came by for so long that the sorted sets lapsed, with heads that nobody withdrew.
+      redis.call('DEL', order_of[gate.name])
+      gate.heads = 0
+    end
     for _, head in ipairs(expired) do
       Gate.leave(gate, head)
       -- Of a head nobody knows any more.
