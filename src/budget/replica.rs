@@ -40,7 +40,7 @@ pub(super) struct Replica {
     caps: Caps,
     on_loss: OnStoreLoss,
     numbers: AtomicU64,
-    /// How many replicas there are, as heard last of any installation; 0: never heard.
+    /// The most replicas heard of at any installation, for those not heard of yet; 0: never heard.
     replicas: AtomicI64,
     links: Mutex<BTreeMap<Arc<str>, Arc<Mutex<Link>>>>,
 }
@@ -114,11 +114,11 @@ impl Replica {
     }
 
     fn go_alone(&self, link: &mut Link) {
-        let replicas = match self.replicas.load(Ordering::Relaxed) {
+        let unheard = match self.replicas.load(Ordering::Relaxed) {
             0 => REPLICAS_UNHEARD,
             heard => heard,
         };
-        link.go_alone(replicas, self.store.now_ms());
+        link.go_alone(unheard, self.store.now_ms());
     }
 
     /// Takes note of a reply; a store that forgot something is told what this replica knows.
@@ -148,7 +148,7 @@ impl Replica {
 
     fn note_replicas(&self, reply: &Reply) {
         if let Some(pool) = &reply.pool {
-            self.replicas.store(pool.replicas.max(1), Ordering::Relaxed);
+            self.replicas.fetch_max(pool.replicas.max(1), Ordering::Relaxed);
         }
     }
 

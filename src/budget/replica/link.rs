@@ -36,6 +36,8 @@ pub(super) struct Link {
     seq: i64,
     /// How often the store was found to have lost something.
     losses: u64,
+    /// How many replicas use the installation, as heard last; 0: never heard.
+    replicas: i64,
     debt: Option<Debt>,
     cool: i64,
     pools: BTreeMap<Arc<str>, Snapshot>,
@@ -87,6 +89,7 @@ impl Link {
             epoch: 0,
             seq: 0,
             losses: 0,
+            replicas: 0,
             debt: None,
             cool: 0,
             pools: BTreeMap::new(),
@@ -178,6 +181,7 @@ impl Link {
         }
         self.seq = self.seq.max(reply.seq);
         if let Some(pool) = &reply.pool {
+            self.replicas = pool.replicas.max(1);
             self.cool = self.cool.max(pool.cool);
             if pool.is_known {
                 self.pools.insert(Arc::clone(&pool.resource), pool.clone());
@@ -294,8 +298,8 @@ impl Link {
         }
     }
 
-    /// From now on this replica counts by itself, as one of so many.
-    pub(super) fn go_alone(&mut self, replicas: i64, guessed: i64) {
+    /// From now on this replica counts by itself, as one of those it heard of here; else of so many.
+    pub(super) fn go_alone(&mut self, unheard: i64, guessed: i64) {
         if self.alone.is_some() {
             return;
         }
@@ -306,6 +310,7 @@ impl Link {
         let is_soon = self.healed_at.is_some_and(|at| now - at < SOON);
         self.rest = if is_soon { (2 * self.rest).clamp(REST_MIN, REST_MAX) } else { Duration::ZERO };
         self.return_at = now + self.rest;
+        let replicas = if self.replicas > 0 { self.replicas } else { unheard };
         let knowledge = self.handover(Sent::default());
         self.alone = Some(Box::new(Ledger::alone(&knowledge, replicas, self.store_time().max(1))));
     }

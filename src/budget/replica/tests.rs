@@ -210,6 +210,27 @@ async fn never_heard_of_a_pool_it_asks_github_seldom() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn alone_it_is_one_of_those_that_use_the_installation() {
+    let (store, replica) = at_work(OnStoreLoss::Degrade).await;
+    let rate = async |installation: &str| {
+        let look = Command::Look(Look { share: share(), resource: "core".into() });
+        replica.call(&Arc::from(installation), look).await.pool.unwrap().rate
+    };
+    // Three replicas use this one, and then this replica hears of one that it has to itself.
+    for other in [8, 9] {
+        let stamp = Stamp { replica: other, last_reply: None, caps: replica.caps, ended: Vec::new() };
+        let beat = Call { stamp, command: Command::Heartbeat(Known::default()) };
+        store.answer(&beat).await.unwrap();
+    }
+    let before = rate("bot/acme").await;
+    store.set(|state| state.ledger = Some(Ledger::new(0)));
+    rate("bot/other").await;
+    store.set(|state| state.is_away = true);
+    let alone = rate("bot/acme").await;
+    assert!((5..=7).contains(&(before / alone)), "{before} {alone}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_grant_that_comes_late_counts_for_a_replica_that_has_gone_alone() {
     let (store, replica) = at_work(OnStoreLoss::Degrade).await;
     store.set(|state| state.holds_admits = true);
