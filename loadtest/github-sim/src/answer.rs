@@ -145,7 +145,11 @@ impl Course<'_> {
         };
         access::check(&mut cx)?;
         let is_installation = matches!(cx.caller, Caller::Installation { .. });
-        let reply = (route.handler)(&mut cx)?;
+        let done = (route.handler)(&mut cx);
+        if let Some(repository) = cx.state.world.repositories.get_mut(&cx.repository_id) {
+            cx.state.books.merges.append(&mut repository.auto_merged);
+        }
+        let reply = done?;
         Ok(match route.need {
             routes::Need::Repo(wanted) if is_installation => {
                 reply.header("x-accepted-github-permissions", wanted)

@@ -88,7 +88,7 @@ pub struct Merge {
     pub pull: Option<u64>,
     /// The commit that the base branch has now.
     pub sha: String,
-    /// The route that did it.
+    /// The route that did it, or `auto-merge` when a push set it off.
     pub by: String,
 }
 

@@ -11,6 +11,15 @@
 //! | `POST /world/push` | `{"repository", "branch", "path", "content"}` |
 //! | `POST /world/issue` | `{"repository", "number", "title"}` |
 //! | `POST /world/rename`, `/world/transfer` | `{"repository", "name"}`, `{"repository", "owner"}` |
+//! | `POST /world/pull` | `{"repository", "head", "base", "title"}`; answers with its `number` |
+//! | `POST /world/stack` | `{"repository", "numbers": […]}`, bottom first |
+//! | `POST /world/auto_merge` | `{"repository", "number", "on"}` |
+//! | `POST /world/protect` | `{"repository", "branch", "on"}` |
+//! | `POST /world/rule` | `{"repository", "branch", "type"}`, as `pull_request` |
+//! | `POST /world/default_branch` | `{"repository", "branch"}` |
+//! | `POST /world/drafts` | `{"repository", "forbidden"}` |
+//!
+//! `on` and `forbidden` are true when they are absent.
 
 use std::io;
 use std::sync::Arc;
@@ -24,6 +33,7 @@ use serde_json::{Value, json};
 use crate::exchange::parse_query;
 use crate::faults::{Fault, Faults};
 use crate::server::{Shared, SimBody, full};
+use crate::world::World;
 
 /// Where the listeners are, whatever the links in answers say.
 #[derive(Clone, Debug)]
@@ -114,20 +124,55 @@ fn revoke(shared: &Shared, body: &Value) -> Result<Value, (u16, String)> {
 }
 
 fn change_world(shared: &Shared, path: &str, body: &Value) -> Result<Value, (u16, String)> {
+    let what = path.trim_start_matches("/world/");
+    let done = shared.edit(|world| match what {
+        "issue" | "pull" | "stack" | "auto_merge" => change_issue(world, what, body),
+        _ => change_repository(world, what, body),
+    });
+    done.ok_or_else(|| (404, "nothing of that name".to_owned()))
+}
+
+/// A change of an issue or pull request; `None` when what it is about does not exist.
+fn change_issue(world: &mut World, what: &str, body: &Value) -> Option<Value> {
     let text = |name: &str| body[name].as_str().unwrap_or_default();
     let repository = text("repository");
-    let world = &mut shared.state().world;
-    let done = match path {
-        "/world/push" => world
-            .push_commit(repository, text("branch"), text("path"), text("content"))
-            .map(|sha| json!({"sha": sha})),
-        "/world/issue" => {
-            let number = body["number"].as_u64().unwrap_or(0);
-            world.edit_issue(repository, number, text("title")).then(|| json!({}))
+    let number = body["number"].as_u64().unwrap_or(0);
+    match what {
+        "issue" => world.edit_issue(repository, number, text("title")).then(|| json!({})),
+        "pull" => world
+            .open_pull(repository, text("head"), text("base"), text("title"))
+            .map(|number| json!({"number": number})),
+        "stack" => {
+            let numbers = body["numbers"].as_array()?;
+            let numbers: Option<Vec<u64>> = numbers.iter().map(Value::as_u64).collect();
+            world.stack(repository, &numbers?).then(|| json!({}))
         }
-        "/world/rename" => world.rename(repository, text("name")).then(|| json!({})),
-        "/world/transfer" => world.transfer(repository, text("owner")).then(|| json!({})),
+        "auto_merge" => world.set_auto_merge(repository, number, is_on(body, "on")).then(|| json!({})),
         _ => None,
+    }
+}
+
+/// A change of a repository or one of its branches; `None` when what it is about does not exist.
+fn change_repository(world: &mut World, what: &str, body: &Value) -> Option<Value> {
+    let text = |name: &str| body[name].as_str().unwrap_or_default();
+    let (repository, branch) = (text("repository"), text("branch"));
+    let is_done = match what {
+        "push" => {
+            let sha = world.push_commit(repository, branch, text("path"), text("content"))?;
+            return Some(json!({"sha": sha}));
+        }
+        "rename" => world.rename(repository, text("name")),
+        "transfer" => world.transfer(repository, text("owner")),
+        "protect" => world.set_protected(repository, branch, is_on(body, "on")),
+        "rule" => world.add_rule(repository, branch, body["type"].as_str()?),
+        "default_branch" => world.set_default_branch(repository, branch),
+        "drafts" => world.forbid_drafts(repository, is_on(body, "forbidden")),
+        _ => false,
     };
-    done.ok_or_else(|| (404, "nothing of that name".to_owned()))
+    is_done.then(|| json!({}))
+}
+
+/// A switch of a body, which is on when the body does not say.
+fn is_on(body: &Value, name: &str) -> bool {
+    body[name].as_bool().unwrap_or(true)
 }

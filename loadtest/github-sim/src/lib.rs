@@ -219,7 +219,7 @@ impl Sim {
 
     /// Changes the world behind every client's back.
     pub fn edit<R>(&self, edit: impl FnOnce(&mut World) -> R) -> R {
-        edit(&mut self.shared.state().world)
+        self.shared.edit(edit)
     }
 
     /// Ends the simulator and waits for its connections.

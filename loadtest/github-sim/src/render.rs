@@ -8,6 +8,7 @@ pub(crate) mod gits;
 pub(crate) mod issues;
 mod releases;
 mod repositories;
+mod stacks;
 
 use crate::server::Links;
 use crate::world::{Repository, World};

@@ -12,8 +12,8 @@ use crate::context::Cx;
 use crate::exchange::Answer;
 use crate::graphql;
 use crate::handlers::{
-    apps, branches, checks, commits, contents, gits, issues, meta, misc, pulls, releases, repositories,
-    reviews, search,
+    apps, branches, checks, commits, contents, gits, issues, merges, meta, misc, pulls, releases,
+    repositories, reviews, search, stacks,
 };
 use crate::server::Listener;
 
@@ -252,11 +252,11 @@ static PULLS: &[Route] = &[
     patch("/repos/{owner}/{repo}/pulls/{number}", PULLS_WRITE, pulls::change),
     get("/repos/{owner}/{repo}/pulls/{number}/files", PULLS_READ, pulls::files),
     get("/repos/{owner}/{repo}/pulls/{number}/commits", PULLS_READ, pulls::commits),
-    get("/repos/{owner}/{repo}/pulls/{number}/merge", CONTENTS, pulls::is_merged),
-    put("/repos/{owner}/{repo}/pulls/{number}/merge", CONTENTS_WRITE, pulls::merge),
-    put("/repos/{owner}/{repo}/pulls/{number}/merge-async", CONTENTS_WRITE, pulls::merge_async),
-    get("/repos/{owner}/{repo}/pulls/{number}/merge-async/{uuid}", CONTENTS, pulls::merge_async_result),
-    put("/repos/{owner}/{repo}/pulls/{number}/update-branch", PULLS_WRITE, pulls::update_branch),
+    get("/repos/{owner}/{repo}/pulls/{number}/merge", CONTENTS, merges::is_merged),
+    put("/repos/{owner}/{repo}/pulls/{number}/merge", CONTENTS_WRITE, merges::merge),
+    put("/repos/{owner}/{repo}/pulls/{number}/merge-async", CONTENTS_WRITE, merges::merge_async),
+    get("/repos/{owner}/{repo}/pulls/{number}/merge-async/{uuid}", CONTENTS, merges::merge_async_result),
+    put("/repos/{owner}/{repo}/pulls/{number}/update-branch", PULLS_WRITE, merges::update_branch),
     get("/repos/{owner}/{repo}/pulls/{number}/reviews", PULLS_READ, reviews::list),
     post("/repos/{owner}/{repo}/pulls/{number}/reviews", PULLS_WRITE, reviews::create),
     get("/repos/{owner}/{repo}/pulls/{number}/reviews/{review_id}", PULLS_READ, reviews::read),
@@ -266,6 +266,9 @@ static PULLS: &[Route] = &[
     post("/repos/{owner}/{repo}/pulls/{number}/comments", PULLS_WRITE, reviews::comment),
     get("/repos/{owner}/{repo}/pulls/{number}/requested_reviewers", PULLS_READ, reviews::requested),
     post("/repos/{owner}/{repo}/pulls/{number}/requested_reviewers", PULLS_WRITE, reviews::request),
+    get("/repos/{owner}/{repo}/stacks", PULLS_READ, stacks::list),
+    post("/repos/{owner}/{repo}/stacks", PULLS_WRITE, stacks::create),
+    get("/repos/{owner}/{repo}/stacks/{stack_number}", PULLS_READ, stacks::read),
 ];
 
 static UPLOADS: &[Route] =

@@ -119,6 +119,17 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Changes the world from outside; what pushes set off in it is in the books afterwards.
+    pub(crate) fn edit<R>(&self, edit: impl FnOnce(&mut World) -> R) -> R {
+        let mut guard = self.state();
+        let state = &mut *guard;
+        let done = edit(&mut state.world);
+        for repository in state.world.repositories.values_mut() {
+            state.books.merges.append(&mut repository.auto_merged);
+        }
+        done
+    }
+
     /// Forgets books, requests, faults and limits; tokens and the world stay.
     pub(crate) fn reset(&self) {
         let mut state = self.state();

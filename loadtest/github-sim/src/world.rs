@@ -3,8 +3,11 @@
 //! Handlers read and change it under the simulator's one lock. Issues and pull requests share their
 //! numbers, as on GitHub: a pull request is an issue with a [`Pull`].
 
+mod edit;
 pub(crate) mod git;
+pub(crate) mod pulls;
 pub(crate) mod seed;
+pub(crate) mod stacks;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -13,7 +16,10 @@ use serde_json::Value;
 
 pub use seed::{OwnerSeed, RepositorySeed, Seed};
 
+use crate::books::Merge;
+
 use git::{FILE_MODE, Git, Person};
+use stacks::Stack;
 
 /// 2026-01-05T09:00:00Z, when the seeded things were made.
 pub(crate) const SEED_EPOCH: i64 = 1_767_603_600;
@@ -52,7 +58,15 @@ pub(crate) struct Repository {
     pub(crate) updated_at: i64,
     pub(crate) git: Git,
     pub(crate) protected: BTreeSet<String>,
+    /// Types of the rules that rulesets have for a branch, by its name; the branch need not exist.
+    pub(crate) rules: BTreeMap<String, Vec<String>>,
+    /// Whether pull requests cannot be drafts, as in private repositories of some plans.
+    pub(crate) forbids_drafts: bool,
     pub(crate) issues: BTreeMap<u64, Issue>,
+    /// Stacks of pull requests; the first has number 1.
+    pub(crate) stacks: Vec<Stack>,
+    /// Merges that pushes set off and that are not in the books yet, which the world cannot reach.
+    pub(crate) auto_merged: Vec<Merge>,
     /// Name to colour.
     pub(crate) labels: BTreeMap<String, String>,
     pub(crate) releases: BTreeMap<u64, Release>,
@@ -94,6 +108,8 @@ pub(crate) struct Pull {
     /// The head as last seen; kept when the branch is deleted.
     pub(crate) head_sha: String,
     pub(crate) draft: bool,
+    /// Whether the next push to its head merges it.
+    pub(crate) auto_merge: bool,
     pub(crate) merged_at: Option<i64>,
     pub(crate) merge_commit_sha: Option<String>,
     pub(crate) reviews: Vec<Review>,
@@ -175,6 +191,7 @@ impl Pull {
             base_ref: base_ref.to_owned(),
             head_sha: head_sha.to_owned(),
             draft: false,
+            auto_merge: false,
             merged_at: None,
             merge_commit_sha: None,
             reviews: Vec::new(),
@@ -198,7 +215,11 @@ impl Repository {
             updated_at: SEED_EPOCH,
             git: Git::default(),
             protected: BTreeSet::new(),
+            rules: BTreeMap::new(),
+            forbids_drafts: false,
             issues: BTreeMap::new(),
+            stacks: Vec::new(),
+            auto_merged: Vec::new(),
             labels: labels.map(|(name, color)| (name.to_owned(), color.to_owned())).into(),
             releases: BTreeMap::new(),
             statuses: Vec::new(),
@@ -249,18 +270,6 @@ impl Repository {
         self.move_branch(branch, &id, author.at);
         Some(id)
     }
-
-    /// Moves a branch, and the heads of the open pull requests from it.
-    pub(crate) fn move_branch(&mut self, branch: &str, commit: &str, at: i64) {
-        self.git.set_branch(branch, commit);
-        self.updated_at = at;
-        for issue in self.issues.values_mut().filter(|issue| issue.is_open) {
-            if let Some(pull) = issue.pull.as_mut().filter(|pull| pull.head_ref == branch) {
-                commit.clone_into(&mut pull.head_sha);
-                issue.updated_at = at;
-            }
-        }
-    }
 }
 
 /// Everything there is.
@@ -275,57 +284,6 @@ pub struct World {
 }
 
 impl World {
-    /// Commits a file onto a branch, as a push by somebody else would; returns the new tip, or
-    /// `None` when there is no such repository or branch.
-    pub fn push_commit(
-        &mut self,
-        full_name: &str,
-        branch: &str,
-        path: &str,
-        content: &str,
-    ) -> Option<String> {
-        let repository = self.find_mut(full_name)?;
-        let author = Person {
-            name: "Somebody Else".to_owned(),
-            email: "somebody@example.com".to_owned(),
-            at: repository.updated_at + 1,
-        };
-        let content = Some(Bytes::from(content.to_owned()));
-        repository.commit_file(branch, path, content, &format!("Change {path}"), &author)
-    }
-
-    /// Gives an issue or pull request another title; false when it does not exist.
-    pub fn edit_issue(&mut self, full_name: &str, number: u64, title: &str) -> bool {
-        let issue = self.find_mut(full_name).and_then(|repository| repository.issues.get_mut(&number));
-        issue
-            .map(|issue| {
-                title.clone_into(&mut issue.title);
-                issue.updated_at += 1;
-            })
-            .is_some()
-    }
-
-    /// Renames a repository; the former name redirects.
-    pub fn rename(&mut self, full_name: &str, new_name: &str) -> bool {
-        self.relocate(full_name, |repository| new_name.clone_into(&mut repository.name))
-    }
-
-    /// Gives a repository to another owner; the former name redirects.
-    pub fn transfer(&mut self, full_name: &str, new_owner: &str) -> bool {
-        self.relocate(full_name, |repository| new_owner.clone_into(&mut repository.owner))
-    }
-
-    fn relocate(&mut self, full_name: &str, change: impl FnOnce(&mut Repository)) -> bool {
-        let Some(repository) = self.find_mut(full_name) else { return false };
-        let (id, old) = (repository.id, repository.full_name());
-        change(repository);
-        let new = repository.full_name();
-        self.names.remove(&old.to_ascii_lowercase());
-        self.names.insert(new.to_ascii_lowercase(), id);
-        self.redirect(&old, id);
-        true
-    }
-
     pub(crate) fn insert(&mut self, repository: Repository) {
         self.names.insert(repository.full_name().to_ascii_lowercase(), repository.id);
         self.repositories.insert(repository.id, repository);

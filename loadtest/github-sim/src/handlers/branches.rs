@@ -7,6 +7,7 @@ use crate::context::{Cx, required, text};
 use crate::exchange::{Answer, Reply};
 use crate::render::verification;
 use crate::world::Repository;
+use crate::world::pulls::MergeRefusal;
 
 pub(crate) fn list(cx: &mut Cx<'_>) -> Answer {
     let repository = cx.repository();
@@ -47,9 +48,15 @@ pub(crate) fn protection(cx: &mut Cx<'_>) -> Answer {
 /// `GET …/rules/branches/{branch}`: the rules that are in force; a branch need not exist.
 pub(crate) fn rules(cx: &mut Cx<'_>) -> Answer {
     let repository = cx.repository();
-    let is_protected = repository.protected.contains(cx.param("branch"));
-    let rules: &[&str] = if is_protected { &["deletion", "non_fast_forward"] } else { &[] };
-    Ok(cx.page(rules, |_, kind| {
+    let branch = cx.param("branch");
+    let is_protected = repository.protected.contains(branch);
+    let mut rules = if is_protected { vec!["deletion", "non_fast_forward"] } else { Vec::new() };
+    for kind in repository.rules.get(branch).into_iter().flatten() {
+        if !rules.contains(&kind.as_str()) {
+            rules.push(kind);
+        }
+    }
+    Ok(cx.page(&rules, |_, kind| {
         json!({
             "type": kind,
             "ruleset_source_type": "Repository",
@@ -81,18 +88,16 @@ pub(crate) fn merge_into(
     head_sha: &str,
     message: &str,
 ) -> Result<Option<String>, Reply> {
-    let (author, now) = (cx.author(), cx.now);
-    let repository = cx.repository_mut();
-    let git = &mut repository.git;
-    let tip = git.branch(base).ok_or_else(|| Reply::error(404, "Base does not exist"))?.to_owned();
-    if git.log(&tip).iter().any(|commit| commit.id == head_sha) {
-        return Ok(None);
+    let author = cx.author();
+    cx.repository_mut().merge_branch(base, head_sha, message, &author).map_err(refused)
+}
+
+/// GitHub's answer when a merge cannot be done.
+pub(crate) fn refused(refusal: MergeRefusal) -> Reply {
+    match refusal {
+        MergeRefusal::Missing => Reply::error(404, "Base does not exist"),
+        MergeRefusal::Conflict => Reply::error(409, "Merge conflict"),
     }
-    let tree = git.merge_trees(&tip, head_sha).ok_or_else(|| Reply::error(409, "Merge conflict"))?;
-    let parents = vec![tip, head_sha.to_owned()];
-    let id = git.add_commit(&tree, parents, message, author.clone(), author);
-    repository.move_branch(base, &id, now);
-    Ok(Some(id))
 }
 
 /// Writes a merge into the books.

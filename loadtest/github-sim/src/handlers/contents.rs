@@ -109,8 +109,10 @@ pub(crate) fn remove(cx: &mut Cx<'_>) -> Answer {
     Ok(Reply::ok(json!({"content": null, "commit": commit})))
 }
 
+/// The branch that a body names, in short or as `refs/heads/…`; without one, the default branch.
 fn branch(cx: &Cx<'_>, body: &Map<String, Value>) -> String {
-    text(body, "branch").unwrap_or_else(|| cx.repository().default_branch.clone())
+    let name = text(body, "branch").unwrap_or_else(|| cx.repository().default_branch.clone());
+    name.strip_prefix("refs/heads/").map(str::to_owned).unwrap_or(name)
 }
 
 /// Commits the file; true when it was not there before.

@@ -86,11 +86,18 @@ pub(crate) fn change_ref(cx: &mut Cx<'_>) -> Answer {
     Ok(Reply::ok(cx.view().git_ref(cx.repository(), &name, &sha)))
 }
 
+/// `DELETE …/git/refs/{ref}`: pull requests from or into a branch are closed with it.
 pub(crate) fn remove_ref(cx: &mut Cx<'_>) -> Answer {
-    let name = ref_name(cx);
-    let removed = cx.repository_mut().git.refs.remove(&name);
-    removed.ok_or_else(|| Reply::error(422, "Reference does not exist"))?;
-    Ok(Reply::no_content())
+    let (name, now) = (ref_name(cx), cx.now);
+    let repository = cx.repository_mut();
+    let is_removed = match name.strip_prefix("refs/heads/") {
+        Some(branch) => repository.delete_branch(branch, now),
+        None => repository.git.refs.remove(&name).is_some(),
+    };
+    match is_removed {
+        true => Ok(Reply::no_content()),
+        false => Err(Reply::error(422, "Reference does not exist")),
+    }
 }
 
 pub(crate) fn read_tree(cx: &mut Cx<'_>) -> Answer {

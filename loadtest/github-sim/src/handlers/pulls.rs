@@ -1,14 +1,13 @@
-//! Pull requests and the ways to merge them.
+//! Pull requests: listed, read, opened and changed.
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use crate::context::{Cx, flag, required, text};
-use crate::digest::sha256_hex;
 use crate::exchange::{Answer, Reply};
-use crate::handlers::branches::{merge_into, note_merge};
 use crate::handlers::issues::{apply, matches_state};
 use crate::render::gits::diff_text;
 use crate::world::git::Change;
+use crate::world::pulls::PullRefusal;
 use crate::world::{Issue, Pull, Repository};
 
 /// The pull request of the `number` parameter, or 404.
@@ -22,16 +21,13 @@ pub(crate) fn find_mut<'a>(cx: &'a mut Cx<'_>) -> Result<&'a mut Pull, Reply> {
     cx.issue_mut()?.pull.as_mut().ok_or_else(Reply::not_found)
 }
 
-fn with_pulls(repository: &Repository) -> impl DoubleEndedIterator<Item = (&Issue, &Pull)> {
-    repository.issues.values().filter_map(|issue| Some((issue, issue.pull.as_ref()?)))
-}
-
 pub(crate) fn list(cx: &mut Cx<'_>) -> Answer {
     let state = cx.request.query("state").unwrap_or("open");
     let (head, base) = (cx.request.query("head"), cx.request.query("base"));
     let repository = cx.repository();
     let label = |name: &str| format!("{}:{name}", repository.owner);
-    let mut found: Vec<(&Issue, &Pull)> = with_pulls(repository)
+    let mut found: Vec<(&Issue, &Pull)> = repository
+        .pulls()
         .filter(|(issue, pull)| {
             matches_state(issue, state)
                 && head.is_none_or(|head| head == label(&pull.head_ref) || head == pull.head_ref)
@@ -49,7 +45,7 @@ pub(crate) fn of_commit(cx: &mut Cx<'_>) -> Answer {
     let repository = cx.repository();
     let commit = repository.git.resolve(cx.param("ref")).ok_or_else(Reply::not_found)?;
     let found: Vec<(&Issue, &Pull)> =
-        with_pulls(repository).filter(|(_, pull)| pull.head_sha == commit.id).collect();
+        repository.pulls().filter(|(_, pull)| pull.head_sha == commit.id).collect();
     Ok(cx.page(&found, |view, (issue, pull)| view.pull(repository, issue, pull)))
 }
 
@@ -72,38 +68,51 @@ pub(crate) fn create(cx: &mut Cx<'_>) -> Answer {
     let body = cx.request.json()?;
     let (head, base) = (required(&body, "head")?, required(&body, "base")?);
     let (user, now) = (cx.actor(), cx.now);
+    let title = text(&body, "title").ok_or_else(|| invalid("title", "invalid", "title"))?;
     let repository = cx.repository_mut();
-    let head = head.strip_prefix(&format!("{}:", repository.owner)).unwrap_or(&head).to_owned();
-    let invalid = |field: &str| Reply::invalid("PullRequest", field, "invalid", field);
-    let head_sha = repository.git.branch(&head).ok_or_else(|| invalid("head"))?.to_owned();
-    let base_sha = repository.git.branch(&base).ok_or_else(|| invalid("base"))?;
-    if repository.git.log_between(base_sha, &head_sha).is_empty() {
-        let message = format!("No commits between {base} and {head}");
-        return Err(Reply::invalid("PullRequest", "head", "custom", &message));
+    let is_draft = flag(&body, "draft");
+    if is_draft && repository.forbids_drafts {
+        return Err(no_drafts());
     }
-    let is_known = with_pulls(repository)
-        .any(|(issue, pull)| issue.is_open && pull.head_ref == head && pull.base_ref == base);
-    if is_known {
-        let message = format!("A pull request already exists for {}:{head}.", repository.owner);
-        return Err(Reply::invalid("PullRequest", "head", "custom", &message));
-    }
-    let number = repository.next_number();
-    let title = text(&body, "title").ok_or_else(|| invalid("title"))?;
-    let mut issue = Issue::new(number, &title, user, now);
-    issue.body = text(&body, "body");
-    issue.pull = Some(Pull { draft: flag(&body, "draft"), ..Pull::new(&head, &base, &head_sha) });
-    repository.issues.insert(number, issue);
+    let owner = repository.owner.clone();
+    let head = head.strip_prefix(&format!("{owner}:")).unwrap_or(&head);
+    let opened = repository.open_pull(head, &base, &title, user, now);
+    let number = opened.map_err(|refusal| match refusal {
+        PullRefusal::NoHead => invalid("head", "invalid", "head"),
+        PullRefusal::NoBase => invalid("base", "invalid", "base"),
+        PullRefusal::NoCommits => invalid("head", "custom", &format!("No commits between {base} and {head}")),
+        PullRefusal::Known => {
+            invalid("head", "custom", &format!("A pull request already exists for {owner}:{head}."))
+        }
+    })?;
     cx.params.insert("number".to_owned(), number.to_string());
+    cx.issue_mut()?.body = text(&body, "body");
+    find_mut(cx)?.draft = is_draft;
     Ok(Reply::created(shown(cx)?.0))
+}
+
+fn invalid(field: &str, code: &str, message: &str) -> Reply {
+    Reply::invalid("PullRequest", field, code, message)
+}
+
+/// What private repositories of some plans answer to drafts.
+fn no_drafts() -> Reply {
+    let docs = "https://docs.github.com/rest/pulls/pulls#create-a-pull-request";
+    let message = "Draft pull requests are not supported in this repository.";
+    Reply::json(422, json!({"message": message, "documentation_url": docs}))
 }
 
 pub(crate) fn change(cx: &mut Cx<'_>) -> Answer {
     let mut body = cx.request.json()?;
-    find(cx)?;
-    let now = cx.now;
-    if let Some(base) = text(&body, "base") {
+    let (issue, pull) = find(cx)?;
+    let (number, now) = (issue.number, cx.now);
+    if let Some(base) = text(&body, "base").filter(|base| *base != pull.base_ref) {
+        if cx.repository().stack_of(number).is_some() {
+            let message = "Cannot change the base branch because the pull request is part of a stack.";
+            return Err(invalid("base", "invalid", message));
+        }
         if cx.repository().git.branch(&base).is_none() {
-            return Err(Reply::invalid("PullRequest", "base", "invalid", "base"));
+            return Err(invalid("base", "invalid", "base"));
         }
         find_mut(cx)?.base_ref = base;
     }
@@ -135,94 +144,4 @@ pub(crate) fn commits(cx: &mut Cx<'_>) -> Answer {
     let mut log = repository.git.log_between(base, &pull.head_sha);
     log.reverse();
     Ok(cx.page(&log, |view, commit| view.commit(repository, commit)))
-}
-
-/// `GET …/merge`: 204 when merged, 404 when not.
-pub(crate) fn is_merged(cx: &mut Cx<'_>) -> Answer {
-    let (_, pull) = find(cx)?;
-    pull.merged_at.map(|_| Reply::no_content()).ok_or_else(Reply::not_found)
-}
-
-/// `PUT …/merge`.
-pub(crate) fn merge(cx: &mut Cx<'_>) -> Answer {
-    let body = cx.request.json()?;
-    let sha = land(cx, &body)?;
-    let message = "Pull Request successfully merged";
-    Ok(Reply::ok(json!({"sha": sha, "merged": true, "message": message})))
-}
-
-/// Merges the pull request, if its state and the body's `sha` allow it.
-fn land(cx: &mut Cx<'_>, body: &Map<String, Value>) -> Result<String, Reply> {
-    let (issue, pull) = find(cx)?;
-    if !issue.is_open || pull.merged_at.is_some() || pull.draft {
-        return Err(Reply::error(405, "Pull Request is not mergeable"));
-    }
-    let (number, head, base) = (issue.number, pull.head_sha.clone(), pull.base_ref.clone());
-    let title = format!("Merge pull request #{number} from {}", pull.head_ref);
-    if text(body, "sha").is_some_and(|expected| expected != head) {
-        let message = "Head branch was modified. Review and try the merge again.";
-        return Err(Reply::error(409, message));
-    }
-    let message = text(body, "commit_title").unwrap_or(title);
-    let landed = merge_into(cx, &base, &head, &message).map_err(|reply| match reply.status {
-        409 => Reply::error(405, "Pull Request is not mergeable"),
-        _ => reply,
-    })?;
-    let sha = landed.unwrap_or(head);
-    let now = cx.now;
-    let issue = cx.issue_mut()?;
-    issue.close(now);
-    if let Some(pull) = &mut issue.pull {
-        pull.merged_at = Some(now);
-        pull.merge_commit_sha = Some(sha.clone());
-    }
-    note_merge(cx, Some(number), &sha);
-    Ok(sha)
-}
-
-/// The id of a pull request's asynchronous merge, which follows from its number.
-fn uuid(repository: &Repository, number: u64) -> String {
-    let hash = sha256_hex(format!("{}#{number}", repository.id).as_bytes());
-    format!("{}-{}-4{}-8{}-{}", &hash[..8], &hash[8..12], &hash[13..16], &hash[17..20], &hash[20..32])
-}
-
-/// `PUT …/merge-async`: accepted, and done at once.
-pub(crate) fn merge_async(cx: &mut Cx<'_>) -> Answer {
-    let body = cx.request.json()?;
-    let (issue, pull) = find(cx)?;
-    let uuid = uuid(cx.repository(), issue.number);
-    let details = json!({"uuid": uuid, "expected_head_sha": pull.head_sha});
-    if pull.merged_at.is_some() {
-        return Ok(Reply::ok(json!({"status": "merged", "details": details})));
-    }
-    if !issue.is_open || pull.draft {
-        return Err(Reply::error(400, "Pull Request is closed or a draft"));
-    }
-    land(cx, &body)?;
-    Ok(Reply::json(202, json!({"status": "pending", "details": details})))
-}
-
-/// `GET …/merge-async/{uuid}`.
-pub(crate) fn merge_async_result(cx: &mut Cx<'_>) -> Answer {
-    let (issue, pull) = find(cx)?;
-    let uuid = uuid(cx.repository(), issue.number);
-    if cx.param("uuid") != uuid || pull.merged_at.is_none() {
-        return Err(Reply::not_found());
-    }
-    let details = json!({"uuid": uuid, "sha": pull.merge_commit_sha});
-    Ok(Reply::ok(json!({"status": "merged", "details": details})))
-}
-
-/// `PUT …/update-branch`: merges the base into the head.
-pub(crate) fn update_branch(cx: &mut Cx<'_>) -> Answer {
-    let body = cx.request.json()?;
-    let (issue, pull) = find(cx)?;
-    let (number, head, base) = (issue.number, pull.head_ref.clone(), pull.base_ref.clone());
-    if text(&body, "expected_head_sha").is_some_and(|expected| expected != pull.head_sha) {
-        return Err(Reply::error(422, "expected_head_sha does not match the head"));
-    }
-    let base_sha = cx.repository().git.branch(&base).ok_or_else(Reply::not_found)?.to_owned();
-    merge_into(cx, &head, &base_sha, &format!("Merge {base} into {head}"))?;
-    let url = format!("{}/pulls/{number}", cx.view().repository_url(cx.repository()));
-    Ok(Reply::json(202, json!({"message": "Updating pull request branch.", "url": url})))
 }

@@ -5,7 +5,8 @@ use serde_json::{Value, json};
 use crate::clock::iso;
 use crate::render::{View, html_url};
 use crate::world::git::Git;
-use crate::world::{Comment, Issue, Pull, Repository, Review};
+use crate::world::pulls::merge_title;
+use crate::world::{Comment, Issue, PERSONAL_LOGIN, Pull, Repository, Review};
 
 impl View<'_> {
     /// An issue, or a pull request in its form as an issue.
@@ -116,7 +117,8 @@ impl View<'_> {
         object["statuses_url"] = json!(statuses);
         object["draft"] = json!(pull.draft);
         object["merged_at"] = json!(pull.merged_at.map(iso));
-        object["auto_merge"] = Value::Null;
+        object["auto_merge"] = self.auto_merge(issue, pull);
+        object["stack"] = self.stack_of(repository, issue.number);
         if !self.is_2026() {
             object["merge_commit_sha"] = json!(pull.merge_commit_sha);
         }
@@ -164,6 +166,19 @@ impl View<'_> {
         object["additions"] = json!(1);
         object["deletions"] = json!(0);
         object
+    }
+
+    /// Who has let GitHub merge a pull request by itself, and how; null when nobody has.
+    fn auto_merge(&self, issue: &Issue, pull: &Pull) -> Value {
+        if !pull.auto_merge {
+            return Value::Null;
+        }
+        json!({
+            "enabled_by": self.user(PERSONAL_LOGIN),
+            "merge_method": "merge",
+            "commit_title": merge_title(issue, pull),
+            "commit_message": issue.title,
+        })
     }
 
     fn end(&self, repository: &Repository, name: &str, sha: &str) -> Value {
@@ -224,7 +239,8 @@ impl View<'_> {
     }
 }
 
-fn issue_id(repository: &Repository, issue: &Issue) -> u64 {
+/// The id of an issue or pull request.
+pub(crate) fn issue_id(repository: &Repository, issue: &Issue) -> u64 {
     repository.id * 100_000 + issue.number
 }
 

@@ -73,6 +73,46 @@ async fn files_are_written_with_the_blob_they_replace() {
 }
 
 #[tokio::test]
+async fn files_go_to_the_branch_that_is_named_or_to_the_default_one() {
+    let sim = start(config()).await;
+    let token = sim.mint("acme");
+    let path = "/repos/acme/widgets/contents/where.txt";
+    let tip = |branch: &'static str| sim.edit(|world| world.branch_tip("acme/widgets", branch)).unwrap();
+    let send =
+        |method: &'static str, path: &str, body| call(&sim, method, path).token(&token).json(&body).send();
+    for (branch, lands_on, others) in [
+        (Some("refs/heads/feature/x"), "feature/x", ["main", "release"]),
+        (Some("release"), "release", ["main", "feature/x"]),
+        (None, "main", ["release", "feature/x"]),
+    ] {
+        let before = others.map(tip);
+        let mut body = json!({"message": "m", "content": "eA=="});
+        if let Some(branch) = branch {
+            body["branch"] = json!(branch);
+        }
+        let written = send("PUT", path, body).await;
+        assert_eq!(written.status, 201, "{branch:?}");
+        assert_eq!(written.json()["commit"]["sha"], tip(lands_on));
+        let query = branch.map(|branch| format!("?ref={branch}")).unwrap_or_default();
+        let read = send("GET", &format!("{path}{query}"), json!({})).await.json();
+        assert_eq!(read["sha"], written.json()["content"]["sha"]);
+        let mut body = json!({"message": "m", "sha": read["sha"]});
+        if let Some(branch) = branch {
+            body["branch"] = json!(branch);
+        }
+        let removed = send("DELETE", path, body).await;
+        assert_eq!(removed.status, 200, "{branch:?}");
+        assert_eq!(removed.json()["commit"]["sha"], tip(lands_on));
+        assert_eq!(others.map(tip), before, "{branch:?}");
+    }
+    assert!(sim.edit(|world| world.set_default_branch("acme/widgets", "release")));
+    let written = send("PUT", path, json!({"message": "m", "content": "eA=="})).await;
+    assert_eq!(written.json()["commit"]["sha"], tip("release"));
+    let unknown = json!({"message": "m", "content": "eA==", "branch": "refs/heads/none"});
+    assert_eq!(send("PUT", path, unknown).await.status, 404);
+}
+
+#[tokio::test]
 async fn search_stays_within_its_qualifiers_and_the_token() {
     let sim = start(config()).await;
     let token = sim.mint("acme");

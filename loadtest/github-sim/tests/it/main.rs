@@ -4,10 +4,14 @@
 
 mod access;
 mod auth;
+mod automerge;
+mod branches;
 mod client;
 mod code;
+mod control;
 mod faults;
 mod graphql;
 mod limits;
 mod reading;
+mod stacks;
 mod writing;
