@@ -86,7 +86,9 @@ impl Route {
 impl Ledger {
     /// `pause_at_birth_ms` is 0 where nobody else can have called before.
     pub fn new(pause_at_birth_ms: i64) -> Ledger {
-        let content = if pause_at_birth_ms == 0 { 60 * U } else { 0 };
+        // After a loss the replicas hand in what they sent, and the caps count that: this only says how
+        // many writes need not wait for one another at the very beginning.
+        let content = if pause_at_birth_ms == 0 { 60 * U } else { 10 * U };
         Ledger {
             epoch: 0,
             pause_at_birth_ms,

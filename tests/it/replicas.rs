@@ -163,3 +163,16 @@ async fn what_others_wrote_is_never_taken_for_a_budget() {
         tollgate.assert_clean();
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn first_writes_on_a_new_store_do_not_wait_for_one_another() {
+    let redis = RedisServer::start(&[]).await;
+    let tollgate = start(&redis, "").await;
+    // For two seconds a new store grants nothing.
+    until_served(&tollgate).await;
+    for _ in 0..3 {
+        let issue = serde_json::json!({"title": "x"});
+        let answer = tollgate.ask("POST", "/repos/acme/widgets/issues").json(&issue).send().await;
+        assert_eq!(answer.verdict(), "201", "{}", answer.text());
+    }
+}
