@@ -120,6 +120,7 @@ fn prefix(digest: &KeyDigest) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::DraftRule;
     use crate::policy::repositories::RepositorySet;
 
     fn agent(name: &str, repositories: &[&str], guarantee: Option<u32>) -> Agent {
@@ -133,6 +134,7 @@ mod tests {
             installation: None,
             allow: Vec::new(),
             require_approval: Vec::new(),
+            draft_pull_requests: DraftRule::Off,
             disabled: false,
         }
     }

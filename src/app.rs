@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use crate::admin::{Admin, Api};
 use crate::agent::Agents;
 use crate::agent::disabled::DisabledAgents;
+use crate::audit::Audit;
 use crate::budget::redis_store::RedisStore;
 use crate::budget::store::{MemoryStore, Store};
 use crate::budget::{self, Budget, Identity};
@@ -24,9 +25,10 @@ use crate::clock::{Clock, SystemClock};
 use crate::config::{self, Config};
 use crate::github::client::CaError;
 use crate::metrics::Metrics;
-use crate::proxy::Proxy;
 use crate::proxy::listener::{Bounds, Listener};
+use crate::proxy::{self, Proxy};
 use crate::redis_client::{RedisClient, RedisStartError};
+use crate::spent::{self, MemorySpent, RedisSpent, SpentStore};
 use crate::tls::{Certificate, TlsError};
 
 /// Why tollgate could not start.
@@ -34,6 +36,8 @@ use crate::tls::{Certificate, TlsError};
 pub enum StartError {
     #[error("server.{key}: {address} can't be listened on: {why}")]
     Bind { key: &'static str, address: SocketAddr, why: io::Error },
+    #[error("policy.audit_log: can't be opened: {0}")]
+    Audit(io::Error),
     #[error(transparent)]
     Ca(#[from] CaError),
     #[error("server.tls: {0}")]
@@ -50,6 +54,8 @@ pub struct App {
     proxy: Arc<Proxy>,
     agents: Arc<Agents>,
     budget: Arc<Budget>,
+    spent: Arc<dyn SpentStore>,
+    audit: Audit,
     listener: Listener,
     admin: Admin,
     certificate: Option<Arc<Certificate>>,
@@ -98,6 +104,9 @@ impl App {
             Some(files) => Some(Arc::new(Certificate::try_new(files, clock.now_seconds())?)),
             None => None,
         };
+        let audit =
+            Audit::start(&config.policy.audit_log, Arc::clone(&metrics)).map_err(StartError::Audit)?;
+        let spent = spent(&config.policy, shared.as_ref(), &clock).await;
         let store: Arc<dyn Store> = match shared {
             Some(redis) => Arc::new(RedisStore::new(redis)),
             None => Arc::new(MemoryStore::new(Arc::clone(&clock))),
@@ -105,9 +114,16 @@ impl App {
         let budget = budget(&config.budget, bounds.connections, store, &metrics);
         let exported = Arc::downgrade(&budget);
         metrics.before_render(move || exported.upgrade().iter().for_each(|budget| budget.export()));
-        let proxy =
-            Proxy::try_new(config, Arc::clone(&agents), Arc::clone(&budget), Arc::clone(&clock), metrics)?;
-        Ok(App { proxy: Arc::new(proxy), agents, budget, listener, admin, certificate, clock, drain, stop })
+        let parts = proxy::Shared {
+            agents: Arc::clone(&agents),
+            budget: Arc::clone(&budget),
+            spent: Arc::clone(&spent),
+            audit: audit.clone(),
+            clock: Arc::clone(&clock),
+            metrics,
+        };
+        let proxy = Arc::new(Proxy::try_new(config, parts)?);
+        Ok(App { proxy, agents, budget, spent, audit, listener, admin, certificate, clock, drain, stop })
     }
 
     /// Where agents are served.
@@ -142,9 +158,24 @@ impl App {
         beside.spawn(self.admin.serve());
         beside.spawn(Arc::clone(&self.budget).tend());
         beside.spawn(async move { self.agents.tend().await });
+        beside.spawn(spent::tend(self.spent));
         self.listener.serve(self.proxy, tls, self.stop, self.drain).await;
         self.budget.leave().await;
+        self.audit.flush().await;
         Ok(())
+    }
+}
+
+/// What remembers used approvals. Where none is ever used, nobody waits for it to begin.
+async fn spent(
+    policy: &config::Policy,
+    shared: Option<&Arc<RedisClient>>,
+    clock: &Arc<dyn Clock>,
+) -> Arc<dyn SpentStore> {
+    match shared {
+        _ if policy.verifier.is_empty() => Arc::new(MemorySpent::of_all_times(Arc::clone(clock))),
+        Some(redis) => Arc::new(RedisSpent::begin(Arc::clone(redis), Arc::clone(clock)).await),
+        None => Arc::new(MemorySpent::begin(Arc::clone(clock)).await),
     }
 }
 

@@ -33,6 +33,7 @@ pub use problem::{Problem, Problems};
 pub(crate) use validate::is_name;
 
 use crate::policy::Class;
+use crate::policy::approval::Verifier;
 use crate::policy::repositories::RepositorySet;
 
 /// Everything `tollgate serve` needs to run.
@@ -159,6 +160,34 @@ pub struct Policy {
     pub approval_mode: ApprovalMode,
     /// The header an approval travels in; never forwarded.
     pub approval_header: HeaderName,
+    /// Who may approve, and for how long an approval may live.
+    pub verifier: Verifier,
+    /// Whether auto-merge can be approved, which lands what is pushed later.
+    pub allow_auto_merge: bool,
+    /// `Key: value`, appended to messages of commits; `{agent}` and `{request_id}` are to be filled in.
+    pub commit_trailer: Option<String>,
+    pub audit_log: AuditLog,
+    /// Record what would be refused, and let it through; the merge gate is never observed only.
+    pub is_observing: bool,
+}
+
+/// Where the lines of the audit log go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AuditLog {
+    Stdout,
+    Off,
+    File(PathBuf),
+}
+
+/// What becomes of pull requests an agent opens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DraftRule {
+    /// They are made drafts.
+    Force,
+    /// Those that are none are refused.
+    Require,
+    /// They pass as they are.
+    Off,
 }
 
 /// How an approval proves itself.
@@ -189,5 +218,6 @@ pub struct Agent {
     pub allow: Vec<Class>,
     /// Those of them that wait for an approval.
     pub require_approval: Vec<Class>,
+    pub draft_pull_requests: DraftRule,
     pub disabled: bool,
 }

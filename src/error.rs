@@ -28,12 +28,17 @@ pub enum ProxyError {
     OperationForbidden(String),
     /// A gated operation came without an approval.
     #[error(
-        "This is a {class} operation: it waits for an approval. Ask a person to review it and to approve it, then send it again with the approval in the header `{header}`."
+        "This is a {class} operation: it waits for an approval. Ask a person who may approve to review it (what to sign is in `tollgate.approval` of this answer; `tollgate approve --from` takes the answer as it is), then send the same request again with the approval in the header `{header}`. Sending it again without one will not help."
     )]
-    ApprovalRequired { class: Class, header: String, claims: Value },
+    ApprovalRequired { class: Class, header: String, wanted: Box<Wanted> },
     /// An approval came and was not taken.
-    #[error("The approval was not taken: {reason}.")]
-    ApprovalInvalid { reason: &'static str, claims: Value },
+    #[error(
+        "The approval was not taken: {reason}. Ask the person who approves for another one, for the claims in `tollgate.approval`."
+    )]
+    ApprovalInvalid { reason: String, wanted: Box<Wanted> },
+    /// A pull request that is no draft, or is to be none any more.
+    #[error("{0}")]
+    DraftRequired(&'static str),
     /// The agent's share is spent.
     #[error("API rate limit exceeded for agent {agent}. {}", .limit.advice())]
     BudgetExhausted { agent: String, limit: Limit },
@@ -59,6 +64,17 @@ pub enum ProxyError {
     /// A bound of tollgate's own is reached; nothing was sent upstream.
     #[error("{0}")]
     Overloaded(&'static str),
+    /// It can't be known whether an approval was used before.
+    #[error(
+        "tollgate can't look up whether this approval was used before, so nothing was sent to GitHub. Try again in {} s with the same approval.",
+        UNSURE_RETRY_SECONDS
+    )]
+    ApprovalUnsure,
+    /// What was approved has to be written down first, and can't be.
+    #[error(
+        "tollgate's audit log can't be written, so nothing that was approved is sent to GitHub. Its operator has to mend that; this approval is used up."
+    )]
+    AuditAway,
     /// The store of the budget is away, and nothing is let through without it.
     #[error(
         "The store of the budget can't be reached; nothing was sent to GitHub. Try again in {retry_after} s."
@@ -70,6 +86,20 @@ pub enum ProxyError {
     /// A defect of ours; the request was not let through.
     #[error("tollgate failed while it handled this request.")]
     Internal,
+}
+
+/// Seconds after which it makes sense to ask again whether an approval was used.
+pub const UNSURE_RETRY_SECONDS: u64 = 2;
+/// Likewise for an audit log that can't be written: somebody has to make room first.
+pub const AUDIT_RETRY_SECONDS: u64 = 30;
+
+/// What an approver needs to approve what was refused.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Wanted {
+    /// The claims to sign, all but `iss`, `sub`, `iat`, `exp` and `jti`.
+    pub claims: Value,
+    /// The request that `request_sha256` stands for, to be looked at before it is signed.
+    pub request: Option<Value>,
 }
 
 /// When a caller refused for rate will be served, in the terms of GitHub's headers.
@@ -116,6 +146,7 @@ impl ProxyError {
             ProxyError::OperationForbidden(_) => "operation_forbidden",
             ProxyError::ApprovalRequired { .. } => "approval_required",
             ProxyError::ApprovalInvalid { .. } => "approval_invalid",
+            ProxyError::DraftRequired(_) => "draft_required",
             ProxyError::BudgetExhausted { .. } => "budget_exhausted",
             ProxyError::UpstreamLimited(_) => "upstream_limited",
             ProxyError::BadRequest(_) => "bad_request",
@@ -126,7 +157,9 @@ impl ProxyError {
             ProxyError::UpstreamUnreachable(_) => "upstream_unreachable",
             ProxyError::UpstreamTimeout(_) => "upstream_timeout",
             ProxyError::Overloaded(_) => "overloaded",
-            ProxyError::StoreUnavailable { .. } => "store_unavailable",
+            ProxyError::ApprovalUnsure | ProxyError::AuditAway | ProxyError::StoreUnavailable { .. } => {
+                "store_unavailable"
+            }
             ProxyError::Internal => "internal",
         }
     }
@@ -139,6 +172,7 @@ impl ProxyError {
             | ProxyError::OperationForbidden(_)
             | ProxyError::ApprovalRequired { .. }
             | ProxyError::ApprovalInvalid { .. }
+            | ProxyError::DraftRequired(_)
             | ProxyError::BudgetExhausted { .. }
             | ProxyError::UpstreamLimited(_)
             | ProxyError::BadRequest(_)
@@ -147,9 +181,11 @@ impl ProxyError {
             | ProxyError::HeadersTooLarge
             | ProxyError::NoInstallation(_) => Side::Downstream,
             ProxyError::UpstreamUnreachable(_) | ProxyError::UpstreamTimeout(_) => Side::Upstream,
-            ProxyError::Overloaded(_) | ProxyError::StoreUnavailable { .. } | ProxyError::Internal => {
-                Side::Internal
-            }
+            ProxyError::Overloaded(_)
+            | ProxyError::ApprovalUnsure
+            | ProxyError::AuditAway
+            | ProxyError::StoreUnavailable { .. }
+            | ProxyError::Internal => Side::Internal,
         }
     }
 
@@ -169,6 +205,7 @@ impl ProxyError {
                 | ProxyError::OperationForbidden(_)
                 | ProxyError::ApprovalRequired { .. }
                 | ProxyError::ApprovalInvalid { .. }
+                | ProxyError::DraftRequired(_)
         )
     }
 }

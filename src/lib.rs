@@ -14,6 +14,7 @@
 pub mod admin;
 pub mod agent;
 pub mod app;
+pub mod audit;
 pub mod budget;
 pub mod cache;
 pub mod cli;
@@ -28,5 +29,6 @@ pub mod proxy;
 pub mod redis_client;
 pub mod retry;
 pub mod secret;
+pub mod spent;
 pub mod telemetry;
 pub mod tls;

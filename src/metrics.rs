@@ -66,7 +66,7 @@ pub struct Metrics {
     pub cooldown: IntGaugeVec,
     /// `{installation,reason}`: answers whose figures could not be used.
     pub figures_ignored: IntCounterVec,
-    /// `{agent,reason}`: calls that would have been held, in observe mode.
+    /// `{agent,reason}`: calls that would have been held or refused, in observe mode.
     pub observed: IntCounterVec,
     /// `{installation,kind}`: must stay 0.
     pub limit_hits: IntCounterVec,
@@ -74,8 +74,10 @@ pub struct Metrics {
     pub retries: IntCounterVec,
     /// `{agent,code}`
     pub denied: IntCounterVec,
-    /// `{result}`: accepted, missing or refused.
+    /// `{result}`: accepted, missing, refused, spent, forgotten or unsure.
     pub approvals: IntCounterVec,
+    /// Without labels: lines of the audit log that could not be written.
+    pub audit_lost: IntCounterVec,
     /// `{installation,result}`: ok or failed.
     pub token_refresh: IntCounterVec,
     /// `{installation,access}`, epoch seconds.
@@ -210,7 +212,7 @@ impl Metrics {
             ),
             observed: make.counter(
                 "observed_total",
-                "Calls let through in observe mode that would have been held.",
+                "Calls let through in observe mode that would have been held or refused.",
                 &["agent", "reason"],
             ),
             limit_hits: make.counter(
@@ -224,6 +226,11 @@ impl Metrics {
                 "approvals_total",
                 "Approvals looked for by gated operations.",
                 &["result"],
+            ),
+            audit_lost: make.counter(
+                "audit_lost_total",
+                "Lines of the audit log that could not be written.",
+                &[],
             ),
             token_refresh: make.counter(
                 "token_refresh_total",

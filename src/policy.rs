@@ -1,10 +1,18 @@
 //! What GitHub's operations are and who may do which: knowledge and decisions without I/O.
 //!
 //! [`target`] reads the request line, [`routes`] knows every published operation and its class,
-//! [`repositories`] says which repositories an agent has, and [`json`] and [`graphql`] read the
-//! bodies that decide. The stages in [`crate::proxy`] put the pieces together.
+//! [`judge`] says what a REST request does and [`branch`] to which branch, [`repositories`] which
+//! repositories an agent has, and [`json`] and [`graphql`] read the bodies that decide. [`approval`] says
+//! what an approval must name, and whether one does. The stages in [`crate::proxy`] put the pieces
+//! together.
+
+pub mod approval;
+
+pub mod branch;
 
 pub mod graphql;
+
+pub mod judge;
 
 pub mod json;
 

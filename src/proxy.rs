@@ -60,6 +60,7 @@ use lookup::{Lookup, own};
 use settle::{Answer, Attempts, Verdict};
 
 use crate::agent::Agents;
+use crate::audit::Audit;
 use crate::budget::Budget;
 use crate::clock::Clock;
 use crate::config::{Config, Policy, Server, Upstream};
@@ -71,6 +72,7 @@ use crate::github::tokens::Tokens;
 use crate::links::LinkBase;
 use crate::metrics::Metrics;
 use crate::retry::{self, RetryBudget};
+use crate::spent::SpentStore;
 
 /// Everything the stages share.
 #[derive(Debug)]
@@ -85,6 +87,11 @@ pub struct Proxy {
     tokens: Arc<Tokens>,
     /// Names of numeric ids, for the guard.
     names: guard::Names,
+    /// What GitHub said of repositories and branches, for the guard.
+    facts: guard::FactCache,
+    /// Which approvals were used.
+    spent: Arc<dyn SpentStore>,
+    audit: Audit,
     /// Request bodies in memory.
     held: held::Held,
     budget: Arc<Budget>,
@@ -102,18 +109,23 @@ pub struct Proxy {
     clock: Arc<dyn Clock>,
 }
 
+/// What the proxy shares with the rest of the program.
+#[derive(Debug)]
+pub struct Shared {
+    /// Those of the configuration.
+    pub agents: Arc<Agents>,
+    pub budget: Arc<Budget>,
+    pub spent: Arc<dyn SpentStore>,
+    pub audit: Audit,
+    pub clock: Arc<dyn Clock>,
+    pub metrics: Arc<Metrics>,
+}
+
 impl Proxy {
-    /// `agents` are those of the configuration.
-    ///
     /// # Errors
     /// When the configured certificate authorities can't be used.
-    pub fn try_new(
-        config: Config,
-        agents: Arc<Agents>,
-        budget: Arc<Budget>,
-        clock: Arc<dyn Clock>,
-        metrics: Arc<Metrics>,
-    ) -> Result<Proxy, CaError> {
+    pub fn try_new(config: Config, shared: Shared) -> Result<Proxy, CaError> {
+        let (clock, metrics) = (shared.clock, shared.metrics);
         let client = HttpClient::try_new(&config.upstream)?;
         let app = |app| Arc::new(App::new(app, client.clone(), &config.upstream, Arc::clone(&clock)));
         let apps = config.apps.into_iter().map(app).collect();
@@ -126,7 +138,7 @@ impl Proxy {
             server: config.server,
             upstream: config.upstream,
             policy: config.policy,
-            budget,
+            budget: shared.budget,
             retry: retry::Policy::new(config.retry),
             retry_budget: RetryBudget::new(),
             route_names: names::RouteNames::default(),
@@ -134,10 +146,13 @@ impl Proxy {
             max_wait_limit: config.budget.max_wait_limit,
             is_observing: config.budget.is_observing,
             over_budget_status: config.budget.over_budget_status,
-            agents,
+            agents: shared.agents,
             installations: Installations::new(apps, personal),
             tokens: Arc::new(Tokens::new(Arc::clone(&clock), Arc::clone(&metrics))),
             names: guard::Names::new(),
+            facts: guard::FactCache::new(),
+            spent: shared.spent,
+            audit: shared.audit,
             held: held::Held::default(),
             client,
             metrics,
@@ -187,7 +202,7 @@ impl Proxy {
             let request = self.inject(&mut permitted, &admitted).await?;
             // It may have been switched off while its call waited; what was reserved goes back.
             self.refuse_disabled(permitted.agent())?;
-            let attempt = self.forward(request, admitted, ctx).await?;
+            let attempt = self.forward(&permitted, request, admitted, ctx).await?;
             match self.settle(&permitted, attempt, &mut attempts, ctx).await? {
                 Verdict::Done(answer) => return Ok(answer),
                 Verdict::Again { pause, otherwise: told } => {

@@ -165,11 +165,6 @@ impl Document {
             left_out.iter().fold(index, |index, left_out| if *left_out <= index { index + 1 } else { index });
         format!("{list}[{index}]")
     }
-
-    /// Every path that has a value, in no particular order.
-    pub(super) fn said(&self) -> impl Iterator<Item = &str> {
-        self.places.iter().filter(|(_, (_, said))| *said).map(|(path, _)| path.as_str())
-    }
 }
 
 /// `agents[1].weight` → `agents[1]` → `agents` → the document itself, the empty path.

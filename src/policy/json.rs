@@ -2,11 +2,16 @@
 //!
 //! One document, UTF-8 without a byte order mark, no key twice in an object (at any depth, after
 //! escapes are decoded), nothing after the value, and a bounded depth.
+//!
+//! What passed is forwarded byte for byte, but for a member that [`with`] puts in.
 
 use std::cell::Cell;
 use std::fmt;
+use std::ops::Range;
 
+use bytes::Bytes;
 use serde::de::{DeserializeSeed, Error as _, MapAccess, SeqAccess, Visitor};
+use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 use thiserror::Error;
 
@@ -14,6 +19,8 @@ use thiserror::Error;
 const DEPTH_MAX: usize = 64;
 /// Most values taken: each costs some hundred bytes, however few it has in the text.
 const VALUES_MAX: usize = 20_000;
+/// Most members at the top of an object that is read by its members; no operation of GitHub's has as many.
+const MEMBERS_MAX: usize = 256;
 
 /// Why a body is refused; the text says where.
 #[derive(Debug, Error)]
@@ -22,20 +29,128 @@ pub struct JsonError(String);
 
 /// Reads one JSON object strictly.
 pub fn object(body: &[u8]) -> Result<Map<String, Value>, JsonError> {
-    let text = std::str::from_utf8(body).map_err(|_| JsonError("it is not UTF-8".to_owned()))?;
-    if text.starts_with('\u{feff}') {
-        return Err(JsonError("it begins with a byte order mark".to_owned()));
-    }
-    let mut deserializer = serde_json::Deserializer::from_str(text);
-    let value = Strict { depth: 0, values: &Cell::new(0) }
-        .deserialize(&mut deserializer)
-        .map_err(|error| JsonError(error.to_string()))?;
-    deserializer.end().map_err(|error| JsonError(error.to_string()))?;
-    match value {
+    let text = text(body)?;
+    match whole(text, Strict { depth: 0, values: &Cell::new(0) })? {
         Value::Object(object) => Ok(object),
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => {
             Err(JsonError("the top is not an object".to_owned()))
         }
+    }
+}
+
+/// Reads one JSON object strictly, but for one text at its top that may be long: a file's content is
+/// looked over and not copied, so that judging a body takes no more memory than the body.
+///
+/// Anything but a text under that key is read as everything else.
+pub fn object_without(body: &[u8], long: &str) -> Result<Map<String, Value>, JsonError> {
+    let values = Cell::new(0);
+    let mut object = Map::new();
+    for (key, raw) in members(body)? {
+        if key == long && raw.get().starts_with('"') {
+            continue;
+        }
+        object.insert(key, whole(raw.get(), Strict { depth: 1, values: &values })?);
+    }
+    Ok(object)
+}
+
+/// The body of an object with one member set: what stood under the key is replaced, else the member
+/// is put first. Every other byte stays as it is. An empty body is an object without members.
+///
+/// # Errors
+/// When the body is not one object whose keys are unique.
+pub fn with(body: &[u8], key: &str, value: &Value) -> Result<Bytes, JsonError> {
+    if body.is_empty() {
+        return Ok(Bytes::from(format!("{{{}:{value}}}", Value::from(key))));
+    }
+    let members = members(body)?;
+    let (place, new) = match members.iter().find(|(known, _)| known == key) {
+        Some((_, raw)) => (span(body, raw), value.to_string()),
+        None => {
+            let open = body.iter().position(|byte| *byte == b'{').expect("an object begins with a brace") + 1;
+            let comma = if members.is_empty() { "" } else { "," };
+            (open..open, format!("{}:{value}{comma}", Value::from(key)))
+        }
+    };
+    let mut changed = Vec::with_capacity(body.len() - place.len() + new.len());
+    changed.extend_from_slice(&body[..place.start]);
+    changed.extend_from_slice(new.as_bytes());
+    changed.extend_from_slice(&body[place.end..]);
+    Ok(changed.into())
+}
+
+/// Whether a key could be taken for another one by a reader that is lenient about case, blanks,
+/// separators or brackets: `Branch`, ` branch`, `branch[]`, `targetRef`.
+pub fn looks_like(key: &str, known: &str) -> bool {
+    let letters = |text: &str| -> String {
+        text.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect()
+    };
+    key != known && letters(key) == letters(known)
+}
+
+/// A key of the object that only looks like one of those that decide.
+pub fn look_alike<'a>(object: &'a Map<String, Value>, deciding: &[&str]) -> Option<&'a str> {
+    let mut keys = object.keys();
+    keys.find(|key| deciding.iter().any(|known| looks_like(key, known))).map(String::as_str)
+}
+
+fn text(body: &[u8]) -> Result<&str, JsonError> {
+    let text = std::str::from_utf8(body).map_err(|_| JsonError("it is not UTF-8".to_owned()))?;
+    if text.starts_with('\u{feff}') {
+        return Err(JsonError("it begins with a byte order mark".to_owned()));
+    }
+    Ok(text)
+}
+
+/// A value and nothing after it.
+fn whole<'de, S: DeserializeSeed<'de>>(text: &'de str, seed: S) -> Result<S::Value, JsonError> {
+    let mut deserializer = serde_json::Deserializer::from_str(text);
+    let value = seed.deserialize(&mut deserializer).map_err(|error| JsonError(error.to_string()))?;
+    deserializer.end().map_err(|error| JsonError(error.to_string()))?;
+    Ok(value)
+}
+
+/// The members of an object, their values as written.
+fn members(body: &[u8]) -> Result<Vec<(String, &RawValue)>, JsonError> {
+    whole(text(body)?, Members)
+}
+
+/// Where a value stands in the body it was read from.
+fn span(body: &[u8], raw: &RawValue) -> Range<usize> {
+    let start = raw.get().as_ptr().addr() - body.as_ptr().addr();
+    start..start + raw.get().len()
+}
+
+/// Reads the top of an object and leaves the values as they are.
+struct Members;
+
+impl<'de> DeserializeSeed<'de> for Members {
+    type Value = Vec<(String, &'de RawValue)>;
+
+    fn deserialize<D: serde::Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_map(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Members {
+    type Value = Vec<(String, &'de RawValue)>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Self::Value, A::Error> {
+        let mut members: Self::Value = Vec::new();
+        while let Some(key) = entries.next_key::<String>()? {
+            if members.iter().any(|(known, _)| *known == key) {
+                return Err(A::Error::custom(format_args!("the key {key:?} stands twice")));
+            }
+            if members.len() == MEMBERS_MAX {
+                return Err(A::Error::custom(format_args!("it holds more than {MEMBERS_MAX} members")));
+            }
+            members.push((key, entries.next_value()?));
+        }
+        Ok(members)
     }
 }
 
@@ -160,5 +275,61 @@ mod tests {
         ] {
             assert!(object(body).is_err(), "{}", String::from_utf8_lossy(body));
         }
+    }
+
+    #[test]
+    fn a_long_text_is_looked_over_and_not_kept() {
+        let body = format!(r#"{{"branch":"work","content":"{}\n","n":1}}"#, "A".repeat(1 << 20));
+        let read = object_without(body.as_bytes(), "content").unwrap();
+        assert_eq!(Value::Object(read), serde_json::json!({"branch": "work", "n": 1}));
+        let structured = object_without(br#"{"content":{"a":1}}"#, "content").unwrap();
+        assert_eq!(Value::Object(structured), serde_json::json!({"content": {"a": 1}}));
+        let many: Vec<String> = (0..300).map(|n| format!("\"k{n}\":1")).collect();
+        let many = format!("{{{}}}", many.join(","));
+        for body in [
+            many.as_bytes(),
+            br#"{"content":"a","content":"b"}"#,
+            br#"{"content":"a","\u0063ontent":"b"}"#,
+            br#"{"content":{"a":1,"a":2}}"#,
+            br#"{"branch":"a","branch":"b","content":"c"}"#,
+            br#"{"content":"a"} x"#,
+            b"{\"content\":\"a\x01\"}",
+            b"\xef\xbb\xbf{}",
+            br#"["content"]"#,
+            b"",
+        ] {
+            assert!(object_without(body, "content").is_err(), "{}", String::from_utf8_lossy(body));
+        }
+    }
+
+    #[test]
+    fn a_member_is_set_and_all_else_stays() {
+        let sha = Value::from("abc");
+        for (body, expected) in [
+            (r#"{"sha" : null, "x":1}"#, r#"{"sha" : "abc", "x":1}"#),
+            (r#"{"x":{"sha":1},"sha":"old"}"#, r#"{"x":{"sha":1},"sha":"abc"}"#),
+            (r#"{"\u0073ha":"old"}"#, r#"{"\u0073ha":"abc"}"#),
+            (r#" { "x":"a\nb" } "#, r#" {"sha":"abc", "x":"a\nb" } "#),
+            ("{}", r#"{"sha":"abc"}"#),
+            (" { } ", r#" {"sha":"abc" } "#),
+            ("", r#"{"sha":"abc"}"#),
+        ] {
+            assert_eq!(with(body.as_bytes(), "sha", &sha).unwrap(), expected, "{body}");
+        }
+        for body in [r#"{"sha":1,"sha":2}"#, "[]", "null", "x", r#"{"a":1} 2"#] {
+            assert!(with(body.as_bytes(), "sha", &sha).is_err(), "{body}");
+        }
+    }
+
+    #[test]
+    fn keys_that_look_like_others_are_seen() {
+        for key in ["Branch", " branch", "branch\u{0}", "branch[]", "BRANCH", "\u{feff}branch"] {
+            assert!(looks_like(key, "branch"), "{key:?}");
+        }
+        assert!(looks_like("targetRef", "target_ref") && looks_like("target-ref", "target_ref"));
+        assert!(!looks_like("branch", "branch") && !looks_like("branches", "branch"));
+        let object = object(br#"{"branch":"a","Base":"b"}"#).unwrap();
+        assert_eq!(look_alike(&object, &["branch", "base"]), Some("Base"));
+        assert_eq!(look_alike(&object, &["branch"]), None);
     }
 }

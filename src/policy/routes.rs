@@ -11,6 +11,7 @@ use percent_encoding::percent_decode_str;
 use thiserror::Error;
 
 use super::Class;
+use super::branch::Place;
 use super::repositories::{RepositoryName, is_account};
 use super::target::{Target, TargetError};
 
@@ -65,7 +66,13 @@ pub enum Condition {
     /// The body names a new `base`.
     NamesBase,
     /// The branch it names is the default, a protected one, a tag, or can't be known.
-    Branch,
+    Branch {
+        place: Place,
+        /// Met, too, while a pull request from or into the branch is open.
+        open_pulls: bool,
+    },
+    /// Always; and what it opens is a pull request.
+    CreatesPull,
 }
 
 /// One published operation.
@@ -253,13 +260,29 @@ fn class_named(name: &str) -> Class {
     }
 }
 
-fn condition_named(name: &str) -> Condition {
+/// What the table does not spell in a way known here is no condition, so the class always holds.
+fn condition_named(name: &'static str) -> Condition {
     match name {
-        "approves" => Condition::Approves,
-        "names-base" => Condition::NamesBase,
-        _ if name.starts_with("branch") => Condition::Branch,
-        _ => Condition::Always,
+        "approves" => return Condition::Approves,
+        "names-base" => return Condition::NamesBase,
+        "creates-pull" => return Condition::CreatesPull,
+        _ => {}
     }
+    let mut parts = name.splitn(3, ':');
+    let open_pulls = match parts.next() {
+        Some("branch") => false,
+        Some("branch-or-open-pull") => true,
+        _ => return Condition::Always,
+    };
+    let place = match (parts.next(), parts.next()) {
+        (Some("path"), Some(parameter)) => Place::Path(parameter),
+        (Some("body"), Some("ref")) => Place::Ref("ref"),
+        (Some("body"), Some(key)) => Place::Body(key),
+        (Some("body-or-query"), Some(key)) => Place::BodyOrQuery(key),
+        (Some("head"), _) => Place::Head,
+        _ => return Condition::Always,
+    };
+    Condition::Branch { place, open_pulls }
 }
 
 /// The names in `matchit`'s answer live as long as the router's borrow; ours live in the table.

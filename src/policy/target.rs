@@ -11,6 +11,8 @@ use std::fmt::Write as _;
 use percent_encoding::percent_decode_str;
 use thiserror::Error;
 
+use super::repositories::RepositoryName;
+
 /// Longest request target taken, in bytes; beyond it 414.
 pub const TARGET_BYTES_MAX: usize = 8 * 1024;
 
@@ -144,14 +146,17 @@ fn normal_form(raw: &str, decoded: &str) -> String {
             byte => (byte, false),
         };
         at += if escaped { 3 } else { 1 };
-        let plain = is_unreserved(byte) || (!escaped && is_reserved_in_segment(byte));
-        if plain {
-            out.push(char::from(byte));
-        } else {
-            write!(out, "%{byte:02X}").expect("writing to a String can't fail");
-        }
+        push_encoded(&mut out, byte, is_unreserved(byte) || (!escaped && is_reserved_in_segment(byte)));
     }
     out
+}
+
+fn push_encoded(out: &mut String, byte: u8, is_plain: bool) {
+    if is_plain {
+        out.push(char::from(byte));
+    } else {
+        write!(out, "%{byte:02X}").expect("writing to a String can't fail");
+    }
 }
 
 fn is_unreserved(byte: u8) -> bool {
@@ -176,7 +181,10 @@ fn hex(digit: u8) -> u8 {
 pub struct Target {
     prefix: Prefix,
     segments: Vec<Segment>,
+    /// As forwarded.
     query: Option<String>,
+    /// As it came, when that differs.
+    sent_query: Option<String>,
     graphql: bool,
 }
 
@@ -193,8 +201,10 @@ impl Target {
             }
         }
         let (prefix, graphql) = take_prefix(&mut segments);
-        let query = query.filter(|query| !query.is_empty()).map(read_query).transpose()?;
-        Ok(Target { prefix, segments, query, graphql })
+        let sent = query.filter(|query| !query.is_empty());
+        let query = sent.map(read_query).transpose()?;
+        let sent_query = sent.filter(|sent| query.as_deref() != Some(*sent)).map(str::to_owned);
+        Ok(Target { prefix, segments, query, sent_query, graphql })
     }
 
     pub fn prefix(&self) -> Prefix {
@@ -222,7 +232,48 @@ impl Target {
         if path.is_empty() { "/".to_owned() } else { path }
     }
 
-    /// The query as sent, without the `?`.
+    /// Path and query in the one form that an approval is bound to, whatever the spelling: no prefix,
+    /// ids replaced by names, owner and repository in lower case, escapes only where RFC 3986 (§3.3)
+    /// needs them, and the query as it was sent.
+    pub fn canonical(&self, repository: Option<&RepositoryName>, organization: Option<&str>) -> String {
+        let mut path = String::with_capacity(64);
+        let texts: Vec<&str> = self.segments.iter().take(5).map(Segment::text).collect();
+        let taken = match (texts.as_slice(), repository, organization) {
+            (["repos", _, _, ..], Some(repository), _) => {
+                let _ = write!(path, "/repos/{repository}");
+                3
+            }
+            (["repositories", _, ..], Some(repository), _) => {
+                let _ = write!(path, "/repos/{repository}");
+                2
+            }
+            (["agents", "repos", _, _, ..], Some(repository), _) => {
+                let _ = write!(path, "/agents/repos/{repository}");
+                4
+            }
+            (["organizations", _, ..], _, Some(login)) => {
+                let _ = write!(path, "/orgs/{login}");
+                2
+            }
+            _ => 0,
+        };
+        for segment in &self.segments[taken..] {
+            path.push('/');
+            for byte in segment.text.bytes() {
+                push_encoded(&mut path, byte, is_unreserved(byte) || is_reserved_in_segment(byte));
+            }
+        }
+        if path.is_empty() {
+            path.push('/');
+        }
+        if let Some(query) = self.sent_query.as_ref().or(self.query.as_ref()) {
+            path.push('?');
+            path.push_str(query);
+        }
+        path
+    }
+
+    /// The query as forwarded, without the `?`.
     pub fn query(&self) -> Option<&str> {
         self.query.as_deref()
     }
@@ -278,11 +329,9 @@ fn read_query(query: &str) -> Result<String, TargetError> {
     }
     let mut out = String::with_capacity(query.len());
     for byte in query.bytes() {
-        if is_unreserved(byte) || is_reserved_in_segment(byte) || matches!(byte, b'/' | b'?' | b'%') {
-            out.push(char::from(byte));
-        } else {
-            write!(out, "%{byte:02X}").expect("writing to a String can't fail");
-        }
+        let is_plain =
+            is_unreserved(byte) || is_reserved_in_segment(byte) || matches!(byte, b'/' | b'?' | b'%');
+        push_encoded(&mut out, byte, is_plain);
     }
     Ok(out)
 }

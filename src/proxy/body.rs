@@ -286,12 +286,17 @@ impl PollElapsed for Pin<&mut Sleep> {
     }
 }
 
-/// Reads a body whole, within its bounds.
-pub(crate) async fn read_whole(body: Bounded) -> Result<Bytes, ProxyError> {
-    match body.collect().await {
-        Ok(whole) => Ok(whole.to_bytes()),
-        Err(error) => Err(ProxyError::from(&error)),
+/// Reads a body whole, within its bounds, into no more memory than it announces.
+pub(crate) async fn read_whole(mut body: Bounded) -> Result<Bytes, ProxyError> {
+    let announced = body.size_hint().exact().unwrap_or_default().min(body.limit);
+    let mut whole = Vec::with_capacity(usize::try_from(announced).unwrap_or_default());
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|error| ProxyError::from(&error))?;
+        if let Ok(data) = frame.into_data() {
+            whole.extend_from_slice(&data);
+        }
     }
+    Ok(whole.into())
 }
 
 /// Reads an answer whole; none when it breaks off or is longer than `limit`.

@@ -16,22 +16,26 @@ use percent_encoding::percent_decode_str;
 use super::Proxy;
 use super::body::{Bounded, read_whole};
 use super::context::{Context, Peer};
-use super::held::Room;
+use super::guard::trailer;
+use super::held::{LARGE_BYTES_MAX, Room, SMALL_BYTES_MAX};
 use super::listener::{FIELDS_MAX, HEAD_BYTES_MAX};
 use crate::config::Agent;
 use crate::error::ProxyError;
+use crate::policy::branch::NamedBranch;
 use crate::policy::graphql::{self, GraphqlError, Kind};
-use crate::policy::routes::{self, Condition, GRAPHQL, Route, RouteError, Scope};
+use crate::policy::routes::{self, GRAPHQL, Operation, Route, RouteError, Scope};
 use crate::policy::target::{TARGET_BYTES_MAX, Target};
-use crate::policy::{Class, json};
+use crate::policy::{Class, judge};
 use crate::secret::holds_agent_key;
 
 /// Bodies up to this length are held, so that a call GitHub did not take can be made again.
 const REPEATABLE_BYTES_MAX: u64 = 256 * 1024;
-/// Longest body that is read because it decides.
-const DECIDING_BYTES_MAX: u64 = 1024 * 1024;
+/// Longest body that is read because it decides, unless it holds a file.
+const DECIDING_BYTES_MAX: u64 = SMALL_BYTES_MAX;
+/// Longest body held that does not say how long it is.
+const UNANNOUNCED_BYTES_MAX: u64 = SMALL_BYTES_MAX;
 
-/// A body that is held must have come within this time.
+/// A body that is held must have come within this time, and a second for each MiB.
 const HELD_WITHIN: Duration = Duration::from_secs(60);
 
 /// Headers that must not come twice: two readers could take different ones.
@@ -59,12 +63,16 @@ pub(crate) struct Call {
     pub(crate) headers: HeaderMap,
     pub(crate) body: CallBody,
     pub(crate) route: Route,
-    /// The class, conditions applied.
+    /// The class; while there is a branch, the one it has if that branch is guarded.
     pub(crate) class: Class,
+    /// What the guard has to look at before the class is known.
+    pub(crate) branch: Option<NamedBranch>,
     /// Whether a GraphQL document holds more than queries.
     pub(crate) changes_by_graphql: bool,
     /// Whether a GraphQL answer's `rateLimit { cost }` can be believed.
     pub(crate) shows_cost: bool,
+    /// It opened a pull request that was no draft, and is sent as one.
+    pub(crate) is_made_draft: bool,
     /// What its body takes of the memory for bodies.
     pub(crate) _room: Option<Room>,
 }
@@ -79,7 +87,26 @@ pub(crate) enum CallBody {
     Stream(Option<Box<Bounded>>),
 }
 
+/// How a body is taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum BodyPlan {
+    /// Streamed, unless it is short enough to be sent again.
+    AsItComes,
+    /// Held whole, within [`DECIDING_BYTES_MAX`].
+    Short,
+    /// Held whole, and may be as long as a file.
+    Long,
+}
+
 impl CallBody {
+    /// What is held of it: everything, or nothing.
+    pub(crate) fn held(&self) -> &[u8] {
+        match self {
+            CallBody::Whole(bytes) => bytes,
+            CallBody::Empty | CallBody::Stream(_) => &[],
+        }
+    }
+
     /// Whether a second attempt would have the body, too.
     pub(crate) fn is_repeatable(&self) -> bool {
         match self {
@@ -105,6 +132,7 @@ impl Proxy {
         let target = self.read_target(&head, peer)?;
         check_headers(&head.headers)?;
         ctx.prefix = target.prefix();
+        ctx.path = target.path();
         if target.is_graphql() {
             ctx.operation = Some(&GRAPHQL);
             return self.classify_graphql(agent, head, target, body).await;
@@ -123,25 +151,39 @@ impl Proxy {
             true => self.server.max_upload_bytes,
             false => self.server.max_body_bytes,
         };
-        let deciding = matches!(route.operation.condition, Condition::Approves | Condition::NamesBase);
-        if deciding && target.query().is_some() {
-            // GitHub may take a parameter from either place.
-            return Err(bad("This operation takes its parameters in the body; leave the query string out."));
-        }
-        let (body, room) = self.take_body(agent, &head.method, body, limit, deciding).await?;
-        let class = class_of(&route, &body)?;
-        ctx.class = Some(class);
+        let plan = self.plan_body(agent, route.operation);
+        let (body, room) = self.take_body(agent, &head.method, body, limit, plan).await?;
+        let judged = judge::judge(&route, &target, body.held())
+            .map_err(|error| bad(&format!("The request is ambiguous: {error}.")))?;
+        ctx.class = Some(judged.class);
         Ok(Call {
             method: head.method,
             target,
             headers: head.headers,
             body,
             route,
-            class,
+            class: judged.class,
+            branch: judged.branch,
             changes_by_graphql: false,
             shows_cost: false,
+            is_made_draft: false,
             _room: room,
         })
+    }
+
+    /// How the body of an operation is taken.
+    fn plan_body(&self, agent: &Agent, operation: &Operation) -> BodyPlan {
+        let class = operation.class;
+        // An approval is bound to every byte of the body.
+        let may_be_gated = class == Class::Merge || agent.require_approval.contains(&class);
+        let is_amended = self.policy.commit_trailer.is_some() && trailer::is_appended(operation);
+        if judge::holds_content(operation) || (may_be_gated && !judge::body_decides(operation)) {
+            BodyPlan::Long
+        } else if judge::body_decides(operation) || is_amended {
+            BodyPlan::Short
+        } else {
+            BodyPlan::AsItComes
+        }
     }
 
     /// The target in origin form, or in absolute form when it names this listener (RFC 9112 §3.2).
@@ -217,8 +259,10 @@ impl Proxy {
             body: CallBody::Whole(bytes),
             route,
             class: Class::Read,
+            branch: None,
             changes_by_graphql: understood.kind != Kind::Query,
             shows_cost: understood.shows_cost,
+            is_made_draft: false,
             _room: Some(room),
         })
     }
@@ -229,7 +273,7 @@ impl Proxy {
         method: &Method,
         body: Incoming,
         limit: u64,
-        deciding: bool,
+        plan: BodyPlan,
     ) -> Result<(CallBody, Option<Room>), ProxyError> {
         // A body of GET or HEAD has no meaning (RFC 9110 §9.3.1): it is not forwarded.
         if matches!(*method, Method::GET | Method::HEAD) || body.is_end_stream() {
@@ -239,8 +283,19 @@ impl Proxy {
         if announced.is_some_and(|length| length > limit) {
             return Err(ProxyError::BodyTooLarge { limit });
         }
-        let held_limit = if deciding { DECIDING_BYTES_MAX } else { REPEATABLE_BYTES_MAX };
-        if deciding || announced.is_some_and(|length| length <= held_limit) {
+        let held_limit = match plan {
+            BodyPlan::AsItComes => REPEATABLE_BYTES_MAX,
+            BodyPlan::Short => DECIDING_BYTES_MAX,
+            // What does not say how long it is gets as much room as it may take.
+            BodyPlan::Long => {
+                if announced.is_some() {
+                    LARGE_BYTES_MAX
+                } else {
+                    UNANNOUNCED_BYTES_MAX
+                }
+            }
+        };
+        if plan != BodyPlan::AsItComes || announced.is_some_and(|length| length <= held_limit) {
             let (bytes, room) = self.hold(agent, body, limit.min(held_limit)).await?;
             return Ok((CallBody::Whole(bytes), Some(room)));
         }
@@ -256,7 +311,8 @@ impl Proxy {
         }
         let room = self.held.room(&agent.name, announced.unwrap_or(limit))?;
         let body = Bounded::new(body, limit, self.upstream.idle_timeout);
-        let whole = tokio::time::timeout(HELD_WITHIN, read_whole(body)).await;
+        let patience = HELD_WITHIN + Duration::from_secs(announced.unwrap_or(limit) >> 20);
+        let whole = tokio::time::timeout(patience, read_whole(body)).await;
         let late = || bad("The body of the request came too slowly.");
         Ok((whole.map_err(|_| late())??, room))
     }
@@ -312,62 +368,6 @@ pub(super) fn media_type(headers: &HeaderMap, name: HeaderName) -> Option<String
     Some(value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase())
 }
 
-/// The class, with the conditions that the request itself answers.
-fn class_of(route: &Route, body: &CallBody) -> Result<Class, ProxyError> {
-    let operation = route.operation;
-    let object = || match body {
-        CallBody::Whole(bytes) => json::object(bytes).map_err(|error| bad(&format!("{error}."))),
-        CallBody::Empty | CallBody::Stream(_) => Ok(serde_json::Map::new()),
-    };
-    let met = match operation.condition {
-        // What hangs on the branch counts as met while branches are not looked up.
-        Condition::Always | Condition::Branch => true,
-        Condition::NamesBase => object()?.contains_key("base"),
-        // Whatever GitHub could read as an approval is one: only these three are not.
-        Condition::Approves => match object()?.get("event") {
-            None | Some(serde_json::Value::Null) => false,
-            Some(serde_json::Value::String(event)) => {
-                !matches!(event.as_str(), "COMMENT" | "REQUEST_CHANGES" | "PENDING")
-            }
-            Some(_) => true,
-        },
-    };
-    Ok(if met { operation.class } else { Class::Write })
-}
-
 fn bad(message: &str) -> ProxyError {
     ProxyError::BadRequest(message.to_owned())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn class(method: &str, path: &str, body: &str) -> Result<Class, ProxyError> {
-        let target = Target::parse(path, None).unwrap();
-        let route = routes::find(&method.parse().unwrap(), &target).unwrap();
-        class_of(&route, &CallBody::Whole(Bytes::copy_from_slice(body.as_bytes())))
-    }
-
-    #[test]
-    fn conditions_are_read_from_the_body() {
-        for (method, path, body, expected) in [
-            ("POST", "/repos/a/b/pulls/1/reviews", r#"{"event":"COMMENT","body":"APPROVE"}"#, Class::Write),
-            ("POST", "/repos/a/b/pulls/1/reviews", r#"{"body":"x"}"#, Class::Write),
-            ("POST", "/repos/a/b/pulls/1/reviews", r#"{"event":"REQUEST_CHANGES"}"#, Class::Write),
-            ("POST", "/repos/a/b/pulls/1/reviews", r#"{"event":"APPROVE"}"#, Class::Review),
-            ("POST", "/repos/a/b/pulls/1/reviews", r#"{"event":"approve"}"#, Class::Review),
-            ("POST", "/repos/a/b/pulls/1/reviews", r#"{"event":["APPROVE"]}"#, Class::Review),
-            ("POST", "/repos/a/b/pulls/1/reviews", r#"{"\u0065vent":"APPROVE"}"#, Class::Review),
-            ("POST", "/repos/a/b/pulls/1/reviews/2/events", r#"{"event":"APPROVE"}"#, Class::Review),
-            ("PATCH", "/repos/a/b/pulls/1", r#"{"title":"base"}"#, Class::Write),
-            ("PATCH", "/repos/a/b/pulls/1", r#"{"base":"main"}"#, Class::RefWrite),
-            ("PUT", "/repos/a/b/contents/x", "{}", Class::RefWrite),
-        ] {
-            assert_eq!(class(method, path, body).unwrap(), expected, "{method} {path} {body}");
-        }
-        for body in [r#"{"event":"COMMENT","event":"APPROVE"}"#, "[]", "", "x"] {
-            assert!(class("POST", "/repos/a/b/pulls/1/reviews", body).is_err(), "{body}");
-        }
-    }
 }

@@ -8,6 +8,7 @@ use http::{HeaderMap, Method, Request, Uri};
 use rand::RngExt;
 use tokio::time::Instant;
 
+use crate::audit::Record;
 use crate::budget::{View, Wait};
 use crate::config::{Agent, Server};
 use crate::policy::Class;
@@ -36,6 +37,14 @@ pub(crate) struct Context {
     pub(crate) agent: Option<Arc<Agent>>,
     pub(crate) operation: Option<&'static Operation>,
     pub(crate) class: Option<Class>,
+    /// Path as judged, for the audit log.
+    pub(crate) path: String,
+    /// Its line in the audit log, once it is known to be a write.
+    pub(crate) record: Option<Arc<Record>>,
+    /// What policy would have refused, while it only observes.
+    pub(crate) observed: Option<&'static str>,
+    /// What must be done before an approved call goes up is done.
+    pub(crate) is_committed: bool,
     /// Spent waiting for GitHub.
     pub(crate) upstream: Duration,
     /// The budget may hold the request's calls until then, all of them together.
@@ -60,6 +69,10 @@ impl Context {
             agent: None,
             operation: None,
             class: None,
+            path: String::new(),
+            record: None,
+            observed: None,
+            is_committed: false,
             upstream: Duration::ZERO,
             hold_until: Instant::now(),
             is_interactive: false,

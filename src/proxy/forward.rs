@@ -1,7 +1,9 @@
 //! Stage 8, the call: takes an [`UpstreamRequest`], gives GitHub's answer or how the call failed.
 //!
 //! One request, sent once. What failed before a byte was sent is told from what may have been done:
-//! only the first is safe to send again.
+//! only the first is safe to send again. A call that was approved goes up after [`mod@commit`].
+
+mod commit;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,7 +17,9 @@ use super::Proxy;
 use super::admit::Admitted;
 use super::body::{Progress, body_failure};
 use super::context::Context;
+use super::guard::Permitted;
 use super::inject::UpstreamRequest;
+use crate::audit::Record;
 use crate::config::Upstream;
 use crate::error::ProxyError;
 use crate::github::client::was_unsent;
@@ -47,15 +51,19 @@ pub(crate) struct CallFailed {
 impl Proxy {
     pub(super) async fn forward(
         &self,
+        permitted: &Permitted,
         request: UpstreamRequest,
         mut admitted: Admitted,
         ctx: &mut Context,
     ) -> Result<Attempt, ProxyError> {
         let (request, token, progress) = request.into_parts();
+        self.commit(permitted, &token, ctx).await?;
         let method = request.method().clone();
         let is_graphql = ctx.is_graphql;
         let (client, patience) = (self.client.clone(), Patience::of(&self.upstream));
         let (tell, told) = oneshot::channel();
+        // A look-up of the guard's comes before there is a record, and is none of it.
+        let record = permitted.is_write().then(|| ctx.record.clone()).flatten();
         admitted.mark_sent();
         // A task of its own: when the caller hangs up, GitHub works on and charges the call, so it has
         // to be charged here, too.
@@ -69,6 +77,9 @@ impl Proxy {
                     transport: false,
                 }),
             };
+            if let Some(record) = record {
+                note(&record, &result);
+            }
             let attempt = Attempt { admitted, token, took: started.elapsed(), result };
             if let Err(attempt) = tell.send(attempt) {
                 attempt.settle_unclaimed(is_graphql).await;
@@ -80,6 +91,19 @@ impl Proxy {
         self.metrics.upstream_duration.with_label_values(&[method.as_str()]).observe(seconds);
         Ok(attempt)
     }
+}
+
+/// What GitHub answered belongs into the line of the call, even when its caller is gone.
+fn note(record: &Record, result: &Result<Response<Incoming>, CallFailed>) {
+    record.note(|facts| match result {
+        Ok(answer) => {
+            facts.failure = None;
+            facts.upstream_status = Some(answer.status().as_u16());
+            let id = answer.headers().get("x-github-request-id");
+            facts.github_request_id = id.and_then(|id| id.to_str().ok()).map(str::to_owned);
+        }
+        Err(failed) => facts.failure = Some(failed.error.code()),
+    });
 }
 
 impl Attempt {

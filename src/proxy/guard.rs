@@ -5,10 +5,18 @@
 //! permitted call of this agent, and everything is judged by name.
 
 mod approval;
+mod branches;
+mod confine;
+mod drafts;
+mod facts;
+mod pulls;
 mod resolve;
+pub(super) mod trailer;
 
 use std::sync::Arc;
 
+pub(super) use approval::Sanction;
+pub(crate) use facts::FactCache;
 pub(super) use resolve::{Names, unavailable};
 
 use http::Method;
@@ -16,6 +24,7 @@ use http::Method;
 use super::Proxy;
 use super::classify::{Call, CallBody};
 use super::context::Context;
+use crate::audit::{self, Record, Verdict};
 use crate::config::Agent;
 use crate::error::ProxyError;
 use crate::github::installations::{Installation, Kind};
@@ -23,7 +32,7 @@ use crate::github::tokens::{Access, REPOSITORIES_MAX};
 use crate::policy::Class;
 use crate::policy::repositories::RepositoryName;
 use crate::policy::routes::Scope;
-use crate::policy::search;
+use crate::policy::target::Target;
 
 /// A call that may be made, for whom, and with whose rights.
 #[derive(Debug)]
@@ -35,6 +44,16 @@ pub(crate) struct Permitted {
     /// What the token is narrowed to; none: all of the installation's repositories.
     token_repositories: Option<Vec<String>>,
     /// The one repository it is about, if it is about one.
+    repository: Option<RepositoryName>,
+    /// Who let it through the gate, if it is gated.
+    sanction: Option<Sanction>,
+}
+
+/// Whom a call is for, and whose rights serve it: what questions of the guard's own are asked with.
+#[derive(Debug, Clone)]
+struct Asker {
+    agent: Arc<Agent>,
+    installation: Arc<Installation>,
     repository: Option<RepositoryName>,
 }
 
@@ -67,6 +86,30 @@ impl Permitted {
         self.repository.as_ref()
     }
 
+    /// A read with the very credential the call is made with.
+    pub(super) fn probe(&self) -> Option<Permitted> {
+        let target = Target::parse(&format!("/repos/{}", self.repository.as_ref()?), None).ok()?;
+        Some(Permitted {
+            agent: Arc::clone(&self.agent),
+            call: facts::look_up(target, None),
+            installation: Arc::clone(&self.installation),
+            access: self.access,
+            token_repositories: self.token_repositories.clone(),
+            repository: self.repository.clone(),
+            sanction: None,
+        })
+    }
+
+    /// Whether the call may be made again although GitHub answered, since it did nothing. What was
+    /// approved goes up once, whatever GitHub says.
+    pub(super) fn is_repeatable(&self) -> bool {
+        self.call.body.is_repeatable() && self.sanction.is_none()
+    }
+
+    pub(super) fn sanction(&self) -> Option<&Sanction> {
+        self.sanction.as_ref()
+    }
+
     /// Whether GitHub changes something, so that a second attempt could do it twice.
     pub(super) fn is_write(&self) -> bool {
         match self.call.route.scope {
@@ -91,72 +134,132 @@ impl Proxy {
     pub(super) async fn guard(
         &self,
         agent: &Arc<Agent>,
-        call: Call,
+        mut call: Call,
         ctx: &mut Context,
     ) -> Result<Permitted, ProxyError> {
-        check_class(agent, &call)?;
+        self.check_possible(agent, &call, ctx)?;
         let (repository, owner) = self.confine(agent, &call, ctx).await?;
-        self.check_approval(agent, &call, repository.as_ref())?;
         let installation = self.installation_for(agent, &call.route.scope, owner.as_deref()).await?;
-        permit(agent, call, installation, repository)
+        let asker = Asker { agent: Arc::clone(agent), installation, repository };
+        self.settle_class(&asker, &mut call, ctx).await?;
+        self.check_class(agent, &call, ctx)?;
+        self.check_draft(agent, &call, ctx)?;
+        let sanction = self.check_approval(&asker, &call, owner.as_deref(), ctx).await?;
+        self.amend(agent, &mut call, sanction.as_ref(), ctx)?;
+        ctx.record = self.record_of(&asker, &call, sanction.as_ref(), ctx);
+        permit(asker, call, sanction)
     }
 
-    /// Refuses what lies outside the agent's repositories; gives the repository, and the owner whose
-    /// installation serves the call.
-    async fn confine(
+    /// What tollgate changes in a body, after it was judged as it came.
+    fn amend(
         &self,
-        agent: &Arc<Agent>,
+        agent: &Agent,
+        call: &mut Call,
+        sanction: Option<&Sanction>,
+        ctx: &Context,
+    ) -> Result<(), ProxyError> {
+        self.force_draft(agent, call)?;
+        approval::pin_commit(call, sanction)?;
+        self.append_trailer(agent, call, ctx)
+    }
+
+    /// The line of a write in the audit log.
+    fn record_of(
+        &self,
+        asker: &Asker,
         call: &Call,
+        sanction: Option<&Sanction>,
+        ctx: &Context,
+    ) -> Option<Arc<Record>> {
+        if call.class == Class::Read && sanction.is_none() && ctx.observed.is_none() {
+            return None;
+        }
+        let facts = audit::Facts {
+            request_id: ctx.request_id.clone(),
+            agent: asker.agent.name.clone(),
+            method: call.method.to_string(),
+            operation: call.route.operation.id,
+            repository: asker.repository.as_ref().map(RepositoryName::to_string),
+            path: ctx.path.clone(),
+            class: Some(call.class.as_str()),
+            verdict: Some(if ctx.observed.is_some() { Verdict::Observed } else { Verdict::Allowed }),
+            rule: Some(ctx.observed.unwrap_or(if sanction.is_some() { "approval" } else { "allowed" })),
+            approver: sanction.and_then(Sanction::approver),
+            ..audit::Facts::default()
+        };
+        Some(Arc::new(Record::new(&self.audit, &self.clock, facts)))
+    }
+
+    /// Lets a refusal pass while policy only observes, and writes down what it would have been. What
+    /// guards the branches never comes here.
+    fn tolerate(
+        &self,
+        agent: &Agent,
         ctx: &mut Context,
-    ) -> Result<(Option<RepositoryName>, Option<String>), ProxyError> {
-        let everything = agent.repositories.is_everything();
-        match &call.route.scope {
-            Scope::Repository(name) => {
-                check_repository(agent, name)?;
-                check_compared(agent, call)?;
-                Ok((Some(name.clone()), Some(name.owner().to_owned())))
+        checked: Result<(), ProxyError>,
+    ) -> Result<(), ProxyError> {
+        match checked {
+            Err(error) if self.policy.is_observing && error.is_denial() => {
+                self.metrics.observed.with_label_values(&[agent.name.as_str(), error.code()]).inc();
+                ctx.observed = Some(error.code());
+                Ok(())
             }
-            Scope::RepositoryId(id) => {
-                let name = self.repository_name(agent, *id, ctx).await?.ok_or_else(|| outside(agent))?;
-                check_repository(agent, &name)?;
-                check_compared(agent, call)?;
-                let owner = name.owner().to_owned();
-                Ok((Some(name), Some(owner)))
-            }
-            Scope::Search => {
-                let owner = search::judge(call.route.operation.template, &call.target, &agent.repositories)
-                    .map_err(|error| {
-                    ProxyError::RepositoryForbidden(format!("Search is refused: {error}."))
-                })?;
-                Ok((None, owner))
-            }
-            Scope::OrganizationId(id) if everything => {
-                let login = self.organization_login(agent, *id, ctx).await?;
-                Ok((None, Some(login.ok_or_else(|| outside(agent))?)))
-            }
-            Scope::Fleet(owner) if everything => Ok((None, owner.clone())),
-            Scope::OrganizationId(_) | Scope::Fleet(_) => Err(ProxyError::RepositoryForbidden(format!(
-                "This call spans repositories; it is for agents with every repository, and {} has not.",
-                agent.name
-            ))),
-            Scope::Everyone | Scope::InstallationRepositories | Scope::Graphql => Ok((None, None)),
+            checked => checked,
+        }
+    }
+
+    /// Refuses at once what no look-up can make right.
+    fn check_possible(&self, agent: &Agent, call: &Call, ctx: &mut Context) -> Result<(), ProxyError> {
+        if call.changes_by_graphql {
+            return Err(ProxyError::OperationForbidden(
+                "GraphQL mutations are not let through yet, whatever they do. Use the REST API.".to_owned(),
+            ));
+        }
+        if call.class == Class::Token {
+            return Err(ProxyError::OperationForbidden(
+                "Operations on credentials are never open to agents: tollgate holds the tokens.".to_owned(),
+            ));
+        }
+        // On a branch nothing guards it is a plain write.
+        if call.branch.is_some() && agent.allow.contains(&Class::Write) {
+            return Ok(());
+        }
+        self.check_class(agent, call, ctx)
+    }
+
+    /// Whether the agent may use operations of this class at all.
+    fn check_class(&self, agent: &Agent, call: &Call, ctx: &mut Context) -> Result<(), ProxyError> {
+        let class = call.class;
+        if agent.allow.contains(&class) {
+            return Ok(());
+        }
+        let refused = Err(ProxyError::OperationForbidden(format!(
+            "This is a {class} operation, which agent {} may not do; asking again will not help. Its operator can \
+             add `{class}` to the agent's `allow`.",
+            agent.name
+        )));
+        // What undoes protection is part of the gate, which never only observes.
+        match class {
+            Class::Protection | Class::Admin => refused,
+            _ => self.tolerate(agent, ctx, refused),
         }
     }
 }
 
 /// Makes the proof.
-fn permit(
-    agent: &Arc<Agent>,
-    call: Call,
-    installation: Arc<Installation>,
-    repository: Option<RepositoryName>,
-) -> Result<Permitted, ProxyError> {
+fn permit(asker: Asker, call: Call, sanction: Option<Sanction>) -> Result<Permitted, ProxyError> {
+    let Asker { agent, installation, repository } = asker;
     let everything = agent.repositories.is_everything();
     let (token_repositories, confined) = match &installation.kind {
         // A personal token reaches whatever its user does.
         Kind::Personal(_) => (None, everything),
         Kind::App(app) => match agent.repositories.named_of(&app.account) {
             None => (None, true),
+            // Beyond the agent's own, where policy only observes: this one and no other.
+            Some(names) if repository.as_ref().is_some_and(|name| !agent.repositories.contains(name)) => {
+                drop(names);
+                (repository.as_ref().map(|name| vec![name.name().to_owned()]), true)
+            }
             // Nothing named would mint a token for everything. It happens when an account was renamed.
             Some(names) if names.is_empty() => {
                 return Err(ProxyError::NoInstallation(format!(
@@ -178,65 +281,5 @@ fn permit(
     // What is open to everybody needs no right to write, whatever its method.
     let reads = call.class == Class::Read || call.route.scope == Scope::Everyone;
     let access = if reads { Access::Read } else { Access::Write };
-    Ok(Permitted { agent: Arc::clone(agent), call, installation, access, token_repositories, repository })
-}
-
-/// Whether the agent may use operations of this class at all.
-fn check_class(agent: &Agent, call: &Call) -> Result<(), ProxyError> {
-    let class = call.class;
-    if call.changes_by_graphql {
-        return Err(ProxyError::OperationForbidden(
-            "GraphQL mutations are not let through yet, whatever they do. Use the REST API.".to_owned(),
-        ));
-    }
-    if class == Class::Token {
-        return Err(ProxyError::OperationForbidden(
-            "Operations on credentials are never open to agents: tollgate holds the tokens.".to_owned(),
-        ));
-    }
-    if agent.allow.contains(&class) {
-        return Ok(());
-    }
-    Err(ProxyError::OperationForbidden(format!(
-        "This is a {class} operation, which agent {} may not do. Its operator can add `{class}` to the agent's `allow`.",
-        agent.name
-    )))
-}
-
-fn check_repository(agent: &Agent, name: &RepositoryName) -> Result<(), ProxyError> {
-    if agent.repositories.contains(name) { Ok(()) } else { Err(outside(agent)) }
-}
-
-/// The same words whether the repository exists or not.
-fn outside(agent: &Agent) -> ProxyError {
-    ProxyError::RepositoryForbidden(format!(
-        "This repository is not among those of agent {}. Its operator can add it to the agent's `repositories`.",
-        agent.name
-    ))
-}
-
-/// A second repository in the path: `…/repos/{repo_owner}/{repo_name}`, `compare/other:branch...` and `…/other:repo:branch` reach into another repository of the network.
-fn check_compared(agent: &Agent, call: &Call) -> Result<(), ProxyError> {
-    if let (Some(owner), Some(name)) = (call.route.param("repo_owner"), call.route.param("repo_name")) {
-        let name = RepositoryName::new(owner, name).ok_or_else(|| outside(agent))?;
-        check_repository(agent, &name)?;
-    }
-    let Some(range) = call.route.param("basehead") else {
-        return Ok(());
-    };
-    for end in range.split("...").flat_map(|part| part.split("..")) {
-        let parts: Vec<&str> = end.split(':').collect();
-        let inside = match parts.as_slice() {
-            [_] => true,
-            [owner, _] => agent.repositories.contains_owner(owner),
-            [owner, name, _] => {
-                RepositoryName::new(owner, name).is_some_and(|name| agent.repositories.contains(&name))
-            }
-            _ => false,
-        };
-        if !inside {
-            return Err(outside(agent));
-        }
-    }
-    Ok(())
+    Ok(Permitted { agent, call, installation, access, token_repositories, repository, sanction })
 }

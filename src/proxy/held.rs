@@ -1,17 +1,23 @@
 //! How much of request bodies is held in memory, in all and for one agent.
 //!
 //! A body that decides, and a small one that may have to be sent again, is held whole. Without a
-//! bound, an agent could open connections until the memory is full.
+//! bound, an agent could open connections until the memory is full. Large ones (files written through
+//! the API) have room of their own, one for each agent at a time, so that they never crowd out the
+//! small ones.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex};
 
 use crate::error::ProxyError;
 
-/// Bytes held for everybody together.
+/// Longest body that counts as small.
+pub(crate) const SMALL_BYTES_MAX: u64 = 1024 * 1024;
+/// Small bodies held for everybody together.
 const HELD_BYTES_MAX: u64 = 128 * 1024 * 1024;
-/// Bytes held for one agent.
+/// Small bodies held for one agent.
 const HELD_BYTES_PER_AGENT_MAX: u64 = 8 * 1024 * 1024;
+/// Large bodies held for everybody together, and the longest there can be.
+pub(crate) const LARGE_BYTES_MAX: u64 = 128 * 1024 * 1024;
 
 /// Counts what is held.
 #[derive(Debug, Clone, Default)]
@@ -23,6 +29,44 @@ pub(crate) struct Held {
 struct Counts {
     all: u64,
     by_agent: HashMap<String, u64>,
+    /// Large bodies in all, and the agents that have one.
+    large: u64,
+    large_of: HashSet<String>,
+}
+
+impl Counts {
+    fn take_small(&mut self, agent: &str, bytes: u64) -> bool {
+        let own = self.by_agent.get(agent).copied().unwrap_or_default();
+        if self.all + bytes > HELD_BYTES_MAX || own + bytes > HELD_BYTES_PER_AGENT_MAX {
+            return false;
+        }
+        self.all += bytes;
+        *self.by_agent.entry(agent.to_owned()).or_default() += bytes;
+        true
+    }
+
+    fn take_large(&mut self, agent: &str, bytes: u64) -> bool {
+        if self.large + bytes > LARGE_BYTES_MAX || self.large_of.contains(agent) {
+            return false;
+        }
+        self.large += bytes;
+        self.large_of.insert(agent.to_owned())
+    }
+
+    fn give_back(&mut self, agent: &str, bytes: u64) {
+        if bytes > SMALL_BYTES_MAX {
+            self.large -= bytes;
+            self.large_of.remove(agent);
+            return;
+        }
+        self.all -= bytes;
+        if let Some(own) = self.by_agent.get_mut(agent) {
+            *own -= bytes;
+            if *own == 0 {
+                self.by_agent.remove(agent);
+            }
+        }
+    }
 }
 
 /// Room for one body; given back when dropped.
@@ -37,14 +81,15 @@ impl Held {
     /// Takes room for a body of at most so many bytes.
     pub(crate) fn room(&self, agent: &str, bytes: u64) -> Result<Room, ProxyError> {
         let mut counts = self.counts.lock().expect("nothing panics while it holds this lock");
-        let own = counts.by_agent.get(agent).copied().unwrap_or_default();
-        if counts.all + bytes > HELD_BYTES_MAX || own + bytes > HELD_BYTES_PER_AGENT_MAX {
+        let is_taken = match bytes > SMALL_BYTES_MAX {
+            true => counts.take_large(agent, bytes),
+            false => counts.take_small(agent, bytes),
+        };
+        if !is_taken {
             return Err(ProxyError::Overloaded(
                 "Too many request bodies are being received at once; nothing was sent to GitHub.",
             ));
         }
-        counts.all += bytes;
-        *counts.by_agent.entry(agent.to_owned()).or_default() += bytes;
         Ok(Room { held: self.clone(), agent: agent.to_owned(), bytes })
     }
 }
@@ -52,13 +97,7 @@ impl Held {
 impl Drop for Room {
     fn drop(&mut self) {
         let mut counts = self.held.counts.lock().expect("nothing panics while it holds this lock");
-        counts.all -= self.bytes;
-        if let Some(own) = counts.by_agent.get_mut(&self.agent) {
-            *own -= self.bytes;
-            if *own == 0 {
-                counts.by_agent.remove(&self.agent);
-            }
-        }
+        counts.give_back(&self.agent, self.bytes);
     }
 }
 
@@ -77,5 +116,17 @@ mod tests {
         drop(rooms);
         assert!(held.counts.lock().unwrap().by_agent.is_empty());
         assert_eq!(held.counts.lock().unwrap().all, 0);
+    }
+
+    #[test]
+    fn large_bodies_have_room_of_their_own() {
+        let held = Held::default();
+        let large = held.room("a", 100 * 1024 * 1024).unwrap();
+        assert_eq!(held.room("a", 2 * 1024 * 1024).unwrap_err().code(), "overloaded", "one at a time");
+        assert_eq!(held.room("b", 100 * 1024 * 1024).unwrap_err().code(), "overloaded");
+        assert!(held.room("a", 1024).is_ok() && held.room("b", 20 * 1024 * 1024).is_ok());
+        drop(large);
+        assert!(held.room("a", LARGE_BYTES_MAX).is_ok());
+        assert_eq!(held.counts.lock().unwrap().large, 0);
     }
 }

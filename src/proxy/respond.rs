@@ -17,6 +17,7 @@ use super::body::{ResponseBody, full};
 use super::classify::media_type;
 use super::context::Context;
 use super::settle::Answer;
+use crate::audit::{Facts, Record, Verdict};
 use crate::budget::View;
 use crate::cache::CacheResult;
 use crate::error::{ProxyError, Side};
@@ -24,6 +25,9 @@ use crate::links::LinkMap;
 use crate::links::body::RewrittenBody;
 pub(super) use refusal::refusal_on_the_wire;
 use refusal::{Caller, outcome_of, refusal};
+
+/// Says what would serve the caller better.
+pub(super) const HINT: HeaderName = HeaderName::from_static("x-tollgate-hint");
 
 /// Where links to the uploads host lead.
 const UPLOADS_PREFIX: &str = "/api/uploads";
@@ -53,6 +57,7 @@ impl Proxy {
         outcome: Result<Answer, ProxyError>,
         ctx: &Context,
     ) -> Response<ResponseBody> {
+        self.write_down(&outcome, ctx);
         let (mut response, outcome) = match outcome {
             Ok(answer) => (self.pass_on(answer, ctx), "served"),
             Err(error) => {
@@ -109,6 +114,37 @@ impl Proxy {
             return Response::from_parts(head, body);
         }
         Response::from_parts(head, RewrittenBody::new(body, map).boxed_unsync())
+    }
+
+    /// Adds the end of a call to its line in the audit log; a denial gets its line here.
+    fn write_down(&self, outcome: &Result<Answer, ProxyError>, ctx: &Context) {
+        let Err(error) = outcome else { return };
+        let refuse = |facts: &mut Facts| {
+            if error.is_denial() {
+                facts.verdict = Some(Verdict::Denied);
+                facts.rule = Some(error.code());
+                facts.reason = Some(error.to_string());
+            } else if facts.upstream_status.is_none() {
+                facts.failure = Some(error.code());
+            }
+        };
+        match &ctx.record {
+            Some(record) => record.note(refuse),
+            None if error.is_denial() => {
+                let mut facts = Facts {
+                    request_id: ctx.request_id.clone(),
+                    agent: ctx.agent.as_ref().map_or_else(String::new, |agent| agent.name.clone()),
+                    method: ctx.method.to_string(),
+                    operation: ctx.operation.map_or("none", |operation| operation.id),
+                    path: ctx.path.clone(),
+                    class: ctx.class.map(crate::policy::Class::as_str),
+                    ..Facts::default()
+                };
+                refuse(&mut facts);
+                drop(Record::new(&self.audit, &self.clock, facts));
+            }
+            None => {}
+        }
     }
 
     fn count_denial(&self, error: &ProxyError, ctx: &Context) {

@@ -22,7 +22,7 @@ use super::context::Context;
 use super::forward::{Attempt, CallFailed};
 use super::guard::Permitted;
 use super::gzip;
-use super::respond::holds_links;
+use super::respond::{self, holds_links};
 use crate::error::{Limit, ProxyError};
 use crate::github::rate_limit::{self, Figures, LimitKind, Reading, Refused};
 use crate::github::tokens::Token;
@@ -94,10 +94,34 @@ impl Proxy {
             true => gzip::unpack(answer)?,
             false => answer,
         };
+        if call.is_made_draft && answer.status() == StatusCode::UNPROCESSABLE_ENTITY {
+            return self.explain_draft(permitted, answer).await;
+        }
         if call.route.scope == Scope::InstallationRepositories {
             return repositories::filter(answer, &call.method, permitted.agent()).await;
         }
         Ok(answer)
+    }
+
+    /// Where a repository takes no drafts, GitHub's refusal is for something the agent did not ask for.
+    async fn explain_draft(&self, permitted: &Permitted, answer: Answer) -> Result<Answer, ProxyError> {
+        let (mut head, body) = answer.into_parts();
+        let cut = ProxyError::UpstreamUnreachable("its answer was cut short");
+        let peeked = peek::peek(body).await.ok_or(cut)?;
+        let text = match peeked.whole {
+            Some(whole) => peek::plain(whole, &head.headers).await.unwrap_or_default(),
+            None => bytes::Bytes::new(),
+        };
+        if String::from_utf8_lossy(&text).to_ascii_lowercase().contains("draft") {
+            let hint = format!(
+                "tollgate makes the pull requests of agent {} drafts (draft_pull_requests: force), and this \
+                 repository takes none. A person can open it; the operator can set `draft_pull_requests: off` for \
+                 the agent.",
+                permitted.agent().name
+            );
+            head.headers.extend(http::HeaderValue::try_from(hint).map(|hint| (respond::HINT, hint)));
+        }
+        Ok(Response::from_parts(head, peeked.body))
     }
 
     /// Bounds the body, and reads what the answer says of limits.
@@ -137,7 +161,7 @@ impl Proxy {
         reading: &Reading,
         attempts: &Attempts,
     ) -> Result<Verdict, ProxyError> {
-        if permitted.call().body.is_repeatable() && self.may_try_again(attempts) {
+        if permitted.is_repeatable() && self.may_try_again(attempts) {
             self.metrics.retries.with_label_values(&["rate_limit"]).inc();
             return Ok(Verdict::Again { pause: Duration::ZERO, otherwise: None });
         }

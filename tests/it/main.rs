@@ -7,6 +7,9 @@
 mod support;
 
 mod admin;
+mod approvals;
+mod audit;
+mod branches;
 mod budgets;
 mod ceiling;
 mod cli;
@@ -15,10 +18,12 @@ mod connections;
 mod corpus;
 mod credentials;
 mod docs;
+mod drafts;
 mod drain;
 mod faults;
 mod framing;
 mod gate;
+mod observe;
 mod packed;
 mod reading;
 mod redis;

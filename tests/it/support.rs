@@ -1,5 +1,6 @@
 //! Starts the stand-in and a tollgate before it, and speaks to both.
 
+pub(crate) mod approvals;
 pub(crate) mod redis;
 
 use std::path::PathBuf;
@@ -45,6 +46,8 @@ pub(crate) struct Setup {
     pub(crate) sim: SimConfig,
     pub(crate) agents: Vec<TestAgent>,
     pub(crate) approval_mode: &'static str,
+    /// `policy.audit_log`; a relative file stands beside the configuration.
+    pub(crate) audit_log: &'static str,
     /// Further lines of `server:` and `upstream:`.
     pub(crate) server: String,
     pub(crate) upstream: String,
@@ -54,6 +57,8 @@ pub(crate) struct Setup {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) bounds: Bounds,
     pub(crate) personal_token: bool,
+    /// Further issuers in signed mode: name and public key (PEM).
+    pub(crate) issuers: Vec<(&'static str, String)>,
 }
 
 impl Setup {
@@ -67,6 +72,7 @@ impl Setup {
             sim: roomy(),
             agents,
             approval_mode: "presence",
+            audit_log: "off",
             server: String::new(),
             upstream: String::new(),
             further: String::new(),
@@ -74,6 +80,7 @@ impl Setup {
             clock: Arc::new(SystemClock),
             bounds: Bounds::default(),
             personal_token: false,
+            issuers: Vec::new(),
         }
     }
 
@@ -116,13 +123,14 @@ impl Setup {
         };
         let text = format!(
             "server:\n  listen: 127.0.0.1:0\n  admin_listen: 127.0.0.1:0\n{}upstream:\n  api_url: {}\n  \
-             uploads_url: {}\n{}{credential}policy:\n  approval: {{ mode: {}{} }}\n{}agents:\n{agents}",
+             uploads_url: {}\n{}{credential}policy:\n  approval: {{ mode: {}{} }}\n  audit_log: {}\n{}agents:\n{agents}",
             self.server,
             self.api_url.clone().unwrap_or_else(|| sim.api_url()),
             sim.uploads_url(),
             self.upstream,
             self.approval_mode,
             self.issuers(files),
+            self.audit_log,
             self.further,
         );
         let path = files.path().join("tollgate.yaml");
@@ -131,12 +139,17 @@ impl Setup {
     }
 
     /// Signed mode needs somebody who signs.
-    fn issuers(&self, files: &TempDir) -> &'static str {
-        if self.approval_mode != "signed" {
-            return "";
+    fn issuers(&self, files: &TempDir) -> String {
+        if !self.approval_mode.starts_with("signed") {
+            return String::new();
         }
-        std::fs::write(files.path().join("approver.secret"), "0123456789abcdef0123456789abcdef").unwrap();
-        ", issuers: [{ name: team, secret_file: approver.secret }]"
+        std::fs::write(files.path().join("approver.secret"), approvals::SECRET).unwrap();
+        let mut issuers = vec!["{ name: team, secret_file: approver.secret }".to_owned()];
+        for (name, pem) in &self.issuers {
+            std::fs::write(files.path().join(format!("{name}.pub.pem")), pem).unwrap();
+            issuers.push(format!("{{ name: {name}, public_key_file: {name}.pub.pem }}"));
+        }
+        format!(", issuers: [{}]", issuers.join(", "))
     }
 }
 
@@ -239,8 +252,13 @@ impl Tollgate {
     }
 
     pub(crate) fn ask(&self, method: &str, path: &str) -> Ask<'_> {
+        self.ask_at(method, &format!("{}{path}", self.base))
+    }
+
+    /// As [`Tollgate::ask`], of another replica.
+    pub(crate) fn ask_at(&self, method: &str, uri: &str) -> Ask<'_> {
         let method: Method = method.parse().unwrap();
-        let request = Request::builder().method(method).uri(format!("{}{path}", self.base));
+        let request = Request::builder().method(method).uri(uri);
         Ask { tollgate: self, request, body: Bytes::new(), has_key: false }
     }
 

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use super::policy::draft_rule;
 use super::upstream::is_address;
 use super::{Check, raw};
 use crate::config::Agent;
@@ -25,12 +26,18 @@ pub(super) fn agents(check: &mut Check<'_>, file: &raw::File) -> Vec<Agent> {
         let message = "must be said: `tollgate key new` makes a key and prints what stands here";
         check.not_empty(&format!("{section}.key_sha256"), is_shut_out, message);
         let keys = keys(check, &section, raw, &mut owners);
-        agent(check, &section, raw, keys)
+        agent(check, &section, raw, keys, file.policy.draft_pull_requests)
     });
     agents.collect()
 }
 
-fn agent(check: &mut Check<'_>, section: &str, raw: &raw::Agent, key_sha256: Vec<[u8; 32]>) -> Option<Agent> {
+fn agent(
+    check: &mut Check<'_>,
+    section: &str,
+    raw: &raw::Agent,
+    key_sha256: Vec<[u8; 32]>,
+    drafts: raw::DraftPullRequests,
+) -> Option<Agent> {
     check.rule(&format!("{section}.weight"), (1..=1000).contains(&raw.weight), || {
         "must be 1 to 1000".to_owned()
     });
@@ -53,6 +60,7 @@ fn agent(check: &mut Check<'_>, section: &str, raw: &raw::Agent, key_sha256: Vec
         installation,
         allow,
         require_approval,
+        draft_pull_requests: draft_rule(raw.draft_pull_requests.unwrap_or(drafts)),
         disabled: raw.disabled,
     })
 }

@@ -1,11 +1,12 @@
 //! What agents may do, over all of them: how approvals prove themselves, and by whom.
 
 use http::header::HeaderName;
-use jsonwebtoken::DecodingKey;
+use jsonwebtoken::{Algorithm, DecodingKey};
 use secrecy::ExposeSecret;
 
 use super::{Check, raw};
-use crate::config::{ApprovalMode, Policy};
+use crate::config::{ApprovalMode, AuditLog, DraftRule, Policy};
+use crate::policy::approval::{Issuer, Verifier};
 use crate::secret;
 
 /// Headers that mean something to a client, to us or to GitHub; an approval in one would be lost or leak.
@@ -69,7 +70,7 @@ pub(super) fn policy(check: &mut Check<'_>, raw: &raw::Policy) -> Option<Policy>
         let sound = commit_trailer(trailer);
         check.accept("policy.commit_trailer", sound);
     }
-    check.text("policy.audit_log", Some(&raw.audit_log));
+    let audit_log = audit_log(check, &raw.audit_log);
 
     let approval = &raw.approval;
     let header = approval_header(&approval.header);
@@ -78,7 +79,7 @@ pub(super) fn policy(check: &mut Check<'_>, raw: &raw::Policy) -> Option<Policy>
     check.rule("policy.approval.max_lifetime", hours > 0.0 && hours <= 24.0, || {
         "must be more than 0s and at most 24h".to_owned()
     });
-    issuers(check, &approval.issuers);
+    let issuers = issuers(check, &approval.issuers);
     let mode = match approval.mode {
         Some(raw::ApprovalMode::Signed) => {
             let is_reported = check.document.is_flawed("policy.approval.issuers");
@@ -96,7 +97,47 @@ pub(super) fn policy(check: &mut Check<'_>, raw: &raw::Policy) -> Option<Policy>
             return None;
         }
     };
-    Some(Policy { approval_mode: mode, approval_header: header? })
+    Some(Policy {
+        approval_mode: mode,
+        approval_header: header?,
+        verifier: Verifier::new(issuers, approval.max_lifetime.0),
+        allow_auto_merge: approval.allow_auto_merge,
+        commit_trailer: raw.commit_trailer.clone(),
+        audit_log: audit_log?,
+        is_observing: raw.mode == raw::Mode::Observe,
+    })
+}
+
+/// The rule of an agent, or that of the policy.
+pub(super) fn draft_rule(raw: raw::DraftPullRequests) -> DraftRule {
+    match raw {
+        raw::DraftPullRequests::Force => DraftRule::Force,
+        raw::DraftPullRequests::Require => DraftRule::Require,
+        raw::DraftPullRequests::Off => DraftRule::Off,
+    }
+}
+
+fn audit_log(check: &mut Check<'_>, text: &str) -> Option<AuditLog> {
+    let path = "policy.audit_log";
+    match check.text(path, Some(text))? {
+        "stdout" => Some(AuditLog::Stdout),
+        "off" => Some(AuditLog::Off),
+        name => {
+            let file = check.file(path, name)?;
+            let can_be_made = file.is_file()
+                || file
+                    .parent()
+                    .is_some_and(|directory| directory.as_os_str().is_empty() || directory.is_dir())
+                    && !file.is_dir();
+            check.rule(path, can_be_made, || {
+                format!(
+                    "`{}` can't be a log file: its directory does not exist, or it is one",
+                    file.display()
+                )
+            });
+            Some(AuditLog::File(file))
+        }
+    }
 }
 
 fn approval_header(text: &str) -> Result<HeaderName, String> {
@@ -125,45 +166,61 @@ fn commit_trailer(text: &str) -> Result<(), String> {
     Ok(())
 }
 
-fn issuers(check: &mut Check<'_>, issuers: &[raw::Issuer]) {
+fn issuers(check: &mut Check<'_>, issuers: &[raw::Issuer]) -> Vec<Issuer> {
     check.names("policy.approval.issuers", issuers.iter().map(|issuer| issuer.name.as_deref()));
-    for (i, issuer) in issuers.iter().enumerate() {
-        let section = format!("policy.approval.issuers[{i}]");
-        let ways = [
-            ("public_key_file", issuer.public_key_file.is_some()),
-            ("secret_file", issuer.secret_file.is_some()),
-        ];
-        if !check.exactly_one(&section, &ways) {
-            continue;
-        }
-        if let Some(name) = &issuer.public_key_file {
-            let path = format!("{section}.public_key_file");
-            let Some(file) = check.file(&path, name) else { continue };
-            let Some(pem) = check.accept(&path, secret::read_bytes(&file)) else { continue };
-            check.accept(&path, public_key(&pem).map_err(|what| format!("`{}` {what}", file.display())));
-        } else if let Some(name) = &issuer.secret_file {
-            let path = format!("{section}.secret_file");
-            let Some(secret) = check.secret_file(&path, name) else { continue };
-            check.rule(&path, secret.expose_secret().len() >= ISSUER_SECRET_BYTES_MIN, || {
-                format!("names a secret of less than {ISSUER_SECRET_BYTES_MIN} bytes")
-            });
-        }
-    }
+    let read = issuers.iter().enumerate().filter_map(|(i, issuer)| {
+        let (algorithm, key) = issuer_key(check, &format!("policy.approval.issuers[{i}]"), issuer)?;
+        Some(Issuer { name: issuer.name.clone()?, algorithm, key })
+    });
+    read.collect()
 }
 
-/// Whether a PEM file is one of the three kinds of key approvals are checked with.
-fn public_key(pem: &[u8]) -> Result<(), String> {
+/// The key of an issuer says which algorithm its approvals are signed with.
+fn issuer_key(
+    check: &mut Check<'_>,
+    section: &str,
+    issuer: &raw::Issuer,
+) -> Option<(Algorithm, DecodingKey)> {
+    let ways = [
+        ("public_key_file", issuer.public_key_file.is_some()),
+        ("secret_file", issuer.secret_file.is_some()),
+    ];
+    if !check.exactly_one(section, &ways) {
+        return None;
+    }
+    if let Some(name) = &issuer.public_key_file {
+        let path = format!("{section}.public_key_file");
+        let file = check.file(&path, name)?;
+        let pem = check.accept(&path, secret::read_bytes(&file))?;
+        let key = public_key(&pem).map_err(|what| format!("`{}` {what}", file.display()));
+        return check.accept(&path, key);
+    }
+    let path = format!("{section}.secret_file");
+    let secret = check.secret_file(&path, issuer.secret_file.as_ref()?)?;
+    let secret = secret.expose_secret();
+    check.rule(&path, secret.len() >= ISSUER_SECRET_BYTES_MIN, || {
+        format!("names a secret of less than {ISSUER_SECRET_BYTES_MIN} bytes")
+    });
+    // A public key is no secret: whoever has it could sign.
+    check.rule(&path, !secret.contains("-----BEGIN"), || {
+        "names a PEM file; a public key belongs into `public_key_file`".to_owned()
+    });
+    Some((Algorithm::HS256, DecodingKey::from_secret(secret.as_bytes())))
+}
+
+/// The key of a PEM file, if it is one of the three kinds approvals are checked with.
+fn public_key(pem: &[u8]) -> Result<(Algorithm, DecodingKey), String> {
     let text = String::from_utf8_lossy(pem);
     if text.contains("PRIVATE KEY-----") {
         return Err(
             "is a private key: it stays with the approver, only its public half belongs here".to_owned()
         );
     }
-    let is_p256 = || text.split("-----").nth(2).is_some_and(|body| der_holds(body, &P256));
-    let known = DecodingKey::from_ed_pem(pem).is_ok()
-        || DecodingKey::from_rsa_pem(pem).is_ok()
-        || (DecodingKey::from_ec_pem(pem).is_ok() && is_p256());
-    if known { Ok(()) } else { Err("is no public key (PEM) of Ed25519, P-256 or RSA".to_owned()) }
+    let is_p256 = text.split("-----").nth(2).is_some_and(|body| der_holds(body, &P256));
+    let ed25519 = || DecodingKey::from_ed_pem(pem).ok().map(|key| (Algorithm::EdDSA, key));
+    let rsa = || DecodingKey::from_rsa_pem(pem).ok().map(|key| (Algorithm::RS256, key));
+    let p256 = || DecodingKey::from_ec_pem(pem).ok().filter(|_| is_p256).map(|key| (Algorithm::ES256, key));
+    ed25519().or_else(rsa).or_else(p256).ok_or("is no public key (PEM) of Ed25519, P-256 or RSA".to_owned())
 }
 
 fn der_holds(base64_body: &str, bytes: &[u8]) -> bool {

@@ -684,8 +684,8 @@ fn a_path_counts_the_elements_left_out() {
 fn warns_of_what_has_no_effect_yet() {
     let text = format!(
         "cache:\n  fresh_for: 3s\nagents:\n  - {{ name: a, weight: 2, key_sha256: {HASH_A}, repositories: [\"*\"] }}\n  \
-         - {{ name: b, draft_pull_requests: off, key_sha256: {HASH_B}, repositories: [\"*\"] }}\n  \
-         - {{ name: c, draft_pull_requests: off, key_sha256: {hash_c}, repositories: [\"*\"] }}\n\
+         - {{ name: b, key_sha256: {HASH_B}, repositories: [\"*\"] }}\n  \
+         - {{ name: c, key_sha256: {hash_c}, repositories: [\"*\"] }}\n\
          budget:\n  store: memory\n  redis: {{ url: redis://a:1 }}\n  headroom: 5%\n",
         hash_c = "c".repeat(64)
     );
@@ -693,7 +693,6 @@ fn warns_of_what_has_no_effect_yet() {
     assert_eq!(
         warnings.to_string(),
         "warning: cache, line 1: has no effect yet in this version\n\
-         warning: agents[1].draft_pull_requests, line 5: has no effect yet in this version (said in 2 places)\n\
          warning: budget.redis, line 9: is not used: `budget.store` is `memory`"
     );
     let (_, warnings) =

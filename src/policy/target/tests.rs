@@ -109,3 +109,27 @@ proptest::proptest! {
         }
     }
 }
+
+#[test]
+fn has_one_canonical_form_for_approvals() {
+    let repository = RepositoryName::parse("acme/widgets").unwrap();
+    for (path, query, expected) in [
+        ("/repos/ACME/Widgets/pulls/76/merge", None, "/repos/acme/widgets/pulls/76/merge"),
+        ("/api/v3/repositories/2001/pulls/76/%6Derge", None, "/repos/acme/widgets/pulls/76/merge"),
+        ("/repos/acme/widgets/git/refs/heads%2fx", None, "/repos/acme/widgets/git/refs/heads%2Fx"),
+        ("/repos/acme/widgets/contents/a%40b/%c3%bc+1", None, "/repos/acme/widgets/contents/a@b/%C3%BC+1"),
+        (
+            "/repos/acme/widgets/contents/x",
+            Some("branch=a|b&m=%7e"),
+            "/repos/acme/widgets/contents/x?branch=a|b&m=%7e",
+        ),
+        ("/repos/acme/widgets", Some(""), "/repos/acme/widgets"),
+        ("/agents/repos/acme/Widgets/tasks", None, "/agents/repos/acme/widgets/tasks"),
+    ] {
+        let target = Target::parse(path, query).unwrap();
+        assert_eq!(target.canonical(Some(&repository), None), expected, "{path}");
+    }
+    let organization = Target::parse("/organizations/501/repos", None).unwrap();
+    assert_eq!(organization.canonical(None, Some("acme")), "/orgs/acme/repos");
+    assert_eq!(Target::parse("/", None).unwrap().canonical(None, None), "/");
+}

@@ -8,22 +8,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, Method, StatusCode};
+use http::StatusCode;
 use moka::sync::Cache;
 use serde::Deserialize;
 
-use super::{Permitted, permit};
+use super::facts::look_up;
+use super::{Asker, permit};
 use crate::config::Agent;
 use crate::error::ProxyError;
 use crate::github::apps::AppError;
 use crate::github::installations::{Installation, Kind};
-use crate::policy::Class;
 use crate::policy::repositories::RepositoryName;
-use crate::policy::routes::{self, Route, Scope};
+use crate::policy::routes::Scope;
 use crate::policy::target::Target;
 use crate::proxy::Proxy;
 use crate::proxy::body::read_answer;
-use crate::proxy::classify::{Call, CallBody};
 use crate::proxy::context::Context;
 
 /// How long a name is believed.
@@ -121,9 +120,10 @@ impl Proxy {
             return Ok(None);
         }
         for installation in self.installations_of(agent).await? {
-            let call = look_up(&format!("/{kind}/{id}"))?;
-            let permitted: Permitted = permit(agent, call, installation, None)?;
-            let answer = self.exchange(permitted, ctx).await?;
+            let target = Target::parse(&format!("/{kind}/{id}"), None).map_err(|_| ProxyError::Internal)?;
+            let asker = Asker { agent: Arc::clone(agent), installation, repository: None };
+            let permitted = permit(asker, look_up(target, None), None)?;
+            let answer = Box::pin(self.exchange(permitted, ctx)).await?;
             let (head, body) = answer.into_parts();
             match head.status {
                 StatusCode::OK => {
@@ -198,23 +198,6 @@ impl Proxy {
             ([], None) => Err(ProxyError::NoInstallation("The App is installed nowhere.".to_owned())),
         }
     }
-}
-
-/// A look-up of ours, as a call.
-fn look_up(path: &str) -> Result<Call, ProxyError> {
-    let target = Target::parse(path, None).map_err(|_| ProxyError::Internal)?;
-    let operation = &routes::LOOK_UP;
-    Ok(Call {
-        method: Method::GET,
-        target,
-        headers: HeaderMap::new(),
-        body: CallBody::Empty,
-        route: Route { operation, scope: Scope::Everyone, params: Vec::new() },
-        class: Class::Read,
-        changes_by_graphql: false,
-        shows_cost: false,
-        _room: None,
-    })
 }
 
 fn not_installed(owner: &str) -> ProxyError {

@@ -10,7 +10,7 @@ use http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderV
 use http::{HeaderMap, Response, StatusCode};
 use serde_json::{Value, json};
 
-use crate::error::{Limit, ProxyError, Side};
+use crate::error::{AUDIT_RETRY_SECONDS, Limit, ProxyError, Side, UNSURE_RETRY_SECONDS};
 
 /// Documentation named in refusals, as GitHub's own errors do.
 const DOCUMENTATION: &str = "https://docs.github.com/rest";
@@ -78,6 +78,7 @@ fn status_of(error: &ProxyError, over_budget_status: StatusCode) -> StatusCode {
         | ProxyError::OperationForbidden(_)
         | ProxyError::ApprovalRequired { .. }
         | ProxyError::ApprovalInvalid { .. } => StatusCode::FORBIDDEN,
+        ProxyError::DraftRequired(_) => StatusCode::UNPROCESSABLE_ENTITY,
         ProxyError::BudgetExhausted { .. } | ProxyError::UpstreamLimited(_) => over_budget_status,
         ProxyError::BadRequest(_) => StatusCode::BAD_REQUEST,
         ProxyError::BodyTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
@@ -86,7 +87,10 @@ fn status_of(error: &ProxyError, over_budget_status: StatusCode) -> StatusCode {
         ProxyError::NoInstallation(_) => StatusCode::NOT_FOUND,
         ProxyError::UpstreamUnreachable(_) => StatusCode::BAD_GATEWAY,
         ProxyError::UpstreamTimeout(_) => StatusCode::GATEWAY_TIMEOUT,
-        ProxyError::Overloaded(_) | ProxyError::StoreUnavailable { .. } => StatusCode::SERVICE_UNAVAILABLE,
+        ProxyError::Overloaded(_)
+        | ProxyError::ApprovalUnsure
+        | ProxyError::AuditAway
+        | ProxyError::StoreUnavailable { .. } => StatusCode::SERVICE_UNAVAILABLE,
         ProxyError::Internal => StatusCode::INTERNAL_SERVER_ERROR,
     }
 }
@@ -95,6 +99,8 @@ fn status_of(error: &ProxyError, over_budget_status: StatusCode) -> StatusCode {
 fn retry_after(error: &ProxyError) -> Option<u64> {
     match error {
         ProxyError::Overloaded(_) => Some(1),
+        ProxyError::ApprovalUnsure => Some(UNSURE_RETRY_SECONDS),
+        ProxyError::AuditAway => Some(AUDIT_RETRY_SECONDS),
         ProxyError::StoreUnavailable { retry_after } => Some(*retry_after),
         _ => error.limit().map(|limit| limit.retry_after),
     }
@@ -118,8 +124,11 @@ fn body(error: &ProxyError, status: StatusCode, caller: &Caller<'_>) -> Value {
     if let Some(seconds) = retry_after(error) {
         about["retry_after"] = json!(seconds);
     }
-    if let ProxyError::ApprovalRequired { claims, .. } | ProxyError::ApprovalInvalid { claims, .. } = error {
-        about["approval"] = claims.clone();
+    if let ProxyError::ApprovalRequired { wanted, .. } | ProxyError::ApprovalInvalid { wanted, .. } = error {
+        about["approval"] = wanted.claims.clone();
+        if let Some(request) = &wanted.request {
+            about["request"] = request.clone();
+        }
     }
     let message = error.to_string();
     let documentation = if error.limit().is_some() { LIMITS_DOCUMENTATION } else { DOCUMENTATION };

@@ -84,7 +84,7 @@ impl Proxy {
         headers: &HeaderMap,
         attempts: &Attempts,
     ) -> Option<Duration> {
-        let is_safe = !permitted.is_write() && permitted.call().body.is_repeatable();
+        let is_safe = !permitted.is_write() && permitted.is_repeatable();
         if !is_safe || !retry::is_transient(reading.status) {
             return None;
         }
@@ -130,7 +130,7 @@ impl Proxy {
             self.metrics.retries.with_label_values(&["token_replication"]).inc();
             return Some(*pause);
         }
-        let repeatable = permitted.call().body.is_repeatable();
+        let repeatable = permitted.is_repeatable();
         if status != StatusCode::UNAUTHORIZED || !repeatable || attempts.refused_once {
             return None;
         }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::*;
+use crate::error::Wanted;
 use crate::policy::Class;
 
 const LIMIT: Limit =
@@ -27,16 +28,18 @@ fn exhausted() -> ProxyError {
 
 #[test]
 fn every_code_has_its_status() {
-    let claims = json!({ "aud": "tollgate" });
-    let required =
-        ProxyError::ApprovalRequired { class: Class::Merge, header: "x".into(), claims: claims.clone() };
+    let wanted = || Box::new(Wanted { claims: json!({ "aud": "tollgate" }), request: None });
+    let required = ProxyError::ApprovalRequired { class: Class::Merge, header: "x".into(), wanted: wanted() };
     for (error, code, status) in [
         (ProxyError::Unauthenticated, "unauthenticated", 401),
         (ProxyError::BadCredentials, "unauthenticated", 401),
         (ProxyError::RepositoryForbidden(String::new()), "repository_forbidden", 403),
         (ProxyError::OperationForbidden(String::new()), "operation_forbidden", 403),
         (required, "approval_required", 403),
-        (ProxyError::ApprovalInvalid { reason: "x", claims }, "approval_invalid", 403),
+        (ProxyError::ApprovalInvalid { reason: "x".into(), wanted: wanted() }, "approval_invalid", 403),
+        (ProxyError::DraftRequired("x"), "draft_required", 422),
+        (ProxyError::ApprovalUnsure, "store_unavailable", 503),
+        (ProxyError::AuditAway, "store_unavailable", 503),
         (exhausted(), "budget_exhausted", 403),
         (ProxyError::UpstreamLimited(LIMIT), "upstream_limited", 403),
         (ProxyError::BadRequest(String::new()), "bad_request", 400),
@@ -121,8 +124,11 @@ fn graphql_clients_find_the_error_where_they_look() {
 fn an_approval_refusal_says_what_to_sign() {
     let claims = json!({ "aud": "tollgate", "action": "merge", "repo": "a/b", "pull_number": 7 });
     let header = "x-merge-approval".to_owned();
-    let error = ProxyError::ApprovalRequired { class: Class::Merge, header, claims: claims.clone() };
-    assert_eq!(body_of(&refusal(&error, &caller(false)))["tollgate"]["approval"], claims);
+    let request = json!({ "method": "PUT", "path": "/x", "body": "{}", "body_bytes": 2 });
+    let wanted = Box::new(Wanted { claims: claims.clone(), request: Some(request.clone()) });
+    let error = ProxyError::ApprovalRequired { class: Class::Merge, header, wanted };
+    let about = body_of(&refusal(&error, &caller(false)))["tollgate"].clone();
+    assert_eq!((&about["approval"], &about["request"]), (&claims, &request));
 }
 
 #[test]

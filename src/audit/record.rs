@@ -1,0 +1,129 @@
+//! One request's part of the audit log: what is known of it, gathered on its way.
+//!
+//! The line is written when the last who could add to it lets go, so a write whose caller hung up has
+//! its line, too, with the status GitHub answered.
+
+use std::sync::{Mutex, MutexGuard};
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::{Audit, AuditUnavailable};
+use crate::clock::Clock;
+
+/// Longest path in a line, in bytes.
+const PATH_BYTES_MAX: usize = 1_024;
+
+/// What was decided.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    Allowed,
+    Denied,
+    /// It would have been denied, but policy only observes.
+    Observed,
+}
+
+/// Who approved, as far as an approval tells.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Approver {
+    pub issuer: String,
+    pub subject: String,
+    pub jti: String,
+}
+
+/// What a line says.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Facts {
+    pub request_id: String,
+    pub agent: String,
+    /// Who the agent is by a signed identity.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub subject: Option<String>,
+    pub method: String,
+    /// GitHub's name of the operation.
+    pub operation: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub repository: Option<String>,
+    /// Without its query.
+    pub path: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub class: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub verdict: Option<Verdict>,
+    /// What decided: the code of a refusal, or `approval` or `allowed`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rule: Option<&'static str>,
+    /// What it was refused for, in words.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub approver: Option<Approver>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub upstream_status: Option<u16>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub github_request_id: Option<String>,
+    /// Why there is no status of GitHub's although the call was let through.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub failure: Option<&'static str>,
+}
+
+#[derive(Serialize)]
+struct Line<'a> {
+    time: String,
+    event: &'static str,
+    #[serde(flatten)]
+    facts: &'a Facts,
+}
+
+/// A line in the making.
+#[derive(Debug)]
+pub struct Record {
+    audit: Audit,
+    clock: std::sync::Arc<dyn Clock>,
+    facts: Mutex<Facts>,
+}
+
+impl Record {
+    pub fn new(audit: &Audit, clock: &std::sync::Arc<dyn Clock>, mut facts: Facts) -> Record {
+        let end =
+            (0..=PATH_BYTES_MAX.min(facts.path.len())).rev().find(|at| facts.path.is_char_boundary(*at));
+        facts.path.truncate(end.unwrap_or_default());
+        Record { audit: audit.clone(), clock: std::sync::Arc::clone(clock), facts: Mutex::new(facts) }
+    }
+
+    /// Adds to what the line will say.
+    pub fn note(&self, add: impl FnOnce(&mut Facts)) {
+        add(&mut self.facts());
+    }
+
+    /// Writes what is known now as the line of an approval, and waits until it is safe.
+    ///
+    /// # Errors
+    /// When it is not: what was approved must not happen.
+    pub async fn approve(&self) -> Result<(), AuditUnavailable> {
+        let line = self.line("approval");
+        self.audit.write_surely(line).await
+    }
+
+    fn line(&self, event: &'static str) -> String {
+        let time = Timestamp::from_millisecond(self.clock.now_ms()).unwrap_or_default().to_string();
+        let facts = self.facts();
+        serde_json::to_string(&Line { time, event, facts: &facts }).unwrap_or_default()
+    }
+
+    fn facts(&self) -> MutexGuard<'_, Facts> {
+        self.facts.lock().expect("nothing panics while it holds this lock")
+    }
+}
+
+impl Drop for Record {
+    fn drop(&mut self) {
+        let event = match self.facts().verdict {
+            Some(Verdict::Denied) => "denial",
+            Some(Verdict::Allowed | Verdict::Observed) | None => "call",
+        };
+        let line = self.line(event);
+        self.audit.write(line);
+    }
+}

@@ -1,0 +1,132 @@
+//! The thread that writes: lines in order, as many at once as wait, one sync for all that need it.
+//!
+//! The file is opened again when another stands at its path, so it may be rotated by renaming or by
+//! truncating. After a line that was cut short (a full disk) the next one begins on a line of its own.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use prometheus::IntCounter;
+use tokio::sync::{mpsc, oneshot};
+
+use super::AuditUnavailable;
+
+/// Lines written at once.
+const BATCH_MAX: usize = 256;
+
+/// What the thread is asked.
+#[derive(Debug)]
+pub(super) enum Job {
+    Line(String),
+    /// To be written and synced; then its owner is told.
+    Sure(String, oneshot::Sender<Result<(), AuditUnavailable>>),
+    /// Told when all before it was written.
+    Flush(oneshot::Sender<()>),
+}
+
+/// Where lines go.
+#[derive(Debug)]
+pub(super) enum Target {
+    Stdout,
+    File {
+        path: PathBuf,
+        file: File,
+        /// The last write was cut short.
+        is_torn: bool,
+    },
+}
+
+pub(super) fn run(mut target: Target, mut jobs: mpsc::Receiver<Job>, lost: &IntCounter) {
+    let mut batch = Vec::with_capacity(BATCH_MAX);
+    let mut was_failing = false;
+    while jobs.blocking_recv_many(&mut batch, BATCH_MAX) > 0 {
+        let (mut text, mut lines, mut is_sure) = (String::new(), 0, false);
+        for job in &batch {
+            if let Job::Line(line) | Job::Sure(line, _) = job {
+                text.push_str(line);
+                text.push('\n');
+                lines += 1;
+            }
+            is_sure |= matches!(job, Job::Sure(..));
+        }
+        let written = if lines == 0 { Ok(()) } else { target.write(text.as_bytes(), is_sure) };
+        if let Err(error) = &written {
+            lost.inc_by(lines);
+            if !was_failing {
+                tracing::error!(%error, "the audit log can't be written: approved calls are refused until it can");
+            }
+        } else if was_failing && lines > 0 {
+            tracing::warn!("the audit log is written again");
+        }
+        was_failing = written.is_err() || (was_failing && lines == 0);
+        let outcome = written.map_err(|_| AuditUnavailable);
+        for job in batch.drain(..) {
+            match job {
+                Job::Line(_) => {}
+                // Who gave up waiting is told nothing.
+                Job::Sure(_, tell) => drop(tell.send(outcome)),
+                Job::Flush(tell) => drop(tell.send(())),
+            }
+        }
+    }
+}
+
+impl Target {
+    pub(super) fn open(path: &Path) -> io::Result<Target> {
+        let file = append_to(path)?;
+        // Whatever ended the last process may have torn its last line.
+        let is_torn = file.metadata()?.len() > 0;
+        Ok(Target::File { path: path.to_owned(), file, is_torn })
+    }
+
+    fn write(&mut self, text: &[u8], is_sure: bool) -> io::Result<()> {
+        match self {
+            Target::Stdout => {
+                let mut stdout = io::stdout().lock();
+                stdout.write_all(text)?;
+                stdout.flush()
+            }
+            Target::File { path, file, is_torn } => {
+                if !is_at(file, path) {
+                    *file = append_to(path)?;
+                    *is_torn = false;
+                }
+                if *is_torn {
+                    file.write_all(b"\n")?;
+                }
+                *is_torn = true;
+                file.write_all(text)?;
+                *is_torn = false;
+                if is_sure { sync(file) } else { Ok(()) }
+            }
+        }
+    }
+}
+
+/// Readable by its owner alone: it says who does what.
+fn append_to(path: &Path) -> io::Result<File> {
+    use std::os::unix::fs::OpenOptionsExt;
+    let is_new = !path.exists();
+    let file = OpenOptions::new().append(true).create(true).mode(0o600).open(path)?;
+    if is_new && let Some(directory) = path.parent().filter(|directory| !directory.as_os_str().is_empty()) {
+        // A new file's name is its directory's to keep.
+        File::open(directory)?.sync_all()?;
+    }
+    Ok(file)
+}
+
+/// Whether this is still the file at its path.
+fn is_at(file: &File, path: &Path) -> bool {
+    let (Ok(ours), Ok(theirs)) = (file.metadata(), std::fs::metadata(path)) else { return false };
+    (ours.dev(), ours.ino()) == (theirs.dev(), theirs.ino())
+}
+
+/// Pipes and devices can't be synced, and have what was written.
+fn sync(file: &File) -> io::Result<()> {
+    match file.sync_data() {
+        Err(error) if error.kind() == io::ErrorKind::InvalidInput => Ok(()),
+        other => other,
+    }
+}

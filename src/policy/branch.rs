@@ -1,0 +1,288 @@
+//! Which branch an operation changes, wherever the request names it.
+//!
+//! The branch stands in the path, in the JSON body, in the query, or nowhere, which is the default
+//! branch. A name is taken as a branch's only when it is spelled plainly: what another reader could
+//! take for another branch counts as guarded, and a request that names it twice is refused.
+
+use serde_json::{Map, Value};
+use thiserror::Error;
+
+use super::json::{look_alike, looks_like};
+use super::target::Target;
+
+/// Where an operation names its branch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// A parameter of the path, as `heads/NAME`.
+    Path(&'static str),
+    /// A full ref in the body, as `refs/heads/NAME`.
+    Ref(&'static str),
+    /// A name in the body; nowhere: the default branch.
+    Body(&'static str),
+    /// Likewise in the body, or in the query.
+    BodyOrQuery(&'static str),
+    /// Nowhere: it is the head of the pull request in the path.
+    Head,
+}
+
+/// The branch a request names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NamedBranch {
+    Default,
+    Named(String),
+    /// The head of the pull request in the path.
+    HeadOfPull,
+    /// A tag, another kind of ref, or a spelling that not every reader takes alike.
+    Guarded,
+}
+
+/// Two readers could take different branches from the request.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum BranchError {
+    #[error("the key {0:?} of the body looks like `{1}`, which decides; leave it out")]
+    LookAlike(String, &'static str),
+    #[error("`{0}` stands both in the body and in the query; leave it out of one")]
+    Twice(&'static str),
+    #[error("the parameter {0:?} of the query can be read in more than one way")]
+    Query(String),
+}
+
+/// Finds the branch. `param` gives the parameters of the path, decoded.
+///
+/// # Errors
+/// When the request is ambiguous.
+pub fn named<'a>(
+    place: Place,
+    param: impl Fn(&str) -> Option<&'a str>,
+    target: &Target,
+    body: &Map<String, Value>,
+) -> Result<NamedBranch, BranchError> {
+    match place {
+        Place::Path(name) => Ok(of_ref(param(name).unwrap_or_default(), "heads/")),
+        Place::Ref(key) => {
+            check_keys(body, key)?;
+            Ok(body
+                .get(key)
+                .and_then(Value::as_str)
+                .map_or(NamedBranch::Guarded, |text| of_ref(text, "refs/heads/")))
+        }
+        Place::Body(key) => {
+            check_keys(body, key)?;
+            Ok(body.get(key).map_or(NamedBranch::Default, of_value))
+        }
+        Place::BodyOrQuery(key) => {
+            check_keys(body, key)?;
+            let in_query = of_query(target, key)?;
+            match (body.get(key), in_query) {
+                (Some(_), Some(_)) => Err(BranchError::Twice(key)),
+                (Some(value), None) => Ok(of_value(value)),
+                (None, Some(text)) => Ok(of_name(&text)),
+                (None, None) => Ok(NamedBranch::Default),
+            }
+        }
+        Place::Head => Ok(NamedBranch::HeadOfPull),
+    }
+}
+
+fn check_keys(body: &Map<String, Value>, key: &'static str) -> Result<(), BranchError> {
+    match look_alike(body, &[key]) {
+        Some(found) => Err(BranchError::LookAlike(found.to_owned(), key)),
+        None => Ok(()),
+    }
+}
+
+/// The one value of a parameter of the query. `;` parts parameters for some readers.
+fn of_query(target: &Target, key: &'static str) -> Result<Option<String>, BranchError> {
+    let ambiguous = |name: &str| Err(BranchError::Query(name.to_owned()));
+    if target.query().is_some_and(|query| query.contains(';')) {
+        return ambiguous(";");
+    }
+    if let Some(name) = target.query_names().iter().find(|name| looks_like(name, key)) {
+        return ambiguous(name);
+    }
+    let mut values = target.query_values(key);
+    match values.len() {
+        0 | 1 => Ok(values.pop()),
+        _ => ambiguous(key),
+    }
+}
+
+/// Nothing and an empty text are as good as not said.
+fn of_value(value: &Value) -> NamedBranch {
+    match value {
+        Value::Null => NamedBranch::Default,
+        Value::String(text) => of_name(text),
+        Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => NamedBranch::Guarded,
+    }
+}
+
+/// A branch's name, plain or as a full ref.
+fn of_name(text: &str) -> NamedBranch {
+    match text {
+        "" => NamedBranch::Default,
+        text => of_plain(text.strip_prefix("refs/heads/").unwrap_or(text)),
+    }
+}
+
+fn of_ref(text: &str, prefix: &str) -> NamedBranch {
+    text.strip_prefix(prefix).map_or(NamedBranch::Guarded, of_plain)
+}
+
+fn of_plain(name: &str) -> NamedBranch {
+    if is_plain(name) { NamedBranch::Named(name.to_owned()) } else { NamedBranch::Guarded }
+}
+
+/// Whether every reader takes this for the same branch: a name Git allows (`git check-ref-format`)
+/// and that is nothing else at the same time: no other namespace, no id of a commit, no symbolic ref.
+fn is_plain(name: &str) -> bool {
+    let is_sound = |c: char| match c {
+        '~' | '^' | ':' | '?' | '*' | '[' | '\\' => false,
+        c => c.is_ascii_graphic() || (!c.is_ascii() && c.is_alphanumeric()),
+    };
+    let is_sound_part = |part: &str| {
+        !part.is_empty() && !part.starts_with('.') && !part.to_ascii_lowercase().ends_with(".lock")
+    };
+    let first = name.split('/').next().unwrap_or_default().to_ascii_lowercase();
+    let is_id = matches!(name.len(), 40 | 64) && name.bytes().all(|byte| byte.is_ascii_hexdigit());
+    name.len() <= 255
+        && name.chars().all(is_sound)
+        && name.split('/').all(is_sound_part)
+        && !name.contains("..")
+        && !name.contains("@{")
+        && !name.ends_with('.')
+        && !matches!(first.as_str(), "refs" | "heads" | "tags" | "remotes" | "origin" | "head" | "@")
+        && !is_id
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::json;
+
+    fn find(place: Place, path: &str, query: Option<&str>, body: &str) -> Result<NamedBranch, BranchError> {
+        let target = Target::parse("/x", query).unwrap();
+        named(place, |_| Some(path), &target, &json::object(body.as_bytes()).unwrap())
+    }
+
+    fn branch(name: &str) -> NamedBranch {
+        NamedBranch::Named(name.to_owned())
+    }
+
+    #[test]
+    fn is_found_in_the_body() {
+        let place = Place::Body("branch");
+        for (body, expected) in [
+            (r#"{"branch":"work"}"#, branch("work")),
+            (r#"{"branch":"feature/x-1.2_ü"}"#, branch("feature/x-1.2_ü")),
+            (r#"{"branch":"refs/heads/work"}"#, branch("work")),
+            (r#"{"branch":"100%done"}"#, branch("100%done")),
+            ("{}", NamedBranch::Default),
+            (r#"{"branch":null}"#, NamedBranch::Default),
+            (r#"{"branch":""}"#, NamedBranch::Default),
+            (r#"{"message":"branch"}"#, NamedBranch::Default),
+            (r#"{"branch":["work"]}"#, NamedBranch::Guarded),
+            (r#"{"branch":{"name":"work"}}"#, NamedBranch::Guarded),
+            (r#"{"branch":7}"#, NamedBranch::Guarded),
+            (r#"{"branch":"refs/heads/heads/main"}"#, NamedBranch::Guarded),
+        ] {
+            assert_eq!(find(place, "", None, body).unwrap(), expected, "{body}");
+        }
+        for body in [r#"{"branch":"a","Branch":"b"}"#, r#"{" branch":"b"}"#, r#"{"branch[]":"b"}"#] {
+            assert!(find(place, "", None, body).is_err(), "{body}");
+        }
+    }
+
+    #[test]
+    fn is_found_in_body_or_query_but_not_in_both() {
+        let place = Place::BodyOrQuery("branch");
+        for (query, body, expected) in [
+            (Some("message=x&branch=work"), "{}", branch("work")),
+            (Some("branch=feature%2Fx"), "{}", branch("feature/x")),
+            (Some("message=x"), r#"{"branch":"work"}"#, branch("work")),
+            (Some("branch="), "{}", NamedBranch::Default),
+            (None, "{}", NamedBranch::Default),
+        ] {
+            assert_eq!(find(place, "", query, body).unwrap(), expected, "{query:?} {body}");
+        }
+        for (query, body) in [
+            ("branch=work", r#"{"branch":"work"}"#),
+            ("branch=work", r#"{"branch":null}"#),
+            ("branch=a&branch=b", "{}"),
+            ("branch=a&branch%5B%5D=b", "{}"),
+            ("Branch=a", "{}"),
+            ("message=x;branch=b", "{}"),
+        ] {
+            assert!(find(place, "", Some(query), body).is_err(), "{query} {body}");
+        }
+    }
+
+    #[test]
+    fn is_found_in_refs() {
+        for (text, expected) in [
+            ("heads/work", branch("work")),
+            ("heads/feature/x", branch("feature/x")),
+            ("tags/v1", NamedBranch::Guarded),
+            ("heads/", NamedBranch::Guarded),
+            ("heads", NamedBranch::Guarded),
+            ("refs/heads/work", NamedBranch::Guarded),
+            ("Heads/work", NamedBranch::Guarded),
+            ("notes/x", NamedBranch::Guarded),
+        ] {
+            assert_eq!(find(Place::Path("ref"), text, None, "{}").unwrap(), expected, "{text}");
+        }
+        for (body, expected) in [
+            (r#"{"ref":"refs/heads/work"}"#, branch("work")),
+            (r#"{"ref":"refs/tags/v1"}"#, NamedBranch::Guarded),
+            (r#"{"ref":"heads/work"}"#, NamedBranch::Guarded),
+            (r#"{"ref":"refs/heads/refs/heads/main"}"#, NamedBranch::Guarded),
+            (r#"{"ref":null}"#, NamedBranch::Guarded),
+            ("{}", NamedBranch::Guarded),
+        ] {
+            assert_eq!(find(Place::Ref("ref"), "", None, body).unwrap(), expected, "{body}");
+        }
+    }
+
+    #[test]
+    fn odd_names_are_nobodys_plain_branch() {
+        for name in [
+            " main",
+            "main ",
+            "main\t",
+            "main\u{0}",
+            "main\u{a0}",
+            "main\u{200b}",
+            "HEAD",
+            "head",
+            "@",
+            "@/x",
+            "a@{1}",
+            "a..b",
+            "a~1",
+            "a^",
+            "a:b",
+            "a?",
+            "a*",
+            "a[b",
+            "a\\b",
+            "/a",
+            "a/",
+            "a//b",
+            ".a",
+            "a/.b",
+            "a.lock",
+            "a.LOCK",
+            "a.",
+            "heads/main",
+            "Refs/heads/main",
+            "tags/v1",
+            "remotes/origin/main",
+            "origin/main",
+            "0123456789abcdef0123456789abcdef01234567",
+        ] {
+            assert!(!is_plain(name), "{name:?}");
+        }
+        for name in ["a", "feature/x", "user@host", "v1.2", "a@b", "release-1", "headsup/x", "deadbeef"] {
+            assert!(is_plain(name), "{name:?}");
+        }
+    }
+}

@@ -1,0 +1,125 @@
+//! What a REST request does, from its route and its body: the class, or the branch the class hangs on.
+//!
+//! This is all that is decided without asking anybody. A body that decides is read strictly, and a key
+//! that only looks like one that decides is refused, so nothing forwarded can be read as stronger than
+//! what is said here.
+
+use serde_json::{Map, Value};
+use thiserror::Error;
+
+use super::Class;
+use super::branch::{self, BranchError, NamedBranch, Place};
+use super::json::{self, JsonError};
+use super::routes::{Condition, Operation, Route};
+use super::target::Target;
+
+/// Merges of a pull request, which an approval binds to a commit.
+const PULL_MERGES: [&str; 2] = ["pulls/merge", "pulls/merge-async"];
+/// Bodies that hold a file, under this key.
+const CONTENT: &str = "content";
+
+/// A request that has more than one reading.
+#[derive(Debug, Error)]
+pub enum Ambiguous {
+    #[error(transparent)]
+    Json(#[from] JsonError),
+    #[error(transparent)]
+    Branch(#[from] BranchError),
+    #[error("the key {0:?} of the body looks like one that decides; leave it out")]
+    LookAlike(String),
+    #[error("this operation takes its parameters in the body; leave the query string out")]
+    Query,
+}
+
+/// What a request does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Judged {
+    /// The class; while there is a branch, the one it has if that branch is guarded.
+    pub class: Class,
+    /// What has to be looked at before the class is known.
+    pub branch: Option<NamedBranch>,
+}
+
+/// Whether the body says what the operation does, so that it has to be read before.
+pub fn body_decides(operation: &Operation) -> bool {
+    operation.condition != Condition::Always || merges_pull(operation)
+}
+
+/// Whether the body may be as long as a file.
+pub fn holds_content(operation: &Operation) -> bool {
+    matches!(
+        operation.condition,
+        Condition::Branch { place: Place::Body("branch") | Place::BodyOrQuery(_), .. }
+    )
+}
+
+/// Whether it merges one pull request.
+pub fn merges_pull(operation: &Operation) -> bool {
+    PULL_MERGES.contains(&operation.id)
+}
+
+/// Judges a request; `body` is empty when there is none, or none that decides.
+///
+/// # Errors
+/// When it is ambiguous.
+pub fn judge(route: &Route, target: &Target, body: &[u8]) -> Result<Judged, Ambiguous> {
+    let operation = route.operation;
+    let settled = |class| Ok(Judged { class, branch: None });
+    let takes_query = matches!(operation.condition, Condition::Branch { place: Place::BodyOrQuery(_), .. });
+    if operation.condition != Condition::Always && target.query().is_some() && !takes_query {
+        // GitHub may take a parameter from either place.
+        return Err(Ambiguous::Query);
+    }
+    match operation.condition {
+        Condition::Always if merges_pull(operation) => {
+            fields(body, &["sha"])?;
+            settled(operation.class)
+        }
+        Condition::Always => settled(operation.class),
+        Condition::CreatesPull => {
+            fields(body, &["draft"])?;
+            settled(operation.class)
+        }
+        Condition::NamesBase => {
+            let named = fields(body, &["base", "draft"])?.contains_key("base");
+            settled(if named { operation.class } else { Class::Write })
+        }
+        Condition::Approves => {
+            let approves = approves(fields(body, &["event"])?.get("event"));
+            settled(if approves { operation.class } else { Class::Write })
+        }
+        Condition::Branch { place, .. } => {
+            let object = match (place, body) {
+                (Place::Path(_) | Place::Head, _) | (_, []) => Map::new(),
+                _ if holds_content(operation) => json::object_without(body, CONTENT)?,
+                _ => json::object(body)?,
+            };
+            let branch = branch::named(place, |name| route.param(name), target, &object)?;
+            Ok(Judged { class: operation.class, branch: Some(branch) })
+        }
+    }
+}
+
+/// The members of a body, none of which may look like one that decides.
+fn fields(body: &[u8], deciding: &[&str]) -> Result<Map<String, Value>, Ambiguous> {
+    if body.is_empty() {
+        return Ok(Map::new());
+    }
+    let object = json::object(body)?;
+    match json::look_alike(&object, deciding) {
+        Some(key) => Err(Ambiguous::LookAlike(key.to_owned())),
+        None => Ok(object),
+    }
+}
+
+/// Whatever GitHub could read as an approval is one: only these three are not.
+fn approves(event: Option<&Value>) -> bool {
+    match event {
+        None | Some(Value::Null) => false,
+        Some(Value::String(event)) => !matches!(event.as_str(), "COMMENT" | "REQUEST_CHANGES" | "PENDING"),
+        Some(_) => true,
+    }
+}
+
+#[cfg(test)]
+mod tests;

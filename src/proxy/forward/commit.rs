@@ -1,0 +1,64 @@
+//! What has to have happened before a call goes up that was approved: the approval is used up, and the
+//! line that says so is written.
+//!
+//! In this order, and nothing is sent unless both are certain. So an approval opens at most one call,
+//! even when all replicas are asked at once or one of them dies in between.
+
+use crate::error::{ProxyError, Wanted};
+use crate::github::tokens::Token;
+use crate::policy::approval::Approval;
+use crate::proxy::Proxy;
+use crate::proxy::context::Context;
+use crate::proxy::guard::{Permitted, Sanction};
+use crate::spent::{Spent, Use};
+
+impl Proxy {
+    /// Does it once for a call, however many attempts it takes: only what GitHub certainly did not get is
+    /// sent again.
+    pub(super) async fn commit(
+        &self,
+        permitted: &Permitted,
+        token: &Token,
+        ctx: &mut Context,
+    ) -> Result<(), ProxyError> {
+        let Some(sanction) = permitted.sanction() else { return Ok(()) };
+        if std::mem::replace(&mut ctx.is_committed, true) {
+            return Ok(());
+        }
+        if token.may_be_unknown_yet(self.clock.now_ms()) {
+            self.try_token(permitted, ctx).await;
+        }
+        if let Sanction::Signed { approval, wanted } = sanction {
+            self.spend(approval, wanted, ctx).await?;
+        }
+        match &ctx.record {
+            Some(record) => record.approve().await.map_err(|_| ProxyError::AuditAway),
+            None => Err(ProxyError::Internal),
+        }
+    }
+
+    /// GitHub may not have spread a young token, and would refuse what can't be sent twice. So a read is
+    /// sent first, and made again until the token is known. Whatever comes of it, the call goes on.
+    async fn try_token(&self, permitted: &Permitted, ctx: &mut Context) {
+        if let Some(probe) = permitted.probe() {
+            let _ = Box::pin(self.exchange(probe, ctx)).await;
+        }
+    }
+
+    async fn spend(&self, approval: &Approval, wanted: &Wanted, ctx: &Context) -> Result<(), ProxyError> {
+        let refused = |reason: &str| {
+            Err(ProxyError::ApprovalInvalid { reason: reason.to_owned(), wanted: Box::new(wanted.clone()) })
+        };
+        let (result, outcome) = match self.spent.spend(&Use::new(approval, &ctx.request_id)).await {
+            Ok(Spent::Fresh) => ("accepted", Ok(())),
+            Ok(Spent::Again) => ("spent", refused("it was used before, and each opens one call")),
+            Ok(Spent::Forgotten) => {
+                let reason = "it was issued before tollgate's memory of used approvals begins, so it may have been used";
+                ("forgotten", refused(reason))
+            }
+            Err(_) => ("unsure", Err(ProxyError::ApprovalUnsure)),
+        };
+        self.metrics.approvals.with_label_values(&[result]).inc();
+        outcome
+    }
+}

@@ -1,0 +1,102 @@
+//! Whether a call stays within the agent's repositories, judged by name.
+
+use std::sync::Arc;
+
+use crate::config::Agent;
+use crate::error::ProxyError;
+use crate::policy::repositories::RepositoryName;
+use crate::policy::routes::Scope;
+use crate::policy::search;
+use crate::proxy::Proxy;
+use crate::proxy::classify::Call;
+use crate::proxy::context::Context;
+
+impl Proxy {
+    /// Refuses what lies outside the agent's repositories; gives the repository, and the owner whose
+    /// installation serves the call.
+    pub(super) async fn confine(
+        &self,
+        agent: &Arc<Agent>,
+        call: &Call,
+        ctx: &mut Context,
+    ) -> Result<(Option<RepositoryName>, Option<String>), ProxyError> {
+        let everything = agent.repositories.is_everything();
+        match &call.route.scope {
+            Scope::Repository(name) => {
+                let checked = check_repository(agent, name).and_then(|()| check_compared(agent, call));
+                self.tolerate(agent, ctx, checked)?;
+                Ok((Some(name.clone()), Some(name.owner().to_owned())))
+            }
+            Scope::RepositoryId(id) => {
+                let name = self.repository_name(agent, *id, ctx).await?.ok_or_else(|| outside(agent))?;
+                let checked = check_repository(agent, &name).and_then(|()| check_compared(agent, call));
+                self.tolerate(agent, ctx, checked)?;
+                let owner = name.owner().to_owned();
+                Ok((Some(name), Some(owner)))
+            }
+            Scope::Search => {
+                let judged = search::judge(call.route.operation.template, &call.target, &agent.repositories);
+                let mut owner = None;
+                let checked = judged
+                    .map(|found| owner = found)
+                    .map_err(|error| ProxyError::RepositoryForbidden(format!("Search is refused: {error}.")));
+                self.tolerate(agent, ctx, checked)?;
+                Ok((None, owner))
+            }
+            Scope::OrganizationId(id) if everything => {
+                let login = self.organization_login(agent, *id, ctx).await?;
+                Ok((None, Some(login.ok_or_else(|| outside(agent))?)))
+            }
+            Scope::Fleet(owner) if everything => Ok((None, owner.clone())),
+            Scope::OrganizationId(_) | Scope::Fleet(_) => {
+                let refused = Err(ProxyError::RepositoryForbidden(format!(
+                    "This call spans repositories; it is for agents with every repository, and {} has not.",
+                    agent.name
+                )));
+                self.tolerate(agent, ctx, refused)?;
+                Ok((None, None))
+            }
+            Scope::Everyone | Scope::InstallationRepositories | Scope::Graphql => Ok((None, None)),
+        }
+    }
+}
+
+pub(super) fn check_repository(agent: &Agent, name: &RepositoryName) -> Result<(), ProxyError> {
+    if agent.repositories.contains(name) { Ok(()) } else { Err(outside(agent)) }
+}
+
+/// The same words whether the repository exists or not.
+fn outside(agent: &Agent) -> ProxyError {
+    ProxyError::RepositoryForbidden(format!(
+        "This repository is not among those of agent {}; asking again will not help. Its operator can add it to the \
+         agent's `repositories`.",
+        agent.name
+    ))
+}
+
+/// A second repository in the path: `…/repos/{repo_owner}/{repo_name}`, `compare/other:branch...` and
+/// `…/other:repo:branch` reach into another repository of the network.
+fn check_compared(agent: &Agent, call: &Call) -> Result<(), ProxyError> {
+    if let (Some(owner), Some(name)) = (call.route.param("repo_owner"), call.route.param("repo_name")) {
+        let name = RepositoryName::new(owner, name).ok_or_else(|| outside(agent))?;
+        check_repository(agent, &name)?;
+    }
+    let Some(range) = call.route.param("basehead") else {
+        return Ok(());
+    };
+    for end in range.split("...").flat_map(|part| part.split("..")) {
+        let parts: Vec<&str> = end.split(':').collect();
+        let inside = match parts.as_slice() {
+            [_] => true,
+            [owner, _] => agent.repositories.contains_owner(owner),
+            [owner, name, _] => {
+                RepositoryName::new(owner, name).is_some_and(|name| agent.repositories.contains(&name))
+            }
+            _ => false,
+        };
+        if !inside {
+            return Err(outside(agent));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,56 @@
+//! What lands when a pull request is merged: itself, and in a stack those below it.
+
+use super::Asker;
+use super::facts::{Fact, Question};
+use crate::error::ProxyError;
+use crate::policy::approval::PullAt;
+use crate::proxy::Proxy;
+use crate::proxy::context::Context;
+
+/// A pull request somebody wants to merge.
+#[derive(Debug, Default)]
+pub(super) struct Landing {
+    /// The commit at its head; none when there is no such pull request.
+    pub(super) head_sha: Option<String>,
+    /// What lands with it, bottom first and itself last; empty when it lands alone.
+    pub(super) stack: Vec<PullAt>,
+}
+
+impl Proxy {
+    /// Looks at a pull request as it is now.
+    ///
+    /// # Errors
+    /// When GitHub does not tell, so that it can't be known what would land.
+    pub(super) async fn landing(
+        &self,
+        asker: &Asker,
+        number: u64,
+        ctx: &mut Context,
+    ) -> Result<Landing, ProxyError> {
+        let unknown =
+            ProxyError::UpstreamUnreachable("it did not tell what the merge would land; nothing was merged");
+        let Some(repository) = asker.repository.clone() else { return Ok(Landing::default()) };
+        let (head_sha, stack) =
+            match self.fact(asker, &Question::Pull(repository.clone(), number), ctx).await? {
+                Some(Fact::Pull { head_sha, stack, .. }) => (head_sha, stack),
+                // GitHub says so itself when it is asked to merge it.
+                Some(Fact::Missing) => return Ok(Landing::default()),
+                _ => return Err(unknown),
+            };
+        let Some(stack) = stack else { return Ok(Landing { head_sha: Some(head_sha), stack: Vec::new() }) };
+        let Some(Fact::Stack(pulls)) = self.fact(asker, &Question::Stack(repository, stack), ctx).await?
+        else {
+            return Err(unknown);
+        };
+        let Some(place) = pulls.iter().position(|(known, _, _)| *known == number) else {
+            return Err(unknown);
+        };
+        let below = pulls[..place].iter().filter(|(_, _, is_to_land)| *is_to_land);
+        let mut stack: Vec<PullAt> =
+            below.map(|(number, sha, _)| PullAt { number: *number, head_sha: sha.clone() }).collect();
+        if !stack.is_empty() {
+            stack.push(PullAt { number, head_sha: head_sha.clone() });
+        }
+        Ok(Landing { head_sha: Some(head_sha), stack })
+    }
+}

@@ -1,0 +1,147 @@
+//! Uses remembered in this process, from its start on: for one replica.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+
+use futures_util::future::{BoxFuture, FutureExt, ready};
+
+use super::{Spent, SpentStore, Use, first_second_after, until_next_second};
+use crate::budget::store::StoreAway;
+use crate::clock::Clock;
+
+/// More approvals than people and machines sign in a day; beyond that nothing is taken.
+const USES_MAX: usize = 1_000_000;
+/// A use is remembered for longer than its approval lives, should the clock be set back.
+const REMEMBERED_BEYOND_SECONDS: i64 = 600;
+
+/// What this process remembers.
+#[derive(Debug)]
+pub struct MemorySpent {
+    clock: Arc<dyn Clock>,
+    /// Epoch seconds; approvals issued before are not taken.
+    since: i64,
+    uses: Mutex<Uses>,
+}
+
+#[derive(Debug, Default)]
+struct Uses {
+    by_approval: HashMap<String, Remembered>,
+    /// With so many, those that have expired are thrown out.
+    sweep_at: usize,
+}
+
+#[derive(Debug)]
+struct Remembered {
+    request_id: String,
+    until: i64,
+}
+
+impl Uses {
+    fn known(&self, spend: &Use) -> Option<Spent> {
+        let known = self.by_approval.get(&spend.approval)?;
+        Some(if known.request_id == spend.request_id { Spent::Fresh } else { Spent::Again })
+    }
+}
+
+impl MemorySpent {
+    /// Begins with the next whole second, and waits for it: an approval signed once this returned is
+    /// never older than the memory.
+    pub async fn begin(clock: Arc<dyn Clock>) -> MemorySpent {
+        let since = first_second_after(clock.now_ms());
+        until_next_second(clock.as_ref()).await;
+        MemorySpent { clock, since, uses: Mutex::default() }
+    }
+
+    /// Beside a memory that outlives this process: it says what was used here, and nothing of what is
+    /// too old.
+    pub fn of_all_times(clock: Arc<dyn Clock>) -> MemorySpent {
+        MemorySpent { clock, since: i64::MIN, uses: Mutex::default() }
+    }
+
+    /// What is known of an approval that was used here.
+    pub(super) fn known(&self, spend: &Use) -> Option<Spent> {
+        self.uses.lock().expect("nothing panics while it holds this lock").known(spend)
+    }
+
+    pub(super) fn record(&self, spend: &Use) -> Result<Spent, StoreAway> {
+        let now = self.clock.now_seconds();
+        let mut uses = self.uses.lock().expect("nothing panics while it holds this lock");
+        if let Some(known) = uses.known(spend) {
+            return Ok(known);
+        }
+        if spend.issued_at < self.since {
+            return Ok(Spent::Forgotten);
+        }
+        if uses.by_approval.len() >= uses.sweep_at.max(1024) {
+            uses.by_approval.retain(|_, known| known.until > now);
+            uses.sweep_at = 2 * uses.by_approval.len();
+        }
+        if uses.by_approval.len() >= USES_MAX {
+            return Err(StoreAway);
+        }
+        let until = spend.expires_at.max(now) + REMEMBERED_BEYOND_SECONDS;
+        let known = Remembered { request_id: spend.request_id.clone(), until };
+        uses.by_approval.insert(spend.approval.clone(), known);
+        Ok(Spent::Fresh)
+    }
+}
+
+impl SpentStore for MemorySpent {
+    fn spend<'a>(&'a self, spend: &'a Use) -> BoxFuture<'a, Result<Spent, StoreAway>> {
+        ready(self.record(spend)).boxed()
+    }
+
+    fn is_up(&self) -> bool {
+        true
+    }
+
+    fn look(&self) -> BoxFuture<'_, Result<(), StoreAway>> {
+        ready(Ok(())).boxed()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::clock::ManualClock;
+
+    fn of(approval: &str, issued_at: i64, request_id: &str) -> Use {
+        Use {
+            approval: approval.to_owned(),
+            issued_at,
+            expires_at: issued_at + 900,
+            request_id: request_id.to_owned(),
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn each_approval_is_fresh_once() {
+        let clock = Arc::new(ManualClock::at_seconds(1_000));
+        let spent = MemorySpent::begin(Arc::clone(&clock) as Arc<dyn Clock>).await;
+        clock.advance(Duration::from_secs(1));
+        assert_eq!(spent.spend(&of("a", 1_001, "r1")).await, Ok(Spent::Fresh));
+        assert_eq!(spent.spend(&of("a", 1_001, "r1")).await, Ok(Spent::Fresh), "the same request asks again");
+        assert_eq!(spent.spend(&of("a", 1_001, "r2")).await, Ok(Spent::Again));
+        assert_eq!(spent.spend(&of("b", 1_001, "r2")).await, Ok(Spent::Fresh));
+        // Issued in the second in which the memory began, it may have been used before.
+        assert_eq!(spent.spend(&of("c", 1_000, "r3")).await, Ok(Spent::Forgotten));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn uses_are_forgotten_only_when_they_can_t_be_repeated() {
+        let clock = Arc::new(ManualClock::at_seconds(1_000));
+        let spent = MemorySpent::begin(Arc::clone(&clock) as Arc<dyn Clock>).await;
+        for n in 0..2_000 {
+            assert_eq!(spent.spend(&of(&format!("a{n}"), 1_001, "r")).await, Ok(Spent::Fresh));
+        }
+        clock.advance(Duration::from_secs(901));
+        assert_eq!(spent.spend(&of("a0", 1_001, "again")).await, Ok(Spent::Again));
+        clock.advance(Duration::from_secs(3_600));
+        for n in 0..2_000 {
+            assert_eq!(spent.spend(&of(&format!("b{n}"), 4_000, "r")).await, Ok(Spent::Fresh));
+        }
+        assert!(spent.uses.lock().unwrap().by_approval.len() <= 2_000);
+    }
+}

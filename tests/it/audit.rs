@@ -1,0 +1,145 @@
+//! The audit log: who did what, by whose leave; and nothing approved happens without its line.
+
+use std::path::Path;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::support::approvals::approve;
+use crate::support::{Setup, Tollgate, agent};
+
+const MERGE: &str = "/repos/acme/widgets/pulls/76/merge";
+
+fn setup() -> Setup {
+    Setup {
+        audit_log: "audit.log",
+        approval_mode: "signed",
+        ..Setup::with(vec![agent("worker", &["repositories: [acme/*]"])])
+    }
+}
+
+fn lines_of(path: &Path) -> Vec<Value> {
+    let text = std::fs::read_to_string(path).unwrap_or_default();
+    text.lines()
+        .map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}")))
+        .collect()
+}
+
+/// The lines once there are so many.
+async fn lines(tollgate: &Tollgate, count: usize) -> Vec<Value> {
+    let path = tollgate.files.path().join("audit.log");
+    for _ in 0..200 {
+        let lines = lines_of(&path);
+        if lines.len() >= count {
+            return lines;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    panic!("{:?}", lines_of(&path));
+}
+
+#[tokio::test]
+async fn writes_denials_and_approvals_have_a_line_each() {
+    let tollgate = setup().start().await;
+    tollgate.get("/repos/acme/widgets").await;
+    let issue = tollgate
+        .ask("POST", "/repos/ACME/widgets/issues?x=secret-in-query")
+        .json(&json!({"title": "x"}))
+        .send()
+        .await;
+    tollgate.get("/repos/foreign/lib").await;
+    let refusal = tollgate.ask("PUT", MERGE).json(&json!({})).send().await;
+    let approval = approve(&refusal);
+    let merge =
+        tollgate.ask("PUT", MERGE).json(&json!({})).header("x-merge-approval", &approval).send().await;
+    assert_eq!(merge.verdict(), "200", "{}", merge.text());
+    let lines = lines(&tollgate, 5).await;
+    let of = |event: &str| -> Vec<&Value> { lines.iter().filter(|line| line["event"] == event).collect() };
+    assert_eq!((of("call").len(), of("denial").len(), of("approval").len()), (2, 2, 1), "{lines:#?}");
+    let write = of("call")[0];
+    assert_eq!(write["request_id"], issue.header("x-request-id"));
+    assert_eq!(
+        json!([
+            write["agent"],
+            write["operation"],
+            write["repository"],
+            write["class"],
+            write["verdict"],
+            write["upstream_status"]
+        ]),
+        json!(["worker", "issues/create", "acme/widgets", "write", "allowed", 201])
+    );
+    assert_eq!(write["path"], "/repos/ACME/widgets/issues");
+    let denied = of("denial")[0];
+    assert_eq!(
+        json!([denied["verdict"], denied["rule"], denied["path"]]),
+        json!(["denied", "repository_forbidden", "/repos/foreign/lib"])
+    );
+    for line in [of("approval")[0], of("call")[1]] {
+        assert_eq!(
+            json!([line["approver"]["issuer"], line["approver"]["subject"], line["class"], line["rule"]]),
+            json!(["team", "jane", "merge", "approval"])
+        );
+        assert!(line["approver"]["jti"].as_str().unwrap().len() >= 16);
+        assert!(line["time"].as_str().unwrap().starts_with("20"));
+    }
+    assert_eq!(of("approval")[0].get("upstream_status"), None, "it stands there before the call goes up");
+    assert_eq!(of("call")[1]["upstream_status"], 200);
+    let all = std::fs::read_to_string(tollgate.files.path().join("audit.log")).unwrap();
+    for secret in [tollgate.key(0), approval.as_str(), "ghs_", "secret-in-query"] {
+        assert!(!all.contains(secret), "{secret} is in the audit log");
+    }
+}
+
+#[tokio::test]
+async fn a_merge_whose_line_can_t_be_written_does_not_happen() {
+    let tollgate = Setup { audit_log: "/dev/full", ..setup() }.start().await;
+    let refusal = tollgate.ask("PUT", MERGE).json(&json!({})).send().await;
+    let approval = approve(&refusal);
+    let merge =
+        tollgate.ask("PUT", MERGE).json(&json!({})).header("x-merge-approval", &approval).send().await;
+    assert_eq!(merge.verdict(), "503 store_unavailable", "{}", merge.text());
+    assert!(merge.headers.contains_key("retry-after"));
+    assert!(tollgate.arrived().iter().all(|request| request.method == "GET"));
+    // Other writes go on, and what was lost is counted.
+    let issue = tollgate.ask("POST", "/repos/acme/widgets/issues").json(&json!({"title": "x"})).send().await;
+    assert_eq!(issue.verdict(), "201");
+    let mut counted = false;
+    for _ in 0..50 {
+        counted =
+            tollgate.metrics().await.lines().any(|line| {
+                line.strip_prefix("tollgate_audit_lost_total ").is_some_and(|count| count != "0")
+            });
+        if counted {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert!(counted);
+}
+
+#[tokio::test]
+async fn a_write_whose_caller_hung_up_has_its_line() {
+    let mut setup = setup();
+    setup.upstream = "  request_timeout: 5s\n".to_owned();
+    let tollgate = setup.start().await;
+    tollgate
+        .sim
+        .faults()
+        .add(github_sim::Fault::new(github_sim::FaultKind::SlowFirstByte { ms: 400 }).on("POST", "/issues"));
+    let body = r#"{"title":"x"}"#;
+    let head = tollgate.head(
+        "POST /repos/acme/widgets/issues HTTP/1.1",
+        &format!("Content-Type: application/json\r\nContent-Length: {}\r\n", body.len()),
+    );
+    let address = tollgate.base.trim_start_matches("http://");
+    let mut socket = tokio::net::TcpStream::connect(address).await.unwrap();
+    tokio::io::AsyncWriteExt::write_all(&mut socket, format!("{head}{body}").as_bytes()).await.unwrap();
+    crate::support::eventually("the call", || {
+        tollgate.arrived_lines().iter().any(|line| line.starts_with("POST"))
+    })
+    .await;
+    drop(socket);
+    let line = lines(&tollgate, 1).await.remove(0);
+    assert_eq!(json!([line["event"], line["upstream_status"]]), json!(["call", 201]), "{line}");
+}

@@ -1,0 +1,268 @@
+//! A write is judged by the branch it changes, wherever the request names it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use base64::Engine as _;
+use github_sim::{Fault, FaultKind};
+use serde_json::{Value, json};
+use tollgate::clock::{Clock, ManualClock, SystemClock};
+
+use crate::support::{Answer, Setup, Tollgate, agent};
+
+const CONTENT: &str = "eA==";
+
+fn setup() -> Setup {
+    Setup::with(vec![agent("worker", &["repositories: [acme/*]"])])
+}
+
+async fn send(tollgate: &Tollgate, method: &str, path: &str, body: &Value) -> Answer {
+    let ask = tollgate.ask(method, path);
+    if body.is_null() { ask.send().await } else { ask.json(body).send().await }
+}
+
+async fn tip(tollgate: &Tollgate, branch: &str) -> String {
+    tollgate.sim.edit(|world| world.branch_tip("acme/widgets", branch)).unwrap()
+}
+
+fn look_ups(tollgate: &Tollgate) -> Vec<String> {
+    let lines = tollgate.arrived_lines().into_iter();
+    lines.filter(|line| line.starts_with("GET ")).collect()
+}
+
+#[tokio::test]
+async fn an_agent_s_own_branches_are_open_and_guarded_ones_wait() {
+    let tollgate = setup().start().await;
+    let sha = tip(&tollgate, "main").await;
+    let file = |branch: Value| json!({"message": "m", "content": CONTENT, "branch": branch});
+    for (method, path, body, verdict) in [
+        ("POST", "/repos/acme/widgets/git/refs", json!({"ref": "refs/heads/work", "sha": sha}), "201"),
+        ("PUT", "/repos/acme/widgets/contents/a.txt", file(json!("work")), "201"),
+        ("PUT", "/api/v3/repositories/2001/contents/b.txt", file(json!("refs/heads/work")), "201"),
+        ("PATCH", "/repos/acme/widgets/git/refs/heads/work", json!({"sha": sha, "force": true}), "200"),
+        ("PATCH", "/repos/acme/widgets/git/refs/heads%2Fwork", json!({"sha": sha, "force": true}), "200"),
+        ("DELETE", "/repos/acme/widgets/git/refs/heads/work", Value::Null, "204"),
+        ("PUT", "/repos/acme/widgets/pulls/76/update-branch", json!({}), "202"),
+        ("PUT", "/repos/acme/widgets/contents/a.txt", file(json!("main")), "403 approval_required"),
+        ("PUT", "/repos/acme/widgets/contents/a.txt", file(json!("MAIN")), "403 approval_required"),
+        (
+            "PUT",
+            "/repos/acme/widgets/contents/a.txt",
+            file(json!("refs/heads/main")),
+            "403 approval_required",
+        ),
+        ("PUT", "/repos/acme/widgets/contents/a.txt", file(Value::Null), "403 approval_required"),
+        ("PUT", "/repos/acme/widgets/contents/a.txt", json!({"content": CONTENT}), "403 approval_required"),
+        (
+            "DELETE",
+            "/repos/acme/widgets/contents/README.md?branch=main",
+            Value::Null,
+            "403 approval_required",
+        ),
+        ("DELETE", "/repos/acme/widgets/contents/README.md?message=x", Value::Null, "403 approval_required"),
+        (
+            "DELETE",
+            "/repos/acme/widgets/contents/README.md?branch=a&branch=main",
+            Value::Null,
+            "400 bad_request",
+        ),
+        (
+            "POST",
+            "/repos/acme/widgets/git/refs",
+            json!({"ref": "refs/tags/v9", "sha": sha}),
+            "403 approval_required",
+        ),
+        (
+            "POST",
+            "/repos/acme/widgets/git/refs",
+            json!({"ref": "heads/x", "sha": sha}),
+            "403 approval_required",
+        ),
+        ("PATCH", "/repos/acme/widgets/git/refs/heads/main", json!({"sha": sha}), "403 approval_required"),
+        ("DELETE", "/repos/acme/widgets/git/refs/tags/v1.0.0", Value::Null, "403 approval_required"),
+        // A pull request is open from it.
+        ("DELETE", "/repos/acme/widgets/git/refs/heads/feature/x", Value::Null, "403 approval_required"),
+    ] {
+        let answer = send(&tollgate, method, path, &body).await;
+        assert_eq!(answer.verdict(), verdict, "{method} {path} {body}: {}", answer.text());
+    }
+    assert_eq!(tip(&tollgate, "main").await, sha);
+    tollgate.assert_clean();
+}
+
+#[tokio::test]
+async fn protection_by_a_branch_rule_or_a_ruleset_counts_and_rules_of_form_do_not() {
+    let tollgate = setup().start().await;
+    tollgate.sim.edit(|world| {
+        assert!(world.set_protected("acme/widgets", "release", true));
+        assert!(world.add_rule("acme/widgets", "100%done", "pull_request"));
+        assert!(world.add_rule("acme/widgets", "not-there-yet", "creation"));
+        assert!(world.add_rule("acme/widgets", "feature/x", "commit_message_pattern"));
+    });
+    let sha = tip(&tollgate, "main").await;
+    let file = |branch: &str| json!({"message": "m", "content": CONTENT, "branch": branch});
+    for (branch, verdict) in
+        [("release", "403 approval_required"), ("100%done", "403 approval_required"), ("feature/x", "201")]
+    {
+        let answer = send(&tollgate, "PUT", "/repos/acme/widgets/contents/n.txt", &file(branch)).await;
+        assert_eq!(answer.verdict(), verdict, "{branch}: {}", answer.text());
+    }
+    // The head of pull request 77 is `release`.
+    let update = send(&tollgate, "PUT", "/repos/acme/widgets/pulls/77/update-branch", &json!({})).await;
+    assert_eq!(update.verdict(), "403 approval_required");
+    for (name, verdict) in [("not-there-yet", "403 approval_required"), ("new", "201")] {
+        let body = json!({"ref": format!("refs/heads/{name}"), "sha": sha});
+        let answer = send(&tollgate, "POST", "/repos/acme/widgets/git/refs", &body).await;
+        assert_eq!(answer.verdict(), verdict, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn what_can_t_be_known_counts_as_protected() {
+    for path in ["/repos/acme/widgets/branches/", "/rules/branches/", "/repos/acme/widgets$"] {
+        let tollgate = setup().start().await;
+        let mut fault = Fault::new(FaultKind::Status {
+            status: 403,
+            body: Some(json!({"message": "Resource not accessible by integration"})),
+            headers: Default::default(),
+            takes_effect: false,
+        });
+        fault = fault.on("GET", path.trim_end_matches('$'));
+        tollgate.sim.faults().add(fault);
+        let body = json!({"message": "m", "content": CONTENT, "branch": "feature/x"});
+        let answer = send(&tollgate, "PUT", "/repos/acme/widgets/contents/n.txt", &body).await;
+        assert_eq!(answer.verdict(), "403 approval_required", "{path}: {}", answer.text());
+        tollgate.sim.faults().clear();
+        let answer = send(&tollgate, "PUT", "/repos/acme/widgets/contents/n.txt", &body).await;
+        assert_eq!(answer.verdict(), "201", "{path}: what failed is not remembered");
+    }
+}
+
+#[tokio::test]
+async fn answers_are_believed_for_five_minutes_and_then_asked_for_again() {
+    let clock = Arc::new(ManualClock::at_seconds(SystemClock.now_seconds()));
+    let tollgate = Setup { clock: Arc::clone(&clock) as Arc<dyn Clock>, ..setup() }.start().await;
+    let put = |name: &str, branch: &str| {
+        let path = format!("/repos/acme/widgets/contents/{name}");
+        let body = json!({"message": "m", "content": CONTENT, "branch": branch});
+        let tollgate = &tollgate;
+        async move { send(tollgate, "PUT", &path, &body).await.verdict() }
+    };
+    assert_eq!(put("a", "feature/x").await, "201");
+    let asked = look_ups(&tollgate).len();
+    assert_eq!(asked, 3, "{:?}", look_ups(&tollgate));
+    clock.advance(Duration::from_secs(290));
+    assert_eq!(put("b", "feature/x").await, "201");
+    assert_eq!(look_ups(&tollgate).len(), asked);
+    tollgate.sim.edit(|world| world.set_default_branch("acme/widgets", "feature/x"));
+    assert_eq!(put("c", "feature/x").await, "201", "five minutes are not over");
+    clock.advance(Duration::from_secs(11));
+    assert_eq!(put("d", "feature/x").await, "403 approval_required");
+    // What did not change is told by 304, which costs nothing of the primary limit.
+    clock.advance(Duration::from_secs(301));
+    assert_eq!(put("e", "release").await, "201");
+    clock.advance(Duration::from_secs(301));
+    let before = tollgate.sim.books().not_modified;
+    assert_eq!(put("f", "release").await, "201");
+    assert!(tollgate.sim.books().not_modified >= before + 2, "{:?}", tollgate.sim.books());
+}
+
+#[tokio::test]
+async fn nothing_older_is_believed_when_github_does_not_answer() {
+    let clock = Arc::new(ManualClock::at_seconds(SystemClock.now_seconds()));
+    let tollgate = Setup { clock: Arc::clone(&clock) as Arc<dyn Clock>, ..setup() }.start().await;
+    let body = json!({"message": "m", "content": CONTENT, "branch": "feature/x"});
+    assert_eq!(send(&tollgate, "PUT", "/repos/acme/widgets/contents/a", &body).await.verdict(), "201");
+    clock.advance(Duration::from_secs(301));
+    tollgate.sim.faults().add(
+        Fault::new(FaultKind::Status {
+            status: 500,
+            body: None,
+            headers: Default::default(),
+            takes_effect: false,
+        })
+        .on("GET", "/branches/feature"),
+    );
+    let answer = send(&tollgate, "PUT", "/repos/acme/widgets/contents/b", &body).await;
+    assert_eq!(answer.verdict(), "403 approval_required", "{}", answer.text());
+}
+
+#[tokio::test]
+async fn repositories_that_moved_are_judged_where_they_are() {
+    let tollgate = setup().start().await;
+    let body = |branch: &str| json!({"message": "m", "content": CONTENT, "branch": branch});
+    for (path, branch, verdict) in [
+        ("/repos/acme/old-name/contents/a.txt", "main", "403 approval_required"),
+        // GitHub redirects it, and the client's next request is judged anew.
+        ("/repos/acme/old-name/contents/a.txt", "work", "307"),
+        ("/repositories/2004/contents/a.txt", "main", "403 approval_required"),
+    ] {
+        let answer = send(&tollgate, "PUT", path, &body(branch)).await;
+        assert_eq!(answer.verdict(), verdict, "{path} {branch}: {}", answer.text());
+    }
+    tollgate.sim.edit(|world| world.transfer("acme/new-name", "other"));
+    let gone = send(&tollgate, "PUT", "/repos/acme/new-name/contents/a.txt", &body("work")).await;
+    assert_ne!(gone.verdict(), "201", "{}", gone.text());
+    assert!(tollgate.sim.books().merges.is_empty());
+}
+
+#[tokio::test]
+async fn a_large_file_is_judged_and_goes_up_whole() {
+    let tollgate = setup().start().await;
+    let content = base64::engine::general_purpose::STANDARD.encode(vec![b'x'; 6 * 1024 * 1024]);
+    for (branch, verdict) in [("feature/x", "201"), ("main", "403 approval_required")] {
+        // The branch stands behind the content.
+        let body = format!("{{\"message\":\"m\",\"content\":\"{content}\",\"branch\":\"{branch}\"}}");
+        let answer = tollgate
+            .ask("PUT", "/repos/acme/widgets/contents/big.bin")
+            .header("content-type", "application/json")
+            .body(body.clone())
+            .send()
+            .await;
+        assert_eq!(answer.verdict(), verdict, "{branch}");
+        if verdict == "201" {
+            let arrived = tollgate.arrived().pop().unwrap();
+            assert_eq!(arrived.body_bytes, body.len() as u64);
+        }
+    }
+    let doubled = format!("{{\"branch\":\"feature/x\",\"content\":\"{content}\",\"branch\":\"main\"}}");
+    let answer = tollgate.ask("PUT", "/repos/acme/widgets/contents/big.bin").body(doubled).send().await;
+    assert_eq!(answer.verdict(), "400 bad_request");
+}
+
+#[tokio::test]
+async fn nobody_is_asked_where_either_way_is_open() {
+    let tollgate =
+        Setup::with(vec![agent("worker", &["repositories: [acme/*]", "require_approval: [merge]"])])
+            .start()
+            .await;
+    let body = json!({"message": "m", "content": CONTENT, "branch": "feature/x"});
+    assert_eq!(send(&tollgate, "PUT", "/repos/acme/widgets/contents/a", &body).await.verdict(), "201");
+    assert_eq!(look_ups(&tollgate), Vec::<String>::new());
+    // One that may not write at all learns it without a question either.
+    let reader =
+        Setup::with(vec![agent("reader", &["repositories: [acme/*]", "allow: [read]"])]).start().await;
+    let answer = send(&reader, "PUT", "/repos/acme/widgets/contents/a", &body).await;
+    assert_eq!(answer.verdict(), "403 operation_forbidden");
+    assert!(reader.arrived().is_empty());
+}
+
+#[tokio::test]
+async fn while_auto_merge_is_on_nothing_is_written_to_the_head() {
+    let allowed = Setup { approval_mode: "presence, allow_auto_merge: true", ..setup() };
+    let tollgate = allowed.start().await;
+    let body = |branch: &str| json!({"message": "m", "content": CONTENT, "branch": branch});
+    assert_eq!(
+        send(&tollgate, "PUT", "/repos/acme/widgets/contents/a", &body("feature/x")).await.verdict(),
+        "201"
+    );
+    assert!(tollgate.sim.edit(|world| world.set_auto_merge("acme/widgets", 76, true)));
+    let answer = send(&tollgate, "PUT", "/repos/acme/widgets/contents/b", &body("feature/x")).await;
+    assert_eq!(answer.verdict(), "403 operation_forbidden", "{}", answer.text());
+    assert!(answer.text().contains("Auto-merge"));
+    assert_eq!(
+        send(&tollgate, "PUT", "/repos/acme/widgets/contents/b", &body("release")).await.verdict(),
+        "201"
+    );
+    assert!(tollgate.sim.books().merges.is_empty());
+}
