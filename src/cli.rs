@@ -1,5 +1,6 @@
 //! The command line: one file for each command.
 
+pub mod approve;
 pub mod check;
 pub mod key;
 pub mod schema;
@@ -25,6 +26,8 @@ enum Command {
     Check(check::CheckArgs),
     /// Make keys for agents.
     Key(key::KeyArgs),
+    /// Sign an approval of what a person reviewed.
+    Approve(approve::ApproveArgs),
     /// The configuration file's own description.
     Config(schema::ConfigArgs),
 }
@@ -40,6 +43,7 @@ pub fn run() -> anyhow::Result<ExitCode> {
         Command::Serve(args) => serve::run(&args, &mut err),
         Command::Check(args) => check::run(&args, &mut out, &mut err),
         Command::Key(args) => key::run(&args, &mut out),
+        Command::Approve(args) => approve::run(&args, &mut out, &mut err),
         Command::Config(args) => schema::run(&args, &mut out),
     }
 }

@@ -8,6 +8,7 @@ mod support;
 
 mod admin;
 mod approvals;
+mod approve;
 mod audit;
 mod branches;
 mod budgets;

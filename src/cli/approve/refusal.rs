@@ -1,0 +1,174 @@
+//! What a refusal asks for, checked against the request it shows.
+
+use anyhow::{Context, bail};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Map, Value};
+
+use crate::policy::Class;
+use crate::policy::approval::{AUDIENCE, Binding, PullAt, Requirement, is_commit, request_sha256};
+use crate::policy::json;
+use crate::policy::repositories::RepositoryName;
+
+/// Claims a refusal may carry; more would be signed unseen.
+const CLAIMS: [&str; 7] = ["aud", "action", "repo", "pull_number", "head_sha", "stack", "request_sha256"];
+
+/// Something that was refused for want of an approval.
+#[derive(Debug)]
+pub(super) struct Refused {
+    pub(super) required: Requirement,
+    /// The request, where the approval is for one request.
+    pub(super) request: Option<Request>,
+}
+
+/// A request as it was sent.
+#[derive(Debug)]
+pub(super) struct Request {
+    pub(super) method: String,
+    pub(super) path: String,
+    pub(super) body: Vec<u8>,
+}
+
+/// Reads the body of a refusal, or its `tollgate` object alone; `body` is the request's, where the
+/// refusal does not hold it.
+pub(super) fn read(refusal: &[u8], body: Option<&[u8]>) -> anyhow::Result<Refused> {
+    let whole = json::object(refusal).context("this is no refusal of tollgate's")?;
+    let about = whole.get("tollgate").and_then(Value::as_object).unwrap_or(&whole);
+    let claims = about
+        .get("approval")
+        .and_then(Value::as_object)
+        .context("there is no `tollgate.approval`: it was not refused for want of an approval")?;
+    if let Some(unknown) = claims.keys().find(|key| !CLAIMS.contains(&key.as_str())) {
+        bail!("`tollgate.approval` holds {unknown:?}, which no refusal does");
+    }
+    let text = |key: &str| claims.get(key).and_then(Value::as_str);
+    if text("aud") != Some(AUDIENCE) {
+        bail!("`tollgate.approval.aud` is not `{AUDIENCE}`");
+    }
+    let action = text("action").and_then(|name| serde_json::from_value::<Class>(name.into()).ok());
+    let action = action.context("`tollgate.approval.action` is no class of operation")?;
+    let repository = match text("repo") {
+        Some(name) => Some(RepositoryName::parse(name).context("`tollgate.approval.repo` is no repository")?),
+        None => None,
+    };
+    if claims.contains_key("pull_number") {
+        let binding = pull(claims)?;
+        return Ok(Refused { required: Requirement { repository, action, binding }, request: None });
+    }
+    let sha256 =
+        text("request_sha256").context("`tollgate.approval` names neither a pull request nor a request")?;
+    let request = request(about.get("request"), body)?;
+    if request_sha256(&request.method, &request.path, &request.body) != sha256 {
+        bail!(
+            "`request_sha256` is not that of the request it shows: this refusal was changed, or the body is another"
+        );
+    }
+    let binding = Binding::Request { sha256: sha256.to_owned() };
+    Ok(Refused { required: Requirement { repository, action, binding }, request: Some(request) })
+}
+
+fn pull(claims: &Map<String, Value>) -> anyhow::Result<Binding> {
+    let number = claims["pull_number"].as_u64().context("`pull_number` is no number")?;
+    let commit = |value: Option<&Value>| {
+        let sha = value.and_then(Value::as_str).filter(|sha| is_commit(sha));
+        sha.map(str::to_owned)
+            .context("it names no commit; look at the pull request and use --repo, --pull and --sha")
+    };
+    let head_sha = commit(claims.get("head_sha"))?;
+    let stack = claims.get("stack").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    let stack = stack.iter().map(|at| {
+        let number = at["pull_number"].as_u64().context("`stack` names no pull request")?;
+        Ok(PullAt { number, head_sha: commit(at.get("head_sha"))? })
+    });
+    let stack = stack.collect::<anyhow::Result<Vec<PullAt>>>()?;
+    Ok(Binding::Pull { number, head_sha: Some(head_sha), stack })
+}
+
+fn request(shown: Option<&Value>, body: Option<&[u8]>) -> anyhow::Result<Request> {
+    let shown = shown.and_then(Value::as_object).context("there is no `tollgate.request` to look at")?;
+    let text = |key: &str| shown.get(key).and_then(Value::as_str);
+    let bytes = match (body, text("body"), text("body_base64")) {
+        (Some(body), _, _) => body.to_vec(),
+        (None, Some(text), _) => text.as_bytes().to_vec(),
+        (None, None, Some(encoded)) => STANDARD.decode(encoded).context("`body_base64` is no base64")?,
+        (None, None, None) => {
+            let length = shown.get("body_bytes").and_then(Value::as_u64).unwrap_or_default();
+            bail!(
+                "the request's body of {length} bytes was too long to be shown; name a file with it: --body-file"
+            )
+        }
+    };
+    Ok(Request {
+        method: text("method").context("`tollgate.request` has no method")?.to_owned(),
+        path: text("path").context("`tollgate.request` has no path")?.to_owned(),
+        body: bytes,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn refusal(body: &str) -> Value {
+        let sha256 = request_sha256("PUT", "/repos/a/b/contents/x", body.as_bytes());
+        json!({"message": "…", "tollgate": {
+            "code": "approval_required",
+            "approval": {"aud": "tollgate", "action": "ref-write", "repo": "a/b", "request_sha256": sha256},
+            "request": {"method": "PUT", "path": "/repos/a/b/contents/x", "body": body, "body_bytes": body.len()},
+        }})
+    }
+
+    fn read_value(value: &Value) -> anyhow::Result<Refused> {
+        read(value.to_string().as_bytes(), None)
+    }
+
+    #[test]
+    fn a_refusal_is_what_it_shows() {
+        let refused = read_value(&refusal("{}")).unwrap();
+        assert_eq!(refused.required.claims(), refusal("{}")["tollgate"]["approval"]);
+        assert_eq!(refused.request.unwrap().body, b"{}");
+        let about = refusal("{}")["tollgate"].clone();
+        assert!(read_value(&about).is_ok());
+        let head = "1".repeat(40);
+        let merge = json!({"approval": {"aud": "tollgate", "action": "merge", "repo": "a/b", "pull_number": 7,
+            "head_sha": head, "stack": [{"pull_number": 6, "head_sha": head}, {"pull_number": 7, "head_sha": head}]}});
+        assert_eq!(read_value(&merge).unwrap().required.claims(), merge["approval"]);
+    }
+
+    #[test]
+    fn what_was_changed_on_its_way_is_not_signed() {
+        for (place, value) in [
+            ("/tollgate/request/path", json!("/repos/a/b/contents/y")),
+            ("/tollgate/request/method", json!("DELETE")),
+            ("/tollgate/request/body", json!("{\"x\":1}")),
+            ("/tollgate/approval/request_sha256", json!("0".repeat(64))),
+            ("/tollgate/approval/aud", json!("another")),
+            ("/tollgate/approval/action", json!("everything")),
+            ("/tollgate/approval/repo", json!("a")),
+            ("/tollgate/approval", json!(null)),
+            ("/tollgate/request", json!(null)),
+        ] {
+            let mut changed = refusal("{}");
+            *changed.pointer_mut(place).unwrap() = value;
+            assert!(read_value(&changed).is_err(), "{place}");
+        }
+        let mut more = refusal("{}");
+        more["tollgate"]["approval"]["exp"] = json!(9_999_999_999_i64);
+        assert!(read_value(&more).is_err());
+        let doubled =
+            refusal("{}").to_string().replacen("\"repo\":\"a/b\"", "\"repo\":\"a/b\",\"repo\":\"c/d\"", 1);
+        assert!(read(doubled.as_bytes(), None).is_err());
+    }
+
+    #[test]
+    fn a_long_body_is_named() {
+        let mut long = refusal("{}");
+        long["tollgate"]["request"].as_object_mut().unwrap().remove("body");
+        let error = read_value(&long).unwrap_err().to_string();
+        assert!(error.contains("--body-file"), "{error}");
+        assert!(read(long.to_string().as_bytes(), Some(b"{}")).is_ok());
+        assert!(read(long.to_string().as_bytes(), Some(b"{} ")).is_err());
+    }
+}
