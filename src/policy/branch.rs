@@ -136,13 +136,19 @@ fn of_plain(name: &str) -> NamedBranch {
 /// and that is nothing else at the same time: no other namespace, no id of a commit, no symbolic ref.
 fn is_plain(name: &str) -> bool {
     let is_sound = |c: char| match c {
-        '~' | '^' | ':' | '?' | '*' | '[' | '\\' => false,
+        '~' | '^' | ':' | '?' | '*' | '[' | '\\' | ';' => false,
+        // Letters of full width and the like, which some readers fold into plain ones.
+        '\u{ff00}'..='\u{ffef}' | '\u{1d400}'..='\u{1d7ff}' | '\u{2100}'..='\u{24ff}' => false,
         c => c.is_ascii_graphic() || (!c.is_ascii() && c.is_alphanumeric()),
     };
     let is_sound_part = |part: &str| {
         !part.is_empty() && !part.starts_with('.') && !part.to_ascii_lowercase().ends_with(".lock")
     };
     let first = name.split('/').next().unwrap_or_default().to_ascii_lowercase();
+    let holds_escape = name
+        .split('%')
+        .skip(1)
+        .any(|rest| rest.as_bytes().get(..2).is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit)));
     let is_id = matches!(name.len(), 40 | 64) && name.bytes().all(|byte| byte.is_ascii_hexdigit());
     name.len() <= 255
         && name.chars().all(is_sound)
@@ -152,6 +158,7 @@ fn is_plain(name: &str) -> bool {
         && !name.ends_with('.')
         && !matches!(first.as_str(), "refs" | "heads" | "tags" | "remotes" | "origin" | "head" | "@")
         && !is_id
+        && !holds_escape
 }
 
 #[cfg(test)]
@@ -278,6 +285,9 @@ mod tests {
             "remotes/origin/main",
             "origin/main",
             "0123456789abcdef0123456789abcdef01234567",
+            "ｍａｉｎ",
+            "%6Dain",
+            "main;x",
         ] {
             assert!(!is_plain(name), "{name:?}");
         }

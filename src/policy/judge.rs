@@ -10,7 +10,7 @@ use thiserror::Error;
 use super::Class;
 use super::branch::{self, BranchError, NamedBranch, Place};
 use super::json::{self, JsonError};
-use super::routes::{Condition, Operation, Route};
+use super::routes::{Condition, Operation, Route, decimal};
 use super::target::Target;
 
 /// Merges of a pull request, which an approval binds to a commit.
@@ -27,6 +27,8 @@ pub enum Ambiguous {
     Branch(#[from] BranchError),
     #[error("the key {0:?} of the body looks like one that decides; leave it out")]
     LookAlike(String),
+    #[error("the number of a pull request is a plain decimal number")]
+    Number,
     #[error("this operation takes its parameters in the body; leave the query string out")]
     Query,
 }
@@ -72,6 +74,10 @@ pub fn judge(route: &Route, target: &Target, body: &[u8]) -> Result<Judged, Ambi
     }
     match operation.condition {
         Condition::Always if merges_pull(operation) => {
+            // An approval is bound to this number, so it has one spelling.
+            if route.param("pull_number").and_then(decimal).is_none() {
+                return Err(Ambiguous::Number);
+            }
             fields(body, &["sha"])?;
             settled(operation.class)
         }

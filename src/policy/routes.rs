@@ -320,7 +320,7 @@ fn named_path(target: &Target) -> (String, Alias) {
 }
 
 /// A plain decimal number; `+1`, `01` and the like are no ids.
-fn decimal(text: &str) -> Option<u64> {
+pub fn decimal(text: &str) -> Option<u64> {
     let plain = text.bytes().all(|byte| byte.is_ascii_digit()) && !(text.len() > 1 && text.starts_with('0'));
     if plain { text.parse().ok() } else { None }
 }

@@ -85,13 +85,12 @@ impl Segment {
         if text.contains('\\') {
             return Err(TargetError::Backslash);
         }
-        for part in text.split('/') {
-            // Some servers drop `;…` from a segment before they look for dots.
-            match part.split(';').next() {
-                Some("." | "..") => return Err(TargetError::DotSegment),
-                Some("") if part.is_empty() => return Err(TargetError::EmptySegment),
-                _ => {}
-            }
+        check_parts(&text)?;
+        // A file may be called `100%25.txt`, but nothing that a second decoding would make leave its folder.
+        let mut again = text.clone();
+        while first_escape(again.as_bytes(), 0).is_some() {
+            again = percent_decode_str(&again).decode_utf8_lossy().into_owned();
+            check_parts(&again.replace('\\', "/")).or(Err(TargetError::DoubleEscape))?;
         }
         Ok(Segment { encoded: normal_form(raw, &text), text })
     }
@@ -113,6 +112,19 @@ impl Segment {
     pub fn has_double_escape(&self) -> bool {
         first_escape(self.text.as_bytes(), 0).is_some()
     }
+}
+
+/// No part between slashes may be empty, or lead elsewhere.
+fn check_parts(text: &str) -> Result<(), TargetError> {
+    for part in text.split('/') {
+        // Some servers drop `;…` from a segment before they look for dots.
+        match part.split(';').next() {
+            Some("." | "..") => return Err(TargetError::DotSegment),
+            Some("") if part.is_empty() => return Err(TargetError::EmptySegment),
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 /// Position of the first `%XX` at or after `from`.
@@ -317,11 +329,12 @@ fn read_query(query: &str) -> Result<String, TargetError> {
     if query.bytes().any(|byte| byte <= b' ' || byte == 0x7f) {
         return Err(TargetError::Control);
     }
-    for (key, value) in pairs(query) {
+    // Some readers part parameters at `;`, too, and some take `_Method[]` for `_method`.
+    for (key, value) in query.split(';').flat_map(pairs) {
         match key.as_str() {
             // GitHub once took these; a key in a URL ends up in every log on its way.
             "access_token" | "client_secret" => return Err(TargetError::QueryCredential),
-            "_method" if !matches!(value.as_str(), "GET" | "HEAD" | "get" | "head") => {
+            key if is_method_override(key) && !matches!(value.as_str(), "GET" | "HEAD" | "get" | "head") => {
                 return Err(TargetError::MethodOverride);
             }
             _ => {}
@@ -334,6 +347,11 @@ fn read_query(query: &str) -> Result<String, TargetError> {
         push_encoded(&mut out, byte, is_plain);
     }
     Ok(out)
+}
+
+fn is_method_override(key: &str) -> bool {
+    let letters: String = key.chars().filter(char::is_ascii_alphanumeric).collect();
+    letters.eq_ignore_ascii_case("method") && key.contains('_')
 }
 
 /// The parameters of a query, decoded as forms are: `+` is a space.

@@ -74,6 +74,9 @@ fn what_has_two_readings_is_refused() {
         ("POST", "/repos/a/b/git/refs", r#"{"ref":"refs/heads/w","REF":"refs/heads/main"}"#),
         ("PUT", "/repos/a/b/pulls/1/merge", r#"{"sha":"1","SHA":"2"}"#),
         ("PUT", "/repos/a/b/pulls/1/merge", "null"),
+        ("PUT", "/repos/a/b/pulls/01/merge", "{}"),
+        ("PUT", "/repos/a/b/pulls/+1/merge", "{}"),
+        ("PUT", "/repos/a/b/pulls/1abc/merge", "{}"),
     ] {
         assert!(judged(method, path, body).is_err(), "{method} {path} {body}");
     }

@@ -96,7 +96,7 @@ impl Proxy {
         let exists = match self.fact(asker, &question, ctx).await? {
             Some(Fact::Branch { is_protected: false }) => true,
             // It does not exist yet: its rules alone count.
-            Some(Fact::Missing) => false,
+            Some(Fact::Missing) if !self.is_like_protected(asker, &repository, branch, ctx).await? => false,
             _ => return Ok(true),
         };
         let question = Question::Rules(repository.clone(), branch.clone());
@@ -116,6 +116,22 @@ impl Proxy {
             }
         }
         Ok(false)
+    }
+
+    /// Whether a branch that does not exist is called like a protected one but for the case.
+    async fn is_like_protected(
+        &self,
+        asker: &Asker,
+        repository: &RepositoryName,
+        branch: &str,
+        ctx: &mut Context,
+    ) -> Result<bool, ProxyError> {
+        let lower = branch.to_lowercase();
+        if lower == branch {
+            return Ok(false);
+        }
+        let fact = self.fact(asker, &Question::Branch(repository.clone(), lower), ctx).await?;
+        Ok(!matches!(fact, Some(Fact::Missing | Fact::Branch { is_protected: false })))
     }
 
     /// The repository as it is called now, and its default branch; none when that can't be known, or
