@@ -9,6 +9,7 @@ mod support;
 mod admin;
 mod approvals;
 mod approve;
+mod attacks;
 mod audit;
 mod branches;
 mod budgets;
