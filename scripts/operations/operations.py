@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
 """Write operations.tsv, the one table of GitHub's operations (step 3 of refresh-operations).
 
-Reads rest-routes.tsv and merge-surface.tsv in DIR. One row for every REST operation and GraphQL
-mutation; the columns are explained in src/policy/data/NOTICE.md.
+Reads rest-routes.tsv, graphql-mutations.tsv and merge-surface.tsv in DIR. One row for every REST operation and
+GraphQL mutation; the columns are explained in src/policy/data/NOTICE.md. PUBLISHED_FILE gets the bare list of what
+GitHub publishes, without our judgement: a test compares the two.
 
-Usage: operations.py DIR OUTPUT_FILE
+Usage: operations.py DIR OUTPUT_FILE PUBLISHED_FILE
 """
 import csv
 import pathlib
@@ -99,10 +100,11 @@ def rest_row(method, path, operation, route, note):
     return ("rest", method, path, operation, cls, condition, resource, server, note)
 
 
-out = []
+out, published = [], []
 for r in rows("rest-routes.tsv"):
     if r["path"].endswith("/compare/{base}...{head}"):
         continue  # the older spelling of compare/{basehead}
+    published.append(("rest", r["method"], r["path"], r["operation_id"]))
     note = surface.get(("rest", r["method"], r["path"], r["operation_id"]), {}).get("note", "")
     out.append(rest_row(r["method"], r["path"], r["operation_id"], r, note))
 known = {row[1:4] for row in out}
@@ -116,10 +118,19 @@ for (kind, method, path, operation), s in surface.items():
         pass  # the older spelling of compare/{basehead}
     elif (method, path, operation) not in known:  # Enterprise Cloud only
         out.append(rest_row(method, path, operation, {}, s["note"]))
-with open(sys.argv[2], "w", newline="", encoding="utf-8") as f:
-    w = csv.writer(f, delimiter="\t", lineterminator="\n")
-    w.writerow(("kind", "method", "path", "operation", "class", "condition", "resource", "server", "note"))
-    w.writerows(out)
+published += [("graphql", "POST", "/graphql", r["mutation"]) for r in rows("graphql-mutations.tsv")]
+
+
+def write(path, columns, table):
+    with open(path, "w", newline="", encoding="utf-8") as f:
+        w = csv.writer(f, delimiter="\t", lineterminator="\n")
+        w.writerow(columns)
+        w.writerows(table)
+
+
+columns = ("kind", "method", "path", "operation")
+write(sys.argv[2], (*columns, "class", "condition", "resource", "server", "note"), out)
+write(sys.argv[3], columns, published)
 count = {}
 for o in out:
     count[o[0], o[4]] = count.get((o[0], o[4]), 0) + 1

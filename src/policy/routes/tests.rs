@@ -45,6 +45,26 @@ fn every_operation_has_a_class_and_a_condition_we_know() {
 }
 
 #[test]
+fn every_operation_github_publishes_has_a_row() {
+    let published = include_str!("../data/published.tsv");
+    let name = |line: &str| line.split('\t').take(4).collect::<Vec<_>>().join(" ");
+    let classed: std::collections::HashSet<String> = TABLE.lines().skip(1).map(name).collect();
+    assert_eq!(classed.len(), TABLE.lines().count() - 1, "no operation stands twice");
+    let missing: Vec<String> =
+        published.lines().skip(1).map(name).filter(|row| !classed.contains(row)).collect();
+    assert!(missing.is_empty(), "without a class: {missing:?}");
+    assert!(published.lines().count() > 1_400);
+}
+
+#[test]
+fn every_condition_of_a_rest_operation_is_understood() {
+    for line in TABLE.lines().skip(1).filter(|line| line.starts_with("rest")) {
+        let condition = line.split('\t').nth(5).unwrap();
+        assert_eq!(condition_named(condition) == Condition::Always, condition.is_empty(), "{line}");
+    }
+}
+
+#[test]
 fn classes_of_what_lands_code_hold() {
     for (method, path, class) in [
         ("PUT", "/repos/a/b/pulls/1/merge", Class::Merge),
