@@ -129,6 +129,42 @@ async fn a_request_is_approved_as_it_was_sent() {
     assert!(complaint(&refused).contains("was changed"), "{refused:?}");
 }
 
+/// The block of the page that holds a text.
+fn block(holds: &str) -> String {
+    let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/approvals.md")).unwrap();
+    let mut blocks = page.split("```sh\n").skip(1).filter_map(|rest| rest.split("\n```").next());
+    blocks.find(|block| block.contains(holds)).unwrap_or_else(|| panic!("no block holds {holds}")).to_owned()
+}
+
+fn shell(directory: &Path, script: &str, variables: &[(&str, &str)]) -> String {
+    let mut command = Command::new("sh");
+    command.args(["-euc", script]).current_dir(directory).envs(variables.iter().copied());
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{script}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap().trim().to_owned()
+}
+
+#[tokio::test]
+async fn the_page_s_shell_and_openssl_commands_work() {
+    let (tollgate, keys) = start().await;
+    let sha = tollgate.sim.edit(|world| world.head_of("acme/widgets", 76)).unwrap();
+    // Made by the page's commands, a key signs.
+    let made = TempDir::new().unwrap();
+    shell(made.path(), &block("-algorithm ed25519"), &[]);
+    let pull = ["--repo", "acme/widgets", "--pull", "76", "--sha", &sha];
+    value(&approve(made.path(), &[&["--key-file", "release-team.pem"][..], &pull].concat()));
+    let approval = shell(keys.path(), &block("-sign bot.pem"), &[("SHA", &sha)]);
+    let merged = merge(&tollgate, MERGE, Some(&approval)).await;
+    assert_eq!(merged.verdict(), "200", "{}", merged.text());
+    // The hash of a request, as the page computes it.
+    let body = r#"{"sha":"1"}"#;
+    let path = "/repos/acme/widgets/git/refs/heads/main";
+    let refusal = tollgate.ask("PATCH", path).body(body).send().await;
+    let hash = shell(keys.path(), &block("printf 'PATCH"), &[("BODY", body)]);
+    let expected = refusal.json()["tollgate"]["approval"]["request_sha256"].as_str().unwrap().to_owned();
+    assert!(hash.ends_with(&expected), "{hash} {expected}");
+}
+
 #[test]
 fn says_what_is_wrong() {
     let keys = TempDir::new().unwrap();

@@ -34,3 +34,4 @@ mod retries;
 mod secrets;
 mod shares;
 mod tls;
+mod tokens;

@@ -2,6 +2,7 @@
 
 pub(crate) mod approvals;
 pub(crate) mod redis;
+pub(crate) mod tap;
 
 use std::path::PathBuf;
 use std::sync::Arc;
