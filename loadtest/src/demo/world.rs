@@ -179,7 +179,7 @@ fn configuration(sim: &Sim, hires: &[Hire], keys: &BTreeMap<String, AgentKey>) -
          apps:\n  - name: demo-bot\n    app_id: {app_id}\n    private_key_file: demo-bot.pem\n\
          budget:\n  max_wait: {max_wait}s\n  secondary:\n\
          \x20   rest_points_per_minute: {ENDPOINT_POINTS}\n    rest_points_per_minute_total: {ENDPOINT_POINTS}\n\
-         policy:\n  approval:\n    mode: signed\n    header: {APPROVAL_HEADER}\n    issuers:\n\
+         policy:\n  audit_log: off\n  approval:\n    mode: signed\n    header: {APPROVAL_HEADER}\n    issuers:\n\
          \x20     - {{ name: release-team, secret_file: approver.secret }}\n\
          agents:\n"
     );

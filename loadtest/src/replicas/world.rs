@@ -176,7 +176,7 @@ impl World {
              apps:\n  - {{ name: bot, app_id: {app_id}, private_key_file: app.pem }}\n\
              cache:\n  max_size: 0\n\
              budget:\n{}  secondary: {{ rest_points_per_minute: 9000, rest_points_per_minute_total: 30000 }}\n\
-             policy:\n  approval: {{ mode: presence }}\nagents:\n",
+             policy:\n  approval: {{ mode: presence }}\n  audit_log: off\nagents:\n",
             self.ledger.lines(place)
         );
         for (place, (key, weight)) in self.keys.iter().zip(weights()).enumerate() {

@@ -218,7 +218,7 @@ class Tollgate(Process):
             f"server: {{ listen: 127.0.0.1:0, admin_listen: 127.0.0.1:0, drain_timeout: 1s{tls} }}",
             f"upstream: {{ api_url: {sim.api_url}, uploads_url: {sim.uploads_url} }}",
             f"apps: [{{ name: bot, app_id: {sim.app_id}, private_key_file: {json.dumps(str(app_key))} }}]",
-            "policy: { approval: { mode: presence } }",
+            "policy: { approval: { mode: presence }, draft_pull_requests: off }",
             f"budget: {budget}",
             "agents:",
         ]

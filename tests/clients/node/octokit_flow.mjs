@@ -172,13 +172,13 @@ await flow.step("merge", async () => {
 });
 
 const careful = client(flow.carefulKey);
-const carefulBranch = async (headers) => {
+const carefulTag = async (headers) => {
   const main = await data(careful.rest.git.getRef({ ...widgets, ref: "heads/main" }));
-  const ref = "refs/heads/careful-work";
+  const ref = "refs/tags/careful-work";
   return data(careful.rest.git.createRef({ ...widgets, ref, sha: main.object.sha, headers }));
 };
-await flow.refusal("careful_branch_without_approval", () => carefulBranch({}));
+await flow.refusal("careful_tag_without_approval", () => carefulTag({}));
 
-await flow.step("careful_branch", () => carefulBranch(flow.approved));
+await flow.step("careful_tag", () => carefulTag(flow.approved));
 
 flow.finish();

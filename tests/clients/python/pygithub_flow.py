@@ -178,16 +178,16 @@ def merge():
 
 
 @flow.refusal
-def careful_branch_without_approval():
+def careful_tag_without_approval():
     repository = client(flow.careful_key).get_repo(REPOSITORY)
-    repository.create_git_ref("refs/heads/careful-work", repository.get_branch("main").commit.sha)
+    repository.create_git_ref("refs/tags/careful-work", repository.get_branch("main").commit.sha)
 
 
 @flow.step
-def careful_branch():
+def careful_tag():
     requester = client(flow.careful_key).requester
     _, main = requester.requestJsonAndCheck("GET", f"/repos/{REPOSITORY}/git/ref/heads/main")
-    created = {"ref": "refs/heads/careful-work", "sha": main["object"]["sha"]}
+    created = {"ref": "refs/tags/careful-work", "sha": main["object"]["sha"]}
     return requester.requestJsonAndCheck(
         "POST", f"/repos/{REPOSITORY}/git/refs", input=created, headers=flow.approved
     )[1]

@@ -119,12 +119,12 @@ def work(api_class, describe):
     main = api.send("GET", f"{R}/git/ref/heads/main")["object"]["sha"]
 
     @flow.refusal
-    def careful_branch_without_approval():
-        careful.send("POST", f"{R}/git/refs", {"ref": "refs/heads/careful-work", "sha": main})
+    def careful_tag_without_approval():
+        careful.send("POST", f"{R}/git/refs", {"ref": "refs/tags/careful-work", "sha": main})
 
     @flow.step
-    def careful_branch():
-        created = {"ref": "refs/heads/careful-work", "sha": main}
+    def careful_tag():
+        created = {"ref": "refs/tags/careful-work", "sha": main}
         return careful.send("POST", f"{R}/git/refs", created, flow.approved)["ref"]
 
     flow.finish()

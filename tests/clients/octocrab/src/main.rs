@@ -204,12 +204,12 @@ async fn gated(flow: &mut Flow, settings: &Settings, crab: &Octocrab) -> anyhow:
     };
     flow.step("merge", merged.await);
     let careful = client(settings, &env::var("CLIENT_CAREFUL_KEY")?)?;
-    let created = json!({ "ref": "refs/heads/careful-work", "sha": main_sha(&careful).await? });
+    let created = json!({ "ref": "refs/tags/careful-work", "sha": main_sha(&careful).await? });
     let refs = format!("{R}/git/refs");
     if is_gated {
-        flow.refusal("careful_branch_without_approval", send(&careful, "POST", &refs, &created).await);
+        flow.refusal("careful_tag_without_approval", send(&careful, "POST", &refs, &created).await);
     }
     let branch = approved(settings, &careful, "POST", &refs, &created).await;
-    flow.step("careful_branch", branch.map(|branch| branch["ref"].clone()));
+    flow.step("careful_tag", branch.map(|branch| branch["ref"].clone()));
     Ok(())
 }
