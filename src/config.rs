@@ -190,6 +190,17 @@ pub enum DraftRule {
     Off,
 }
 
+impl DraftRule {
+    /// As in the configuration file.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            DraftRule::Force => "force",
+            DraftRule::Require => "require",
+            DraftRule::Off => "off",
+        }
+    }
+}
+
 /// How an approval proves itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ApprovalMode {
@@ -197,6 +208,16 @@ pub enum ApprovalMode {
     Signed,
     /// Exactly one non-blank header; proves nothing about who approved.
     Presence,
+}
+
+impl ApprovalMode {
+    /// As in the configuration file.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            ApprovalMode::Signed => "signed",
+            ApprovalMode::Presence => "presence",
+        }
+    }
 }
 
 /// One agent as configured.

@@ -24,6 +24,8 @@ pub mod search;
 
 pub mod target;
 
+pub mod trailer;
+
 use std::fmt;
 
 use schemars::JsonSchema;

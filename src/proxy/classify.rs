@@ -16,7 +16,6 @@ use percent_encoding::percent_decode_str;
 use super::Proxy;
 use super::body::{Bounded, read_whole};
 use super::context::{Context, Peer};
-use super::guard::trailer;
 use super::held::{LARGE_BYTES_MAX, Room, SMALL_BYTES_MAX};
 use super::listener::{FIELDS_MAX, HEAD_BYTES_MAX};
 use crate::config::Agent;
@@ -25,7 +24,7 @@ use crate::policy::branch::NamedBranch;
 use crate::policy::graphql::{self, GraphqlError, Kind};
 use crate::policy::routes::{self, GRAPHQL, Operation, Route, RouteError, Scope};
 use crate::policy::target::{TARGET_BYTES_MAX, Target};
-use crate::policy::{Class, judge};
+use crate::policy::{Class, judge, trailer};
 use crate::secret::holds_agent_key;
 
 /// Bodies up to this length are held, so that a call GitHub did not take can be made again.

@@ -11,7 +11,6 @@ mod drafts;
 mod facts;
 mod pulls;
 mod resolve;
-pub(super) mod trailer;
 
 use std::sync::Arc;
 
@@ -29,10 +28,10 @@ use crate::config::Agent;
 use crate::error::ProxyError;
 use crate::github::installations::{Installation, Kind};
 use crate::github::tokens::{Access, REPOSITORIES_MAX};
-use crate::policy::Class;
 use crate::policy::repositories::RepositoryName;
 use crate::policy::routes::Scope;
 use crate::policy::target::Target;
+use crate::policy::{Class, trailer};
 
 /// A call that may be made, for whom, and with whose rights.
 #[derive(Debug)]
@@ -160,7 +159,14 @@ impl Proxy {
     ) -> Result<(), ProxyError> {
         self.force_draft(agent, call)?;
         approval::pin_commit(call, sanction)?;
-        self.append_trailer(agent, call, ctx)
+        let Some(trailer) = &self.policy.commit_trailer else { return Ok(()) };
+        let trailer = trailer.replace("{agent}", &agent.name).replace("{request_id}", &ctx.request_id);
+        let appended = trailer::append(call.route.operation, call.body.held(), &trailer)
+            .map_err(|error| ProxyError::BadRequest(format!("The request is ambiguous: {error}.")))?;
+        if let Some(body) = appended {
+            call.body = CallBody::Whole(body);
+        }
+        Ok(())
     }
 
     /// The line of a write in the audit log.

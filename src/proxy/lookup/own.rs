@@ -97,6 +97,11 @@ impl Proxy {
                 "repositories": agent.repositories.patterns(),
                 "allow": names(&agent.allow),
                 "require_approval": names(&agent.require_approval),
+                "draft_pull_requests": agent.draft_pull_requests.as_str(),
+            },
+            "approval": {
+                "mode": self.policy.approval_mode.as_str(),
+                "header": self.policy.approval_header.as_str(),
             },
             "holding": {
                 "default_seconds": self.max_wait.as_secs(),

@@ -1,14 +1,10 @@
-//! A line at the end of commit messages that says which agent made them (`policy.commit_trailer`).
+//! The line at the end of a commit's message that says which agent made it (`policy.commit_trailer`).
 
+use bytes::Bytes;
 use serde_json::Value;
 
-use crate::config::Agent;
-use crate::error::ProxyError;
-use crate::policy::json;
-use crate::policy::routes::Operation;
-use crate::proxy::Proxy;
-use crate::proxy::classify::{Call, CallBody};
-use crate::proxy::context::Context;
+use super::json::{self, JsonError};
+use super::routes::Operation;
 
 /// Operations that make a commit, and where their body has its message.
 const MESSAGES: [(&str, &str); 4] = [
@@ -21,33 +17,24 @@ const MESSAGES: [(&str, &str); 4] = [
 const SIGNATURE: &str = "signature";
 
 /// Whether the operation's body may get a trailer, so that it has to be read.
-pub(in crate::proxy) fn is_appended(operation: &Operation) -> bool {
-    MESSAGES.iter().any(|(id, _)| *id == operation.id)
+pub fn is_appended(operation: &Operation) -> bool {
+    message_of(operation).is_some()
 }
 
-impl Proxy {
-    pub(super) fn append_trailer(
-        &self,
-        agent: &Agent,
-        call: &mut Call,
-        ctx: &Context,
-    ) -> Result<(), ProxyError> {
-        let Some(trailer) = &self.policy.commit_trailer else { return Ok(()) };
-        let place = MESSAGES.iter().find(|(id, _)| *id == call.route.operation.id);
-        let Some((_, key)) = place else { return Ok(()) };
-        if call.body.held().is_empty() {
-            return Ok(());
-        }
-        let body = call.body.held();
-        let object = json::object_without(body, "content")
-            .map_err(|error| ProxyError::BadRequest(format!("The request is ambiguous: {error}.")))?;
-        let is_signed = object.get(SIGNATURE).is_some_and(|signature| !signature.is_null());
-        let Some(Value::String(message)) = object.get(*key).filter(|_| !is_signed) else { return Ok(()) };
-        let trailer = trailer.replace("{agent}", &agent.name).replace("{request_id}", &ctx.request_id);
-        let message = Value::String(with_trailer(message, &trailer));
-        call.body = CallBody::Whole(json::with(body, key, &message).map_err(|_| ProxyError::Internal)?);
-        Ok(())
-    }
+fn message_of(operation: &Operation) -> Option<&'static str> {
+    MESSAGES.iter().find(|(id, _)| *id == operation.id).map(|(_, key)| *key)
+}
+
+/// The body with the trailer at the end of its message; none where there is no message of ours to change.
+///
+/// # Errors
+/// When the body is not one plain JSON object.
+pub fn append(operation: &Operation, body: &[u8], trailer: &str) -> Result<Option<Bytes>, JsonError> {
+    let Some(key) = message_of(operation).filter(|_| !body.is_empty()) else { return Ok(None) };
+    let object = json::object_without(body, "content")?;
+    let is_signed = object.get(SIGNATURE).is_some_and(|signature| !signature.is_null());
+    let Some(Value::String(message)) = object.get(key).filter(|_| !is_signed) else { return Ok(None) };
+    json::with(body, key, &Value::String(with_trailer(message, trailer))).map(Some)
 }
 
 /// Git's trailers are the last paragraph; a message that has some gets one more line there.
