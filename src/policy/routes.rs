@@ -215,10 +215,15 @@ impl Routes {
         };
         let operation: &'static Operation = matched.value;
         let mut params: Vec<(&'static str, String)> = Vec::with_capacity(matched.params.len());
-        for (name, value) in matched.params.iter() {
-            let name = parameter_name(operation.template, name);
-            check_parameter(name, value)?;
-            params.push((name, percent_decode_str(value).decode_utf8_lossy().into_owned()));
+        // They come in the order in which the template names them.
+        for (name, (_, value)) in parameter_names(operation.template).zip(matched.params.iter()) {
+            let text = if value.contains('%') {
+                check_parameter(name, value)?;
+                percent_decode_str(value).decode_utf8_lossy().into_owned()
+            } else {
+                value.to_owned()
+            };
+            params.push((name, text));
         }
         let scope = scope_of(operation, &params, alias)?;
         Ok(Route { operation, scope, params })
@@ -286,12 +291,8 @@ fn condition_named(name: &'static str) -> Condition {
 }
 
 /// The names in `matchit`'s answer live as long as the router's borrow; ours live in the table.
-fn parameter_name(template: &'static str, name: &str) -> &'static str {
-    template
-        .split('/')
-        .filter_map(|segment| segment.strip_prefix('{')?.strip_suffix('}'))
-        .find(|known| *known == name)
-        .expect("every parameter comes from the template")
+fn parameter_names(template: &'static str) -> impl Iterator<Item = &'static str> {
+    template.split('/').filter_map(|segment| segment.strip_prefix('{')?.strip_suffix('}'))
 }
 
 /// What the numeric aliases stand for.

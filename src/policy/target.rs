@@ -71,12 +71,16 @@ pub enum TargetError {
 pub struct Segment {
     /// Decoded once.
     text: String,
-    /// As forwarded: normal form of the escapes.
-    encoded: String,
+    /// As forwarded: normal form of the escapes; none when that is the text itself.
+    encoded: Option<String>,
 }
 
 impl Segment {
     fn parse(raw: &str) -> Result<Segment, TargetError> {
+        if raw.bytes().all(is_unreserved) && !matches!(raw, "" | "." | "..") {
+            // Nearly every segment there is: nothing in it has a second reading.
+            return Ok(Segment { text: raw.to_owned(), encoded: None });
+        }
         check_escapes(raw)?;
         let text = percent_decode_str(raw).decode_utf8().map_err(|_| TargetError::Encoding)?.into_owned();
         if text.chars().any(char::is_control) || raw.contains(' ') {
@@ -92,7 +96,7 @@ impl Segment {
             again = percent_decode_str(&again).decode_utf8_lossy().into_owned();
             check_parts(&again.replace('\\', "/")).or(Err(TargetError::DoubleEscape))?;
         }
-        Ok(Segment { encoded: normal_form(raw, &text), text })
+        Ok(Segment { encoded: Some(normal_form(raw, &text)), text })
     }
 
     pub fn text(&self) -> &str {
@@ -100,7 +104,7 @@ impl Segment {
     }
 
     pub fn encoded(&self) -> &str {
-        &self.encoded
+        self.encoded.as_deref().unwrap_or(&self.text)
     }
 
     /// Whether the decoded text holds a slash, which came as `%2F`.
@@ -236,10 +240,10 @@ impl Target {
     /// The path as forwarded, below the prefix.
     pub fn path(&self) -> String {
         let mut path =
-            String::with_capacity(self.segments.iter().map(|segment| segment.encoded.len() + 1).sum());
+            String::with_capacity(self.segments.iter().map(|segment| segment.encoded().len() + 1).sum());
         for segment in &self.segments {
             path.push('/');
-            path.push_str(&segment.encoded);
+            path.push_str(segment.encoded());
         }
         if path.is_empty() { "/".to_owned() } else { path }
     }
@@ -306,6 +310,9 @@ impl Target {
 
 /// Takes `api/v3`, `api/uploads`, `graphql` and their combinations off the front.
 fn take_prefix(segments: &mut Vec<Segment>) -> (Prefix, bool) {
+    if !segments.first().is_some_and(|first| matches!(first.text(), "api" | "graphql")) {
+        return (Prefix::Root, false);
+    }
     let texts: Vec<&str> = segments.iter().take(4).map(Segment::text).collect();
     let (prefix, graphql, taken) = match texts.as_slice() {
         ["api", "graphql"] if segments.len() == 2 => (Prefix::V3, true, 2),
