@@ -46,7 +46,12 @@ pub enum Binding {
         stack: Vec<PullAt>,
     },
     /// Everything else: this request and no other.
-    Request { sha256: String },
+    Request {
+        sha256: String,
+        /// The commit that a name in it means, where it names a branch: what a refusal tells an approver. An
+        /// approval that has it is pinned to it.
+        head_sha: Option<String>,
+    },
 }
 
 /// What an approval must say to open one operation.
@@ -75,7 +80,12 @@ impl Requirement {
                     claims["stack"] = stack.iter().map(PullAt::claim).collect();
                 }
             }
-            Binding::Request { sha256 } => claims["request_sha256"] = json!(sha256),
+            Binding::Request { sha256, head_sha } => {
+                claims["request_sha256"] = json!(sha256);
+                if let Some(head_sha) = head_sha {
+                    claims["head_sha"] = json!(head_sha);
+                }
+            }
         }
         claims
     }
@@ -112,7 +122,7 @@ pub struct Approval {
     /// Epoch seconds.
     pub issued_at: i64,
     pub expires_at: i64,
-    /// The commit that may be merged; there exactly when a pull request's merge was approved.
+    /// The commit that was approved; always there when it is for a pull request's merge.
     pub head_sha: Option<String>,
 }
 
@@ -249,29 +259,31 @@ fn check_repository(token: &token::Token<'_>, required: &Requirement) -> Result<
 
 /// Gives the commit that may be merged.
 fn check_binding(token: &token::Token<'_>, binding: &Binding) -> Result<Option<String>, Rejected> {
-    let names_pull = ["pull_number", "head_sha", "stack"].iter().any(|claim| token.has(claim));
+    let names_pull = ["pull_number", "stack"].iter().any(|claim| token.has(claim));
     if names_pull && token.has("request_sha256") {
         return Err(Rejected::Bindings);
     }
     match binding {
-        Binding::Request { sha256 } => {
+        Binding::Request { sha256, .. } => {
             if names_pull || token.text("request_sha256")? != sha256 {
                 return Err(Rejected::Request);
             }
-            Ok(None)
+            if token.has("head_sha") { commit_of(token).map(Some) } else { Ok(None) }
         }
         Binding::Pull { number, stack, .. } => {
             if token.number("pull_number")? != *number {
                 return Err(Rejected::Pull);
             }
-            let head_sha = token.text("head_sha")?;
-            if !is_commit(head_sha) {
-                return Err(Rejected::Claim("head_sha"));
-            }
+            let head_sha = commit_of(token)?;
             check_stack(token, stack)?;
-            Ok(Some(head_sha.to_owned()))
+            Ok(Some(head_sha))
         }
     }
+}
+
+fn commit_of(token: &token::Token<'_>) -> Result<String, Rejected> {
+    let head_sha = token.text("head_sha")?;
+    if is_commit(head_sha) { Ok(head_sha.to_owned()) } else { Err(Rejected::Claim("head_sha")) }
 }
 
 /// Nothing pins the pull requests below the one that is merged, so their commits are compared here; the

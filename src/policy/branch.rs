@@ -7,7 +7,8 @@
 use serde_json::{Map, Value};
 use thiserror::Error;
 
-use super::json::{look_alike, looks_like};
+use super::json::{look_alike, looks_like, shown};
+use super::routes::decimal;
 use super::target::Target;
 
 /// Where an operation names its branch.
@@ -30,8 +31,8 @@ pub enum Place {
 pub enum NamedBranch {
     Default,
     Named(String),
-    /// The head of the pull request in the path.
-    HeadOfPull,
+    /// The head of a pull request.
+    HeadOfPull(u64),
     /// A tag, another kind of ref, or a spelling that not every reader takes alike.
     Guarded,
 }
@@ -58,7 +59,13 @@ pub fn named<'a>(
     body: &Map<String, Value>,
 ) -> Result<NamedBranch, BranchError> {
     match place {
-        Place::Path(name) => Ok(of_ref(param(name).unwrap_or_default(), "heads/")),
+        Place::Path(name) => {
+            // What the path says another member of the body must not seem to say otherwise.
+            match body.keys().find(|key| *key == name || looks_like(key, name)) {
+                Some(found) => Err(BranchError::LookAlike(shown(found), name)),
+                None => Ok(of_ref(param(name).unwrap_or_default(), "heads/")),
+            }
+        }
         Place::Ref(key) => {
             check_keys(body, key)?;
             Ok(body
@@ -80,20 +87,22 @@ pub fn named<'a>(
                 (None, None) => Ok(NamedBranch::Default),
             }
         }
-        Place::Head => Ok(NamedBranch::HeadOfPull),
+        Place::Head => {
+            Ok(param("pull_number").and_then(decimal).map_or(NamedBranch::Guarded, NamedBranch::HeadOfPull))
+        }
     }
 }
 
 fn check_keys(body: &Map<String, Value>, key: &'static str) -> Result<(), BranchError> {
     match look_alike(body, &[key]) {
-        Some(found) => Err(BranchError::LookAlike(found.to_owned(), key)),
+        Some(found) => Err(BranchError::LookAlike(shown(found), key)),
         None => Ok(()),
     }
 }
 
 /// The one value of a parameter of the query. `;` parts parameters for some readers.
 fn of_query(target: &Target, key: &'static str) -> Result<Option<String>, BranchError> {
-    let ambiguous = |name: &str| Err(BranchError::Query(name.to_owned()));
+    let ambiguous = |name: &str| Err(BranchError::Query(shown(name)));
     if target.query().is_some_and(|query| query.contains(';')) {
         return ambiguous(";");
     }

@@ -19,6 +19,8 @@ use thiserror::Error;
 const DEPTH_MAX: usize = 64;
 /// Most values taken: each costs some hundred bytes, however few it has in the text.
 const VALUES_MAX: usize = 20_000;
+/// Longest member beside the one that holds a file.
+const MEMBER_BYTES_MAX: usize = 1024 * 1024;
 /// Most members at the top of an object that is read by its members; no operation of GitHub's has as many.
 const MEMBERS_MAX: usize = 256;
 
@@ -48,6 +50,12 @@ pub fn object_without(body: &[u8], long: &str) -> Result<Map<String, Value>, Jso
     for (key, raw) in members(body)? {
         if key == long && raw.get().starts_with('"') {
             continue;
+        }
+        if raw.get().len() > MEMBER_BYTES_MAX {
+            return Err(JsonError(format!(
+                "the member {:?} is longer than {MEMBER_BYTES_MAX} bytes",
+                shown(&key)
+            )));
         }
         object.insert(key, whole(raw.get(), Strict { depth: 1, values: &values })?);
     }
@@ -92,6 +100,16 @@ pub fn looks_like(key: &str, known: &str) -> bool {
 pub fn look_alike<'a>(object: &'a Map<String, Value>, deciding: &[&str]) -> Option<&'a str> {
     let mut keys = object.keys();
     keys.find(|key| deciding.iter().any(|known| looks_like(key, known))).map(String::as_str)
+}
+
+/// As much of a key as a message holds.
+pub fn shown(key: &str) -> String {
+    key.chars().take(100).collect()
+}
+
+/// Whether a body is one object whose members at the top are unique; what they hold is not looked at.
+pub fn is_object(body: &[u8]) -> Result<(), JsonError> {
+    members(body).map(drop)
 }
 
 fn text(body: &[u8]) -> Result<&str, JsonError> {
@@ -143,7 +161,7 @@ impl<'de> Visitor<'de> for Members {
         let mut members: Self::Value = Vec::new();
         while let Some(key) = entries.next_key::<String>()? {
             if members.iter().any(|(known, _)| *known == key) {
-                return Err(A::Error::custom(format_args!("the key {key:?} stands twice")));
+                return Err(A::Error::custom(format_args!("the key {:?} stands twice", shown(&key))));
             }
             if members.len() == MEMBERS_MAX {
                 return Err(A::Error::custom(format_args!("it holds more than {MEMBERS_MAX} members")));
@@ -229,7 +247,7 @@ impl<'de> Visitor<'de> for Strict<'_> {
         let mut object = Map::new();
         while let Some(key) = entries.next_key::<String>()? {
             if object.contains_key(&key) {
-                return Err(A::Error::custom(format_args!("the key {key:?} stands twice")));
+                return Err(A::Error::custom(format_args!("the key {:?} stands twice", shown(&key))));
             }
             let value = entries.next_value_seed(self.deeper()?)?;
             object.insert(key, value);

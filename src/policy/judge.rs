@@ -96,7 +96,8 @@ pub fn judge(route: &Route, target: &Target, body: &[u8]) -> Result<Judged, Ambi
         }
         Condition::Branch { place, .. } => {
             let object = match (place, body) {
-                (Place::Path(_) | Place::Head, _) | (_, []) => Map::new(),
+                (_, []) => Map::new(),
+                (Place::Head, _) => Map::new(),
                 _ if holds_content(operation) => json::object_without(body, CONTENT)?,
                 _ => json::object(body)?,
             };
@@ -113,7 +114,7 @@ fn fields(body: &[u8], deciding: &[&str]) -> Result<Map<String, Value>, Ambiguou
     }
     let object = json::object(body)?;
     match json::look_alike(&object, deciding) {
-        Some(key) => Err(Ambiguous::LookAlike(key.to_owned())),
+        Some(key) => Err(Ambiguous::LookAlike(json::shown(key))),
         None => Ok(object),
     }
 }

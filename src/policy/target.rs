@@ -16,6 +16,9 @@ use super::repositories::RepositoryName;
 /// Longest request target taken, in bytes; beyond it 414.
 pub const TARGET_BYTES_MAX: usize = 8 * 1024;
 
+/// Escapes of escapes beyond this are nobody's file name.
+const DECODINGS_MAX: usize = 4;
+
 /// Under which of the API's spellings the request came; links in the answer keep it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Prefix {
@@ -92,7 +95,13 @@ impl Segment {
         check_parts(&text)?;
         // A file may be called `100%25.txt`, but nothing that a second decoding would make leave its folder.
         let mut again = text.clone();
-        while first_escape(again.as_bytes(), 0).is_some() {
+        for round in 0.. {
+            if first_escape(again.as_bytes(), 0).is_none() {
+                break;
+            }
+            if round == DECODINGS_MAX {
+                return Err(TargetError::DoubleEscape);
+            }
             again = percent_decode_str(&again).decode_utf8_lossy().into_owned();
             check_parts(&again.replace('\\', "/")).or(Err(TargetError::DoubleEscape))?;
         }

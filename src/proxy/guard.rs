@@ -50,7 +50,7 @@ pub(crate) struct Permitted {
 
 /// Whom a call is for, and whose rights serve it: what questions of the guard's own are asked with.
 #[derive(Debug, Clone)]
-struct Asker {
+pub(in crate::proxy) struct Asker {
     agent: Arc<Agent>,
     installation: Arc<Installation>,
     repository: Option<RepositoryName>,
@@ -83,6 +83,15 @@ impl Permitted {
 
     pub(super) fn repository(&self) -> Option<&RepositoryName> {
         self.repository.as_ref()
+    }
+
+    /// For a last question before it goes up.
+    pub(super) fn asker(&self) -> Asker {
+        Asker {
+            agent: Arc::clone(&self.agent),
+            installation: Arc::clone(&self.installation),
+            repository: self.repository.clone(),
+        }
     }
 
     /// A read with the very credential the call is made with.
@@ -244,10 +253,15 @@ impl Proxy {
              add `{class}` to the agent's `allow`.",
             agent.name
         )));
-        // What undoes protection is part of the gate, which never only observes.
+        // The gate never only observes: what lands code, vouches for it, or undoes protection.
         match class {
-            Class::Protection | Class::Admin => refused,
-            _ => self.tolerate(agent, ctx, refused),
+            Class::Read | Class::Write => self.tolerate(agent, ctx, refused),
+            Class::RefWrite
+            | Class::Merge
+            | Class::Review
+            | Class::Protection
+            | Class::Admin
+            | Class::Token => refused,
         }
     }
 }

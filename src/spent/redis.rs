@@ -26,6 +26,7 @@ static LOOK: LazyLock<Script> =
 #[derive(Debug)]
 pub struct RedisSpent {
     redis: Arc<RedisClient>,
+    clock: Arc<dyn Clock>,
     /// What this replica used: a second line, should Redis forget what it confirmed.
     own: MemorySpent,
 }
@@ -35,20 +36,20 @@ impl RedisSpent {
     /// Redis that is away is looked at later.
     pub async fn begin(redis: Arc<RedisClient>, clock: Arc<dyn Clock>) -> RedisSpent {
         let own = MemorySpent::of_all_times(Arc::clone(&clock));
-        let spent = RedisSpent { redis, own };
-        if let Ok(since) = spent.since().await {
-            // Not by the server's clock, which may be another: a wait of a second at most.
-            let ahead = since.saturating_sub(clock.now_seconds()).clamp(0, 1);
-            if ahead > 0 {
-                super::until_next_second(clock.as_ref()).await;
-            }
+        let spent = RedisSpent { redis, clock, own };
+        // Where Redis' clock is ahead by more, approvals count as older until ours is there, too.
+        if let Ok(since) = spent.since().await
+            && since > spent.clock.now_seconds()
+        {
+            super::until_next_second(spent.clock.as_ref()).await;
         }
         spent
     }
 
     async fn since(&self) -> Result<i64, StoreAway> {
         let keys = [SINCE.to_owned()];
-        let answer = self.redis.script("approval_look", &LOOK, &keys, &[]).await?;
+        let now = self.clock.now_seconds().to_string();
+        let answer = self.redis.script("approval_look", &LOOK, &keys, &[&now]).await?;
         from_redis_value(answer).map_err(|_| StoreAway)
     }
 
@@ -58,7 +59,8 @@ impl RedisSpent {
         }
         let keys = [SINCE.to_owned(), format!("tollgate:1:{{approvals}}:used:{}", spend.approval)];
         let (issued, expires) = (spend.issued_at.to_string(), spend.expires_at.to_string());
-        let args = [spend.request_id.as_str(), &issued, &expires];
+        let now = self.clock.now_seconds().to_string();
+        let args = [now.as_str(), &spend.request_id, &issued, &expires];
         match self.redis.script("approval_spend", &SPEND, &keys, &args).await? {
             Value::Int(1) => self.own.record(spend),
             Value::Int(0) => Ok(Spent::Again),

@@ -1,17 +1,18 @@
 -- Uses an approval. A script, since looking and recording must be one step for all replicas.
 --
 -- KEYS[2]  the approval: which request used it
--- ARGV[1]  the request that uses it; asked again it is told the same
--- ARGV[2]  when the approval was issued, ARGV[3] when it expires: epoch seconds
+-- ARGV[2]  the request that uses it; asked again it is told the same
+-- ARGV[3]  when the approval was issued, ARGV[4] when it expires: epoch seconds
 -- returns  1 it is used now, 0 it was used before, -1 it is older than the memory
 local known = redis.call('GET', KEYS[2])
 if known then
-  return known == ARGV[1] and 1 or 0
+  return known == ARGV[2] and 1 or 0
 end
-if tonumber(ARGV[2]) < since then
+if tonumber(ARGV[3]) < since then
   return -1
 end
--- Kept for ten minutes longer than it lives, should a clock be set back.
-local lives = math.max(tonumber(ARGV[3]) - now, 0) + 600
-redis.call('SET', KEYS[2], ARGV[1], 'EX', lives)
+-- Kept for ten minutes longer than it lives by any clock.
+local expires = tonumber(ARGV[4])
+local lives = math.max(expires - tonumber(time[1]), expires - tonumber(ARGV[3])) + 600
+redis.call('SET', KEYS[2], ARGV[2], 'EX', lives)
 return 1

@@ -7,7 +7,7 @@ use github_sim::{Fault, FaultKind};
 use http::StatusCode;
 use serde_json::{Value, json};
 use tollgate::app::App;
-use tollgate::clock::SystemClock;
+use tollgate::clock::{Clock, SystemClock};
 use tollgate::config;
 use tollgate::proxy::listener::Bounds;
 
@@ -320,4 +320,86 @@ async fn an_emptied_redis_takes_no_old_approval_again() {
         assert!(answer.text().contains("used"), "{}", answer.text());
     }
     assert_eq!(writes(&tollgate).len(), 1);
+}
+
+#[tokio::test]
+async fn what_a_branch_held_when_it_was_approved_is_what_is_merged() {
+    let tollgate = setup().start().await;
+    let reviewed = tollgate.sim.edit(|world| world.branch_tip("acme/widgets", "feature/x")).unwrap();
+    let body = json!({"base": "main", "head": "feature/x"});
+    let refusal = refused(&tollgate, "POST", "/repos/acme/widgets/merges", &body).await;
+    assert_eq!(refusal.json()["tollgate"]["approval"]["head_sha"], json!(reviewed));
+    let review = json!({"event": "APPROVE"});
+    let review_refusal = refused(&tollgate, "POST", "/repos/acme/widgets/pulls/76/reviews", &review).await;
+    assert_eq!(review_refusal.json()["tollgate"]["approval"]["head_sha"], json!(reviewed));
+    // A plain write, as every agent may.
+    tollgate.sim.edit(|world| world.push_commit("acme/widgets", "feature/x", "evil.txt", "x")).unwrap();
+    let approval = approve(&review_refusal);
+    let approved =
+        send(&tollgate, "POST", "/repos/acme/widgets/pulls/76/reviews", &review, Some(&approval)).await;
+    assert_eq!((approved.verdict().as_str(), &approved.json()["commit_id"]), ("200", &json!(reviewed)));
+    let merged = send(&tollgate, "POST", "/repos/acme/widgets/merges", &body, Some(&approve(&refusal))).await;
+    assert_eq!(merged.verdict(), "201", "{}", merged.text());
+    assert_eq!(tollgate.get("/repos/acme/widgets/contents/evil.txt?ref=main").await.verdict(), "404");
+}
+
+#[tokio::test]
+async fn a_pull_request_github_does_not_show_is_not_merged() {
+    let tollgate = setup().start().await;
+    assert!(tollgate.sim.edit(|world| world.stack("acme/widgets", &[76, 77])));
+    let path = "/repos/acme/widgets/pulls/77/merge-async";
+    let mut claims = refused(&tollgate, "PUT", path, &json!({})).await.json()["tollgate"]["approval"].clone();
+    claims.as_object_mut().unwrap().remove("stack");
+    tollgate.sim.faults().add(
+        Fault::new(FaultKind::Status {
+            status: 404,
+            body: None,
+            headers: Default::default(),
+            takes_effect: false,
+        })
+        .on("GET", "/pulls/77"),
+    );
+    let answer = send(&tollgate, "PUT", path, &json!({}), Some(&sign(&filled(&claims)))).await;
+    assert_eq!(answer.verdict(), "403 approval_invalid", "{}", answer.text());
+    assert_eq!(writes(&tollgate), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_stack_is_looked_at_again_when_the_call_has_waited() {
+    let tollgate = setup().start().await;
+    assert!(tollgate.sim.edit(|world| world.stack("acme/widgets", &[76, 77])));
+    let path = "/repos/acme/widgets/pulls/77/merge-async";
+    let approval = approve(&refused(&tollgate, "PUT", path, &json!({})).await);
+    // The read that tries the new token takes its time, and meanwhile somebody pushes.
+    tollgate.sim.faults().add(
+        Fault::new(FaultKind::SlowFirstByte { ms: 700 }).on("GET", "/repos/acme/widgets").after(2).times(1),
+    );
+    let body = json!({});
+    let merge = send(&tollgate, "PUT", path, &body, Some(&approval));
+    let push = async {
+        tokio::time::sleep(Duration::from_millis(350)).await;
+        tollgate.sim.edit(|world| world.push_commit("acme/widgets", "feature/x", "evil.txt", "x")).unwrap();
+    };
+    let (answer, ()) = tokio::join!(merge, push);
+    assert_eq!(answer.verdict(), "403 approval_invalid", "{}", answer.text());
+    assert_eq!(writes(&tollgate), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn an_approval_of_tomorrow_is_used_tomorrow() {
+    let mut tollgate = setup().start().await;
+    let refusal = refused(&tollgate, "PUT", MERGE, &json!({})).await;
+    let mut claims = filled(&refusal.json()["tollgate"]["approval"]);
+    let issued = claims["iat"].as_i64().unwrap() + 3;
+    claims["iat"] = json!(issued);
+    let approval = sign(&claims);
+    let answer = send(&tollgate, "PUT", MERGE, &json!({}), Some(&approval)).await;
+    assert_eq!(answer.verdict(), "200", "{}", answer.text());
+    assert!(
+        SystemClock.now_seconds() >= issued,
+        "used before it was issued, it could be used again by a memory that begins now"
+    );
+    tollgate.base = another(&tollgate).await;
+    let again = send(&tollgate, "PUT", MERGE, &json!({}), Some(&approval)).await;
+    assert_eq!(again.verdict(), "403 approval_invalid", "{}", again.text());
 }

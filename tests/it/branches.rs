@@ -150,10 +150,11 @@ async fn answers_are_believed_for_five_minutes_and_then_asked_for_again() {
     };
     assert_eq!(put("a", "feature/x").await, "201");
     let asked = look_ups(&tollgate).len();
-    assert_eq!(asked, 3, "{:?}", look_ups(&tollgate));
+    assert_eq!(asked, 4, "{:?}", look_ups(&tollgate));
     clock.advance(Duration::from_secs(290));
     assert_eq!(put("b", "feature/x").await, "201");
-    assert_eq!(look_ups(&tollgate).len(), asked);
+    // Whether auto-merge is on is asked each time.
+    assert_eq!(look_ups(&tollgate).len(), asked + 1);
     tollgate.sim.edit(|world| world.set_default_branch("acme/widgets", "feature/x"));
     assert_eq!(put("c", "feature/x").await, "201", "five minutes are not over");
     clock.advance(Duration::from_secs(11));
@@ -193,13 +194,15 @@ async fn repositories_that_moved_are_judged_where_they_are() {
     let body = |branch: &str| json!({"message": "m", "content": CONTENT, "branch": branch});
     for (path, branch, verdict) in [
         ("/repos/acme/old-name/contents/a.txt", "main", "403 approval_required"),
-        // GitHub redirects it, and the client's next request is judged anew.
-        ("/repos/acme/old-name/contents/a.txt", "work", "307"),
         ("/repositories/2004/contents/a.txt", "main", "403 approval_required"),
     ] {
         let answer = send(&tollgate, "PUT", path, &body(branch)).await;
         assert_eq!(answer.verdict(), verdict, "{path} {branch}: {}", answer.text());
     }
+    // GitHub redirects it, and the client's next request is judged anew.
+    let sha = tollgate.sim.edit(|world| world.branch_tip("acme/new-name", "main")).unwrap();
+    let made = json!({"ref": "refs/heads/work", "sha": sha});
+    assert_eq!(send(&tollgate, "POST", "/repos/acme/old-name/git/refs", &made).await.verdict(), "307");
     tollgate.sim.edit(|world| world.transfer("acme/new-name", "other"));
     let gone = send(&tollgate, "PUT", "/repos/acme/new-name/contents/a.txt", &body("work")).await;
     assert_ne!(gone.verdict(), "201", "{}", gone.text());
@@ -249,8 +252,12 @@ async fn nobody_is_asked_where_either_way_is_open() {
 
 #[tokio::test]
 async fn while_auto_merge_is_on_nothing_is_written_to_the_head() {
-    let allowed = Setup { approval_mode: "presence, allow_auto_merge: true", ..setup() };
-    let tollgate = allowed.start().await;
+    for approval_mode in ["presence", "presence, allow_auto_merge: true"] {
+        auto_merge_guards_the_head(Setup { approval_mode, ..setup() }.start().await).await;
+    }
+}
+
+async fn auto_merge_guards_the_head(tollgate: Tollgate) {
     let body = |branch: &str| json!({"message": "m", "content": CONTENT, "branch": branch});
     assert_eq!(
         send(&tollgate, "PUT", "/repos/acme/widgets/contents/a", &body("feature/x")).await.verdict(),
@@ -265,4 +272,56 @@ async fn while_auto_merge_is_on_nothing_is_written_to_the_head() {
         "201"
     );
     assert!(tollgate.sim.books().merges.is_empty());
+}
+
+#[tokio::test]
+async fn a_branch_said_to_be_missing_opens_only_what_makes_or_deletes_one() {
+    let tollgate = setup().start().await;
+    tollgate.sim.edit(|world| assert!(world.set_protected("acme/widgets", "release", true)));
+    let missing = || {
+        let status = FaultKind::Status {
+            status: 404,
+            body: Some(json!({"message": "Branch not found"})),
+            headers: Default::default(),
+            takes_effect: false,
+        };
+        Fault::new(status).on("GET", "/branches/release").times(1)
+    };
+    let put = json!({"message": "m", "content": CONTENT, "branch": "release"});
+    let sha = tip(&tollgate, "main").await;
+    for (method, path, body) in [
+        ("PUT", "/repos/acme/widgets/contents/a", put.clone()),
+        ("PATCH", "/repos/acme/widgets/git/refs/heads/release", json!({"sha": sha, "force": true})),
+    ] {
+        tollgate.sim.faults().add(missing());
+        let answer = send(&tollgate, method, path, &body).await;
+        assert_eq!(answer.verdict(), "403 approval_required", "{method} {path}: {}", answer.text());
+        tollgate.sim.faults().clear();
+    }
+    // What is gone may be deleted again: GitHub says so.
+    let gone =
+        send(&tollgate, "DELETE", "/repos/acme/widgets/git/refs/heads/no-such-branch", &Value::Null).await;
+    assert_eq!(gone.verdict(), "422", "{}", gone.text());
+}
+
+#[tokio::test]
+async fn a_branch_that_was_missing_is_looked_at_again() {
+    let tollgate = setup().start().await;
+    let sha = tip(&tollgate, "feature/x").await;
+    let made = json!({"ref": "refs/heads/wk", "sha": sha});
+    assert_eq!(send(&tollgate, "POST", "/repos/acme/widgets/git/refs", &made).await.verdict(), "201");
+    tollgate.sim.edit(|world| world.open_pull("acme/widgets", "wk", "release", "t")).unwrap();
+    let deleted = send(&tollgate, "DELETE", "/repos/acme/widgets/git/refs/heads/wk", &Value::Null).await;
+    assert_eq!(
+        deleted.verdict(),
+        "403 approval_required",
+        "a pull request is open from it: {}",
+        deleted.text()
+    );
+    let made = json!({"ref": "refs/heads/release-9", "sha": sha});
+    assert_eq!(send(&tollgate, "POST", "/repos/acme/widgets/git/refs", &made).await.verdict(), "201");
+    tollgate.sim.edit(|world| assert!(world.set_protected("acme/widgets", "release-9", true)));
+    let moved = json!({"sha": sha, "force": true});
+    let moved = send(&tollgate, "PATCH", "/repos/acme/widgets/git/refs/heads/release-9", &moved).await;
+    assert_eq!(moved.verdict(), "403 approval_required", "{}", moved.text());
 }

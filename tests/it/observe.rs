@@ -26,7 +26,15 @@ async fn policy_only_observes_and_the_gate_does_not() {
         (0, "POST", "/repos/acme/gadgets/issues", json!({"title": "x"}), "201"),
         (0, "POST", "/repos/acme/widgets/pulls", pull, "201"),
         (1, "POST", "/repos/acme/widgets/issues", json!({"title": "x"}), "201"),
-        (1, "PUT", "/repos/acme/widgets/pulls/76/merge", json!({}), "403 approval_required"),
+        (1, "PUT", "/repos/acme/widgets/pulls/76/merge", json!({}), "403 operation_forbidden"),
+        (1, "PUT", "/repos/acme/widgets/contents/x", file.clone(), "403 operation_forbidden"),
+        (
+            1,
+            "POST",
+            "/repos/acme/widgets/pulls/76/reviews",
+            json!({"event": "APPROVE"}),
+            "403 operation_forbidden",
+        ),
         (0, "PUT", "/repos/acme/gadgets/pulls/1/merge", json!({}), "403 approval_required"),
         (0, "PUT", "/repos/acme/widgets/contents/x", file, "403 approval_required"),
         (

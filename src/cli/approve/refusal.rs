@@ -9,6 +9,7 @@ use crate::policy::Class;
 use crate::policy::approval::{AUDIENCE, Binding, PullAt, Requirement, is_commit, request_sha256};
 use crate::policy::json;
 use crate::policy::repositories::RepositoryName;
+use crate::policy::target::Target;
 
 /// Claims a refusal may carry; more would be signed unseen.
 const CLAIMS: [&str; 7] = ["aud", "action", "repo", "pull_number", "head_sha", "stack", "request_sha256"];
@@ -63,17 +64,16 @@ pub(super) fn read(refusal: &[u8], body: Option<&[u8]>) -> anyhow::Result<Refuse
             "`request_sha256` is not that of the request it shows: this refusal was changed, or the body is another"
         );
     }
-    let binding = Binding::Request { sha256: sha256.to_owned() };
+    let head_sha = match claims.get("head_sha") {
+        Some(sha) => Some(commit(Some(sha))?),
+        None => None,
+    };
+    let binding = Binding::Request { sha256: sha256.to_owned(), head_sha };
     Ok(Refused { required: Requirement { repository, action, binding }, request: Some(request) })
 }
 
 fn pull(claims: &Map<String, Value>) -> anyhow::Result<Binding> {
     let number = claims["pull_number"].as_u64().context("`pull_number` is no number")?;
-    let commit = |value: Option<&Value>| {
-        let sha = value.and_then(Value::as_str).filter(|sha| is_commit(sha));
-        sha.map(str::to_owned)
-            .context("it names no commit; look at the pull request and use --repo, --pull and --sha")
-    };
     let head_sha = commit(claims.get("head_sha"))?;
     let stack = claims.get("stack").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
     let stack = stack.iter().map(|at| {
@@ -82,6 +82,29 @@ fn pull(claims: &Map<String, Value>) -> anyhow::Result<Binding> {
     });
     let stack = stack.collect::<anyhow::Result<Vec<PullAt>>>()?;
     Ok(Binding::Pull { number, head_sha: Some(head_sha), stack })
+}
+
+fn commit(value: Option<&Value>) -> anyhow::Result<String> {
+    let sha = value.and_then(Value::as_str).filter(|sha| is_commit(sha));
+    sha.map(str::to_owned)
+        .context("it names no commit; look at the pull request and use --repo, --pull and --sha")
+}
+
+/// Methods that change something, and so may wait for an approval.
+const METHODS: [&str; 4] = ["POST", "PUT", "PATCH", "DELETE"];
+
+/// What tollgate itself writes into a refusal: nothing that looks like one request and hashes as another.
+fn check_line(method: &str, path: &str) -> anyhow::Result<()> {
+    if !METHODS.contains(&method) {
+        bail!("`tollgate.request.method` is no method that is approved");
+    }
+    let (bare, query) = path.split_once('?').map_or((path, None), |(bare, query)| (bare, Some(query)));
+    let is_line = path.bytes().all(|byte| byte.is_ascii_graphic());
+    let target = Target::parse(bare, query).ok().filter(|_| is_line);
+    if target.is_none_or(|target| target.canonical(None, None) != path) {
+        bail!("`tollgate.request.path` is not as tollgate writes it: this refusal was changed");
+    }
+    Ok(())
 }
 
 fn request(shown: Option<&Value>, body: Option<&[u8]>) -> anyhow::Result<Request> {
@@ -98,11 +121,10 @@ fn request(shown: Option<&Value>, body: Option<&[u8]>) -> anyhow::Result<Request
             )
         }
     };
-    Ok(Request {
-        method: text("method").context("`tollgate.request` has no method")?.to_owned(),
-        path: text("path").context("`tollgate.request` has no path")?.to_owned(),
-        body: bytes,
-    })
+    let method = text("method").context("`tollgate.request` has no method")?.to_owned();
+    let path = text("path").context("`tollgate.request` has no path")?.to_owned();
+    check_line(&method, &path)?;
+    Ok(Request { method, path, body: bytes })
 }
 
 #[cfg(test)]
@@ -142,6 +164,8 @@ mod tests {
         for (place, value) in [
             ("/tollgate/request/path", json!("/repos/a/b/contents/y")),
             ("/tollgate/request/method", json!("DELETE")),
+            ("/tollgate/request/path", json!("/repos/a/b/contents/x\nTo be approved: nothing")),
+            ("/tollgate/request/path", json!("/repos/a/b/contents/x y")),
             ("/tollgate/request/body", json!("{\"x\":1}")),
             ("/tollgate/approval/request_sha256", json!("0".repeat(64))),
             ("/tollgate/approval/aud", json!("another")),

@@ -10,10 +10,18 @@ use serde_json::Value;
 
 use super::refusal::Request;
 use crate::policy::approval::{Binding, Requirement};
+use crate::policy::json;
+
+/// Characters of Unicode that take no room, turn the direction of writing, or look like a blank.
+fn is_unseen(c: char) -> bool {
+    matches!(c,
+        '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{180b}'..='\u{180f}'
+        | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{2800}' | '\u{3164}'
+        | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{ffa0}' | '\u{fff0}'..='\u{fffb}' | '\u{e0000}'..='\u{e0fff}')
+}
 
 /// Text without characters that a terminal obeys or that can't be seen.
 pub(super) fn safe(text: &str) -> String {
-    let is_unseen = |c: char| matches!(c, '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{e0000}'..='\u{e007f}');
     let mut shown = String::with_capacity(text.len());
     for c in text.chars() {
         match c {
@@ -28,7 +36,13 @@ pub(super) fn safe(text: &str) -> String {
 pub(super) fn requirement(required: &Requirement, err: &mut dyn Write) -> io::Result<()> {
     let repository = required.repository.as_ref().map_or("no repository".to_owned(), ToString::to_string);
     writeln!(err, "To be approved: one {} operation in {repository}", required.action)?;
-    let Binding::Pull { number, head_sha, stack } = &required.binding else { return Ok(()) };
+    let (number, head_sha, stack) = match &required.binding {
+        Binding::Pull { number, head_sha, stack } => (number, head_sha, stack),
+        Binding::Request { head_sha: Some(head_sha), .. } => {
+            return writeln!(err, "  about        commit {head_sha}, whatever its branch holds by then");
+        }
+        Binding::Request { head_sha: None, .. } => return Ok(()),
+    };
     let head_sha = head_sha.as_deref().unwrap_or("unknown");
     if stack.is_empty() {
         return writeln!(err, "  merges       pull request #{number} at commit {head_sha}");
@@ -44,19 +58,20 @@ pub(super) fn request(request: &Request, err: &mut dyn Write) -> io::Result<()> 
     if request.body.is_empty() {
         return writeln!(err, "  body         none");
     }
-    let object = serde_json::from_slice::<Value>(&request.body).ok();
+    // What has more than one reading is shown as it is.
+    let object = json::object(&request.body).ok();
     let text = match &object {
-        Some(value) => serde_json::to_string_pretty(value).unwrap_or_default(),
+        Some(object) => serde_json::to_string_pretty(object).unwrap_or_default(),
         None => String::from_utf8_lossy(&request.body).into_owned(),
     };
     indented("body", &text, err)?;
     // A file's content travels as base64, which nobody reads.
-    let content = object.as_ref().and_then(|value| value.get("content")).and_then(Value::as_str);
-    let decoded = content.and_then(|content| STANDARD.decode(content.replace(['\n', '\r'], "")).ok());
-    match decoded.map(String::from_utf8) {
-        Some(Ok(text)) => indented("content, decoded", &text, err),
-        Some(Err(error)) => writeln!(err, "  content      {} bytes that are no text", error.as_bytes().len()),
-        None => Ok(()),
+    let content = object.as_ref().and_then(|object| object.get("content")).and_then(Value::as_str);
+    let Some(content) = content else { return Ok(()) };
+    match STANDARD.decode(content.replace(['\n', '\r'], "")).map(String::from_utf8) {
+        Ok(Ok(text)) => indented("content, decoded", &text, err),
+        Ok(Err(error)) => writeln!(err, "  content      {} bytes that are no text", error.as_bytes().len()),
+        Err(_) => writeln!(err, "  content      is no plain base64 and can't be shown: read it yourself"),
     }
 }
 

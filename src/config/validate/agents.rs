@@ -154,8 +154,12 @@ fn require_approval(check: &mut Check<'_>, section: &str, raw: &raw::Agent, allo
         }
     }
     let mut gated = distinct(said);
-    if !gated.contains(&Class::Merge) {
-        gated.push(Class::Merge);
+    // What waits on an ordinary branch waits on a guarded one, too.
+    let implied = [Class::RefWrite, Class::Review].into_iter().filter(|_| said.contains(&Class::Write));
+    for class in implied.filter(|class| allow.contains(class)).chain([Class::Merge]) {
+        if !gated.contains(&class) {
+            gated.push(class);
+        }
     }
     gated
 }

@@ -37,7 +37,10 @@ fn request() -> Requirement {
     Requirement {
         repository: RepositoryName::parse("acme/widgets"),
         action: Class::RefWrite,
-        binding: Binding::Request { sha256: request_sha256("PUT", "/repos/acme/widgets/contents/x", b"{}") },
+        binding: Binding::Request {
+            sha256: request_sha256("PUT", "/repos/acme/widgets/contents/x", b"{}"),
+            head_sha: None,
+        },
     }
 }
 
@@ -84,6 +87,9 @@ fn what_a_refusal_asks_for_is_taken() {
     assert_eq!(merge.head_sha.as_deref(), Some(HEAD));
     assert_eq!((merge.issued_at, merge.expires_at), (NOW, NOW + 900));
     assert_eq!(verify(&signed(&filled(&request())), &request()).unwrap().head_sha, None);
+    let pinned = with(&request(), "head_sha", json!(HEAD));
+    assert_eq!(verify(&signed(&pinned), &request()).unwrap().head_sha.as_deref(), Some(HEAD));
+    assert!(verify(&signed(&with(&request(), "head_sha", json!("main"))), &request()).is_err());
     // Any commit may be approved: GitHub compares it with the head.
     let earlier =
         verify(&signed(&with(&merge_of(Vec::new()), "head_sha", json!(BELOW))), &merge_of(Vec::new()));
@@ -151,7 +157,7 @@ fn one_request_s_approval_opens_no_other() {
         ("PUT", "/repos/acme/widgets/contents/x?branch=main", b"{}"),
         ("PUT", "/repos/acme/widgets/contents/x", b"{} "),
     ] {
-        let binding = Binding::Request { sha256: request_sha256(method, path, body) };
+        let binding = Binding::Request { sha256: request_sha256(method, path, body), head_sha: None };
         let other = Requirement { binding, ..request() };
         assert_eq!(verify(&token, &other).unwrap_err(), Rejected::Request, "{method} {path}");
     }

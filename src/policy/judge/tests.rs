@@ -47,7 +47,7 @@ fn branches_are_found_where_they_stand() {
         ("PATCH", "/repos/a/b/git/refs/heads/w/x", r#"{"sha":"1"}"#, named("w/x")),
         ("PATCH", "/repositories/7/git/refs/heads%2Fw", r#"{"sha":"1"}"#, named("w")),
         ("DELETE", "/repos/a/b/git/refs/tags/v1", "", NamedBranch::Guarded),
-        ("PUT", "/repos/a/b/pulls/1/update-branch", "{}", NamedBranch::HeadOfPull),
+        ("PUT", "/repos/a/b/pulls/1/update-branch", "{}", NamedBranch::HeadOfPull(1)),
         ("POST", "/repos/a/b/code-scanning/alerts/1/autofix/commits", r#"{"target_ref":"w"}"#, named("w")),
     ] {
         let read = judged(method, path, body).unwrap();

@@ -6,7 +6,7 @@
 
 use crate::error::{ProxyError, Wanted};
 use crate::github::tokens::Token;
-use crate::policy::approval::Approval;
+use crate::policy::approval::{Approval, PullAt};
 use crate::proxy::Proxy;
 use crate::proxy::context::Context;
 use crate::proxy::guard::{Permitted, Sanction};
@@ -28,13 +28,38 @@ impl Proxy {
         if token.may_be_unknown_yet(self.clock.now_ms()) {
             self.try_token(permitted, ctx).await;
         }
-        if let Sanction::Signed { approval, wanted } = sanction {
+        if let Sanction::Signed { approval, wanted, stack } = sanction {
+            self.check_again(permitted, approval, stack, wanted, ctx).await?;
             self.spend(approval, wanted, ctx).await?;
         }
         match &ctx.record {
             Some(record) => record.approve().await.map_err(|_| ProxyError::AuditAway),
             None => Err(ProxyError::Internal),
         }
+    }
+
+    /// The call may have waited since it was judged: an approval may have expired, and what lies below in a
+    /// stack, which nothing pins, may have been pushed to.
+    async fn check_again(
+        &self,
+        permitted: &Permitted,
+        approval: &Approval,
+        stack: &[PullAt],
+        wanted: &Wanted,
+        ctx: &mut Context,
+    ) -> Result<(), ProxyError> {
+        let refused = |reason: &str| {
+            Err(ProxyError::ApprovalInvalid { reason: reason.to_owned(), wanted: Box::new(wanted.clone()) })
+        };
+        if approval.expires_at <= self.clock.now_seconds() {
+            return refused("it has expired while the call waited");
+        }
+        let Some(top) = stack.last() else { return Ok(()) };
+        let now = Box::pin(self.landing(&permitted.asker(), top.number, ctx)).await?;
+        if now.stack == stack {
+            return Ok(());
+        }
+        refused("the stack is another one than was approved")
     }
 
     /// GitHub may not have spread a young token, and would refuse what can't be sent twice. So a read is

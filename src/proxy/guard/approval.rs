@@ -3,17 +3,20 @@
 //! What the approval must name is found first, since a refusal says it; whether a signed one was used
 //! before is asked last, when the call is about to go up (`forward/commit.rs`).
 
+use std::time::Duration;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::HeaderValue;
 use serde_json::{Value, json};
 
 use super::Asker;
+use super::facts::{Fact, Question};
 use crate::audit::Approver;
 use crate::config::ApprovalMode;
 use crate::error::{ProxyError, Wanted};
-use crate::policy::approval::{Approval, Binding, Requirement, request_sha256};
-use crate::policy::routes::Scope;
+use crate::policy::approval::{Approval, Binding, PullAt, Requirement, is_commit, request_sha256};
+use crate::policy::routes::{Scope, decimal};
 use crate::policy::{Class, json, judge};
 use crate::proxy::Proxy;
 use crate::proxy::classify::{Call, CallBody};
@@ -31,6 +34,8 @@ pub(crate) enum Sanction {
         approval: Approval,
         /// What another one would have to name, should this one have been used.
         wanted: Box<Wanted>,
+        /// The pull requests that land together, as they were approved.
+        stack: Vec<PullAt>,
     },
 }
 
@@ -63,6 +68,7 @@ impl Proxy {
         if class != Class::Merge && !asker.agent.require_approval.contains(&class) {
             return Ok(None);
         }
+        check_readable(call)?;
         let checked = match self.policy.approval_mode {
             ApprovalMode::Presence => self.check_presence(asker, call, organization),
             ApprovalMode::Signed => self.check_signed(asker, call, organization, ctx).await,
@@ -95,8 +101,7 @@ impl Proxy {
         call: &Call,
         organization: Option<&str>,
     ) -> Result<Sanction, ProxyError> {
-        let number = pull_number(call);
-        let binding = match number {
+        let binding = match pull_number(call) {
             Some(number) => Binding::Pull { number, head_sha: None, stack: Vec::new() },
             None => request_binding(asker, call, organization),
         };
@@ -120,7 +125,7 @@ impl Proxy {
                 let landing = self.landing(asker, number, ctx).await?;
                 Binding::Pull { number, head_sha: landing.head_sha, stack: landing.stack }
             }
-            None => request_binding(asker, call, organization),
+            None => self.with_commit(asker, call, request_binding(asker, call, organization), ctx).await?,
         };
         let required = Requirement { repository: asker.repository.clone(), action: call.class, binding };
         let wanted = || Box::new(wanted(asker, call, required.binding.clone(), organization));
@@ -129,6 +134,10 @@ impl Proxy {
             Header::One(_) | Header::None => return Err(self.required(call, wanted())),
             Header::More => return Err(twice(wanted())),
         };
+        if matches!(required.binding, Binding::Pull { head_sha: None, .. }) {
+            let reason = "GitHub shows no such pull request".to_owned();
+            return Err(ProxyError::ApprovalInvalid { reason, wanted: wanted() });
+        }
         let invalid = |reason: String| ProxyError::ApprovalInvalid { reason, wanted: wanted() };
         let approval = self
             .policy
@@ -141,7 +150,46 @@ impl Proxy {
         if let Some(head_sha) = &approval.head_sha {
             check_commit(call, head_sha).map_err(|reason| invalid(reason.to_owned()))?;
         }
-        Ok(Sanction::Signed { approval, wanted: wanted() })
+        self.until_issued(&approval).await;
+        let stack = match required.binding {
+            Binding::Pull { ref stack, .. } => stack.clone(),
+            Binding::Request { .. } => Vec::new(),
+        };
+        Ok(Sanction::Signed { approval, wanted: wanted(), stack })
+    }
+
+    /// Holds a call whose approval was issued by a clock ahead of ours until then. Used only after it was
+    /// issued, an approval is older than any memory of uses that begins later.
+    async fn until_issued(&self, approval: &Approval) {
+        let ahead = approval.issued_at - self.clock.now_seconds();
+        if ahead > 0 {
+            tokio::time::sleep(Duration::from_secs(ahead.unsigned_abs())).await;
+        }
+    }
+
+    /// A request that names a branch is one thing today and another tomorrow: the claims name the commit
+    /// it means now, and an approval that has it is pinned to it.
+    async fn with_commit(
+        &self,
+        asker: &Asker,
+        call: &Call,
+        binding: Binding,
+        ctx: &mut Context,
+    ) -> Result<Binding, ProxyError> {
+        let (Binding::Request { sha256, .. }, Some(repository)) = (&binding, asker.repository.clone()) else {
+            return Ok(binding);
+        };
+        let question = match pinned(call) {
+            Some(Pinned::Head(head)) if !is_commit(&head) => Question::Commit(repository, head),
+            Some(Pinned::Review(number)) => Question::Pull(repository, number),
+            Some(Pinned::Head(_)) | None => return Ok(binding),
+        };
+        let head_sha = match self.fact(asker, &question, ctx).await? {
+            Some(Fact::Commit { sha }) => Some(sha),
+            Some(Fact::Pull { head_sha, .. }) => Some(head_sha),
+            _ => None,
+        };
+        Ok(Binding::Request { sha256: sha256.clone(), head_sha })
     }
 
     fn header_of<'a>(&self, call: &'a Call) -> Header<'a> {
@@ -157,6 +205,16 @@ impl Proxy {
         let header = self.policy.approval_header.to_string();
         ProxyError::ApprovalRequired { class: call.class, header, wanted }
     }
+}
+
+/// What is approved must not be read in one way by who approves and in another by GitHub.
+fn check_readable(call: &Call) -> Result<(), ProxyError> {
+    let body = call.body.held();
+    if body.is_empty() || call.route.operation.uploads || call.route.scope == Scope::Everyone {
+        return Ok(());
+    }
+    json::is_object(body)
+        .map_err(|error| ProxyError::BadRequest(format!("The request is ambiguous: {error}.")))
 }
 
 /// How often the approval's header came.
@@ -188,7 +246,8 @@ fn canonical_path(asker: &Asker, call: &Call, organization: Option<&str>) -> Str
 
 fn request_binding(asker: &Asker, call: &Call, organization: Option<&str>) -> Binding {
     let path = canonical_path(asker, call, organization);
-    Binding::Request { sha256: request_sha256(call.method.as_str(), &path, call.body.held()) }
+    let sha256 = request_sha256(call.method.as_str(), &path, call.body.held());
+    Binding::Request { sha256, head_sha: None }
 }
 
 fn wanted(asker: &Asker, call: &Call, binding: Binding, organization: Option<&str>) -> Wanted {
@@ -215,6 +274,10 @@ fn shown(asker: &Asker, call: &Call, organization: Option<&str>) -> Value {
 
 /// The body may name the commit, and then it is the approved one.
 fn check_commit(call: &Call, head_sha: &str) -> Result<(), &'static str> {
+    if !judge::merges_pull(call.route.operation) {
+        // What was approved is the whole request; the commit only says what its names mean.
+        return Ok(());
+    }
     if call.target.query().is_some() {
         return Err("a merge takes its parameters in the body; leave the query string out");
     }
@@ -229,10 +292,34 @@ fn check_commit(call: &Call, head_sha: &str) -> Result<(), &'static str> {
     }
 }
 
-/// Puts the approved commit into the call, so that GitHub refuses any other.
+/// Where a gated request that is no pull request's merge names what it is about by something that moves.
+enum Pinned {
+    /// The branch that is merged into another one.
+    Head(String),
+    /// The pull request that a review approves, which names no commit.
+    Review(u64),
+}
+
+fn pinned(call: &Call) -> Option<Pinned> {
+    let body = json::object(call.body.held()).ok()?;
+    match call.route.operation.id {
+        "repos/merge" => Some(Pinned::Head(body.get("head")?.as_str()?.to_owned())),
+        "pulls/create-review" if body.get("commit_id").is_none_or(Value::is_null) => {
+            call.route.param("pull_number").and_then(decimal).map(Pinned::Review)
+        }
+        _ => None,
+    }
+}
+
+/// Puts the approved commit into the call, so that GitHub takes no other.
 pub(super) fn pin_commit(call: &mut Call, sanction: Option<&Sanction>) -> Result<(), ProxyError> {
+    let key = match pinned(call) {
+        Some(Pinned::Head(_)) => "head",
+        Some(Pinned::Review(_)) => "commit_id",
+        None => "sha",
+    };
     if let Some(Sanction::Signed { approval: Approval { head_sha: Some(head_sha), .. }, .. }) = sanction {
-        let body = json::with(call.body.held(), "sha", &json!(head_sha)).map_err(|_| ProxyError::Internal)?;
+        let body = json::with(call.body.held(), key, &json!(head_sha)).map_err(|_| ProxyError::Internal)?;
         call.body = CallBody::Whole(body);
     }
     Ok(())

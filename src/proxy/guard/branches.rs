@@ -7,7 +7,7 @@ use crate::error::ProxyError;
 use crate::policy::Class;
 use crate::policy::branch::NamedBranch;
 use crate::policy::repositories::RepositoryName;
-use crate::policy::routes::Condition;
+use crate::policy::routes::{Condition, Operation};
 use crate::proxy::Proxy;
 use crate::proxy::classify::Call;
 use crate::proxy::context::Context;
@@ -19,6 +19,47 @@ struct Place {
     branch: Option<String>,
 }
 
+/// What is known of a branch that nothing guards.
+struct Unguarded {
+    repository: RepositoryName,
+    is_missing: bool,
+}
+
+/// What becomes of a branch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Act {
+    /// It may not be there yet, or not any more. Everything else fails on a branch that is missing, so
+    /// that an answer that says so is not believed.
+    may_be_missing: bool,
+    /// Open pull requests guard it, too.
+    open_pulls: bool,
+}
+
+impl Act {
+    fn of(operation: &Operation) -> Act {
+        Act {
+            may_be_missing: matches!(
+                operation.id,
+                "git/create-ref"
+                    | "git/delete-ref"
+                    | "createRef"
+                    | "createLinkedBranch"
+                    | "deleteRef"
+                    | "updateRefs"
+            ),
+            open_pulls: matches!(operation.condition, Condition::Branch { open_pulls: true, .. }),
+        }
+    }
+}
+
+/// Whether what is pushed to a branch lands by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum AutoMerge {
+    On,
+    Off,
+    Unknown,
+}
+
 impl Proxy {
     /// Turns the branch a call names into the class it has.
     pub(super) async fn settle_class(
@@ -28,20 +69,32 @@ impl Proxy {
         ctx: &mut Context,
     ) -> Result<(), ProxyError> {
         let Some(branch) = call.branch.take() else { return Ok(()) };
-        let watches_auto_merge = self.policy.allow_auto_merge;
         let is_open =
             |class| asker.agent.allow.contains(&class) && !asker.agent.require_approval.contains(&class);
-        if is_open(call.class) && is_open(Class::Write) && !watches_auto_merge {
+        let may_anyway = is_open(call.class) && is_open(Class::Write);
+        if may_anyway && !self.policy.allow_auto_merge {
             // Either way it may be done, so nobody is asked.
             return Ok(());
         }
-        let Some(place) = self.place_of(asker, branch, call, ctx).await? else { return Ok(()) };
-        if watches_auto_merge {
-            self.refuse_auto_merging(asker, &place, ctx).await?;
-        }
-        let open_pulls = matches!(call.route.operation.condition, Condition::Branch { open_pulls: true, .. });
-        if !self.is_guarded(asker, &place, open_pulls, ctx).await? {
-            call.class = Class::Write;
+        let Some(place) = self.place_of(asker, branch, ctx).await? else { return Ok(()) };
+        let act = Act::of(call.route.operation);
+        let unguarded = self.unguarded(asker, &place, act, ctx).await?;
+        let is_free = unguarded.is_some();
+        let watched = match unguarded {
+            // No pull request is open from a branch that is not there.
+            Some(Unguarded { is_missing: true, .. }) => None,
+            Some(Unguarded { repository, .. }) => Some(Place { repository, ..place }),
+            // On a guarded branch who approves the write knows; where auto-merge can be approved nobody may.
+            None => Some(place).filter(|_| self.policy.allow_auto_merge),
+        };
+        let auto_merge = match &watched {
+            Some(place) => self.auto_merge(asker, place, ctx).await?,
+            None => AutoMerge::Off,
+        };
+        match (is_free, auto_merge) {
+            (_, AutoMerge::On) => return Err(lands_unseen()),
+            (true, AutoMerge::Off) => call.class = Class::Write,
+            (true, AutoMerge::Unknown) | (false, _) => {}
         }
         ctx.class = Some(call.class);
         Ok(())
@@ -52,59 +105,61 @@ impl Proxy {
         &self,
         asker: &Asker,
         branch: NamedBranch,
-        call: &Call,
         ctx: &mut Context,
     ) -> Result<Option<Place>, ProxyError> {
         let Some(repository) = asker.repository.clone() else { return Ok(None) };
-        Ok(match branch {
-            NamedBranch::Guarded => None,
-            NamedBranch::Default => Some(Place { repository, branch: None }),
-            NamedBranch::Named(branch) => Some(Place { repository, branch: Some(branch) }),
-            NamedBranch::HeadOfPull => {
-                let number = call.route.param("pull_number").and_then(|number| number.parse().ok());
-                let Some(number) = number else { return Ok(None) };
-                match self.fact(asker, &Question::Pull(repository, number), ctx).await? {
-                    // A head in another repository is nobody's to push to who has not got that, too.
-                    Some(Fact::Pull { head: Some(head), head_branch, .. })
-                        if asker.agent.repositories.contains(&head)
-                            && asker.repository.as_ref().is_some_and(|base| base.owner() == head.owner()) =>
-                    {
-                        Some(Place { repository: head, branch: Some(head_branch) })
-                    }
-                    _ => None,
-                }
+        let number = match branch {
+            NamedBranch::Guarded => return Ok(None),
+            NamedBranch::Default => return Ok(Some(Place { repository, branch: None })),
+            NamedBranch::Named(branch) => return Ok(Some(Place { repository, branch: Some(branch) })),
+            NamedBranch::HeadOfPull(number) => number,
+        };
+        let owner = repository.owner().to_owned();
+        Ok(match self.fact(asker, &Question::Pull(repository, number), ctx).await? {
+            // A head in another repository is nobody's to push to who has not got that, too.
+            Some(Fact::Pull { head: Some(head), head_branch, .. })
+                if asker.agent.repositories.contains(&head) && head.owner() == owner =>
+            {
+                Some(Place { repository: head, branch: Some(head_branch) })
             }
+            _ => None,
         })
     }
 
-    async fn is_guarded(
+    /// A branch that nothing guards; none when something does, or may.
+    async fn unguarded(
         &self,
         asker: &Asker,
         place: &Place,
-        open_pulls: bool,
+        act: Act,
         ctx: &mut Context,
-    ) -> Result<bool, ProxyError> {
-        let Some(branch) = &place.branch else { return Ok(true) };
+    ) -> Result<Option<Unguarded>, ProxyError> {
+        let Some(branch) = &place.branch else { return Ok(None) };
         let Some((repository, default)) = self.default_branch(asker, &place.repository, ctx).await? else {
-            return Ok(true);
+            return Ok(None);
         };
         // Git tells cases apart; not everything between here and there may.
         if branch.eq_ignore_ascii_case(&default) {
-            return Ok(true);
+            return Ok(None);
         }
         let question = Question::Branch(repository.clone(), branch.clone());
-        let exists = match self.fact(asker, &question, ctx).await? {
-            Some(Fact::Branch { is_protected: false }) => true,
+        let is_missing = match self.fact(asker, &question, ctx).await? {
+            Some(Fact::Branch { is_protected: false }) => false,
             // It does not exist yet: its rules alone count.
-            Some(Fact::Missing) if !self.is_like_protected(asker, &repository, branch, ctx).await? => false,
-            _ => return Ok(true),
+            Some(Fact::Missing)
+                if act.may_be_missing && !self.is_like_protected(asker, &repository, branch, ctx).await? =>
+            {
+                true
+            }
+            _ => return Ok(None),
         };
         let question = Question::Rules(repository.clone(), branch.clone());
         if self.fact(asker, &question, ctx).await? != Some(Fact::Rules { guard: false }) {
-            return Ok(true);
+            return Ok(None);
         }
-        if !open_pulls || !exists {
-            return Ok(false);
+        let free = Some(Unguarded { repository: repository.clone(), is_missing });
+        if !act.open_pulls {
+            return Ok(free);
         }
         for question in [
             Question::PullsFrom(repository.clone(), branch.clone()),
@@ -112,10 +167,10 @@ impl Proxy {
         ] {
             let fact = self.fact(asker, &question, ctx).await?;
             if !matches!(fact, Some(Fact::Pulls { is_any_open: false, .. })) {
-                return Ok(true);
+                return Ok(None);
             }
         }
-        Ok(false)
+        Ok(free)
     }
 
     /// Whether a branch that does not exist is called like a protected one but for the case.
@@ -156,32 +211,33 @@ impl Proxy {
         Ok(None)
     }
 
-    /// While auto-merge is on, what is pushed to a pull request's head lands unseen.
-    async fn refuse_auto_merging(
+    /// Whether auto-merge is on for an open pull request from the branch, whoever turned it on.
+    async fn auto_merge(
         &self,
         asker: &Asker,
         place: &Place,
         ctx: &mut Context,
-    ) -> Result<(), ProxyError> {
+    ) -> Result<AutoMerge, ProxyError> {
         let branch = match &place.branch {
             Some(branch) => branch.clone(),
             None => match self.default_branch(asker, &place.repository, ctx).await? {
                 Some((_, default)) => default,
-                // Unknown it is guarded, and waits for an approval of its own.
-                None => return Ok(()),
+                None => return Ok(AutoMerge::Unknown),
             },
         };
         let question = Question::PullsFrom(place.repository.clone(), branch);
-        match self.fact(asker, &question, ctx).await? {
-            Some(Fact::Pulls { is_auto_merge_on: false, .. }) => Ok(()),
-            Some(Fact::Pulls { .. }) => Err(ProxyError::OperationForbidden(
-                "Auto-merge is on for a pull request from this branch, so what is written to it would land unseen. \
-                 Ask a person to turn auto-merge off first."
-                    .to_owned(),
-            )),
-            _ => Err(ProxyError::UpstreamUnreachable(
-                "it did not say whether auto-merge is on for this branch, so nothing is written to it",
-            )),
-        }
+        Ok(match self.fact(asker, &question, ctx).await? {
+            Some(Fact::Pulls { is_auto_merge_on: true, .. }) => AutoMerge::On,
+            Some(Fact::Pulls { .. }) => AutoMerge::Off,
+            _ => AutoMerge::Unknown,
+        })
     }
+}
+
+fn lands_unseen() -> ProxyError {
+    ProxyError::OperationForbidden(
+        "Auto-merge is on for a pull request from this branch, so what is written to it would land unseen. Ask a \
+         person to turn auto-merge off first; asking again will not help."
+            .to_owned(),
+    )
 }

@@ -63,6 +63,7 @@ impl Proxy {
         let key = (asker.installation.label.to_string(), question.clone());
         let known = self.facts.answers.get(&key);
         if let Some(known) = &known
+            && known.fact != Fact::Missing
             && self.clock.now_ms() - known.at_ms < question.believed_ms()
         {
             return Ok(Some(known.fact.clone()));

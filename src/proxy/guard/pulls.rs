@@ -8,12 +8,12 @@ use crate::proxy::Proxy;
 use crate::proxy::context::Context;
 
 /// A pull request somebody wants to merge.
-#[derive(Debug, Default)]
-pub(super) struct Landing {
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(in crate::proxy) struct Landing {
     /// The commit at its head; none when there is no such pull request.
-    pub(super) head_sha: Option<String>,
+    pub(in crate::proxy) head_sha: Option<String>,
     /// What lands with it, bottom first and itself last; empty when it lands alone.
-    pub(super) stack: Vec<PullAt>,
+    pub(in crate::proxy) stack: Vec<PullAt>,
 }
 
 impl Proxy {
@@ -21,7 +21,7 @@ impl Proxy {
     ///
     /// # Errors
     /// When GitHub does not tell, so that it can't be known what would land.
-    pub(super) async fn landing(
+    pub(in crate::proxy) async fn landing(
         &self,
         asker: &Asker,
         number: u64,
@@ -33,7 +33,6 @@ impl Proxy {
         let (head_sha, stack) =
             match self.fact(asker, &Question::Pull(repository.clone(), number), ctx).await? {
                 Some(Fact::Pull { head_sha, stack, .. }) => (head_sha, stack),
-                // GitHub says so itself when it is asked to merge it.
                 Some(Fact::Missing) => return Ok(Landing::default()),
                 _ => return Err(unknown),
             };

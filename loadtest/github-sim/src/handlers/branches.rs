@@ -45,17 +45,12 @@ pub(crate) fn protection(cx: &mut Cx<'_>) -> Answer {
     })))
 }
 
-/// `GET …/rules/branches/{branch}`: the rules that are in force; a branch need not exist.
+/// `GET …/rules/branches/{branch}`: the rules of rulesets that are in force; a branch need not exist. What
+/// protects a branch in the older way is not among them.
 pub(crate) fn rules(cx: &mut Cx<'_>) -> Answer {
     let repository = cx.repository();
     let branch = cx.param("branch");
-    let is_protected = repository.protected.contains(branch);
-    let mut rules = if is_protected { vec!["deletion", "non_fast_forward"] } else { Vec::new() };
-    for kind in repository.rules.get(branch).into_iter().flatten() {
-        if !rules.contains(&kind.as_str()) {
-            rules.push(kind);
-        }
-    }
+    let rules: Vec<&str> = repository.rules.get(branch).into_iter().flatten().map(String::as_str).collect();
     Ok(cx.page(&rules, |_, kind| {
         json!({
             "type": kind,

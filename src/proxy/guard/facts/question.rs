@@ -7,6 +7,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::error::ProxyError;
+use crate::policy::approval::is_commit;
 use crate::policy::repositories::RepositoryName;
 use crate::policy::target::Target;
 
@@ -43,6 +44,8 @@ pub(in crate::proxy::guard) enum Question {
     PullsFrom(RepositoryName, String),
     PullsInto(RepositoryName, String),
     Pull(RepositoryName, u64),
+    /// The commit that a branch, a tag or an id means.
+    Commit(RepositoryName, String),
     Stack(RepositoryName, u64),
 }
 
@@ -73,6 +76,9 @@ pub(in crate::proxy::guard) enum Fact {
         head_sha: String,
         stack: Option<u64>,
     },
+    Commit {
+        sha: String,
+    },
     /// Number, commit and whether it is still to land, bottom first.
     Stack(Vec<(u64, String, bool)>),
     /// There is none.
@@ -98,6 +104,9 @@ impl Question {
                 Some(format!("state=open&base={}&per_page=1", encoded(branch))),
             ),
             Question::Pull(name, number) => (format!("/repos/{name}/pulls/{number}"), None),
+            Question::Commit(name, reference) => {
+                (format!("/repos/{name}/commits/{}", encoded(reference)), Some("per_page=1".to_owned()))
+            }
             Question::Stack(name, number) => (format!("/repos/{name}/stacks/{number}"), None),
         };
         Target::parse(&path, query.as_deref()).map_err(|_| ProxyError::Internal)
@@ -110,7 +119,11 @@ impl Question {
             | Question::RepositoryId(_)
             | Question::Branch(..)
             | Question::Rules(..) => BELIEVED_MS,
-            Question::PullsFrom(..) | Question::PullsInto(..) | Question::Pull(..) | Question::Stack(..) => 0,
+            Question::PullsFrom(..)
+            | Question::PullsInto(..)
+            | Question::Pull(..)
+            | Question::Commit(..)
+            | Question::Stack(..) => 0,
         }
     }
 
@@ -163,6 +176,10 @@ impl Question {
                 let stack = pull.stack.map(|stack| stack.number);
                 Some(Fact::Pull { head, head_branch: pull.head.branch, head_sha: pull.head.sha, stack })
             }
+            Question::Commit(..) => {
+                let found: CommitAnswer = serde_json::from_slice(body).ok()?;
+                is_commit(&found.sha).then_some(Fact::Commit { sha: found.sha })
+            }
             Question::Stack(..) => {
                 let stack: StackAnswer = serde_json::from_slice(body).ok()?;
                 let pulls = stack.pull_requests.into_iter().map(|pull| {
@@ -213,6 +230,11 @@ struct HeadAnswer {
     /// Null when the fork is gone; in a stack without the full name.
     #[serde(default)]
     repo: Value,
+}
+
+#[derive(Deserialize)]
+struct CommitAnswer {
+    sha: String,
 }
 
 #[derive(Deserialize)]
