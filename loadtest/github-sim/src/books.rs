@@ -37,7 +37,7 @@ pub struct Books {
     pub leaked_credentials: Vec<Leak>,
     /// Everything that landed commits by a merge.
     pub merges: Vec<Merge>,
-    /// GraphQL mutation fields in order of arrival.
+    /// GraphQL mutation fields in order of arrival, whether they were carried out or not.
     pub mutations: Vec<String>,
     /// Successful requests other than GET and HEAD, without minting and revoking.
     pub writes: u64,
@@ -88,7 +88,8 @@ pub struct Merge {
     pub pull: Option<u64>,
     /// The commit that the base branch has now.
     pub sha: String,
-    /// The route that did it, or `auto-merge` when a push set it off.
+    /// The route that did it, as `PUT /repos/…`, or the mutation, as `mutation mergePullRequest`; or
+    /// `auto-merge` when a push set it off.
     pub by: String,
 }
 

@@ -1,91 +1,34 @@
 //! `POST /graphql`: a small interpreter of selection sets over JSON views of the world.
 //!
 //! It knows no schema: a field that the view lacks is null. Connections are arrays in the view and
-//! get `nodes`, `edges`, `pageInfo` and `totalCount` here. Cost and node counts follow
-//! docs.github.com, "Rate limits and query limits for the GraphQL API". Mutations change nothing;
-//! they are noted in the books.
+//! get `nodes`, `edges`, `pageInfo` and `totalCount` in [`page`]. Mutations are noted in the books
+//! and carried out in [`mutations`].
 
+mod bind;
+mod cost;
+mod fields;
+mod ids;
+mod kinds;
+mod lex;
+mod mutations;
+mod page;
 mod parse;
 mod run;
 mod views;
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::context::Cx;
 use crate::exchange::{Answer, Reply, Request};
 
-use parse::{Document, Field, Operation, Selection};
+use page::Arguments;
+use parse::{Document, Field, Operation};
 use run::Runner;
+
+pub(crate) use cost::{Profile, profile};
 
 /// Most nodes that a query may ask for.
 const NODES_MAX: u64 = 500_000;
-
-/// What the limits must know of a request before it runs.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Profile {
-    /// Points of the primary limit.
-    pub(crate) cost: u64,
-    /// Nodes that the query may return.
-    pub(crate) nodes: u64,
-    pub(crate) is_mutation: bool,
-}
-
-/// The profile of a request; one that cannot be read costs one point.
-pub(crate) fn profile(request: &Request) -> Profile {
-    let least = Profile { cost: 1, ..Profile::default() };
-    let Ok((document, body)) = read(request) else { return least };
-    let Some(operation) = document.operation(body["operationName"].as_str()) else { return least };
-    let mut sums = Sums { document: &document, variables: &body["variables"], requests: 0, nodes: 0 };
-    sums.add(&operation.selections, 1, 0);
-    Profile {
-        cost: ((sums.requests + 50) / 100).max(1),
-        nodes: sums.nodes,
-        is_mutation: operation.kind == "mutation",
-    }
-}
-
-/// The sums of GitHub's two formulas.
-struct Sums<'a> {
-    document: &'a Document,
-    variables: &'a Value,
-    requests: u64,
-    nodes: u64,
-}
-
-impl Sums<'_> {
-    fn add(&mut self, selections: &[Selection], parents: u64, depth: usize) {
-        // Fragments may refer to each other; GitHub refuses cycles, here they just end.
-        if depth > 50 {
-            return;
-        }
-        for selection in selections {
-            match selection {
-                Selection::Field(field) => {
-                    let Some(size) = page_size(field, self.variables) else {
-                        self.add(&field.selections, parents, depth + 1);
-                        continue;
-                    };
-                    self.requests = self.requests.saturating_add(parents);
-                    let children = parents.saturating_mul(size);
-                    self.nodes = self.nodes.saturating_add(children);
-                    self.add(&field.selections, children, depth + 1);
-                }
-                Selection::Inline { selections, .. } => self.add(selections, parents, depth + 1),
-                Selection::Spread(name) => {
-                    if let Some(fragment) = self.document.fragments.get(name) {
-                        self.add(&fragment.selections, parents, depth + 1);
-                    }
-                }
-            }
-        }
-    }
-}
-
-/// `first` or `last` of a connection.
-fn page_size(field: &Field, variables: &Value) -> Option<u64> {
-    let argument = |name: &str| field.argument(name, variables)?.as_u64();
-    argument("first").or_else(|| argument("last"))
-}
 
 fn read(request: &Request) -> Result<(Document, Value), Reply> {
     let body = Value::Object(request.json()?);
@@ -98,15 +41,16 @@ fn read(request: &Request) -> Result<(Document, Value), Reply> {
     }
 }
 
-/// Answers a query; a mutation is noted and answered with nulls.
+/// Answers the chosen operation of a document.
 pub(crate) fn handle(cx: &mut Cx<'_>) -> Answer {
     let (document, body) = read(cx.request)?;
     let Some(operation) = document.operation(body["operationName"].as_str()) else {
         return Ok(Reply::ok(json!({"errors": [{"message": "No operation named in the query"}]})));
     };
-    if operation.kind == "mutation" {
-        return Ok(Reply::ok(mutate(cx, &document, operation)));
-    }
+    let variables = match bind::bind(operation, &body["variables"]) {
+        Ok(variables) => variables,
+        Err(errors) => return Ok(Reply::ok(json!({"errors": errors}))),
+    };
     let profile = profile(cx.request);
     if profile.nodes > NODES_MAX {
         let message = format!(
@@ -116,21 +60,93 @@ pub(crate) fn handle(cx: &mut Cx<'_>) -> Answer {
         let error = json!({"type": "MAX_NODE_LIMIT_EXCEEDED", "message": message});
         return Ok(Reply::ok(json!({"errors": [error]})));
     }
-    let mut runner = Runner::new(cx, &document, &body["variables"], profile);
-    let data = runner.root(&operation.selections);
-    let errors = runner.errors;
-    let mut answer = json!({"data": data});
-    if !errors.is_empty() {
-        answer["errors"] = Value::Array(errors);
+    if operation.kind == "mutation" {
+        return Ok(Reply::ok(mutate(cx, &document, operation, &variables, profile)));
     }
-    Ok(Reply::ok(answer))
+    let mut runner = Runner::new(cx, &document, &variables, profile);
+    let data = runner.root(&operation.selections);
+    Ok(Reply::ok(with_errors(data, runner.errors)))
 }
 
-fn mutate(cx: &mut Cx<'_>, document: &Document, operation: &Operation) -> Value {
-    let mut data = serde_json::Map::new();
-    for field in document.fields(&operation.selections) {
-        cx.state.books.mutations.push(field.name.clone());
-        data.insert(field.key().to_owned(), json!({"clientMutationId": null}));
+fn with_errors(data: Value, errors: Vec<Value>) -> Value {
+    let mut answer = Map::from_iter([("data".to_owned(), data)]);
+    if !errors.is_empty() {
+        answer.insert("errors".to_owned(), Value::Array(errors));
     }
-    json!({"data": data})
+    Value::Object(answer)
+}
+
+/// Notes the fields of a mutation and carries them out, one after the other. As on GitHub, a
+/// document with a field that does not exist is refused as a whole.
+fn mutate(
+    cx: &mut Cx<'_>,
+    document: &Document,
+    operation: &Operation,
+    variables: &Value,
+    profile: Profile,
+) -> Value {
+    let fields = match distinct(document.fields(&operation.selections, variables), variables) {
+        Ok(fields) => fields,
+        Err(error) => return json!({"errors": [error]}),
+    };
+    let is_done = |field: &Field| field.name != "__typename";
+    let names = fields.iter().map(|alike| alike[0]).filter(|field| is_done(field));
+    cx.state.books.mutations.extend(names.clone().map(|field| field.name.clone()));
+    let unknown = names.filter(|field| !mutations::is_known(&field.name)).map(unknown_field);
+    let unknown: Vec<Value> = unknown.collect();
+    if !unknown.is_empty() {
+        return json!({"errors": unknown});
+    }
+    let (mut data, mut errors) = (Map::new(), Vec::new());
+    for alike in fields {
+        let field = alike[0];
+        let done = match is_done(field) {
+            true => mutations::carry_out(cx, &field.name, &Arguments { field, variables }),
+            false => Ok(json!("Mutation")),
+        };
+        match done {
+            Ok(payload) => {
+                let mut runner = Runner::new(cx, document, variables, profile);
+                for field in alike {
+                    run::put(&mut data, field.key(), runner.payload(&payload, field));
+                }
+                errors.extend(runner.errors);
+            }
+            Err(refusal) => {
+                data.insert(field.key().to_owned(), Value::Null);
+                let mut error = json!({"path": [field.key()], "message": refusal.message});
+                if let Some(kind) = refusal.kind {
+                    error["type"] = json!(kind);
+                }
+                errors.push(error);
+            }
+        }
+    }
+    with_errors(Value::Object(data), errors)
+}
+
+fn unknown_field(field: &Field) -> Value {
+    let extensions = json!({"code": "undefinedField", "typeName": "Mutation", "fieldName": field.name});
+    json!({
+        "path": ["mutation", field.key()],
+        "extensions": extensions,
+        "message": format!("Field '{}' doesn't exist on type 'Mutation'", field.name),
+    })
+}
+
+/// Fields by the name under which they answer. Fields of one name are one field, which is carried
+/// out once, and must be alike.
+fn distinct<'a>(fields: Vec<&'a Field>, variables: &Value) -> Result<Vec<Vec<&'a Field>>, Value> {
+    let mut groups: Vec<Vec<&Field>> = Vec::new();
+    for field in fields {
+        match groups.iter_mut().find(|alike| alike[0].key() == field.key()) {
+            None => groups.push(vec![field]),
+            Some(alike) if alike[0].is_like(field, variables) => alike.push(field),
+            Some(_) => {
+                let message = format!("Field '{}' has a conflict", field.key());
+                return Err(json!({"path": ["mutation", field.key()], "message": message}));
+            }
+        }
+    }
+    Ok(groups)
 }

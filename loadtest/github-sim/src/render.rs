@@ -10,6 +10,10 @@ mod releases;
 mod repositories;
 mod stacks;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
+use crate::digest::sha256_hex;
 use crate::server::Links;
 use crate::world::{Repository, World};
 
@@ -39,6 +43,22 @@ impl View<'_> {
 /// The web URL of a repository.
 pub(crate) fn html_url(repository: &Repository) -> String {
     format!("https://github.com/{}", repository.full_name())
+}
+
+/// The number of a label. It follows from the name, so that it stays when others come and go.
+pub(crate) fn label_id(repository: &Repository, name: &str) -> u64 {
+    let hash = sha256_hex(name.to_lowercase().as_bytes());
+    repository.id * 10_000_000_000 + u64::from_str_radix(&hash[..8], 16).unwrap_or(0)
+}
+
+/// The node id of a ref, by its full name.
+pub(crate) fn ref_node_id(repository: &Repository, name: &str) -> String {
+    format!("REF_kwDO{}{}", repository.id, URL_SAFE_NO_PAD.encode(name))
+}
+
+/// The node id of a commit.
+pub(crate) fn commit_node_id(repository: &Repository, sha: &str) -> String {
+    format!("C_kwDO{}{sha}", repository.id)
 }
 
 /// The node id of a repository.

@@ -6,6 +6,7 @@
 mod edit;
 pub(crate) mod git;
 pub(crate) mod pulls;
+pub(crate) mod refs;
 pub(crate) mod seed;
 pub(crate) mod stacks;
 
@@ -74,6 +75,7 @@ pub(crate) struct Repository {
     pub(crate) statuses: Vec<Value>,
     pub(crate) check_runs: Vec<Value>,
     pub(crate) deployments: Vec<Value>,
+    pub(crate) reactions: Vec<Reaction>,
     last_id: u64,
 }
 
@@ -108,13 +110,22 @@ pub(crate) struct Pull {
     /// The head as last seen; kept when the branch is deleted.
     pub(crate) head_sha: String,
     pub(crate) draft: bool,
-    /// Whether the next push to its head merges it.
-    pub(crate) auto_merge: bool,
+    /// Set when the next push to its head merges it.
+    pub(crate) auto_merge: Option<AutoMerge>,
     pub(crate) merged_at: Option<i64>,
     pub(crate) merge_commit_sha: Option<String>,
     pub(crate) reviews: Vec<Review>,
     pub(crate) review_comments: Vec<Comment>,
     pub(crate) requested_reviewers: Vec<String>,
+}
+
+/// Who has let GitHub merge a pull request by itself, and how.
+#[derive(Clone, Debug)]
+pub(crate) struct AutoMerge {
+    pub(crate) user: String,
+    /// `MERGE`, `SQUASH` or `REBASE`; told, and merged by a merge commit whatever it is.
+    pub(crate) method: String,
+    pub(crate) at: i64,
 }
 
 #[derive(Clone, Debug)]
@@ -126,6 +137,16 @@ pub(crate) struct Review {
     pub(crate) state: String,
     pub(crate) commit_id: String,
     pub(crate) at: i64,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Reaction {
+    pub(crate) id: u64,
+    /// The node id of what it is about.
+    pub(crate) subject: String,
+    pub(crate) user: String,
+    /// As `THUMBS_UP`.
+    pub(crate) content: String,
 }
 
 #[derive(Clone, Debug)]
@@ -191,7 +212,7 @@ impl Pull {
             base_ref: base_ref.to_owned(),
             head_sha: head_sha.to_owned(),
             draft: false,
-            auto_merge: false,
+            auto_merge: None,
             merged_at: None,
             merge_commit_sha: None,
             reviews: Vec::new(),
@@ -225,12 +246,19 @@ impl Repository {
             statuses: Vec::new(),
             check_runs: Vec::new(),
             deployments: Vec::new(),
+            reactions: Vec::new(),
             last_id: 0,
         }
     }
 
     pub(crate) fn full_name(&self) -> String {
         format!("{}/{}", self.owner, self.name)
+    }
+
+    /// All labels that there are, and those that issues have without that they were made.
+    pub(crate) fn label_names(&self) -> BTreeSet<String> {
+        let used = self.issues.values().flat_map(|issue| &issue.labels);
+        self.labels.keys().chain(used).cloned().collect()
     }
 
     /// The number of the next issue or pull request.

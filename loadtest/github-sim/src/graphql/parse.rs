@@ -1,13 +1,15 @@
-//! A reader of GraphQL documents: operations, fragments, fields, arguments. Directives are skipped.
+//! A reader of GraphQL documents: operations, fragments, fields, arguments.
 //!
-//! Source: the GraphQL specification of October 2021, section 2. Block strings are read, type
-//! definitions are not.
+//! Source: the GraphQL specification of October 2021, section 2. Type definitions are not read, and
+//! of the directives `@include` and `@skip` alone are kept.
 
 use std::collections::BTreeMap;
 use std::iter::Peekable;
 use std::vec::IntoIter;
 
-use serde_json::{Map, Value};
+use serde_json::Value;
+
+use crate::graphql::lex::{Token, tokens};
 
 /// A document: its operations and named fragments.
 #[derive(Debug, Default)]
@@ -21,9 +23,17 @@ pub(crate) struct Operation {
     /// `query`, `mutation` or `subscription`.
     pub(crate) kind: String,
     pub(crate) name: Option<String>,
-    /// Default values of variables.
-    pub(crate) defaults: Map<String, Value>,
+    pub(crate) variables: Vec<Variable>,
     pub(crate) selections: Vec<Selection>,
+}
+
+/// A variable as an operation declares it.
+#[derive(Debug)]
+pub(crate) struct Variable {
+    pub(crate) name: String,
+    /// As it is written, `[ID!]!`.
+    pub(crate) kind: String,
+    pub(crate) default: Option<Value>,
 }
 
 #[derive(Debug)]
@@ -35,8 +45,21 @@ pub(crate) struct Fragment {
 #[derive(Debug)]
 pub(crate) enum Selection {
     Field(Field),
-    Inline { on: Option<String>, selections: Vec<Selection> },
-    Spread(String),
+    Inline { on: Option<String>, conditions: Conditions, selections: Vec<Selection> },
+    Spread { name: String, conditions: Conditions },
+}
+
+/// What `@include` and `@skip` ask: each value must be as it is wanted.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Conditions(Vec<(bool, Argument)>);
+
+impl Conditions {
+    pub(crate) fn hold(&self, variables: &Value) -> bool {
+        let is_met = |(wanted, argument): &(bool, Argument)| {
+            argument.bind(variables).and_then(|value| value.as_bool()) == Some(*wanted)
+        };
+        self.0.iter().all(is_met)
+    }
 }
 
 #[derive(Debug)]
@@ -44,6 +67,7 @@ pub(crate) struct Field {
     pub(crate) alias: Option<String>,
     pub(crate) name: String,
     arguments: Vec<(String, Argument)>,
+    conditions: Conditions,
     pub(crate) selections: Vec<Selection>,
 }
 
@@ -56,14 +80,18 @@ enum Argument {
 }
 
 impl Argument {
-    fn bind(&self, variables: &Value) -> Value {
+    /// The value; `None` is a variable that has none, which counts as not written.
+    fn bind(&self, variables: &Value) -> Option<Value> {
         match self {
-            Self::Variable(name) => variables[name].clone(),
-            Self::Value(value) => value.clone(),
-            Self::List(items) => items.iter().map(|item| item.bind(variables)).collect(),
+            Self::Variable(name) => variables.get(name).cloned(),
+            Self::Value(value) => Some(value.clone()),
+            Self::List(items) => {
+                Some(items.iter().map(|item| item.bind(variables).unwrap_or_default()).collect())
+            }
             Self::Object(members) => {
-                let bound = members.iter().map(|(name, value)| (name.clone(), value.bind(variables)));
-                Value::Object(bound.collect())
+                let bound = members.iter();
+                let bound = bound.filter_map(|(name, value)| Some((name.clone(), value.bind(variables)?)));
+                Some(Value::Object(bound.collect()))
             }
         }
     }
@@ -75,10 +103,26 @@ impl Field {
         self.alias.as_deref().unwrap_or(&self.name)
     }
 
+    /// Whether `@include` and `@skip` leave it in.
+    pub(crate) fn is_wanted(&self, variables: &Value) -> bool {
+        self.conditions.hold(variables)
+    }
+
     /// An argument's value; `None` when absent or null.
     pub(crate) fn argument(&self, name: &str, variables: &Value) -> Option<Value> {
         let (_, argument) = self.arguments.iter().find(|(present, _)| present == name)?;
-        Some(argument.bind(variables)).filter(|value| !value.is_null())
+        argument.bind(variables).filter(|value| !value.is_null())
+    }
+
+    /// Whether another field asks for the same thing, so that both are one.
+    pub(crate) fn is_like(&self, other: &Self, variables: &Value) -> bool {
+        let bound = |field: &Self| {
+            let arguments = field.arguments.iter();
+            arguments
+                .map(|(name, argument)| (name.clone(), argument.bind(variables)))
+                .collect::<BTreeMap<_, _>>()
+        };
+        self.name == other.name && bound(self) == bound(other)
     }
 }
 
@@ -91,20 +135,40 @@ impl Document {
         }
     }
 
-    /// The fields of a selection set, with fragments opened.
-    pub(crate) fn fields<'a>(&'a self, selections: &'a [Selection]) -> Vec<&'a Field> {
+    /// The fields of a selection set that are wanted, with fragments opened.
+    pub(crate) fn fields<'a>(&'a self, selections: &'a [Selection], variables: &Value) -> Vec<&'a Field> {
         let mut fields = Vec::new();
         for selection in selections {
             match selection {
-                Selection::Field(field) => fields.push(field),
-                Selection::Inline { selections, .. } => fields.extend(self.fields(selections)),
-                Selection::Spread(name) => {
-                    let fragment = self.fragments.get(name);
-                    fields.extend(fragment.map_or(vec![], |found| self.fields(&found.selections)));
+                Selection::Field(field) if field.is_wanted(variables) => fields.push(field),
+                Selection::Inline { conditions, selections, .. } if conditions.hold(variables) => {
+                    fields.extend(self.fields(selections, variables));
                 }
+                Selection::Spread { name, conditions } if conditions.hold(variables) => {
+                    let fragment = self.fragments.get(name);
+                    fields.extend(fragment.map_or(vec![], |found| self.fields(&found.selections, variables)));
+                }
+                Selection::Field(_) | Selection::Inline { .. } | Selection::Spread { .. } => {}
             }
         }
         fields
+    }
+
+    /// Whether some fragment is inside itself, which GitHub refuses.
+    fn has_cycle(&self) -> bool {
+        self.fragments.values().any(|fragment| self.is_endless(&fragment.selections, 0))
+    }
+
+    fn is_endless(&self, selections: &[Selection], depth: usize) -> bool {
+        depth > self.fragments.len()
+            || selections.iter().any(|selection| match selection {
+                Selection::Field(field) => self.is_endless(&field.selections, depth),
+                Selection::Inline { selections, .. } => self.is_endless(selections, depth),
+                Selection::Spread { name, .. } => self
+                    .fragments
+                    .get(name)
+                    .is_some_and(|fragment| self.is_endless(&fragment.selections, depth + 1)),
+            })
     }
 }
 
@@ -117,7 +181,7 @@ pub(crate) fn document(text: &str) -> Option<Document> {
             Token::Mark('{') => document.operations.push(Operation {
                 kind: "query".to_owned(),
                 name: None,
-                defaults: Map::new(),
+                variables: Vec::new(),
                 selections: reader.selections()?,
             }),
             Token::Name(word) if word == "fragment" => {
@@ -125,7 +189,7 @@ pub(crate) fn document(text: &str) -> Option<Document> {
                 let name = reader.name()?;
                 reader.word("on")?;
                 let on = reader.name()?;
-                reader.skip_directives()?;
+                reader.conditions()?;
                 let selections = reader.selections()?;
                 document.fragments.insert(name, Fragment { on, selections });
             }
@@ -133,74 +197,7 @@ pub(crate) fn document(text: &str) -> Option<Document> {
             _ => return None,
         }
     }
-    (!document.operations.is_empty()).then_some(document)
-}
-
-#[derive(Clone, Debug, PartialEq)]
-enum Token {
-    Name(String),
-    Value(Value),
-    /// One of the punctuators; `.` stands for `...`.
-    Mark(char),
-}
-
-fn tokens(text: &str) -> Option<Vec<Token>> {
-    let mut tokens = Vec::new();
-    let mut rest = text;
-    while let Some(first) = rest.chars().next() {
-        let length = match first {
-            ' ' | '\t' | '\n' | '\r' | ',' | '\u{feff}' => first.len_utf8(),
-            '#' => rest.find('\n').unwrap_or(rest.len()),
-            '.' => {
-                tokens.push(Token::Mark('.'));
-                rest.starts_with("...").then_some(3)?
-            }
-            '{' | '}' | '(' | ')' | '[' | ']' | ':' | '!' | '$' | '=' | '@' | '|' | '&' => {
-                tokens.push(Token::Mark(first));
-                1
-            }
-            '"' => {
-                let (value, length) = string(rest)?;
-                tokens.push(Token::Value(Value::String(value)));
-                length
-            }
-            '-' | '0'..='9' => {
-                let is_part = |symbol: char| symbol.is_ascii_alphanumeric() || "+-.".contains(symbol);
-                let length = rest.find(|symbol| !is_part(symbol)).unwrap_or(rest.len());
-                tokens.push(Token::Value(serde_json::from_str(&rest[..length]).ok()?));
-                length
-            }
-            _ if first.is_ascii_alphabetic() || first == '_' => {
-                let is_part = |symbol: char| symbol.is_ascii_alphanumeric() || symbol == '_';
-                let length = rest.find(|symbol| !is_part(symbol)).unwrap_or(rest.len());
-                tokens.push(Token::Name(rest[..length].to_owned()));
-                length
-            }
-            _ => return None,
-        };
-        rest = &rest[length..];
-    }
-    Some(tokens)
-}
-
-/// A string at the beginning of `text`, and how long it is there.
-fn string(text: &str) -> Option<(String, usize)> {
-    if let Some(block) = text.strip_prefix("\"\"\"") {
-        let end = block.find("\"\"\"")?;
-        return Some((block[..end].trim().to_owned(), end + 6));
-    }
-    let mut is_escaped = false;
-    for (at, symbol) in text.char_indices().skip(1) {
-        match symbol {
-            '"' if !is_escaped => {
-                // Escapes are those of JSON.
-                return Some((serde_json::from_str(&text[..=at]).ok()?, at + 1));
-            }
-            '\n' => return None,
-            _ => is_escaped = symbol == '\\' && !is_escaped,
-        }
-    }
-    None
+    (!document.operations.is_empty() && !document.has_cycle()).then_some(document)
 }
 
 struct Reader {
@@ -232,23 +229,32 @@ impl Reader {
         let kind = self.name()?;
         let has_name = matches!(self.tokens.peek(), Some(Token::Name(_)));
         let name = if has_name { self.name() } else { None };
-        let mut defaults = Map::new();
+        let mut variables = Vec::new();
         if self.took('(') {
             while !self.took(')') {
-                self.mark('$')?;
-                let variable = self.name()?;
-                self.mark(':')?;
-                while matches!(self.tokens.peek()?, Token::Name(_) | Token::Mark('[' | ']' | '!')) {
-                    self.tokens.next();
-                }
-                if self.took('=') {
-                    defaults.insert(variable, self.argument()?.bind(&Value::Null));
-                }
-                self.skip_directives()?;
+                variables.push(self.variable()?);
             }
         }
-        self.skip_directives()?;
-        Some(Operation { kind, name, defaults, selections: self.selections()? })
+        self.conditions()?;
+        Some(Operation { kind, name, variables, selections: self.selections()? })
+    }
+
+    fn variable(&mut self) -> Option<Variable> {
+        self.mark('$')?;
+        let name = self.name()?;
+        self.mark(':')?;
+        let mut kind = String::new();
+        loop {
+            match self.tokens.peek()? {
+                Token::Name(word) => kind.push_str(word),
+                Token::Mark(mark @ ('[' | ']' | '!')) => kind.push(*mark),
+                Token::Mark(_) | Token::Value(_) => break,
+            }
+            self.tokens.next();
+        }
+        let default = if self.took('=') { self.argument()?.bind(&Value::Null) } else { None };
+        self.conditions()?;
+        Some(Variable { name, kind, default })
     }
 
     fn selections(&mut self) -> Option<Vec<Selection>> {
@@ -268,23 +274,22 @@ impl Reader {
             }
             Token::Name(_) => {
                 let name = self.name()?;
-                self.skip_directives()?;
-                return Some(Selection::Spread(name));
+                return Some(Selection::Spread { name, conditions: self.conditions()? });
             }
             Token::Mark(_) | Token::Value(_) => None,
         };
-        self.skip_directives()?;
-        Some(Selection::Inline { on, selections: self.selections()? })
+        let conditions = self.conditions()?;
+        Some(Selection::Inline { on, conditions, selections: self.selections()? })
     }
 
     fn field(&mut self) -> Option<Selection> {
         let first = self.name()?;
         let (alias, name) = if self.took(':') { (Some(first), self.name()?) } else { (None, first) };
         let arguments = self.arguments()?;
-        self.skip_directives()?;
+        let conditions = self.conditions()?;
         let has_selections = self.tokens.peek() == Some(&Token::Mark('{'));
         let selections = if has_selections { self.selections()? } else { Vec::new() };
-        Some(Selection::Field(Field { alias, name, arguments, selections }))
+        Some(Selection::Field(Field { alias, name, arguments, conditions, selections }))
     }
 
     fn arguments(&mut self) -> Option<Vec<(String, Argument)>> {
@@ -329,12 +334,22 @@ impl Reader {
         }
     }
 
-    fn skip_directives(&mut self) -> Option<()> {
+    /// Reads directives.
+    fn conditions(&mut self) -> Option<Conditions> {
+        let mut conditions = Conditions::default();
         while self.took('@') {
-            self.name()?;
-            self.arguments()?;
+            let is_wanted = match self.name()?.as_str() {
+                "include" => Some(true),
+                "skip" => Some(false),
+                _ => None,
+            };
+            for (name, argument) in self.arguments()? {
+                if let Some(is_wanted) = is_wanted.filter(|_| name == "if") {
+                    conditions.0.push((is_wanted, argument));
+                }
+            }
         }
-        Some(())
+        Some(conditions)
     }
 }
 
@@ -354,14 +369,21 @@ mod tests {
             fragment parts on Repository { name }"#;
         let document = document(text).unwrap();
         let operation = document.operation(Some("Q")).unwrap();
-        assert_eq!(operation.defaults["n"], 5);
-        let field = document.fields(&operation.selections)[0];
+        let variables: Vec<(&str, &str)> =
+            operation.variables.iter().map(|found| (found.name.as_str(), found.kind.as_str())).collect();
+        assert_eq!(variables, [("owner", "String!"), ("n", "Int")]);
+        assert_eq!(operation.variables[1].default, Some(Value::from(5)));
+        let field = document.fields(&operation.selections, &Value::Null)[0];
         assert_eq!((field.key(), field.name.as_str()), ("r", "repository"));
         assert_eq!(field.argument("name", &Value::Null).unwrap(), "a\"b");
-        let names: Vec<&str> =
-            document.fields(&field.selections).iter().map(|field| field.name.as_str()).collect();
+        let names: Vec<&str> = document
+            .fields(&field.selections, &Value::Null)
+            .iter()
+            .map(|field| field.name.as_str())
+            .collect();
         assert_eq!(names, ["name", "issues"]);
-        for broken in ["", "{", "query { a(", "}", "{ \"x\" }"] {
+        let cycle = "{ ...a } fragment a on Query { b { ...c } } fragment c on Query { ...a }";
+        for broken in ["", "{", "query { a(", "}", "{ \"x\" }", cycle] {
             assert!(super::document(broken).is_none(), "{broken}");
         }
     }

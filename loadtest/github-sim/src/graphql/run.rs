@@ -5,89 +5,119 @@ use serde_json::{Map, Value, json};
 use crate::access::{Sight, sight};
 use crate::clock::iso;
 use crate::context::Cx;
-use crate::graphql::Profile;
+use crate::graphql::cost::Profile;
+use crate::graphql::ids::Node;
+use crate::graphql::page::{self, Arguments};
 use crate::graphql::parse::{Document, Field, Selection};
-use crate::graphql::views;
+use crate::graphql::{fields, kinds, views};
 use crate::world::Repository;
 
-/// The execution of one query.
+/// The execution of one operation.
 pub(crate) struct Runner<'a, 'w> {
     cx: &'a Cx<'w>,
     document: &'a Document,
-    variables: Value,
+    variables: &'a Value,
     profile: Profile,
+    /// Where it is in the answer.
+    path: Vec<Value>,
     pub(crate) errors: Vec<Value>,
 }
 
 impl<'a, 'w> Runner<'a, 'w> {
-    pub(crate) fn new(cx: &'a Cx<'w>, document: &'a Document, variables: &Value, profile: Profile) -> Self {
-        let mut bound = Map::new();
-        for operation in &document.operations {
-            bound.extend(operation.defaults.clone());
-        }
-        bound.extend(variables.as_object().cloned().unwrap_or_default());
-        Self { cx, document, variables: Value::Object(bound), profile, errors: Vec::new() }
+    pub(crate) fn new(
+        cx: &'a Cx<'w>,
+        document: &'a Document,
+        variables: &'a Value,
+        profile: Profile,
+    ) -> Self {
+        Self { cx, document, variables, profile, path: Vec::new(), errors: Vec::new() }
     }
 
     /// The `data` of a query.
     pub(crate) fn root(&mut self, selections: &[Selection]) -> Value {
         let mut data = Map::new();
-        for field in self.document.fields(selections) {
+        for field in self.document.fields(selections, self.variables) {
+            self.path.push(json!(field.key()));
             let value = self.root_field(field);
             let value = self.select(&value, field);
-            data.insert(field.key().to_owned(), value);
+            self.path.pop();
+            put(&mut data, field.key(), value);
         }
         Value::Object(data)
     }
 
+    /// What one field of a mutation answers.
+    pub(crate) fn payload(&mut self, payload: &Value, field: &Field) -> Value {
+        self.path.push(json!(field.key()));
+        let value = self.select(payload, field);
+        self.path.pop();
+        value
+    }
+
     fn root_field(&mut self, field: &Field) -> Value {
-        let text = |name: &str| match field.argument(name, &self.variables) {
-            Some(Value::String(text)) => text,
-            _ => String::new(),
-        };
+        let arguments = Arguments { field, variables: self.variables };
+        let text = |name: &str| arguments.text(name).unwrap_or_default();
+        let cx = self.cx;
         match field.name.as_str() {
-            "viewer" => views::actor(&self.cx.view(), self.cx.actor()),
+            "viewer" => views::actor(&cx.view(), cx.actor()),
             "rateLimit" => self.rate_limit(),
-            "repository" => {
-                let full_name = format!("{}/{}", text("owner"), text("name"));
-                match self.visible(self.cx.state.world.find(&full_name)) {
-                    Some(found) => views::repository(&self.cx.view(), found),
+            "repository" => self.repository(&format!("{}/{}", text("owner"), text("name"))),
+            "organization" | "user" | "repositoryOwner" => {
+                let (kind, login) = (field.name.as_str(), text("login"));
+                match fields::account(cx, kind, &login) {
+                    Some(found) => found,
+                    // `repositoryOwner` is null without an error.
+                    None if kind == "repositoryOwner" => Value::Null,
                     None => {
-                        let message =
-                            format!("Could not resolve to a Repository with the name '{full_name}'.");
-                        self.missing(field, &message)
+                        let kind = if kind == "user" { "a User" } else { "an Organization" };
+                        self.missing(&format!("Could not resolve to {kind} with the login of '{login}'."))
                     }
                 }
             }
-            "organization" | "user" | "repositoryOwner" => match self.cx.state.world.owner(&text("login")) {
-                Some(owner) => views::actor(&self.cx.view(), &owner.login),
-                None => self.missing(field, "Could not resolve to an account with that login."),
-            },
-            "node" => self.node(field, &text("id")),
+            "search" => fields::search(cx, &text("query"), &text("type")),
+            "node" => self.node(&text("id")),
             "nodes" => {
-                let ids = field.argument("ids", &self.variables).unwrap_or_default();
-                let ids = ids.as_array().cloned().unwrap_or_default();
-                ids.iter().map(|id| self.node(field, id.as_str().unwrap_or_default())).collect()
+                let ids = arguments.texts("ids").unwrap_or_default();
+                let found = ids.iter().enumerate().map(|(place, id)| {
+                    self.path.push(json!(place));
+                    let found = self.node(id);
+                    self.path.pop();
+                    found
+                });
+                found.collect()
             }
             "__typename" => json!("Query"),
-            _ => {
-                let message = format!("Field '{}' doesn't exist on type 'Query'", field.name);
-                self.errors.push(json!({"message": message, "path": [field.key()]}));
+            // The schema is not told; clients take that for an older server.
+            "__type" | "__schema" => Value::Null,
+            name => {
+                let message = format!("Field '{name}' doesn't exist on type 'Query'");
+                self.errors.push(json!({"message": message, "path": self.path}));
                 Value::Null
             }
         }
     }
 
-    fn node(&mut self, field: &Field, id: &str) -> Value {
-        let view = self.cx.view();
-        for repository in self.cx.state.world.repositories.values() {
-            if let Some(found) = views::node(&view, repository, id)
-                && self.visible(Some(repository)).is_some()
-            {
-                return found;
-            }
+    fn repository(&mut self, full_name: &str) -> Value {
+        let world = &self.cx.state.world;
+        // Former names lead to the repository as well.
+        let found = world.find(full_name).or_else(|| world.find_former(full_name));
+        match self.visible(found) {
+            Some(found) => views::repository(&self.cx.view(), found),
+            None => self.missing(&format!("Could not resolve to a Repository with the name '{full_name}'.")),
         }
-        self.missing(field, &format!("Could not resolve to a node with the global id of '{id}'"))
+    }
+
+    fn node(&mut self, id: &str) -> Value {
+        let view = self.cx.view();
+        let world = &self.cx.state.world;
+        let found = Node::find(&view, id).filter(|node| {
+            let repository = node.repository().map(|id| world.repositories.get(&id));
+            repository.is_none_or(|found| self.visible(found).is_some())
+        });
+        let shown = found.and_then(|node| views::node(&view, &node));
+        shown.unwrap_or_else(|| {
+            self.missing(&format!("Could not resolve to a node with the global id of '{id}'"))
+        })
     }
 
     fn visible<'r>(&self, repository: Option<&'r Repository>) -> Option<&'r Repository> {
@@ -95,9 +125,8 @@ impl<'a, 'w> Runner<'a, 'w> {
         repository.filter(|found| sight(world, &self.cx.caller, found) != Sight::Hidden)
     }
 
-    fn missing(&mut self, field: &Field, message: &str) -> Value {
-        let error = json!({"type": "NOT_FOUND", "path": [field.key()], "message": message});
-        self.errors.push(error);
+    fn missing(&mut self, message: &str) -> Value {
+        self.errors.push(json!({"type": "NOT_FOUND", "path": self.path, "message": message}));
         Value::Null
     }
 
@@ -121,129 +150,139 @@ impl<'a, 'w> Runner<'a, 'w> {
     /// What a field's selections take of its value.
     fn select(&mut self, value: &Value, field: &Field) -> Value {
         match value {
-            Value::Array(items) if is_connection(self.document, field) => {
+            Value::Array(items) if self.is_connection(field) => {
                 let connection = self.connection(items, field);
                 self.members(&connection, &field.selections)
             }
-            Value::Array(items) => items.iter().map(|item| self.select(item, field)).collect(),
-            Value::Object(_) if !field.selections.is_empty() => self.members(value, &field.selections),
+            Value::Array(items) => {
+                let selected = items.iter().enumerate().map(|(place, item)| {
+                    self.path.push(json!(place));
+                    let selected = self.select(item, field);
+                    self.path.pop();
+                    selected
+                });
+                selected.collect()
+            }
+            Value::Object(_) if field.selections.is_empty() => {
+                let message = format!(
+                    "Field must have selections (field '{0}' has no selections. \
+                     Did you mean '{0} {{ ... }}'?)",
+                    field.name
+                );
+                self.errors.push(json!({"message": message, "path": self.path}));
+                Value::Null
+            }
+            Value::Object(_) => match views::linked(&self.cx.view(), value) {
+                Some(opened) => self.members(&opened, &field.selections),
+                None => self.members(value, &field.selections),
+            },
             _ => value.clone(),
         }
     }
 
     fn members(&mut self, object: &Value, selections: &[Selection]) -> Value {
         let mut members = Map::new();
-        self.collect(object, selections, &mut members, 0);
+        if object.is_null() {
+            return Value::Null;
+        }
+        self.collect(object, selections, &mut members);
         Value::Object(members)
     }
 
-    fn collect(
-        &mut self,
-        object: &Value,
-        selections: &[Selection],
-        members: &mut Map<String, Value>,
-        depth: usize,
-    ) {
-        let applies = |on: &str| {
-            let kind = object["__typename"].as_str();
-            kind.is_none_or(|kind| kind == on) || ["Node", "Actor", "RepositoryOwner"].contains(&on)
-        };
+    fn collect(&mut self, object: &Value, selections: &[Selection], members: &mut Map<String, Value>) {
+        let kind = object["__typename"].as_str();
+        let applies = |on: &str| kind.is_none_or(|kind| kinds::is_a(kind, on));
         for selection in selections {
             match selection {
-                Selection::Field(field) => {
+                Selection::Field(field) if field.is_wanted(self.variables) => {
+                    self.path.push(json!(field.key()));
                     let value = self.member(object, field);
                     let value = self.select(&value, field);
-                    members.insert(field.key().to_owned(), value);
+                    self.path.pop();
+                    put(members, field.key(), value);
                 }
-                Selection::Inline { on, selections } => {
+                Selection::Inline { on, conditions, selections } if conditions.hold(self.variables) => {
                     if on.as_deref().is_none_or(applies) {
-                        self.collect(object, selections, members, depth);
+                        self.collect(object, selections, members);
                     }
                 }
-                Selection::Spread(name) => {
+                Selection::Spread { name, conditions } if conditions.hold(self.variables) => {
                     if let Some(fragment) = self.document.fragments.get(name)
                         && applies(&fragment.on)
-                        && depth < 50
                     {
-                        self.collect(object, &fragment.selections, members, depth + 1);
+                        self.collect(object, &fragment.selections, members);
                     }
                 }
+                Selection::Field(_) | Selection::Inline { .. } | Selection::Spread { .. } => {}
             }
         }
     }
 
-    /// A member of an object; some are picked by an argument.
-    fn member(&self, object: &Value, field: &Field) -> Value {
-        let number = field.argument("number", &self.variables).and_then(|value| value.as_u64());
-        let list = match field.name.as_str() {
-            "issue" => "issues",
-            "pullRequest" => "pullRequests",
-            _ => return object[&field.name].clone(),
-        };
-        let items = object[list].as_array();
-        items
-            .and_then(|items| items.iter().find(|item| item["number"].as_u64() == number))
-            .cloned()
-            .unwrap_or_default()
+    /// A member of an object; some are made only when they are asked for.
+    fn member(&mut self, object: &Value, field: &Field) -> Value {
+        let arguments = Arguments { field, variables: self.variables };
+        match fields::made(self.cx, object, &field.name, &arguments) {
+            None => object[&field.name].clone(),
+            Some(Ok(value)) => value,
+            Some(Err(message)) => self.missing(&message),
+        }
     }
 
-    /// A page of a connection. Cursors are positions.
+    /// Whether a field's value is asked for as a connection.
+    fn is_connection(&self, field: &Field) -> bool {
+        self.asks_for(field, &["nodes", "edges", "pageInfo", "totalCount", "issueCount"])
+    }
+
+    fn asks_for(&self, field: &Field, names: &[&str]) -> bool {
+        let fields = self.document.fields(&field.selections, self.variables);
+        fields.iter().any(|member| names.contains(&member.name.as_str()))
+    }
+
+    /// A page of a connection.
     fn connection(&mut self, items: &[Value], field: &Field) -> Value {
-        let number = |name: &str| {
-            let value = field.argument(name, &self.variables)?;
-            value.as_u64().and_then(|number| usize::try_from(number).ok())
-        };
-        let cursor =
-            |name: &str| -> Option<usize> { field.argument(name, &self.variables)?.as_str()?.parse().ok() };
-        let states = field.argument("states", &self.variables);
-        let matching: Vec<&Value> = items.iter().filter(|item| has_state(item, states.as_ref())).collect();
-        if number("first").is_none() && number("last").is_none() {
+        let arguments = Arguments { field, variables: self.variables };
+        let view = self.cx.view();
+        let open = |item: &Value| views::linked(&view, item).unwrap_or_else(|| item.clone());
+        let matching = page::matching(&field.name, items, &arguments, open);
+        let items = matching.as_deref().unwrap_or(items);
+        if let Some(connection) = page::page(items, &arguments) {
+            return connection;
+        }
+        if self.asks_for(field, &["nodes", "edges", "pageInfo"]) {
             let message = format!(
                 "You must provide a `first` or `last` value to properly paginate the `{}` connection.",
                 field.name
             );
-            let path = [field.key()];
-            let error = json!({"type": "MISSING_PAGINATION_BOUNDARIES", "path": path, "message": message});
+            let error =
+                json!({"type": "MISSING_PAGINATION_BOUNDARIES", "path": self.path, "message": message});
             self.errors.push(error);
-            return json!({"nodes": null, "totalCount": matching.len()});
         }
-        let mut start = cursor("after").unwrap_or(0).min(matching.len());
-        let mut end = cursor("before").map_or(matching.len(), |at| at.saturating_sub(1));
-        end = end.clamp(start, matching.len());
-        if let Some(first) = number("first") {
-            end = end.min(start.saturating_add(first));
-        } else if let Some(last) = number("last") {
-            start = start.max(end.saturating_sub(last));
-        }
-        let nodes: Vec<Value> = matching[start..end].iter().copied().cloned().collect();
-        let edges = nodes.iter().zip(start + 1..);
-        json!({
-            "totalCount": matching.len(),
-            "edges": edges
-                .map(|(node, cursor)| json!({"cursor": cursor.to_string(), "node": node}))
-                .collect::<Value>(),
-            "nodes": nodes,
-            "pageInfo": {
-                "hasNextPage": end < matching.len(),
-                "hasPreviousPage": start > 0,
-                "startCursor": (start < end).then(|| (start + 1).to_string()),
-                "endCursor": (start < end).then(|| end.to_string()),
-            },
-        })
+        json!({"nodes": null, "totalCount": items.len()})
     }
 }
 
-/// Whether a field's value is asked for as a connection.
-fn is_connection(document: &Document, field: &Field) -> bool {
-    const MEMBERS: [&str; 4] = ["nodes", "edges", "pageInfo", "totalCount"];
-    let fields = document.fields(&field.selections);
-    fields.iter().any(|member| MEMBERS.contains(&member.name.as_str()))
+/// Adds a member. One that is asked for twice has what both asked for.
+pub(crate) fn put(members: &mut Map<String, Value>, key: &str, value: Value) {
+    match members.get_mut(key) {
+        Some(present) => merge(present, value),
+        None => {
+            members.insert(key.to_owned(), value);
+        }
+    }
 }
 
-fn has_state(item: &Value, states: Option<&Value>) -> bool {
-    match states {
-        None => true,
-        Some(Value::Array(states)) => states.contains(&item["state"]),
-        Some(state) => *state == item["state"],
+fn merge(present: &mut Value, more: Value) {
+    match (present, more) {
+        (Value::Object(present), Value::Object(more)) => {
+            for (key, value) in more {
+                put(present, &key, value);
+            }
+        }
+        (Value::Array(present), Value::Array(more)) => {
+            for (present, more) in present.iter_mut().zip(more) {
+                merge(present, more);
+            }
+        }
+        (present, more) => *present = more,
     }
 }

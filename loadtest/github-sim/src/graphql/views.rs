@@ -1,11 +1,21 @@
 //! The world in the shape of GitHub's GraphQL schema, as far as it is answered.
+//!
+//! A view has a thing's own members. Other things stand in it as links, which are opened when they
+//! are selected; members that take work are made in [`crate::graphql::fields`]. Names that begin
+//! with two underscores, but for `__typename`, are for use in here.
+
+mod code;
+mod issues;
+mod repositories;
 
 use serde_json::{Value, json};
 
-use crate::clock::iso;
-use crate::render::issues::issue_node_id;
-use crate::render::{View, html_url, repository_node_id};
-use crate::world::{Issue, Repository};
+use crate::graphql::ids::Node;
+use crate::render::View;
+
+pub(crate) use code::rollup;
+pub(crate) use issues::reaction_groups;
+pub(crate) use repositories::{latest_release, release, repository};
 
 /// A user, organization or bot.
 pub(crate) fn actor(view: &View<'_>, login: &str) -> Value {
@@ -17,108 +27,63 @@ pub(crate) fn actor(view: &View<'_>, login: &str) -> Value {
         "databaseId": user["id"],
         "name": user["login"],
         "url": user["html_url"],
+        "resourcePath": format!("/{login}"),
         "avatarUrl": user["avatar_url"],
+        "email": "",
+        "isViewer": false,
+        "viewerCanCreateRepositories": false,
+        "organizations": [],
+        "organization": null,
     })
 }
 
-/// A repository with all its issues and pull requests.
-pub(crate) fn repository(view: &View<'_>, repository: &Repository) -> Value {
-    let git = &repository.git;
-    let reference = |name: &str, sha: &str| {
-        json!({
-            "__typename": "Ref",
-            "name": name,
-            "prefix": "refs/heads/",
-            "target": {"__typename": "Commit", "oid": sha, "id": format!("C_kwDO{}{sha}", repository.id)},
-        })
-    };
-    let default = git.branch(&repository.default_branch);
-    let all = |is_wanted: fn(&Issue) -> bool| -> Value {
-        let issues = repository.issues.values().filter(|found| is_wanted(found));
-        issues.map(|found| issue(view, repository, found)).collect()
-    };
-    let branches = git.names("heads");
-    let labels = repository.labels.keys().map(|name| json!({"__typename": "Label", "name": name}));
-    let mut object = summary(view, repository);
-    object["defaultBranchRef"] =
-        default.map_or(Value::Null, |sha| reference(&repository.default_branch, sha));
-    object["refs"] = branches.iter().map(|(name, sha)| reference(name, sha)).collect();
-    object["issues"] = all(|found| found.pull.is_none());
-    object["pullRequests"] = all(|found| found.pull.is_some());
-    object["labels"] = labels.collect();
-    object
+/// Stands for the thing with that node id.
+pub(crate) fn link(id: &str) -> Value {
+    json!({"__link": id})
 }
 
-/// A repository without what it contains.
-fn summary(view: &View<'_>, repository: &Repository) -> Value {
-    json!({
-        "__typename": "Repository",
-        "id": repository_node_id(repository),
-        "databaseId": repository.id,
-        "name": repository.name,
-        "nameWithOwner": repository.full_name(),
-        "description": repository.description,
-        "isPrivate": repository.private,
-        "isArchived": repository.archived,
-        "isFork": false,
-        "visibility": if repository.private { "PRIVATE" } else { "PUBLIC" },
-        "viewerPermission": "WRITE",
-        "url": html_url(repository),
-        "owner": actor(view, &repository.owner),
-    })
+/// The view of what a link stands for, null when it is gone; `None` when the value is no link.
+pub(crate) fn linked(view: &View<'_>, value: &Value) -> Option<Value> {
+    let id = value["__link"].as_str()?;
+    Some(Node::find(view, id).and_then(|found| node(view, &found)).unwrap_or_default())
 }
 
-/// An issue or pull request.
-fn issue(view: &View<'_>, repository: &Repository, issue: &Issue) -> Value {
-    let is_merged = issue.pull.as_ref().is_some_and(|pull| pull.merged_at.is_some());
-    let state = match (issue.is_open, is_merged) {
-        (true, _) => "OPEN",
-        (false, true) => "MERGED",
-        (false, false) => "CLOSED",
-    };
-    let page = if issue.pull.is_some() { "pull" } else { "issues" };
-    let labels = issue.labels.iter().map(|name| json!({"__typename": "Label", "name": name}));
-    let comments = issue.comments.iter().map(|comment| {
-        json!({
-            "__typename": "IssueComment",
-            "databaseId": comment.id,
-            "body": comment.body,
-            "author": actor(view, &comment.user),
-        })
-    });
-    let mut object = json!({
-        "__typename": if issue.pull.is_some() { "PullRequest" } else { "Issue" },
-        "id": issue_node_id(repository, issue),
-        "number": issue.number,
-        "title": issue.title,
-        "body": issue.body,
-        "state": state,
-        "closed": !issue.is_open,
-        "url": format!("{}/{page}/{}", html_url(repository), issue.number),
-        "createdAt": iso(issue.created_at),
-        "updatedAt": iso(issue.updated_at),
-        "author": actor(view, &issue.user),
-        "labels": labels.collect::<Value>(),
-        "comments": comments.collect::<Value>(),
-        "repository": summary(view, repository),
-    });
-    if let Some(pull) = &issue.pull {
-        object["isDraft"] = json!(pull.draft);
-        object["merged"] = json!(is_merged);
-        object["headRefName"] = json!(pull.head_ref);
-        object["headRefOid"] = json!(pull.head_sha);
-        object["baseRefName"] = json!(pull.base_ref);
-        object["mergeable"] = json!("MERGEABLE");
+/// The view of a thing; whether it may be seen is not asked here.
+pub(crate) fn node(view: &View<'_>, node: &Node) -> Option<Value> {
+    if let Node::Account(login) = node {
+        return Some(actor(view, login));
     }
-    object
-}
-
-/// The thing with this node id, if the repository is it or has it.
-pub(crate) fn node(view: &View<'_>, found: &Repository, id: &str) -> Option<Value> {
-    if repository_node_id(found) == id {
-        return Some(repository(view, found));
+    let repository = view.world.repositories.get(&node.repository()?)?;
+    match node {
+        Node::Account(_) => None,
+        Node::Repository(_) => Some(repositories::repository(view, repository)),
+        Node::Issue(_, number) => Some(issues::issue(view, repository, repository.issues.get(number)?)),
+        Node::Ref(_, name) => Some(code::reference(repository, name, repository.git.refs.get(name)?)),
+        Node::Commit(_, sha) => Some(code::commit(repository, repository.git.commit(sha)?)),
+        Node::Label(_, name) => Some(repositories::label(view, repository, name)),
+        Node::Comment(_, number, id) => {
+            let issue = repository.issues.get(number)?;
+            let comment = issue.comments.iter().find(|comment| comment.id == *id)?;
+            Some(issues::comment(view, repository, issue, comment))
+        }
+        Node::Review(_, number, id) => {
+            let (issue, pull) = repository.pull(*number)?;
+            let review = pull.reviews.iter().find(|review| review.id == *id)?;
+            Some(issues::review(view, repository, issue, review))
+        }
+        Node::ReviewComment(_, number, id) => {
+            let (issue, pull) = repository.pull(*number)?;
+            let comment = pull.review_comments.iter().find(|comment| comment.id == *id)?;
+            Some(issues::review_comment(view, repository, issue, comment))
+        }
+        Node::CheckRun(_, id) => {
+            let run = repository.check_runs.iter().find(|run| run["id"] == *id)?;
+            Some(code::check_run(repository, run))
+        }
+        Node::Release(_, id) => Some(repositories::release(view, repository, repository.releases.get(id)?)),
+        Node::Deployment(_, id) => {
+            let found = repository.deployments.iter().find(|found| found["id"] == *id)?;
+            Some(code::deployment(repository, found))
+        }
     }
-    let mut issues = found.issues.values();
-    let wanted = issues.find(|candidate| issue_node_id(found, candidate) == id)?;
-    Some(issue(view, found, wanted))
 }

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::books::Merge;
 use crate::context::{Cx, required, text};
 use crate::exchange::{Answer, Reply};
-use crate::render::verification;
+use crate::render::{ref_node_id, verification};
 use crate::world::Repository;
 use crate::world::pulls::MergeRefusal;
 
@@ -71,7 +71,7 @@ pub(crate) fn tags(cx: &mut Cx<'_>) -> Answer {
             "commit": {"sha": sha, "url": format!("{base}/commits/{sha}")},
             "zipball_url": format!("{base}/zipball/refs/tags/{name}"),
             "tarball_url": format!("{base}/tarball/refs/tags/{name}"),
-            "node_id": format!("REF_kwDO{}{name}", repository.id),
+            "node_id": ref_node_id(repository, &format!("refs/tags/{name}")),
         })
     }))
 }

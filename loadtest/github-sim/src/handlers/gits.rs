@@ -10,6 +10,7 @@ use crate::handlers::contents::check_workflow;
 use crate::render::gits::base64_lines;
 use crate::world::Repository;
 use crate::world::git::{FILE_MODE, Files, Person, TreeEntry};
+use crate::world::refs::RefRefusal;
 
 /// The full name of the `ref` parameter, which lacks `refs/`.
 fn ref_name(cx: &Cx<'_>) -> String {
@@ -42,17 +43,10 @@ pub(crate) fn read_ref(cx: &mut Cx<'_>) -> Answer {
 pub(crate) fn create_ref(cx: &mut Cx<'_>) -> Answer {
     let body = cx.request.json()?;
     let (name, sha) = (required(&body, "ref")?, required(&body, "sha")?);
-    let git = &mut cx.repository_mut().git;
-    if !name.starts_with("refs/") || name.matches('/').count() < 2 {
-        return Err(Reply::error(422, "Reference name must start with 'refs/' and have two slashes"));
-    }
-    if git.refs.contains_key(&name) {
-        return Err(Reply::error(422, "Reference already exists"));
-    }
-    if git.commit(&sha).is_none() {
-        return Err(Reply::error(422, "Object does not exist"));
-    }
-    git.refs.insert(name.clone(), sha.clone());
+    let now = cx.now;
+    let repository = cx.repository_mut();
+    repository.check_new_ref(&name, &sha).map_err(refused)?;
+    repository.set_ref(&name, &sha, now);
     Ok(Reply::created(cx.view().git_ref(cx.repository(), &name, &sha)))
 }
 
@@ -63,41 +57,20 @@ pub(crate) fn change_ref(cx: &mut Cx<'_>) -> Answer {
     let sha = required(&body, "sha")?;
     let now = cx.now;
     let repository = cx.repository_mut();
-    let git = &repository.git;
-    let Some(present) = git.refs.get(&name) else {
-        return Err(Reply::error(422, "Reference does not exist"));
-    };
-    if git.commit(&sha).is_none() {
-        return Err(Reply::error(422, "Object does not exist"));
-    }
-    let is_forward = git.log(&sha).iter().any(|commit| commit.id == *present);
-    if !is_forward && !flag(&body, "force") {
-        return Err(Reply::error(422, "Update is not a fast forward"));
-    }
-    match name.strip_prefix("refs/heads/") {
-        Some(branch) => {
-            let branch = branch.to_owned();
-            repository.move_branch(&branch, &sha, now);
-        }
-        None => {
-            repository.git.refs.insert(name.clone(), sha.clone());
-        }
-    }
+    repository.check_move(&name, &sha, flag(&body, "force")).map_err(refused)?;
+    repository.set_ref(&name, &sha, now);
     Ok(Reply::ok(cx.view().git_ref(cx.repository(), &name, &sha)))
 }
 
 /// `DELETE …/git/refs/{ref}`: pull requests from or into a branch are closed with it.
 pub(crate) fn remove_ref(cx: &mut Cx<'_>) -> Answer {
     let (name, now) = (ref_name(cx), cx.now);
-    let repository = cx.repository_mut();
-    let is_removed = match name.strip_prefix("refs/heads/") {
-        Some(branch) => repository.delete_branch(branch, now),
-        None => repository.git.refs.remove(&name).is_some(),
-    };
-    match is_removed {
-        true => Ok(Reply::no_content()),
-        false => Err(Reply::error(422, "Reference does not exist")),
-    }
+    cx.repository_mut().delete_ref(&name, now).map_err(refused)?;
+    Ok(Reply::no_content())
+}
+
+fn refused(refusal: RefRefusal) -> Reply {
+    Reply::error(422, refusal.message())
 }
 
 pub(crate) fn read_tree(cx: &mut Cx<'_>) -> Answer {

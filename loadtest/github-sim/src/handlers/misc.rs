@@ -1,6 +1,6 @@
 //! Smaller things of a repository: deployments, environments, dispatches, collaborators.
 
-use serde_json::json;
+use serde_json::{Map, Value, json};
 
 use crate::clock::iso;
 use crate::context::{Cx, required, text};
@@ -36,7 +36,12 @@ pub(crate) fn deployments(cx: &mut Cx<'_>) -> Answer {
 pub(crate) fn deploy(cx: &mut Cx<'_>) -> Answer {
     let body = cx.request.json()?;
     let name = required(&body, "ref")?;
-    let commit = cx.repository().git.resolve(&name);
+    Ok(Reply::created(add_deployment(cx, &name, &body)?))
+}
+
+/// Makes a deployment of what that name stands for.
+pub(crate) fn add_deployment(cx: &mut Cx<'_>, name: &str, body: &Map<String, Value>) -> Result<Value, Reply> {
+    let commit = cx.repository().git.resolve(name);
     let sha = commit.ok_or_else(|| Reply::error(422, "No ref found for the deployment"))?.id.clone();
     let id = cx.repository_mut().next_id();
     let view = cx.view();
@@ -47,10 +52,10 @@ pub(crate) fn deploy(cx: &mut Cx<'_>) -> Answer {
         "url": format!("{base}/deployments/{id}"),
         "sha": sha,
         "ref": name,
-        "task": "deploy",
+        "task": text(body, "task").unwrap_or_else(|| "deploy".to_owned()),
         "payload": {},
-        "environment": text(&body, "environment").unwrap_or_else(|| "production".to_owned()),
-        "description": text(&body, "description"),
+        "environment": text(body, "environment").unwrap_or_else(|| "production".to_owned()),
+        "description": text(body, "description"),
         "creator": view.user(cx.actor()),
         "created_at": iso(cx.now),
         "updated_at": iso(cx.now),
@@ -58,7 +63,7 @@ pub(crate) fn deploy(cx: &mut Cx<'_>) -> Answer {
         "repository_url": base,
     });
     cx.repository_mut().deployments.push(deployment.clone());
-    Ok(Reply::created(deployment))
+    Ok(deployment)
 }
 
 /// `POST …/dispatches`.

@@ -123,7 +123,7 @@ pub(crate) fn change(cx: &mut Cx<'_>) -> Answer {
 }
 
 /// What a pull request changes against the point where it left its base.
-fn changes(repository: &Repository, pull: &Pull) -> Vec<Change> {
+pub(crate) fn changes(repository: &Repository, pull: &Pull) -> Vec<Change> {
     let git = &repository.git;
     let base = git.branch(&pull.base_ref).unwrap_or_default();
     let ancestor = git.merge_base(base, &pull.head_sha).map(|commit| commit.tree.as_str());

@@ -8,7 +8,7 @@ use crate::handlers::pulls::{find, find_mut};
 use crate::world::{Comment, Review};
 
 /// The state that a review's event leads to; without an event it stays pending.
-fn state_of(event: Option<&str>) -> Result<&'static str, Reply> {
+pub(crate) fn state_of(event: Option<&str>) -> Result<&'static str, Reply> {
     match event {
         None => Ok("PENDING"),
         Some("COMMENT") => Ok("COMMENTED"),

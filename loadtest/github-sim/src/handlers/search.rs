@@ -19,17 +19,22 @@ impl Query {
     fn of(cx: &Cx<'_>) -> Result<Self, Reply> {
         let text = cx.request.query("q").filter(|text| !text.trim().is_empty());
         let text = text.ok_or_else(|| Reply::invalid("Search", "q", "missing", "q is missing"))?;
+        Ok(Self::parse(text, cx.actor()))
+    }
+
+    /// Takes a query apart; `@me` is the caller.
+    fn parse(text: &str, me: &str) -> Self {
         let mut query = Self::default();
         for part in text.split_whitespace() {
             match part.split_once(':') {
                 Some((name, value)) if !value.is_empty() => {
-                    let value = value.trim_matches('"').to_lowercase();
+                    let value = value.trim_matches('"').to_lowercase().replace("@me", me);
                     query.qualifiers.push((name.to_lowercase(), value));
                 }
                 _ => query.words.push(part.trim_matches('"').to_lowercase()),
             }
         }
-        Ok(query)
+        query
     }
 
     fn contains_words(&self, text: &str) -> bool {
@@ -55,6 +60,7 @@ impl Query {
 
     fn admits(&self, issue: &Issue) -> bool {
         let is_pull = issue.pull.is_some();
+        let pull = issue.pull.as_ref();
         self.qualifiers.iter().all(|(name, value)| match (name.as_str(), value.as_str()) {
             ("is" | "type", "issue") => !is_pull,
             ("is" | "type", "pr") => is_pull,
@@ -62,6 +68,14 @@ impl Query {
             ("is" | "state", "closed") => !issue.is_open,
             ("label", label) => issue.labels.iter().any(|present| present == label),
             ("author", author) => issue.user.eq_ignore_ascii_case(author),
+            ("assignee", login) => issue.assignees.iter().any(|user| user.eq_ignore_ascii_case(login)),
+            ("is", "merged") => pull.is_some_and(|pull| pull.merged_at.is_some()),
+            ("head", branch) => pull.is_some_and(|pull| pull.head_ref.eq_ignore_ascii_case(branch)),
+            ("base", branch) => pull.is_some_and(|pull| pull.base_ref.eq_ignore_ascii_case(branch)),
+            ("draft", wanted) => pull.is_some_and(|pull| pull.draft == (wanted == "true")),
+            ("review-requested", login) => pull.is_some_and(|pull| {
+                pull.requested_reviewers.iter().any(|user| user.eq_ignore_ascii_case(login))
+            }),
             _ => true,
         })
     }
@@ -84,13 +98,22 @@ fn results<T>(cx: &Cx<'_>, items: &[T], render: impl Fn(&crate::render::View<'_>
     reply
 }
 
-pub(crate) fn issues(cx: &mut Cx<'_>) -> Answer {
-    let query = Query::of(cx)?;
-    let found: Vec<(&Repository, &Issue)> = scope(cx, &query)
+fn matching_issues<'a>(cx: &'a Cx<'_>, query: &Query) -> Vec<(&'a Repository, &'a Issue)> {
+    scope(cx, query)
         .into_iter()
         .flat_map(|repository| repository.issues.values().map(move |issue| (repository, issue)))
         .filter(|(_, issue)| query.admits(issue) && query.contains_words(&issue.title))
-        .collect();
+        .collect()
+}
+
+/// The issues and pull requests that a query finds among what the caller sees.
+pub(crate) fn find_issues<'a>(cx: &'a Cx<'_>, text: &str) -> Vec<(&'a Repository, &'a Issue)> {
+    matching_issues(cx, &Query::parse(text, cx.actor()))
+}
+
+pub(crate) fn issues(cx: &mut Cx<'_>) -> Answer {
+    let query = Query::of(cx)?;
+    let found = matching_issues(cx, &query);
     Ok(results(cx, &found, |view, (repository, issue)| {
         let mut object = view.issue(repository, issue);
         object["score"] = json!(1.0);

@@ -5,7 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
 use crate::clock::iso;
-use crate::render::{View, html_url};
+use crate::render::{View, commit_node_id, html_url, ref_node_id};
 use crate::world::git::{Change, Commit, Git, Person, TreeEntry};
 use crate::world::{PERSONAL_LOGIN, Repository};
 
@@ -43,7 +43,7 @@ impl View<'_> {
         };
         json!({
             "sha": commit.id,
-            "node_id": format!("C_kwDO{}{}", repository.id, commit.id),
+            "node_id": commit_node_id(repository, &commit.id),
             "commit": {
                 "author": person(&commit.author),
                 "committer": person(&commit.committer),
@@ -120,7 +120,7 @@ impl View<'_> {
         let base = self.repository_url(repository);
         json!({
             "ref": name,
-            "node_id": format!("REF_kwDO{}{name}", repository.id),
+            "node_id": ref_node_id(repository, name),
             "url": format!("{base}/git/{}", name.replace('%', "%25")),
             "object": {"type": "commit", "sha": sha, "url": object_url(&base, "git/commits", sha)},
         })

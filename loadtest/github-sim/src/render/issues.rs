@@ -6,7 +6,7 @@ use crate::clock::iso;
 use crate::render::{View, html_url};
 use crate::world::git::Git;
 use crate::world::pulls::merge_title;
-use crate::world::{Comment, Issue, PERSONAL_LOGIN, Pull, Repository, Review};
+use crate::world::{Comment, Issue, Pull, Repository, Review};
 
 impl View<'_> {
     /// An issue, or a pull request in its form as an issue.
@@ -170,12 +170,10 @@ impl View<'_> {
 
     /// Who has let GitHub merge a pull request by itself, and how; null when nobody has.
     fn auto_merge(&self, issue: &Issue, pull: &Pull) -> Value {
-        if !pull.auto_merge {
-            return Value::Null;
-        }
+        let Some(auto_merge) = &pull.auto_merge else { return Value::Null };
         json!({
-            "enabled_by": self.user(PERSONAL_LOGIN),
-            "merge_method": "merge",
+            "enabled_by": self.user(&auto_merge.user),
+            "merge_method": auto_merge.method.to_lowercase(),
             "commit_title": merge_title(issue, pull),
             "commit_message": issue.title,
         })

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use crate::clock::iso;
-use crate::render::{View, html_url, object_url, repository_node_id};
+use crate::render::{View, html_url, label_id, object_url, repository_node_id};
 use crate::world::{Repository, SEED_EPOCH};
 
 /// Members that are the repository's URL and this.
@@ -119,7 +119,8 @@ impl View<'_> {
         for name in ["allow_squash_merge", "allow_merge_commit", "allow_rebase_merge"] {
             object[name] = json!(true);
         }
-        for name in ["allow_auto_merge", "allow_update_branch", "delete_branch_on_merge"] {
+        object["allow_auto_merge"] = json!(true);
+        for name in ["allow_update_branch", "delete_branch_on_merge"] {
             object[name] = json!(false);
         }
         object["network_count"] = json!(0);
@@ -131,8 +132,7 @@ impl View<'_> {
     }
 
     pub(crate) fn label(&self, repository: &Repository, name: &str) -> Value {
-        let position = repository.labels.keys().position(|label| label == name).unwrap_or(0);
-        let id = repository.id * 1000 + position as u64;
+        let id = label_id(repository, name);
         let color = repository.labels.get(name).map_or("ededed", String::as_str);
         json!({
             "id": id,

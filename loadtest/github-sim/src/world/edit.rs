@@ -6,7 +6,7 @@
 use bytes::Bytes;
 
 use crate::world::git::Person;
-use crate::world::{PERSONAL_LOGIN, Pull, Repository, World};
+use crate::world::{AutoMerge, PERSONAL_LOGIN, Pull, Repository, World};
 
 impl World {
     /// Commits a file onto a branch, as a push by somebody else would; returns the new tip, or
@@ -127,8 +127,9 @@ impl World {
             let Some(issue) = repository.issues.get_mut(&number) else { return false };
             match issue.pull.as_mut() {
                 Some(Pull { auto_merge, .. }) if issue.is_open && !(is_on && is_stacked) => {
-                    *auto_merge = is_on;
                     issue.updated_at += 1;
+                    let (user, method) = (PERSONAL_LOGIN.to_owned(), "MERGE".to_owned());
+                    *auto_merge = is_on.then_some(AutoMerge { user, method, at: issue.updated_at });
                     true
                 }
                 _ => false,

@@ -3,7 +3,7 @@
 
 use crate::books::Merge;
 use crate::world::git::Person;
-use crate::world::{Issue, PERSONAL_LOGIN, Pull, Repository};
+use crate::world::{Issue, Pull, Repository};
 
 /// Why a pull request cannot be opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,7 +74,7 @@ impl Repository {
             if let Some(pull) = issue.pull.as_mut().filter(|pull| pull.head_ref == branch) {
                 commit.clone_into(&mut pull.head_sha);
                 issue.updated_at = at;
-                if pull.auto_merge && !pull.draft {
+                if pull.auto_merge.is_some() && !pull.draft {
                     ready.push(issue.number);
                 }
             }
@@ -90,8 +90,10 @@ impl Repository {
         if !is_open || self.stack_of(number).is_some() {
             return;
         }
-        let email = format!("{PERSONAL_LOGIN}@users.noreply.github.com");
-        let author = Person { name: PERSONAL_LOGIN.to_owned(), email, at };
+        let enabled = self.pull(number).and_then(|(_, pull)| pull.auto_merge.as_ref());
+        let Some(name) = enabled.map(|auto_merge| auto_merge.user.clone()) else { return };
+        let email = format!("{name}@users.noreply.github.com");
+        let author = Person { name, email, at };
         // A merge may set off others, which come after it in the books.
         let place = self.auto_merged.len();
         if let Ok(sha) = self.land(number, None, &author) {

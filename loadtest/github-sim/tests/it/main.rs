@@ -12,6 +12,8 @@ mod control;
 mod faults;
 mod graphql;
 mod limits;
+mod mutations;
+mod nodes;
 mod reading;
 mod stacks;
 mod writing;

@@ -1,0 +1,28 @@
+//! Which types of the schema are also of which interfaces and unions.
+
+/// Whether an object of a type is one of the type, interface or union `on`.
+pub(crate) fn is_a(kind: &str, on: &str) -> bool {
+    let kinds: &[&str] = match on {
+        "Node" => return true,
+        "Actor" | "Assignee" | "RequestedReviewer" => &["User", "Bot", "Organization"],
+        "RepositoryOwner" | "ProfileOwner" | "ProjectV2Owner" | "Sponsorable" => &["User", "Organization"],
+        "GitObject" => &["Commit"],
+        "Starrable" | "RepositoryInfo" | "ProjectOwner" => &["Repository"],
+        "IssueOrPullRequest" | "Labelable" | "Assignable" | "Closable" | "Lockable" | "ReferencedSubject" => {
+            &["Issue", "PullRequest"]
+        }
+        "SearchResultItem" => &["Issue", "PullRequest", "Repository", "User", "Organization"],
+        "Comment" | "Reactable" | "Updatable" | "UpdatableComment" | "RepositoryNode" => {
+            &["Issue", "PullRequest", "IssueComment", "PullRequestReview"]
+        }
+        "Deletable" => &["IssueComment", "PullRequestReview"],
+        "Subscribable" => &["Issue", "PullRequest", "Repository", "Commit"],
+        "UniformResourceLocatable" => {
+            &["User", "Bot", "Organization", "Repository", "Issue", "PullRequest", "Commit", "Release"]
+        }
+        "StatusCheckRollupContext" => &["CheckRun", "StatusContext"],
+        "RequirableByPullRequest" => &["CheckRun", "StatusContext"],
+        _ => return kind == on,
+    };
+    kinds.contains(&kind)
+}
