@@ -5,6 +5,7 @@
 //! and carried out in [`mutations`].
 
 mod bind;
+mod check;
 mod cost;
 mod fields;
 mod ids;
@@ -35,9 +36,11 @@ fn read(request: &Request) -> Result<(Document, Value), Reply> {
     let Some(query) = body["query"].as_str() else {
         return Err(Reply::error(400, "A query attribute must be specified and must be a string."));
     };
-    match parse::document(query) {
-        Some(document) => Ok((document, body)),
-        None => Err(Reply::ok(json!({"errors": [{"message": "Parse error on the query"}]}))),
+    let read = parse::document(query).ok_or_else(|| "Parse error on the query".to_owned());
+    let checked = read.and_then(|document| check::check(&document).map(|()| document));
+    match checked {
+        Ok(document) => Ok((document, body)),
+        Err(message) => Err(Reply::ok(json!({"errors": [{"message": message}]}))),
     }
 }
 
@@ -47,6 +50,10 @@ pub(crate) fn handle(cx: &mut Cx<'_>) -> Answer {
     let Some(operation) = document.operation(body["operationName"].as_str()) else {
         return Ok(Reply::ok(json!({"errors": [{"message": "No operation named in the query"}]})));
     };
+    if operation.kind == "subscription" {
+        let message = "Schema is not configured for subscriptions";
+        return Ok(Reply::ok(json!({"errors": [{"message": message}]})));
+    }
     let variables = match bind::bind(operation, &body["variables"]) {
         Ok(variables) => variables,
         Err(errors) => return Ok(Reply::ok(json!({"errors": errors}))),

@@ -153,23 +153,6 @@ impl Document {
         }
         fields
     }
-
-    /// Whether some fragment is inside itself, which GitHub refuses.
-    fn has_cycle(&self) -> bool {
-        self.fragments.values().any(|fragment| self.is_endless(&fragment.selections, 0))
-    }
-
-    fn is_endless(&self, selections: &[Selection], depth: usize) -> bool {
-        depth > self.fragments.len()
-            || selections.iter().any(|selection| match selection {
-                Selection::Field(field) => self.is_endless(&field.selections, depth),
-                Selection::Inline { selections, .. } => self.is_endless(selections, depth),
-                Selection::Spread { name, .. } => self
-                    .fragments
-                    .get(name)
-                    .is_some_and(|fragment| self.is_endless(&fragment.selections, depth + 1)),
-            })
-    }
 }
 
 /// Reads a document; `None` when it is not one.
@@ -191,13 +174,15 @@ pub(crate) fn document(text: &str) -> Option<Document> {
                 let on = reader.name()?;
                 reader.conditions()?;
                 let selections = reader.selections()?;
-                document.fragments.insert(name, Fragment { on, selections });
+                if document.fragments.insert(name, Fragment { on, selections }).is_some() {
+                    return None;
+                }
             }
             Token::Name(_) => document.operations.push(reader.operation()?),
             _ => return None,
         }
     }
-    (!document.operations.is_empty() && !document.has_cycle()).then_some(document)
+    (!document.operations.is_empty()).then_some(document)
 }
 
 struct Reader {
@@ -226,7 +211,8 @@ impl Reader {
     }
 
     fn operation(&mut self) -> Option<Operation> {
-        let kind = self.name()?;
+        let kind =
+            self.name().filter(|kind| ["query", "mutation", "subscription"].contains(&kind.as_str()))?;
         let has_name = matches!(self.tokens.peek(), Some(Token::Name(_)));
         let name = if has_name { self.name() } else { None };
         let mut variables = Vec::new();
@@ -263,7 +249,7 @@ impl Reader {
         while !self.took('}') {
             selections.push(if self.took('.') { self.spread()? } else { self.field()? });
         }
-        Some(selections)
+        (!selections.is_empty()).then_some(selections)
     }
 
     fn spread(&mut self) -> Option<Selection> {
@@ -300,6 +286,7 @@ impl Reader {
                 self.mark(':')?;
                 arguments.push((name, self.argument()?));
             }
+            distinct(&arguments).filter(|()| !arguments.is_empty())?;
         }
         Some(arguments)
     }
@@ -328,6 +315,7 @@ impl Reader {
                     self.mark(':')?;
                     members.push((name, self.argument()?));
                 }
+                distinct(&members)?;
                 Some(Argument::Object(members))
             }
             Token::Mark(_) => None,
@@ -351,6 +339,13 @@ impl Reader {
         }
         Some(conditions)
     }
+}
+
+/// Nothing, unless one name is there twice, which GitHub refuses.
+fn distinct(members: &[(String, Argument)]) -> Option<()> {
+    let is_new =
+        |(at, (name, _)): (usize, &(String, Argument))| members[..at].iter().all(|(known, _)| known != name);
+    members.iter().enumerate().all(is_new).then_some(())
 }
 
 #[cfg(test)]
@@ -382,8 +377,15 @@ mod tests {
             .map(|field| field.name.as_str())
             .collect();
         assert_eq!(names, ["name", "issues"]);
-        let cycle = "{ ...a } fragment a on Query { b { ...c } } fragment c on Query { ...a }";
-        for broken in ["", "{", "query { a(", "}", "{ \"x\" }", cycle] {
+        let twice = [
+            "{ a(b: 1, b: 2) }",
+            "{ a(b: {c: 1, c: 2}) }",
+            "{ ...x } fragment x on A { b } fragment x on A { b }",
+        ];
+        for broken in ["", "{", "query { a(", "}", "{ \"x\" }", "{ a { } }", "{ a() }", "MUTATION { a }"]
+            .into_iter()
+            .chain(twice)
+        {
             assert!(super::document(broken).is_none(), "{broken}");
         }
     }
