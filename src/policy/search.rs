@@ -58,6 +58,30 @@ pub fn judge(
     {
         return Err(SearchError::Parameter);
     }
+    confine(query, repositories)
+}
+
+/// Judges the text of a search in GraphQL, whose `type` says what is sought; gives the owner first named.
+///
+/// # Errors
+/// When it is not confined to the repositories, or can't be judged.
+pub fn judge_text(
+    kind: &str,
+    query: &str,
+    repositories: &RepositorySet,
+) -> Result<Option<String>, SearchError> {
+    if repositories.is_everything() {
+        let mut owners = qualifiers(query).map(|(_, value)| owner_of(&value));
+        return Ok(owners.find(|owner| is_account(owner)));
+    }
+    // Users are sought by other qualifiers.
+    match kind {
+        "ISSUE" | "ISSUE_ADVANCED" | "REPOSITORY" | "DISCUSSION" => confine(query, repositories),
+        _ => Err(SearchError::Unconfined),
+    }
+}
+
+fn confine(query: &str, repositories: &RepositorySet) -> Result<Option<String>, SearchError> {
     check_plain(query)?;
     let mut owner = None;
     for (key, value) in qualifiers(query) {
@@ -71,6 +95,18 @@ pub fn judge(
         owner.get_or_insert_with(|| owner_of(&value));
     }
     owner.map(Some).ok_or(SearchError::NoQualifier)
+}
+
+/// Qualifiers that say whose things are sought.
+const CONFINING: [&str; 5] = ["repo:", "org:", "user:", "owner:", "enterprise:"];
+
+/// Whether what follows is the value of a qualifier that confines, or of one that can't be told.
+fn opens_confining(part: &str) -> bool {
+    let word = part.rsplit(' ').next().unwrap_or_default().to_ascii_lowercase();
+    let Some(key) = word.strip_suffix(':') else { return false };
+    let key = key.strip_prefix('-').unwrap_or(key);
+    let is_plain = !key.is_empty() && key.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-');
+    !is_plain || CONFINING.contains(&format!("{key}:").as_str())
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -109,28 +145,30 @@ fn check_plain(query: &str) -> Result<(), SearchError> {
         let word = word.strip_prefix('-').unwrap_or(&word);
         let judged = ["repo:", "org:", "user:"].iter().find(|key| word.starts_with(**key));
         let rest = judged.map_or(word, |key| &word[key.len()..]);
-        let reaches =
-            ["repo:", "org:", "user:", "owner:", "enterprise:"].iter().any(|key| rest.contains(key));
+        let reaches = CONFINING.iter().any(|key| rest.contains(key));
         let operates = ["or\"", "and\"", "not\""].iter().any(|start| word.starts_with(start));
         if reaches || operates {
             return Err(SearchError::Ambiguous);
         }
     }
     // A qualifier without a value may take the next word for it; other quotes may be read as quotes.
-    if query.split(' ').any(|word| word.ends_with(':')) || query.contains(['“', '”', '„', '«', '»', '‘', '’'])
+    let unquoted = query.split('"').step_by(2).collect::<Vec<_>>().join("\"\"");
+    if unquoted.split(' ').any(|word| word.ends_with(':'))
+        || query.contains(['“', '”', '„', '«', '»', '‘', '’'])
     {
         return Err(SearchError::Ambiguous);
     }
     if query.split(' ').any(|word| matches!(word.to_ascii_uppercase().as_str(), "OR" | "AND" | "NOT")) {
         return Err(SearchError::Ambiguous);
     }
-    // A quoted phrase is free text unless a qualifier is in it or touches it.
+    // A quoted phrase is free text, or the value of a qualifier that confines nothing, such as `label:"a b"`;
+    // none of those that confine may be in it or touch it.
     let mut quoted = false;
     for (index, part) in query.split('"').enumerate() {
         quoted = index % 2 == 1;
         let touches =
-            !quoted && (part.ends_with(':') || (index > 0 && !part.is_empty() && !part.starts_with(' ')));
-        if (quoted && part.contains(':')) || touches {
+            !quoted && (opens_confining(part) || (index > 0 && !part.is_empty() && !part.starts_with(' ')));
+        if (quoted && CONFINING.iter().any(|key| part.to_ascii_lowercase().contains(key))) || touches {
             return Err(SearchError::Ambiguous);
         }
     }
@@ -158,6 +196,8 @@ mod tests {
             ("q=org:other+repo:acme/tool", "other"),
             ("q=user:OTHER+%22two+words%22", "other"),
             ("q=repo:acme/tool+-label:x&sort=created", "acme"),
+            ("q=repo:acme/tool+-label:%22don't+merge%22", "acme"),
+            ("q=repo:acme/tool+label:%22area:+x%22+author:%22octocat%22", "acme"),
         ] {
             assert_eq!(judged("/search/issues", query), Ok(Some(owner.to_owned())), "{query}");
         }
@@ -182,6 +222,9 @@ mod tests {
             "q=-repo:acme/tool",
             "q=%22repo:acme/tool%22",
             "q=repo:%22acme/tool%22",
+            "q=repo:acme/tool+org:%22acme%22",
+            "q=repo:acme/tool+label:%22x+repo:acme/secret%22",
+            "q=repo:acme/tool+label:%22x%22repo:acme/secret",
             "q=%22x+repo:acme/tool",
             "q=repo:acme/tool%09OR%09bug",
             "q=repo:acme/tool%0AOR%0Abug",
@@ -189,6 +232,7 @@ mod tests {
             "q=repo:acme/*",
             "q=repo:",
             "q=label:+repo:acme/tool",
+            "q=%22x%22+label:+repo:acme/tool",
             "q=repo:acme/tool+%2Brepo:acme/secret",
             "q=repo:acme/tool+,repo:acme/secret",
             "q=repo:acme/tool+owner:acme",
