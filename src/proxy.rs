@@ -89,6 +89,8 @@ pub struct Proxy {
     names: guard::Names,
     /// What GitHub said of repositories and branches, for the guard.
     facts: guard::FactCache,
+    /// What node ids stand for, for the guard.
+    nodes: guard::Nodes,
     /// Which approvals were used.
     spent: Arc<dyn SpentStore>,
     audit: Audit,
@@ -151,6 +153,7 @@ impl Proxy {
             tokens: Arc::new(Tokens::new(Arc::clone(&clock), Arc::clone(&metrics))),
             names: guard::Names::new(),
             facts: guard::FactCache::new(),
+            nodes: guard::Nodes::new(),
             spent: shared.spent,
             audit: shared.audit,
             held: held::Held::default(),

@@ -46,7 +46,7 @@ WHEN = {
     "createCommitOnBranch": ("ref-write", "branch:input:branch"), "createRef": ("ref-write", "branch:input:name"),
     "createLinkedBranch": ("ref-write", "branch:input:name"), "updateRefs": ("ref-write", "branch:input:refUpdates"),
     "updateRef": ("ref-write", "branch:input:refId"), "deleteRef": ("ref-write", "branch-or-open-pull:input:refId"),
-    "updatePullRequestBranch": ("ref-write", "branch:head:"), "revertPullRequest": ("write", ""),
+    "updatePullRequestBranch": ("ref-write", "branch:head:"), "revertPullRequest": ("write", "creates-pull"),
     "updatePullRequest": ("ref-write", "names-base"), "createPullRequest": ("write", "creates-pull"),
     "markPullRequestReadyForReview": ("write", "ends-draft"),
     "addPullRequestReview": ("review", "approves"), "submitPullRequestReview": ("review", "approves"),

@@ -20,7 +20,6 @@ use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use serde_json::{Value, json};
 
 use crate::clock::{Clock, SystemClock};
-use crate::policy::Class;
 use crate::policy::approval::{Binding, Requirement, is_commit};
 use crate::policy::repositories::RepositoryName;
 use crate::secret;
@@ -163,7 +162,7 @@ fn of_pull(args: &ApproveArgs, err: &mut dyn Write) -> anyhow::Result<Value> {
         );
     }
     let binding = Binding::Pull { number, head_sha: Some(sha), stack: Vec::new() };
-    let required = Requirement { repository: Some(repository), action: Class::Merge, binding };
+    let required = Requirement { repository: Some(repository), action: "merge", binding };
     show::requirement(&required, err)?;
     Ok(required.claims())
 }

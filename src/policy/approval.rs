@@ -16,7 +16,6 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 
-use super::Class;
 use super::repositories::RepositoryName;
 use crate::secret::hex;
 
@@ -59,14 +58,15 @@ pub enum Binding {
 pub struct Requirement {
     /// The repository; none for what is in no repository.
     pub repository: Option<RepositoryName>,
-    pub action: Class,
+    /// The class of the operation, or `auto-merge`.
+    pub action: &'static str,
     pub binding: Binding,
 }
 
 impl Requirement {
     /// The claims to sign, all but `iss`, `sub`, `iat`, `exp` and `jti`.
     pub fn claims(&self) -> Value {
-        let mut claims = json!({ "aud": AUDIENCE, "action": self.action.as_str() });
+        let mut claims = json!({ "aud": AUDIENCE, "action": self.action });
         if let Some(repository) = &self.repository {
             claims["repo"] = json!(repository.to_string());
         }
@@ -218,7 +218,7 @@ impl Verifier {
             return Err(Rejected::Audience);
         }
         check_repository(&token, required)?;
-        if token.text("action")? != required.action.as_str() {
+        if token.text("action")? != required.action {
             return Err(Rejected::Action);
         }
         let head_sha = check_binding(&token, &required.binding)?;

@@ -22,8 +22,10 @@ pub enum Place {
     Body(&'static str),
     /// Likewise in the body, or in the query.
     BodyOrQuery(&'static str),
-    /// Nowhere: it is the head of the pull request in the path.
+    /// Nowhere: it is the head of the pull request that is named.
     Head,
+    /// A member of a mutation's input.
+    Input(&'static str),
 }
 
 /// The branch a request names.
@@ -87,10 +89,22 @@ pub fn named<'a>(
                 (None, None) => Ok(NamedBranch::Default),
             }
         }
+        // A mutation's input is not a body of REST's.
+        Place::Input(_) => Ok(NamedBranch::Guarded),
         Place::Head => {
             Ok(param("pull_number").and_then(decimal).map_or(NamedBranch::Guarded, NamedBranch::HeadOfPull))
         }
     }
+}
+
+/// A branch named by itself, as in a mutation.
+pub fn of_branch_name(text: &str) -> NamedBranch {
+    of_name(text)
+}
+
+/// A full ref.
+pub fn of_full_ref(text: &str) -> NamedBranch {
+    of_ref(text, "refs/heads/")
 }
 
 fn check_keys(body: &Map<String, Value>, key: &'static str) -> Result<(), BranchError> {

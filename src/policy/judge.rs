@@ -82,6 +82,7 @@ pub fn judge(route: &Route, target: &Target, body: &[u8]) -> Result<Judged, Ambi
             settled(operation.class)
         }
         Condition::Always => settled(operation.class),
+        Condition::EndsDraft => settled(operation.class),
         Condition::CreatesPull => {
             fields(body, &["draft"])?;
             settled(operation.class)
@@ -97,7 +98,7 @@ pub fn judge(route: &Route, target: &Target, body: &[u8]) -> Result<Judged, Ambi
         Condition::Branch { place, .. } => {
             let object = match (place, body) {
                 (_, []) => Map::new(),
-                (Place::Head, _) => Map::new(),
+                (Place::Head | Place::Input(_), _) => Map::new(),
                 _ if holds_content(operation) => json::object_without(body, CONTENT)?,
                 _ => json::object(body)?,
             };

@@ -73,6 +73,8 @@ pub enum Condition {
     },
     /// Always; and what it opens is a pull request.
     CreatesPull,
+    /// Always; and a draft becomes ready for review.
+    EndsDraft,
 }
 
 /// One published operation.
@@ -230,14 +232,27 @@ impl Routes {
     }
 }
 
+static MUTATIONS: LazyLock<HashMap<&'static str, Operation>> = LazyLock::new(|| {
+    operations_of(TABLE, "graphql").map(|(_, operation)| (operation.id, operation)).collect()
+});
+
+/// The mutation of this name; none when no list has it.
+pub fn mutation(name: &str) -> Option<&'static Operation> {
+    MUTATIONS.get(name)
+}
+
 /// The rows of REST operations.
 fn rest_operations(table: &'static str) -> impl Iterator<Item = (Method, Operation)> {
-    table.lines().skip(1).filter_map(|line| {
+    operations_of(table, "rest")
+}
+
+fn operations_of(table: &'static str, wanted: &'static str) -> impl Iterator<Item = (Method, Operation)> {
+    table.lines().skip(1).filter_map(move |line| {
         let mut columns = line.split('\t');
         let mut next = || columns.next().expect("operations.tsv has nine columns");
         let (kind, method, template, id) = (next(), next(), next(), next());
         let (class, condition, resource, server) = (next(), next(), next(), next());
-        (kind == "rest").then(|| {
+        (kind == wanted).then(|| {
             let operation = Operation {
                 id,
                 template,
@@ -271,6 +286,7 @@ fn condition_named(name: &'static str) -> Condition {
         "approves" => return Condition::Approves,
         "names-base" => return Condition::NamesBase,
         "creates-pull" => return Condition::CreatesPull,
+        "ends-draft" => return Condition::EndsDraft,
         _ => {}
     }
     let mut parts = name.splitn(3, ':');
@@ -285,6 +301,7 @@ fn condition_named(name: &'static str) -> Condition {
         (Some("body"), Some(key)) => Place::Body(key),
         (Some("body-or-query"), Some(key)) => Place::BodyOrQuery(key),
         (Some("head"), _) => Place::Head,
+        (Some("input"), Some(key)) => Place::Input(key),
         _ => return Condition::Always,
     };
     Condition::Branch { place, open_pulls }

@@ -261,6 +261,9 @@ impl Target {
     /// ids replaced by names, owner and repository in lower case, escapes only where RFC 3986 (§3.3)
     /// needs them, and the query as it was sent.
     pub fn canonical(&self, repository: Option<&RepositoryName>, organization: Option<&str>) -> String {
+        if self.graphql {
+            return "/graphql".to_owned();
+        }
         let mut path = String::with_capacity(64);
         let texts: Vec<&str> = self.segments.iter().take(5).map(Segment::text).collect();
         let taken = match (texts.as_slice(), repository, organization) {

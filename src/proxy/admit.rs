@@ -80,7 +80,7 @@ impl Proxy {
             // GitHub lists no operations that create content, so every write counts as one that may.
             creates_content: is_write,
             repository: permitted.repository().map(|name| name.to_string().into()),
-            price: (operation.resource != "graphql").then_some(1),
+            price: Some(call.price),
             ..self.share(agent, permitted.installation(), operation.resource)
         }
     }

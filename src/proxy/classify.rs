@@ -12,6 +12,7 @@ use http::{HeaderMap, Method, Request, Uri, Version, request};
 use http_body::Body;
 use hyper::body::Incoming;
 use percent_encoding::percent_decode_str;
+use serde_json::Value;
 
 use super::Proxy;
 use super::body::{Bounded, read_whole};
@@ -21,10 +22,11 @@ use super::listener::{FIELDS_MAX, HEAD_BYTES_MAX};
 use crate::config::Agent;
 use crate::error::ProxyError;
 use crate::policy::branch::NamedBranch;
-use crate::policy::graphql::{self, GraphqlError, Kind};
-use crate::policy::routes::{self, GRAPHQL, Operation, Route, RouteError, Scope};
+use crate::policy::graphql::mutations::{self, Mutation};
+use crate::policy::graphql::{self, Fault, GraphqlError, Kind};
+use crate::policy::routes::{self, GRAPHQL, Operation, Route, RouteError, Scope, decimal};
 use crate::policy::target::{TARGET_BYTES_MAX, Target};
-use crate::policy::{Class, judge, trailer};
+use crate::policy::{Class, json, judge, trailer};
 use crate::secret::holds_agent_key;
 
 /// Bodies up to this length are held, so that a call GitHub did not take can be made again.
@@ -65,15 +67,77 @@ pub(crate) struct Call {
     /// The class; while there is a branch, the one it has if that branch is guarded.
     pub(crate) class: Class,
     /// What the guard has to look at before the class is known.
-    pub(crate) branch: Option<NamedBranch>,
-    /// Whether a GraphQL document holds more than queries.
-    pub(crate) changes_by_graphql: bool,
+    pub(crate) branches: Vec<NamedBranch>,
+    /// The class it has if none of them is guarded.
+    pub(crate) otherwise: Class,
+    /// What an approval calls it, where that is not its class.
+    pub(crate) action: Option<&'static str>,
+    /// The pull request it lands.
+    pub(crate) lands: Option<u64>,
+    /// Its document, if it is GraphQL.
+    pub(crate) graphql: Option<Box<GraphqlCall>>,
+    /// Points of its pool, before it is sent.
+    pub(crate) price: u32,
     /// Whether a GraphQL answer's `rateLimit { cost }` can be believed.
     pub(crate) shows_cost: bool,
     /// It opened a pull request that was no draft, and is sent as one.
     pub(crate) is_made_draft: bool,
     /// What its body takes of the memory for bodies.
     pub(crate) _room: Option<Room>,
+}
+
+/// A GraphQL document, and what it changes.
+#[derive(Debug)]
+pub(crate) struct GraphqlCall {
+    pub(crate) request: graphql::Request,
+    pub(crate) mutations: Vec<Mutation>,
+}
+
+impl Call {
+    /// A read without a body, as a question of our own is.
+    pub(crate) fn own(target: Target, route: Route, class: Class) -> Call {
+        Call {
+            method: Method::GET,
+            target,
+            headers: HeaderMap::new(),
+            body: CallBody::Empty,
+            route,
+            class,
+            branches: Vec::new(),
+            otherwise: Class::Write,
+            action: None,
+            lands: None,
+            graphql: None,
+            price: 1,
+            shows_cost: false,
+            is_made_draft: false,
+            _room: None,
+        }
+    }
+
+    /// A member of the body, or of the input of its one mutation.
+    pub(crate) fn member(&self, key: &str) -> Option<Value> {
+        match &self.graphql {
+            Some(graphql) => graphql.mutations.first()?.input.get(key).cloned(),
+            None => json::object(self.body.held()).ok()?.remove(key),
+        }
+    }
+
+    /// Sets a member of the body, or of the input of its one mutation; all else stays as it was sent.
+    pub(crate) fn set_member(&mut self, key: &str, value: &Value) -> Result<(), ProxyError> {
+        let body = match &self.graphql {
+            Some(graphql) => graphql::edit::with_input(&graphql.request, self.body.held(), key, value)
+                .map_err(|error| refused(&error))?,
+            None => json::with(self.body.held(), key, value).map_err(|_| ProxyError::Internal)?,
+        };
+        self.body = CallBody::Whole(body);
+        Ok(())
+    }
+
+    /// Whether it changes something by GraphQL.
+    pub(crate) fn changes_by_graphql(&self) -> bool {
+        self.graphql.as_ref().is_some_and(|graphql| graphql.request.kind() != Kind::Query)
+    }
 }
 
 /// The body of a call.
@@ -134,7 +198,7 @@ impl Proxy {
         ctx.path = target.path();
         if target.is_graphql() {
             ctx.operation = Some(&GRAPHQL);
-            return self.classify_graphql(agent, head, target, body).await;
+            return self.classify_graphql(agent, head, target, body, ctx).await;
         }
         let route = routes::find(&head.method, &target).map_err(|error| match error {
             RouteError::Target(_) | RouteError::Name(_) => {
@@ -155,18 +219,15 @@ impl Proxy {
         let judged = judge::judge(&route, &target, body.held())
             .map_err(|error| bad(&format!("The request is ambiguous: {error}.")))?;
         ctx.class = Some(judged.class);
+        let lands = judge::merges_pull(route.operation).then(|| route.param("pull_number").and_then(decimal));
         Ok(Call {
             method: head.method,
-            target,
             headers: head.headers,
             body,
-            route,
-            class: judged.class,
-            branch: judged.branch,
-            changes_by_graphql: false,
-            shows_cost: false,
-            is_made_draft: false,
+            branches: judged.branch.into_iter().collect(),
+            lands: lands.flatten(),
             _room: room,
+            ..Call::own(target, route, judged.class)
         })
     }
 
@@ -234,6 +295,7 @@ impl Proxy {
         head: request::Parts,
         target: Target,
         body: Incoming,
+        ctx: &mut Context,
     ) -> Result<Call, ProxyError> {
         if head.method != Method::POST {
             return Err(bad("GraphQL is asked by POST, with one JSON object as the body."));
@@ -246,23 +308,35 @@ impl Proxy {
         }
         let limit = self.server.max_body_bytes.min(graphql::BODY_BYTES_MAX as u64);
         let (bytes, room) = self.hold(agent, body, limit).await?;
-        let understood = graphql::classify(&bytes).map_err(|error| match error {
-            GraphqlError::Credential => ProxyError::OperationForbidden(format!("{error}.")),
-            _ => bad(&format!("{error}.")),
-        })?;
-        let route = Route { operation: &GRAPHQL, scope: Scope::Graphql, params: Vec::new() };
+        let request = graphql::Request::read(&bytes).map_err(|error| refused(&error))?;
+        let price = request.price().map_err(|error| refused(&error))?.points();
+        let mutations = mutations::judge(&request).map_err(|error| refused(&error))?;
+        // A mutation that changes nothing is none of a reader's, all the same.
+        let least = if request.kind() == Kind::Query { Class::Read } else { Class::Write };
+        let class = mutations.iter().map(|mutation| mutation.class).max().unwrap_or(least);
+        let otherwise = mutations.iter().map(|mutation| match mutation.branches.is_empty() {
+            true => mutation.class,
+            false => Class::Write,
+        });
+        let otherwise = otherwise.max().unwrap_or(least);
+        // A document of one mutation is that operation; of several, the path's.
+        let operation = match mutations.as_slice() {
+            [only] => only.operation,
+            _ => &GRAPHQL,
+        };
+        ctx.operation = Some(operation);
+        ctx.class = Some(class);
+        let route = Route { operation, scope: Scope::Graphql, params: Vec::new() };
         Ok(Call {
             method: head.method,
-            target,
             headers: head.headers,
             body: CallBody::Whole(bytes),
-            route,
-            class: Class::Read,
-            branch: None,
-            changes_by_graphql: understood.kind != Kind::Query,
-            shows_cost: understood.shows_cost,
-            is_made_draft: false,
+            otherwise,
+            price: u32::try_from(price).unwrap_or(u32::MAX),
+            shows_cost: request.shows_cost,
+            graphql: Some(Box::new(GraphqlCall { request, mutations })),
             _room: Some(room),
+            ..Call::own(target, route, class)
         })
     }
 
@@ -365,6 +439,20 @@ pub(super) fn is_json(headers: &HeaderMap) -> bool {
 pub(super) fn media_type(headers: &HeaderMap, name: HeaderName) -> Option<String> {
     let value = headers.get(name)?.to_str().ok()?;
     Some(value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase())
+}
+
+/// A document that is not let through.
+pub(super) fn refused(error: &GraphqlError) -> ProxyError {
+    let message = format!(
+        "{}{}.",
+        error.to_string().chars().next().unwrap_or_default().to_uppercase(),
+        error.to_string().chars().skip(1).collect::<String>()
+    );
+    match error.fault() {
+        Fault::Form => ProxyError::BadRequest(message),
+        Fault::Outside => ProxyError::RepositoryForbidden(message),
+        Fault::Closed => ProxyError::OperationForbidden(message),
+    }
 }
 
 fn bad(message: &str) -> ProxyError {

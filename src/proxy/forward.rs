@@ -25,6 +25,7 @@ use crate::error::ProxyError;
 use crate::github::client::was_unsent;
 use crate::github::rate_limit;
 use crate::github::tokens::Token;
+use crate::policy::routes::Scope;
 
 /// What came of one attempt.
 #[derive(Debug)]
@@ -59,7 +60,7 @@ impl Proxy {
         let (request, token, progress) = request.into_parts();
         self.commit(permitted, &token, ctx).await?;
         let method = request.method().clone();
-        let is_graphql = ctx.is_graphql;
+        let is_graphql = permitted.call().route.scope == Scope::Graphql;
         let (client, patience) = (self.client.clone(), Patience::of(&self.upstream));
         let (tell, told) = oneshot::channel();
         // A look-up of the guard's comes before there is a record, and is none of it.

@@ -9,6 +9,8 @@ mod branches;
 mod confine;
 mod drafts;
 mod facts;
+mod graphql;
+mod nodes;
 mod pulls;
 mod resolve;
 
@@ -16,6 +18,7 @@ use std::sync::Arc;
 
 pub(super) use approval::Sanction;
 pub(crate) use facts::FactCache;
+pub(crate) use nodes::Nodes;
 pub(super) use resolve::{Names, unavailable};
 
 use http::Method;
@@ -121,7 +124,7 @@ impl Permitted {
     /// Whether GitHub changes something, so that a second attempt could do it twice.
     pub(super) fn is_write(&self) -> bool {
         match self.call.route.scope {
-            Scope::Graphql => self.call.changes_by_graphql,
+            Scope::Graphql => self.call.changes_by_graphql(),
             _ => !matches!(self.call.method, Method::GET | Method::HEAD),
         }
     }
@@ -145,8 +148,9 @@ impl Proxy {
         mut call: Call,
         ctx: &mut Context,
     ) -> Result<Permitted, ProxyError> {
+        self.check_auto_merge(&mut call)?;
         self.check_possible(agent, &call, ctx)?;
-        let (repository, owner) = self.confine(agent, &call, ctx).await?;
+        let (repository, owner) = self.confine(agent, &mut call, ctx).await?;
         let installation = self.installation_for(agent, &call.route.scope, owner.as_deref()).await?;
         let asker = Asker { agent: Arc::clone(agent), installation, repository };
         self.settle_class(&asker, &mut call, ctx).await?;
@@ -225,18 +229,13 @@ impl Proxy {
 
     /// Refuses at once what no look-up can make right.
     fn check_possible(&self, agent: &Agent, call: &Call, ctx: &mut Context) -> Result<(), ProxyError> {
-        if call.changes_by_graphql {
-            return Err(ProxyError::OperationForbidden(
-                "GraphQL mutations are not let through yet, whatever they do. Use the REST API.".to_owned(),
-            ));
-        }
         if call.class == Class::Token {
             return Err(ProxyError::OperationForbidden(
                 "Operations on credentials are never open to agents: tollgate holds the tokens.".to_owned(),
             ));
         }
         // On a branch nothing guards it is a plain write.
-        if call.branch.is_some() && agent.allow.contains(&Class::Write) {
+        if !call.branches.is_empty() && agent.allow.contains(&Class::Write) {
             return Ok(());
         }
         self.check_class(agent, call, ctx)

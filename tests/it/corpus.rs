@@ -89,7 +89,13 @@ fn oversized() -> Vec<Sent> {
 }
 
 async fn start() -> Tollgate {
-    Setup::with(vec![agent("reader", &["repositories: [acme/*]", "allow: [read]"])]).start().await
+    let everything = ["repositories: [\"*\"]", "installation: acme", "allow: [read]"];
+    Setup::with(vec![
+        agent("reader", &everything),
+        agent("confined", &["repositories: [acme/*]", "allow: [read]"]),
+    ])
+    .start()
+    .await
 }
 
 #[tokio::test]
@@ -142,10 +148,49 @@ async fn what_is_no_query_never_arrives() {
             assert!(answer.headers.contains_key("x-tollgate-error"), "{what}");
             // These are understood and refused for what they are, not taken for something broken.
             if other.name.starts_with("mutation-") || other.name.starts_with("subscription-") {
-                assert_eq!(verdict, "403 operation_forbidden", "{what}");
+                assert!(matches!(verdict.as_str(), "403 operation_forbidden" | "400 bad_request"), "{what}");
             }
             assert_eq!(answer.json()["errors"][0]["type"], "FORBIDDEN", "{what}");
             assert_eq!(tollgate.arrived_lines(), Vec::<String>::new(), "{what}");
         }
     }
+}
+
+#[tokio::test]
+async fn a_confined_agent_is_refused_only_what_spans_repositories() {
+    let tollgate = start().await;
+    let mut refused = Vec::new();
+    for query in documents("") {
+        let ask = tollgate.ask("POST", "/graphql").by(1).header("content-type", "application/json");
+        let answer = ask.body(query.body(|_| false)).send().await;
+        if answer.verdict() != "200" {
+            assert_eq!(answer.verdict(), "403 repository_forbidden", "{}: {}", query.name, answer.text());
+            refused.push(query.name);
+        }
+    }
+    // Lists over an account's repositories, other repositories, ids of nothing there is, open searches.
+    assert_eq!(
+        refused,
+        [
+            "block-strings",
+            "dashboard-contributions",
+            "dashboard-languages",
+            "decoy-block-string",
+            "decoy-strings",
+            "decoy-variables",
+            "directives",
+            "gh-api-paginate",
+            "gh-project-fields",
+            "gh-repo-list",
+            "gh-repo-network",
+            "keyword-names",
+            "probot-signed-commits",
+            "pygithub-discussion-comments",
+            "pygithub-nodes",
+            "relay-refetch",
+            "string-escapes",
+            "updater-discovery",
+            "values",
+        ]
+    );
 }

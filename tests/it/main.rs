@@ -25,6 +25,7 @@ mod drain;
 mod faults;
 mod framing;
 mod gate;
+mod mutations;
 mod observe;
 mod packed;
 mod reading;

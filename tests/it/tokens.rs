@@ -1,15 +1,10 @@
 //! The tokens that reach GitHub open what the agent has, and nothing else, whoever holds them.
 
-use bytes::Bytes;
 use github_sim::Sim;
-use http::Request;
-use http_body_util::{BodyExt, Full};
-use hyper_util::client::legacy::Client;
-use hyper_util::rt::TokioExecutor;
 use serde_json::{Value, json};
 
 use crate::support::tap::Tap;
-use crate::support::{Setup, Tollgate, agent};
+use crate::support::{Setup, Tollgate, agent, straight};
 
 /// A tollgate whose calls pass a tap.
 async fn tapped(agents: Vec<crate::support::TestAgent>) -> (Tollgate, Tap, Sim) {
@@ -17,21 +12,6 @@ async fn tapped(agents: Vec<crate::support::TestAgent>) -> (Tollgate, Tap, Sim) 
     let (tap, address) = Tap::start(sim.api_url()).await;
     let setup = Setup { api_url: Some(address), ..Setup::with(agents) };
     (setup.start().await, tap, sim)
-}
-
-/// A call straight to the stand-in, with a token that was seen on its way.
-async fn with_token(sim: &Sim, token: &str, method: &str, path: &str, body: &Value) -> (u16, Value) {
-    let client = Client::builder(TokioExecutor::new()).build_http::<Full<Bytes>>();
-    let request = Request::builder()
-        .method(method)
-        .uri(format!("{}{path}", sim.api_url()))
-        .header("authorization", token)
-        .header("user-agent", "thief/1.0");
-    let body = if body.is_null() { Bytes::new() } else { Bytes::from(body.to_string()) };
-    let answer = client.request(request.body(Full::new(body)).unwrap()).await.unwrap();
-    let status = answer.status().as_u16();
-    let text = answer.into_body().collect().await.unwrap().to_bytes();
-    (status, serde_json::from_slice(&text).unwrap_or_default())
 }
 
 #[tokio::test]
@@ -51,16 +31,16 @@ async fn a_token_opens_what_its_agent_has_and_nothing_else() {
             "/repos/solo/notes",
             "/repositories/2003",
         ] {
-            assert_eq!(with_token(&sim, token, "GET", path, &Value::Null).await.0, 404, "{path}");
+            assert_eq!(straight(&sim, token, "GET", path, &Value::Null).await.0, 404, "{path}");
         }
-        let (status, seen) = with_token(&sim, token, "GET", "/installation/repositories", &Value::Null).await;
+        let (status, seen) = straight(&sim, token, "GET", "/installation/repositories", &Value::Null).await;
         assert_eq!((status, &seen["total_count"]), (200, &json!(1)));
         let settings =
-            with_token(&sim, token, "PATCH", "/repos/acme/widgets", &json!({"archived": true})).await;
+            straight(&sim, token, "PATCH", "/repos/acme/widgets", &json!({"archived": true})).await;
         assert_eq!(settings.0, 403, "administration: {}", settings.1);
         let workflow = json!({"message": "m", "content": "eA==", "branch": "feature/x"});
         let path = "/repos/acme/widgets/contents/.github/workflows/x.yml";
-        assert_eq!(with_token(&sim, token, "PUT", path, &workflow).await.0, 403, "workflows");
+        assert_eq!(straight(&sim, token, "PUT", path, &workflow).await.0, 403, "workflows");
     }
     // The token of reads writes nothing at all.
     for (method, path, body) in [
@@ -73,7 +53,7 @@ async fn a_token_opens_what_its_agent_has_and_nothing_else() {
         ),
         ("DELETE", "/repos/acme/widgets/git/refs/heads/feature/x", Value::Null),
     ] {
-        assert_eq!(with_token(&sim, &tokens[0], method, path, &body).await.0, 403, "{method} {path}");
+        assert_eq!(straight(&sim, &tokens[0], method, path, &body).await.0, 403, "{method} {path}");
     }
     assert!(sim.books().merges.is_empty());
 }

@@ -46,8 +46,13 @@ pub(super) fn read(refusal: &[u8], body: Option<&[u8]>) -> anyhow::Result<Refuse
     if text("aud") != Some(AUDIENCE) {
         bail!("`tollgate.approval.aud` is not `{AUDIENCE}`");
     }
-    let action = text("action").and_then(|name| serde_json::from_value::<Class>(name.into()).ok());
-    let action = action.context("`tollgate.approval.action` is no class of operation")?;
+    let action = match text("action") {
+        Some("auto-merge") => "auto-merge",
+        name => {
+            let class = name.and_then(|name| serde_json::from_value::<Class>(name.into()).ok());
+            class.context("`tollgate.approval.action` is no class of operation")?.as_str()
+        }
+    };
     let repository = match text("repo") {
         Some(name) => Some(RepositoryName::parse(name).context("`tollgate.approval.repo` is no repository")?),
         None => None,

@@ -28,7 +28,7 @@ fn verifier() -> Verifier {
 fn merge_of(stack: Vec<PullAt>) -> Requirement {
     Requirement {
         repository: RepositoryName::parse("acme/widgets"),
-        action: Class::Merge,
+        action: "merge",
         binding: Binding::Pull { number: 76, head_sha: Some(HEAD.to_owned()), stack },
     }
 }
@@ -36,7 +36,7 @@ fn merge_of(stack: Vec<PullAt>) -> Requirement {
 fn request() -> Requirement {
     Requirement {
         repository: RepositoryName::parse("acme/widgets"),
-        action: Class::RefWrite,
+        action: "ref-write",
         binding: Binding::Request {
             sha256: request_sha256("PUT", "/repos/acme/widgets/contents/x", b"{}"),
             head_sha: None,
@@ -162,8 +162,8 @@ fn one_request_s_approval_opens_no_other() {
         assert_eq!(verify(&token, &other).unwrap_err(), Rejected::Request, "{method} {path}");
     }
     let merge = signed(&filled(&merge_of(Vec::new())));
-    assert!(verify(&merge, &Requirement { action: Class::Merge, ..request() }).is_err());
-    assert!(verify(&token, &Requirement { action: Class::RefWrite, ..merge_of(Vec::new()) }).is_err());
+    assert!(verify(&merge, &Requirement { action: "merge", ..request() }).is_err());
+    assert!(verify(&token, &Requirement { action: "ref-write", ..merge_of(Vec::new()) }).is_err());
 }
 
 #[test]

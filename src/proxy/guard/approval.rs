@@ -17,9 +17,9 @@ use crate::config::ApprovalMode;
 use crate::error::{ProxyError, Wanted};
 use crate::policy::approval::{Approval, Binding, PullAt, Requirement, is_commit, request_sha256};
 use crate::policy::routes::{Scope, decimal};
-use crate::policy::{Class, json, judge};
+use crate::policy::{Class, json};
 use crate::proxy::Proxy;
-use crate::proxy::classify::{Call, CallBody};
+use crate::proxy::classify::Call;
 use crate::proxy::context::Context;
 
 /// Longest body shown in a refusal; of a longer one an approver gets to know the length.
@@ -69,6 +69,13 @@ impl Proxy {
             return Ok(None);
         }
         check_readable(call)?;
+        if call.graphql.as_ref().is_some_and(|graphql| {
+            graphql.mutations.len() != 1 || graphql.request.document.operations.len() != 1
+        }) {
+            return Err(ProxyError::BadRequest(
+                "What waits for an approval stands alone: send one mutation in the document, and nothing else.".to_owned(),
+            ));
+        }
         let checked = match self.policy.approval_mode {
             ApprovalMode::Presence => self.check_presence(asker, call, organization),
             ApprovalMode::Signed => self.check_signed(asker, call, organization, ctx).await,
@@ -101,7 +108,7 @@ impl Proxy {
         call: &Call,
         organization: Option<&str>,
     ) -> Result<Sanction, ProxyError> {
-        let binding = match pull_number(call) {
+        let binding = match call.lands {
             Some(number) => Binding::Pull { number, head_sha: None, stack: Vec::new() },
             None => request_binding(asker, call, organization),
         };
@@ -120,14 +127,14 @@ impl Proxy {
         organization: Option<&str>,
         ctx: &mut Context,
     ) -> Result<Sanction, ProxyError> {
-        let binding = match pull_number(call) {
+        let binding = match call.lands {
             Some(number) => {
                 let landing = self.landing(asker, number, ctx).await?;
                 Binding::Pull { number, head_sha: landing.head_sha, stack: landing.stack }
             }
             None => self.with_commit(asker, call, request_binding(asker, call, organization), ctx).await?,
         };
-        let required = Requirement { repository: asker.repository.clone(), action: call.class, binding };
+        let required = Requirement { repository: asker.repository.clone(), action: action_of(call), binding };
         let wanted = || Box::new(wanted(asker, call, required.binding.clone(), organization));
         let token = match self.header_of(call) {
             Header::One(value) if is_visible(value) => value.as_bytes(),
@@ -233,12 +240,6 @@ fn is_visible(value: &HeaderValue) -> bool {
     value.as_bytes().iter().any(u8::is_ascii_graphic)
 }
 
-/// The pull request that a call merges.
-fn pull_number(call: &Call) -> Option<u64> {
-    judge::merges_pull(call.route.operation).then_some(())?;
-    call.route.param("pull_number").and_then(|number| number.parse().ok())
-}
-
 fn canonical_path(asker: &Asker, call: &Call, organization: Option<&str>) -> String {
     let organization = organization.filter(|_| matches!(call.route.scope, Scope::OrganizationId(_)));
     call.target.canonical(asker.repository.as_ref(), organization)
@@ -252,7 +253,7 @@ fn request_binding(asker: &Asker, call: &Call, organization: Option<&str>) -> Bi
 
 fn wanted(asker: &Asker, call: &Call, binding: Binding, organization: Option<&str>) -> Wanted {
     let request = matches!(binding, Binding::Request { .. }).then(|| shown(asker, call, organization));
-    let required = Requirement { repository: asker.repository.clone(), action: call.class, binding };
+    let required = Requirement { repository: asker.repository.clone(), action: action_of(call), binding };
     Wanted { claims: required.claims(), request }
 }
 
@@ -274,21 +275,17 @@ fn shown(asker: &Asker, call: &Call, organization: Option<&str>) -> Value {
 
 /// The body may name the commit, and then it is the approved one.
 fn check_commit(call: &Call, head_sha: &str) -> Result<(), &'static str> {
-    if !judge::merges_pull(call.route.operation) {
+    if call.lands.is_none() {
         // What was approved is the whole request; the commit only says what its names mean.
         return Ok(());
     }
     if call.target.query().is_some() {
         return Err("a merge takes its parameters in the body; leave the query string out");
     }
-    let sent = match call.body.held() {
-        [] => None,
-        body => json::object(body).ok().and_then(|mut object| object.remove("sha")),
-    };
-    match sent {
+    match call.member(commit_key(call)) {
         None | Some(Value::Null) => Ok(()),
         Some(Value::String(sha)) if sha.eq_ignore_ascii_case(head_sha) => Ok(()),
-        Some(_) => Err("`sha` in the body is another commit than the approved one"),
+        Some(_) => Err("the request names another commit than the approved one"),
     }
 }
 
@@ -301,10 +298,9 @@ enum Pinned {
 }
 
 fn pinned(call: &Call) -> Option<Pinned> {
-    let body = json::object(call.body.held()).ok()?;
     match call.route.operation.id {
-        "repos/merge" => Some(Pinned::Head(body.get("head")?.as_str()?.to_owned())),
-        "pulls/create-review" if body.get("commit_id").is_none_or(Value::is_null) => {
+        "repos/merge" | "mergeBranch" => Some(Pinned::Head(call.member("head")?.as_str()?.to_owned())),
+        "pulls/create-review" if call.member("commit_id").is_none_or(|commit| commit.is_null()) => {
             call.route.param("pull_number").and_then(decimal).map(Pinned::Review)
         }
         _ => None,
@@ -313,16 +309,26 @@ fn pinned(call: &Call) -> Option<Pinned> {
 
 /// Puts the approved commit into the call, so that GitHub takes no other.
 pub(super) fn pin_commit(call: &mut Call, sanction: Option<&Sanction>) -> Result<(), ProxyError> {
+    let Some(Sanction::Signed { approval: Approval { head_sha: Some(head_sha), .. }, .. }) = sanction else {
+        return Ok(());
+    };
     let key = match pinned(call) {
         Some(Pinned::Head(_)) => "head",
         Some(Pinned::Review(_)) => "commit_id",
-        None => "sha",
+        None if call.lands.is_none() => return Ok(()),
+        None => commit_key(call),
     };
-    if let Some(Sanction::Signed { approval: Approval { head_sha: Some(head_sha), .. }, .. }) = sanction {
-        let body = json::with(call.body.held(), key, &json!(head_sha)).map_err(|_| ProxyError::Internal)?;
-        call.body = CallBody::Whole(body);
-    }
-    Ok(())
+    call.set_member(key, &json!(head_sha))
+}
+
+/// Where a merge names the commit it is for.
+fn commit_key(call: &Call) -> &'static str {
+    if call.graphql.is_some() { "expectedHeadOid" } else { "sha" }
+}
+
+/// What an approval calls it.
+fn action_of(call: &Call) -> &'static str {
+    call.action.unwrap_or(call.class.as_str())
 }
 
 #[cfg(test)]

@@ -68,7 +68,10 @@ impl Proxy {
         call: &mut Call,
         ctx: &mut Context,
     ) -> Result<(), ProxyError> {
-        let Some(branch) = call.branch.take() else { return Ok(()) };
+        let branches = std::mem::take(&mut call.branches);
+        if branches.is_empty() {
+            return Ok(());
+        }
         let is_open =
             |class| asker.agent.allow.contains(&class) && !asker.agent.require_approval.contains(&class);
         let may_anyway = is_open(call.class) && is_open(Class::Write);
@@ -76,8 +79,27 @@ impl Proxy {
             // Either way it may be done, so nobody is asked.
             return Ok(());
         }
-        let Some(place) = self.place_of(asker, branch, ctx).await? else { return Ok(()) };
         let act = Act::of(call.route.operation);
+        let mut is_free = true;
+        for branch in branches {
+            is_free &= self.is_free(asker, branch, act, ctx).await?;
+        }
+        if is_free {
+            call.class = call.otherwise;
+        }
+        ctx.class = Some(call.class);
+        Ok(())
+    }
+
+    /// Whether a branch is the agent's to write to.
+    async fn is_free(
+        &self,
+        asker: &Asker,
+        branch: NamedBranch,
+        act: Act,
+        ctx: &mut Context,
+    ) -> Result<bool, ProxyError> {
+        let Some(place) = self.place_of(asker, branch, ctx).await? else { return Ok(false) };
         let unguarded = self.unguarded(asker, &place, act, ctx).await?;
         let is_free = unguarded.is_some();
         let watched = match unguarded {
@@ -91,13 +113,11 @@ impl Proxy {
             Some(place) => self.auto_merge(asker, place, ctx).await?,
             None => AutoMerge::Off,
         };
-        match (is_free, auto_merge) {
-            (_, AutoMerge::On) => return Err(lands_unseen()),
-            (true, AutoMerge::Off) => call.class = Class::Write,
-            (true, AutoMerge::Unknown) | (false, _) => {}
+        match auto_merge {
+            AutoMerge::On => Err(lands_unseen()),
+            AutoMerge::Off => Ok(is_free),
+            AutoMerge::Unknown => Ok(false),
         }
-        ctx.class = Some(call.class);
-        Ok(())
     }
 
     /// Where the branch is; none when that can't be known.

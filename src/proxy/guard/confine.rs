@@ -17,9 +17,13 @@ impl Proxy {
     pub(super) async fn confine(
         &self,
         agent: &Arc<Agent>,
-        call: &Call,
+        call: &mut Call,
         ctx: &mut Context,
     ) -> Result<(Option<RepositoryName>, Option<String>), ProxyError> {
+        if call.route.scope == Scope::Graphql {
+            return self.confine_graphql(agent, call, ctx).await;
+        }
+        let call: &Call = call;
         let everything = agent.repositories.is_everything();
         match &call.route.scope {
             Scope::Repository(name) => {

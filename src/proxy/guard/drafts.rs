@@ -5,13 +5,13 @@ use serde_json::Value;
 use crate::config::{Agent, DraftRule};
 use crate::error::ProxyError;
 use crate::policy::json;
-use crate::policy::routes::Condition;
+use crate::policy::routes::{Condition, Operation};
 use crate::proxy::Proxy;
-use crate::proxy::classify::{Call, CallBody};
+use crate::proxy::classify::Call;
 use crate::proxy::context::Context;
 
 /// What a call does to a draft.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Act {
     Nothing,
     /// It opens a pull request that is none.
@@ -46,9 +46,7 @@ impl Proxy {
         if !is_forced(agent, call, self.policy.is_observing)? {
             return Ok(());
         }
-        let body =
-            json::with(call.body.held(), "draft", &Value::Bool(true)).map_err(|_| ProxyError::Internal)?;
-        call.body = CallBody::Whole(body);
+        call.set_member("draft", &Value::Bool(true))?;
         call.is_made_draft = true;
         Ok(())
     }
@@ -59,20 +57,30 @@ fn is_forced(agent: &Agent, call: &Call, is_observing: bool) -> Result<bool, Pro
     Ok(applies && act_of(call)? == Act::OpensOther)
 }
 
-/// The body was judged before, so it can be read.
+/// The strongest thing a call does. The body was judged before, so it can be read.
 fn act_of(call: &Call) -> Result<Act, ProxyError> {
-    let draft = |body: &[u8]| match body {
-        [] => Ok(None),
-        body => json::object(body).map(|mut object| object.remove("draft")).map_err(|_| ProxyError::Internal),
-    };
-    Ok(match call.route.operation.condition {
-        Condition::CreatesPull if draft(call.body.held())? == Some(Value::Bool(true)) => Act::Nothing,
-        Condition::CreatesPull => Act::OpensOther,
-        // GitHub has no such parameter there; should it get one, it is a person's.
-        Condition::NamesBase => match draft(call.body.held())? {
-            None | Some(Value::Bool(true)) => Act::Nothing,
-            Some(_) => Act::Ends,
-        },
-        Condition::Always | Condition::Approves | Condition::Branch { .. } => Act::Nothing,
-    })
+    if let Some(graphql) = &call.graphql {
+        let acts =
+            graphql.mutations.iter().map(|mutation| act(mutation.operation, mutation.input.get("draft")));
+        return Ok(acts.max().unwrap_or(Act::Nothing));
+    }
+    let operation = call.route.operation;
+    if !matches!(operation.condition, Condition::CreatesPull | Condition::NamesBase)
+        || call.body.held().is_empty()
+    {
+        return Ok(act(operation, None));
+    }
+    let object = json::object(call.body.held()).map_err(|_| ProxyError::Internal)?;
+    Ok(act(operation, object.get("draft")))
+}
+
+fn act(operation: &Operation, draft: Option<&Value>) -> Act {
+    match (operation.condition, draft) {
+        (Condition::CreatesPull, Some(Value::Bool(true))) => Act::Nothing,
+        (Condition::CreatesPull, _) => Act::OpensOther,
+        (Condition::EndsDraft, _) => Act::Ends,
+        // REST has no such parameter there; should it get one, it is a person's.
+        (Condition::NamesBase, Some(value)) if *value != Value::Bool(true) => Act::Ends,
+        _ => Act::Nothing,
+    }
 }

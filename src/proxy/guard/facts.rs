@@ -7,8 +7,8 @@
 
 mod question;
 
+use http::StatusCode;
 use http::header::{ETAG, HeaderValue, IF_NONE_MATCH};
-use http::{HeaderMap, Method, StatusCode};
 use moka::sync::Cache;
 
 pub(super) use question::{Fact, Question};
@@ -20,7 +20,7 @@ use crate::policy::routes::{self, Route, Scope};
 use crate::policy::target::Target;
 use crate::proxy::Proxy;
 use crate::proxy::body::read_answer;
-use crate::proxy::classify::{Call, CallBody};
+use crate::proxy::classify::Call;
 use crate::proxy::context::Context;
 
 /// Answers kept.
@@ -99,22 +99,8 @@ impl Proxy {
 
 /// A question, as a call.
 pub(super) fn look_up(target: Target, etag: Option<HeaderValue>) -> Call {
-    let operation = &routes::LOOK_UP;
-    let mut headers = HeaderMap::new();
-    if let Some(etag) = etag {
-        headers.insert(IF_NONE_MATCH, etag);
-    }
-    Call {
-        method: Method::GET,
-        target,
-        headers,
-        body: CallBody::Empty,
-        route: Route { operation, scope: Scope::Everyone, params: Vec::new() },
-        class: Class::Read,
-        branch: None,
-        changes_by_graphql: false,
-        shows_cost: false,
-        is_made_draft: false,
-        _room: None,
-    }
+    let route = Route { operation: &routes::LOOK_UP, scope: Scope::Everyone, params: Vec::new() };
+    let mut call = Call::own(target, route, Class::Read);
+    call.headers.extend(etag.map(|etag| (IF_NONE_MATCH, etag)));
+    call
 }

@@ -1,0 +1,62 @@
+//! Puts a member into the input of a request's one mutation, wherever the input stands: in the document,
+//! or in the variables. Everything else stays as it was sent.
+
+use bytes::Bytes;
+use serde_json::{Map, Value};
+
+use super::document::{Field, Input, InputValue, Kind, Variables};
+use super::{GraphqlError, Request};
+use crate::policy::json;
+
+const NOT_ONE: GraphqlError =
+    GraphqlError::Mutation("what tollgate adds to a mutation needs exactly one of them in the document");
+
+/// The body with the member set.
+///
+/// # Errors
+/// When there is not exactly one mutation, or its input is not an object.
+pub fn with_input(request: &Request, body: &[u8], key: &str, value: &Value) -> Result<Bytes, GraphqlError> {
+    let [operation] = request.document.operations.as_slice() else { return Err(NOT_ONE) };
+    let mut fields: Vec<&Field> = Vec::new();
+    request.document.fields(&operation.selections, None, &mut |field, _| fields.push(field));
+    let [field] = fields.as_slice() else { return Err(NOT_ONE) };
+    let input = field.input("input").filter(|_| operation.kind == Kind::Mutation).ok_or(NOT_ONE)?;
+    let variables = Variables::of(operation, &request.variables);
+    match &input.value {
+        // The whole input is a variable: the member goes into its value.
+        InputValue::Variable(name) => {
+            let Some(Value::Object(mut object)) = input.bind(&variables) else { return Err(NOT_ONE) };
+            object.insert(key.to_owned(), value.clone());
+            with_variable(request, body, name, Value::Object(object))
+        }
+        InputValue::Object(members) => match members.iter().find(|(known, _)| known == key) {
+            Some((_, Input { value: InputValue::Variable(name), .. })) => {
+                with_variable(request, body, name, value.clone())
+            }
+            Some((_, member)) => with_text(request, body, member.span.clone(), &value.to_string()),
+            None => {
+                let open = input.span.start + 1;
+                with_text(request, body, open..open, &format!("{key}: {value} "))
+            }
+        },
+        InputValue::Plain(_) | InputValue::List(_) => Err(NOT_ONE),
+    }
+}
+
+fn with_variable(request: &Request, body: &[u8], name: &str, value: Value) -> Result<Bytes, GraphqlError> {
+    let mut variables: Map<String, Value> = request.variables.clone();
+    variables.insert(name.to_owned(), value);
+    Ok(json::with(body, "variables", &Value::Object(variables))?)
+}
+
+/// Strings and booleans of JSON are values of GraphQL, too.
+fn with_text(
+    request: &Request,
+    body: &[u8],
+    place: std::ops::Range<usize>,
+    new: &str,
+) -> Result<Bytes, GraphqlError> {
+    let mut text = request.text.clone();
+    text.replace_range(place, new);
+    Ok(json::with(body, "query", &Value::String(text))?)
+}

@@ -1,0 +1,245 @@
+//! What the mutations of a document change: each by the row of its field in the table of operations, like
+//! a REST operation.
+//!
+//! An id says nothing by itself, so ids are handed back, and so are the places where a branch or a pull
+//! request is named by one: somebody has to ask GitHub what they are. What is in no list is refused.
+
+use serde_json::{Map, Value};
+
+use super::document::{Field, Kind, Variables};
+use super::{GraphqlError, Request};
+use crate::policy::Class;
+use crate::policy::branch::Place;
+use crate::policy::branch::{NamedBranch, of_branch_name, of_full_ref};
+use crate::policy::repositories::RepositoryName;
+use crate::policy::routes::{self, Condition, Operation};
+
+/// Most mutations in one document.
+const MUTATIONS_MAX: usize = 20;
+/// Most branches named in one mutation.
+const BRANCHES_MAX: usize = 10;
+/// Most ids in one document; GitHub's own limit for one look-up.
+const IDS_MAX: usize = 100;
+
+/// Mutations that land one pull request, and that an approval binds to its commit.
+const LANDINGS: [&str; 3] = ["mergePullRequest", "enqueuePullRequest", "enablePullRequestAutoMerge"];
+/// Auto-merge: an action of its own.
+pub const AUTO_MERGE: &str = "enablePullRequestAutoMerge";
+
+/// One mutation of a document.
+#[derive(Debug)]
+pub struct Mutation {
+    pub operation: &'static Operation,
+    /// The input with its variables put in.
+    pub input: Map<String, Value>,
+    /// The class; where it names branches, the one it has if one of them is guarded.
+    pub class: Class,
+    pub branches: Vec<Branch>,
+    /// A repository named by itself.
+    pub repository: Option<RepositoryName>,
+    /// Node ids of what it touches.
+    pub ids: Vec<String>,
+    /// The node id of the pull request it lands.
+    pub lands: Option<String>,
+}
+
+/// Where a mutation names a branch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Branch {
+    Named(NamedBranch),
+    /// By the node id of a ref.
+    Ref(String),
+    /// The head of the pull request with this node id.
+    HeadOf(String),
+}
+
+/// Finds the mutations of every operation.
+///
+/// # Errors
+/// When one is in no list, or its input can't be judged.
+pub fn judge(request: &Request) -> Result<Vec<Mutation>, GraphqlError> {
+    let mut mutations = Vec::new();
+    for operation in request.document.operations.iter().filter(|operation| operation.kind == Kind::Mutation) {
+        let variables = Variables::of(operation, &request.variables);
+        let mut fields: Vec<&Field> = Vec::new();
+        request.document.fields(&operation.selections, None, &mut |field, _| fields.push(field));
+        for field in fields.into_iter().filter(|field| field.name != "__typename") {
+            mutations.push(mutation(field, &variables)?);
+        }
+    }
+    // What is spread nowhere changes nothing, but it shall not look as if it did.
+    for (on, selections) in request.document.fragments() {
+        let mut is_known = true;
+        if on == "Mutation" {
+            request.document.fields(selections, None, &mut |field, _| {
+                is_known &= field.name == "__typename" || routes::mutation(&field.name).is_some();
+            });
+        }
+        if !is_known {
+            return Err(GraphqlError::UnknownMutation("in a fragment".to_owned()));
+        }
+    }
+    if mutations.len() > MUTATIONS_MAX {
+        return Err(GraphqlError::Mutation(
+            "the document holds more than 20 mutations; send fewer at a time",
+        ));
+    }
+    if mutations.iter().filter(|mutation| !mutation.branches.is_empty()).count() > 1 {
+        return Err(GraphqlError::Mutation(
+            "the document holds more than one mutation that changes a branch; send one at a time",
+        ));
+    }
+    if mutations.iter().map(|mutation| mutation.ids.len()).sum::<usize>() > IDS_MAX {
+        return Err(GraphqlError::TooManyIds(IDS_MAX));
+    }
+    Ok(mutations)
+}
+
+fn mutation(field: &Field, variables: &Variables) -> Result<Mutation, GraphqlError> {
+    let operation =
+        routes::mutation(&field.name).ok_or_else(|| GraphqlError::UnknownMutation(field.name.clone()))?;
+    let [(name, input)] = field.arguments.as_slice() else {
+        return Err(GraphqlError::Mutation("a mutation has exactly one argument, `input`"));
+    };
+    let input = match input.bind(variables) {
+        Some(Value::Object(input)) if name == "input" => input,
+        _ => return Err(GraphqlError::Mutation("the `input` of a mutation is an object")),
+    };
+    let mut ids = Vec::new();
+    collect_ids(&input, &mut ids)?;
+    let (class, branches) = class_of(operation, &input)?;
+    let repository = repository_of(&input)?;
+    let lands = match LANDINGS.contains(&operation.id) {
+        true => Some(text(&input, "pullRequestId").ok_or(NO_PULL)?.to_owned()),
+        false => None,
+    };
+    Ok(Mutation { operation, class, branches, repository, ids, lands, input })
+}
+
+const NO_PULL: GraphqlError = GraphqlError::Mutation("`pullRequestId` is missing");
+
+/// Whether a member of an input is a node id, by GitHub's own naming.
+fn is_id(key: &str) -> bool {
+    const NO_IDS: [&str; 8] = [
+        "appId",
+        "clientMutationId",
+        "externalId",
+        "integrationId",
+        "iterationId",
+        "repositoryRoleDatabaseId",
+        "singleSelectOptionId",
+        "workflowId",
+    ];
+    let is_named_so =
+        matches!(key, "id" | "ids" | "inReplyTo") || key.ends_with("Id") || key.ends_with("Ids");
+    is_named_so && !NO_IDS.contains(&key)
+}
+
+fn collect_ids(object: &Map<String, Value>, ids: &mut Vec<String>) -> Result<(), GraphqlError> {
+    for (key, value) in object {
+        match value {
+            Value::Object(inner) => collect_ids(inner, ids)?,
+            Value::Array(items) if !is_id(key) => {
+                for inner in items.iter().filter_map(Value::as_object) {
+                    collect_ids(inner, ids)?;
+                }
+            }
+            Value::Array(items) => {
+                for item in items {
+                    push_id(item, ids)?;
+                }
+            }
+            value if is_id(key) => push_id(value, ids)?,
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+fn push_id(value: &Value, ids: &mut Vec<String>) -> Result<(), GraphqlError> {
+    match value {
+        Value::Null => {}
+        Value::String(id) if !ids.contains(id) => ids.push(id.clone()),
+        Value::String(_) => {}
+        _ => return Err(GraphqlError::Mutation("an id is a string")),
+    }
+    Ok(())
+}
+
+/// `branch { repositoryNameWithOwner }` is the one place where a mutation names a repository.
+fn repository_of(input: &Map<String, Value>) -> Result<Option<RepositoryName>, GraphqlError> {
+    let named = input.get("branch").and_then(|branch| branch.get("repositoryNameWithOwner"));
+    match named {
+        None | Some(Value::Null) => Ok(None),
+        Some(name) => name
+            .as_str()
+            .and_then(RepositoryName::parse)
+            .map(Some)
+            .ok_or(GraphqlError::Mutation("`repositoryNameWithOwner` is no repository")),
+    }
+}
+
+/// The class, with the conditions that the input answers, and the branches it hangs on.
+fn class_of(operation: &Operation, input: &Map<String, Value>) -> Result<(Class, Vec<Branch>), GraphqlError> {
+    let settled = |met: bool| Ok((if met { operation.class } else { Class::Write }, Vec::new()));
+    match operation.condition {
+        Condition::Always | Condition::CreatesPull | Condition::EndsDraft => settled(true),
+        Condition::NamesBase => settled(input.get("baseRefName").is_some_and(|base| !base.is_null())),
+        // Whatever GitHub could read as an approval is one.
+        Condition::Approves => settled(match input.get("event") {
+            None | Some(Value::Null) => false,
+            Some(event) => !matches!(event.as_str(), Some("COMMENT" | "REQUEST_CHANGES")),
+        }),
+        Condition::Branch { place, .. } => {
+            let branches = match place {
+                Place::Head => vec![Branch::HeadOf(text(input, "pullRequestId").ok_or(NO_PULL)?.to_owned())],
+                Place::Input(key) => branches_of(key, input)?,
+                Place::Path(_) | Place::Ref(_) | Place::Body(_) | Place::BodyOrQuery(_) => {
+                    vec![Branch::Named(NamedBranch::Guarded)]
+                }
+            };
+            Ok((operation.class, branches))
+        }
+    }
+}
+
+fn branches_of(key: &str, input: &Map<String, Value>) -> Result<Vec<Branch>, GraphqlError> {
+    let guarded = || vec![Branch::Named(NamedBranch::Guarded)];
+    Ok(match (key, input.get(key)) {
+        ("refId", Some(Value::String(id))) => vec![Branch::Ref(id.clone())],
+        // `createRef` names a full ref, `createLinkedBranch` a branch.
+        ("name", Some(Value::String(name))) if name.starts_with("refs/") => {
+            vec![Branch::Named(of_full_ref(name))]
+        }
+        ("name", Some(Value::String(name))) => vec![Branch::Named(of_branch_name(name))],
+        ("branch", Some(Value::Object(branch))) => vec![committable(branch)?],
+        ("refUpdates", Some(Value::Array(updates))) => {
+            if updates.is_empty() || updates.len() > BRANCHES_MAX {
+                return Err(GraphqlError::Mutation("`refUpdates` names 1 to 10 refs here"));
+            }
+            let names = updates.iter().map(|update| match update.get("name").and_then(Value::as_str) {
+                Some(name) => Branch::Named(of_full_ref(name)),
+                None => Branch::Named(NamedBranch::Guarded),
+            });
+            names.collect()
+        }
+        _ => guarded(),
+    })
+}
+
+/// A `CommittableBranch`: by id, or by repository and name, but not by both.
+fn committable(branch: &Map<String, Value>) -> Result<Branch, GraphqlError> {
+    let said = |key: &str| branch.get(key).filter(|value| !value.is_null());
+    match (said("id"), said("repositoryNameWithOwner"), said("branchName")) {
+        (Some(Value::String(id)), None, None) => Ok(Branch::Ref(id.clone())),
+        (None, Some(_), Some(Value::String(name))) => Ok(Branch::Named(of_branch_name(name))),
+        _ => Err(GraphqlError::Mutation(
+            "`branch` is named by `id`, or by `repositoryNameWithOwner` and `branchName`",
+        )),
+    }
+}
+
+/// A text of an input.
+pub fn text<'a>(input: &'a Map<String, Value>, key: &str) -> Option<&'a str> {
+    input.get(key).and_then(Value::as_str)
+}

@@ -1,0 +1,196 @@
+//! Whether a GraphQL document reads only what its agent has.
+//!
+//! Root fields are allow-listed and their arguments judged; walks to lists that span repositories are
+//! refused; single neighbours pass, since the token is minted for the agent's repositories and GitHub
+//! enforces the rest. Ids are handed back: somebody has to ask GitHub what they are.
+
+use serde_json::Value;
+
+use super::document::{Document, Field, Kind, Selection, Variables};
+use super::types;
+use super::{GraphqlError, Request};
+use crate::policy::repositories::{RepositoryName, RepositorySet, is_account};
+use crate::policy::search;
+
+/// Roots that tell what is public, or of the caller alone.
+const OPEN: [&str; 19] = [
+    "__schema",
+    "__type",
+    "__typename",
+    "codeOfConduct",
+    "codesOfConduct",
+    "id",
+    "license",
+    "licenses",
+    "marketplaceCategories",
+    "marketplaceCategory",
+    "marketplaceListing",
+    "marketplaceListings",
+    "meta",
+    "rateLimit",
+    "securityAdvisories",
+    "securityAdvisory",
+    "securityVulnerabilities",
+    "topic",
+    "viewer",
+];
+/// Most ids asked for in one document; GitHub's own limit for `nodes`.
+const IDS_MAX: usize = 100;
+
+/// What a document reads.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Reads {
+    /// The owner first named, whose installation serves the call.
+    pub owner: Option<String>,
+    /// Node ids whose repositories have to be known.
+    pub ids: Vec<String>,
+}
+
+/// Judges every operation and every fragment of a request.
+///
+/// # Errors
+/// When something is outside the agent's repositories, or can't be judged.
+pub fn judge(request: &Request, repositories: &RepositorySet) -> Result<Reads, GraphqlError> {
+    let everything = repositories.is_everything();
+    let mut judge =
+        Judge { document: &request.document, repositories, everything, reads: Reads::default(), fault: None };
+    for operation in &request.document.operations {
+        let root = match operation.kind {
+            Kind::Query => "Query",
+            Kind::Mutation => "Mutation",
+            Kind::Subscription => return Err(GraphqlError::Subscription),
+        };
+        judge.walk(&operation.selections, Some(root), &Variables::of(operation, &request.variables));
+    }
+    // What no operation spreads is judged as if none had a variable.
+    for (on, selections) in request.document.fragments() {
+        judge.walk(selections, types::known(on), &Variables::default());
+    }
+    match judge.fault {
+        Some(fault) => Err(fault),
+        None if judge.reads.ids.len() > IDS_MAX => Err(GraphqlError::TooManyIds(IDS_MAX)),
+        None => Ok(judge.reads),
+    }
+}
+
+struct Judge<'a> {
+    document: &'a Document,
+    repositories: &'a RepositorySet,
+    everything: bool,
+    reads: Reads,
+    /// The first thing that is wrong.
+    fault: Option<GraphqlError>,
+}
+
+impl Judge<'_> {
+    fn walk(&mut self, selections: &[Selection], on: Option<&'static str>, variables: &Variables) {
+        let mut fields: Vec<(&Field, Option<&'static str>)> = Vec::new();
+        let document = self.document;
+        document.fields(selections, None, &mut |field, condition| {
+            // A condition on a type that is not known narrows nothing.
+            fields.push((field, condition.and_then(types::known).or(on)));
+        });
+        for (field, on) in fields {
+            if self.fault.is_some() {
+                return;
+            }
+            self.field(field, on, variables);
+        }
+    }
+
+    fn field(&mut self, field: &Field, on: Option<&'static str>, variables: &Variables) {
+        if on == Some("Query")
+            && let Err(fault) = self.root(field, variables)
+        {
+            self.fault = Some(fault);
+            return;
+        }
+        let way = on.and_then(|on| types::way(on, &field.name));
+        let is_walk = match way {
+            Some(way) => way.is_walk,
+            None => {
+                !field.selections.is_empty()
+                    && types::is_walk_somewhere(&field.name)
+                    && on != Some("Repository")
+            }
+        };
+        if is_walk && !self.everything {
+            self.fault = Some(GraphqlError::Walk(field.name.clone()));
+            return;
+        }
+        self.walk(&field.selections, way.map(|way| way.leads_to), variables);
+    }
+
+    /// A field of `Query`, wherever one stands: `relay` leads back to it.
+    fn root(&mut self, field: &Field, variables: &Variables) -> Result<(), GraphqlError> {
+        let text = |name: &str| match field.argument(name, variables) {
+            Some(Value::String(text)) => Ok(text),
+            // A fragment that nothing spreads has no variables; where it is spread it is judged again.
+            _ => Err(GraphqlError::Argument(field.name.clone(), name.to_owned())),
+        };
+        match field.name.as_str() {
+            name if OPEN.contains(&name) || name == "relay" => Ok(()),
+            "repository" => {
+                let (owner, name) = (text("owner")?, text("name")?);
+                self.repository(RepositoryName::new(&owner, &name), &format!("{owner}/{name}"))
+            }
+            "resource" => {
+                let url = text("url")?;
+                self.repository(repository_of_url(&url), &url)
+            }
+            "node" => self.ids(&[Value::String(text("id")?)]),
+            "nodes" => match field.argument("ids", variables) {
+                Some(Value::Array(ids)) => self.ids(&ids),
+                Some(id @ Value::String(_)) => self.ids(&[id]),
+                _ => Err(GraphqlError::Argument(field.name.clone(), "ids".to_owned())),
+            },
+            "user" | "organization" | "repositoryOwner" => {
+                let login = text("login")?;
+                if is_account(&login)
+                    && self.reads.owner.is_none()
+                    && self.repositories.contains_owner(&login)
+                {
+                    self.reads.owner = Some(login.to_ascii_lowercase());
+                }
+                Ok(())
+            }
+            "search" => {
+                let owner = search::judge_text(&text("type")?, &text("query")?, self.repositories)
+                    .map_err(|error| GraphqlError::Search(error.to_string()))?;
+                self.reads.owner = self.reads.owner.take().or(owner);
+                Ok(())
+            }
+            _ if self.everything => Ok(()),
+            name => Err(GraphqlError::Root(name.to_owned())),
+        }
+    }
+
+    fn repository(&mut self, name: Option<RepositoryName>, shown: &str) -> Result<(), GraphqlError> {
+        match name {
+            Some(name) if self.repositories.contains(&name) => {
+                self.reads.owner.get_or_insert_with(|| name.owner().to_owned());
+                Ok(())
+            }
+            _ => Err(GraphqlError::Outside(shown.chars().take(200).collect())),
+        }
+    }
+
+    fn ids(&mut self, ids: &[Value]) -> Result<(), GraphqlError> {
+        for id in ids {
+            let id =
+                id.as_str().ok_or_else(|| GraphqlError::Argument("nodes".to_owned(), "ids".to_owned()))?;
+            if !self.everything && !self.reads.ids.iter().any(|known| known == id) {
+                self.reads.ids.push(id.to_owned());
+            }
+        }
+        Ok(())
+    }
+}
+
+/// `https://HOST/OWNER/NAME/…`.
+fn repository_of_url(url: &str) -> Option<RepositoryName> {
+    let (_, rest) = url.split_once("://")?;
+    let mut parts = rest.split('/').skip(1);
+    let (owner, name) = (parts.next()?, parts.next()?);
+    RepositoryName::new(owner, name.split(['?', '#']).next()?)
+}

@@ -1,0 +1,358 @@
+//! Requests as they are read, confined, and changed.
+
+use serde_json::json;
+
+use super::*;
+use crate::policy::Class;
+use crate::policy::branch::NamedBranch;
+use crate::policy::repositories::RepositorySet;
+use mutations::{Branch, Mutation};
+
+fn request(document: &str, variables: &Value) -> Result<Request, GraphqlError> {
+    Request::read(json!({ "query": document, "variables": variables }).to_string().as_bytes())
+}
+
+fn kind(document: &str) -> Result<Kind, GraphqlError> {
+    request(document, &json!({})).map(|request| request.kind())
+}
+
+fn set(patterns: &[&str]) -> RepositorySet {
+    RepositorySet::new(patterns.iter().map(|text| text.parse().unwrap()).collect())
+}
+
+#[test]
+fn a_cost_is_github_s_only_where_nothing_else_is_called_so() {
+    for (document, shown) in [
+        ("{ rateLimit { cost } viewer { login } }", true),
+        ("{ viewer { login } }", false),
+        ("{ rateLimit: viewer { cost: databaseId } }", false),
+        ("{ rateLimit { cost: limit } }", false),
+        ("{ rateLimit { cost # x\n : nodeCount } }", false),
+    ] {
+        assert_eq!(request(document, &json!({})).unwrap().shows_cost, shown, "{document}");
+    }
+}
+
+#[test]
+fn the_strongest_operation_decides() {
+    for (document, expected) in [
+        ("{ viewer { login } }", Kind::Query),
+        ("query Q($n: Int = 3) { a: viewer { ...F } } fragment F on User { login }", Kind::Query),
+        ("query { viewer { login } } # mutation { x }", Kind::Query),
+        ("query { search(query: \"mutation { mergePullRequest }\") { issueCount } }", Kind::Query),
+        ("mutation { mergePullRequest(input: {}) { clientMutationId } }", Kind::Mutation),
+        ("query A { viewer { login } } mutation B { x { y } }", Kind::Mutation),
+        ("subscription { x }", Kind::Subscription),
+        ("\u{feff}query { viewer { login } }", Kind::Query),
+    ] {
+        assert_eq!(kind(document).unwrap(), expected, "{document}");
+    }
+}
+
+#[test]
+fn what_two_lexers_could_read_differently_is_refused() {
+    for document in [
+        "{ a(b: \"\"\"b\"\"\"\"\"\" x\") } mutation { c }",
+        "{ a(b: \"\"\"\"\"\") }",
+        "{ a } #\rmutation { b }",
+        "{ a } #\u{2028}mutation { b }",
+        "{ a } #\u{b}mutation { b }",
+        "{ a }\0",
+        "{ a(b: \"\\u{41}\") }",
+        "{ a(b: 1, b: 2) }",
+        "{ a(b: {c: 1, c: 2}) }",
+        "query Q($a: Int, $a: Int) { b }",
+        "query A { b } query A { c }",
+        "{ a } { b }",
+        "{ ...F } fragment F on X { a } fragment F on X { b }",
+        "{ ...Missing }",
+    ] {
+        assert!(matches!(kind(document), Err(GraphqlError::Ambiguous(_))), "{document:?}");
+    }
+    assert!(matches!(kind("{ a { t: tempCloneToken } }"), Err(GraphqlError::Credential)));
+    assert_eq!(kind("{ a(b: \"\"\"text\r\n\"x\" y\"\"\") }").unwrap(), Kind::Query);
+}
+
+#[test]
+fn what_cannot_be_read_is_refused() {
+    for document in [
+        "",
+        "{",
+        "query {",
+        "mutation",
+        "{ a } }",
+        "fragment F on User { login }",
+        "type A { b: C }",
+        "{ ...A } fragment A on X { ...B } fragment B on X { ...A }",
+    ] {
+        assert!(kind(document).is_err(), "{document}");
+    }
+    assert!(kind(&format!("{}a{}", "{ a ".repeat(200), " }".repeat(200))).is_err());
+    assert!(kind(&format!("{{ {} }}", "a ".repeat(30_000))).is_err());
+    // Each fragment doubles the one before it.
+    let bomb: String =
+        (0..40).map(|n| format!("fragment F{n} on X {{ ...F{m} ...F{m} }} ", m = n + 1)).collect();
+    assert!(kind(&format!("{{ ...F0 }} {bomb} fragment F40 on X {{ a }}")).is_err());
+    for body in [
+        r#"[{"query":"{ viewer { login } }"}]"#,
+        r#"{"query":"{ viewer { login } }","query":"mutation { x }"}"#,
+        r#"{"query":["{ viewer { login } }"]}"#,
+        r#"{"id":"abc"}"#,
+        r#"{"query":"{ viewer { login } }","extensions":{"persistedQuery":{"sha256Hash":"x"}}}"#,
+        r#"{"query":"query A { viewer { login } }","operationName":"B"}"#,
+        r#"{"query":"{ viewer { login } }","variables":[1]}"#,
+    ] {
+        assert!(Request::read(body.as_bytes()).is_err(), "{body}");
+    }
+    let named = br#"{"query":"query A { viewer { login } }","operationName":"A","variables":null}"#;
+    assert!(Request::read(named).is_ok());
+}
+
+#[test]
+fn reads_stay_with_the_agent_s_repositories() {
+    let repositories = set(&["acme/widgets", "other/*"]);
+    for (document, variables, owner, ids) in [
+        (
+            "{ repository(owner: \"Acme\", name: \"widgets\") { issues(first: 5) { nodes { title } } } }",
+            json!({}),
+            Some("acme"),
+            0,
+        ),
+        (
+            "query($o: String!, $n: String = \"tool\") { repository(owner: $o, name: $n) { id } }",
+            json!({"o": "other"}),
+            Some("other"),
+            0,
+        ),
+        ("{ viewer { login organizations(first: 3) { nodes { login } } } }", json!({}), None, 0),
+        ("{ rateLimit { cost } __schema { types { name } } relay { viewer { login } } }", json!({}), None, 0),
+        (
+            "{ repository(owner: \"acme\", name: \"widgets\") { parent { nameWithOwner } pullRequest(number: 1) { headRepository { nameWithOwner } author { login } } } }",
+            json!({}),
+            Some("acme"),
+            0,
+        ),
+        (
+            "{ search(query: \"repo:acme/widgets is:open\", type: ISSUE, first: 3) { issueCount } }",
+            json!({}),
+            Some("acme"),
+            0,
+        ),
+        ("{ node(id: \"PR_1\") { id } nodes(ids: [\"R_1\", \"PR_1\"]) { id } }", json!({}), None, 2),
+        ("{ resource(url: \"https://github.com/other/x/issues/1\") { url } }", json!({}), Some("other"), 0),
+        (
+            "{ organization(login: \"other\") { login teams(first: 3) { nodes { slug } } } }",
+            json!({}),
+            Some("other"),
+            0,
+        ),
+    ] {
+        let reads = reads::judge(&request(document, &variables).unwrap(), &repositories);
+        let reads = reads.unwrap_or_else(|error| panic!("{document}: {error}"));
+        assert_eq!((reads.owner.as_deref(), reads.ids.len()), (owner, ids), "{document}");
+    }
+}
+
+#[test]
+fn walks_and_other_repositories_are_refused() {
+    let repositories = set(&["acme/widgets"]);
+    for document in [
+        "{ repository(owner: \"acme\", name: \"gadgets\") { id } }",
+        "{ a: repository(owner: \"acme\", name: \"widgets\") { id } b: repository(owner: \"acme\", name: \"gadgets\") { id } }",
+        "query Q { viewer { login } } query R { repository(owner: \"acme\", name: \"gadgets\") { id } }",
+        "{ ...F } fragment F on Query { repository(owner: \"acme\", name: \"gadgets\") { id } }",
+        "{ viewer { login } } fragment F on Query { repository(owner: \"acme\", name: \"gadgets\") { id } }",
+        "{ relay { repository(owner: \"acme\", name: \"gadgets\") { id } } }",
+        "query($n: String!) { repository(owner: \"acme\", name: $n) { id } }",
+        "query($n: String = \"gadgets\") { repository(owner: \"acme\", name: $n) { id } }",
+        "{ viewer { repositories(first: 5) { nodes { name } } } }",
+        "{ viewer { ...F } } fragment F on User { repositories(first: 5) { nodes { name } } }",
+        "{ viewer { r: repository(name: \"x\") { id } } }",
+        "{ organization(login: \"acme\") { repositories(first: 5) { nodes { name } } } }",
+        "{ repositoryOwner(login: \"acme\") { ... on Organization { repositories(first: 5) { nodes { name } } } } }",
+        "{ repository(owner: \"acme\", name: \"widgets\") { owner { repositories(first: 5) { nodes { name } } } } }",
+        "{ repository(owner: \"acme\", name: \"widgets\") { owner { ... on User { pullRequests(first: 5) { nodes { id } } } } } }",
+        "{ repository(owner: \"acme\", name: \"widgets\") { forks(first: 5) { nodes { name } } } }",
+        "{ repository(owner: \"acme\", name: \"widgets\") { issues(first: 1) { nodes { author { ... on User { starredRepositories(first: 9) { nodes { name } } } } } } } }",
+        "{ repository(owner: \"acme\", name: \"widgets\") { somethingNew { repositories(first: 5) { nodes { name } } } } }",
+        "{ search(query: \"is:open\", type: ISSUE, first: 3) { issueCount } }",
+        "{ search(query: \"repo:acme/widgets OR repo:acme/gadgets\", type: ISSUE, first: 3) { issueCount } }",
+        "{ search(query: \"repo:acme/widgets\", type: USER, first: 3) { userCount } }",
+        "{ enterprise(slug: \"x\") { id } }",
+        "{ somethingNew { id } }",
+        "{ resource(url: \"https://github.com/acme/gadgets\") { url } }",
+    ] {
+        assert!(reads::judge(&request(document, &json!({})).unwrap(), &repositories).is_err(), "{document}");
+    }
+    let everything = set(&["*"]);
+    for document in
+        ["{ viewer { repositories(first: 5) { nodes { name } } } }", "{ enterprise(slug: \"x\") { id } }"]
+    {
+        assert!(reads::judge(&request(document, &json!({})).unwrap(), &everything).is_ok(), "{document}");
+    }
+}
+
+fn one(document: &str, variables: &Value) -> Result<Mutation, GraphqlError> {
+    let mut found = mutations::judge(&request(document, variables).unwrap())?;
+    assert_eq!(found.len(), 1, "{document}");
+    Ok(found.remove(0))
+}
+
+#[test]
+fn mutations_have_the_class_of_their_row_and_input() {
+    let named = |name: &str| vec![Branch::Named(NamedBranch::Named(name.to_owned()))];
+    let guarded = || vec![Branch::Named(NamedBranch::Guarded)];
+    for (name, input, class, branches) in [
+        ("mergePullRequest", "{pullRequestId: \"PR_1\"}", Class::Merge, vec![]),
+        ("enqueuePullRequest", "{pullRequestId: \"PR_1\"}", Class::Merge, vec![]),
+        ("mergeBranch", "{repositoryId: \"R_1\", base: \"main\", head: \"x\"}", Class::Merge, vec![]),
+        ("addComment", "{subjectId: \"I_1\", body: \"mergePullRequest\"}", Class::Write, vec![]),
+        ("addPullRequestReview", "{pullRequestId: \"PR_1\", event: APPROVE}", Class::Review, vec![]),
+        ("addPullRequestReview", "{pullRequestId: \"PR_1\", event: COMMENT}", Class::Write, vec![]),
+        ("addPullRequestReview", "{pullRequestId: \"PR_1\"}", Class::Write, vec![]),
+        ("submitPullRequestReview", "{pullRequestId: \"PR_1\", event: DISMISS}", Class::Review, vec![]),
+        ("updatePullRequest", "{pullRequestId: \"PR_1\", title: \"x\"}", Class::Write, vec![]),
+        ("updatePullRequest", "{pullRequestId: \"PR_1\", baseRefName: \"x\"}", Class::RefWrite, vec![]),
+        (
+            "createRef",
+            "{repositoryId: \"R_1\", name: \"refs/heads/w\", oid: \"1\"}",
+            Class::RefWrite,
+            named("w"),
+        ),
+        (
+            "createRef",
+            "{repositoryId: \"R_1\", name: \"refs/tags/w\", oid: \"1\"}",
+            Class::RefWrite,
+            guarded(),
+        ),
+        ("createRef", "{repositoryId: \"R_1\", oid: \"1\"}", Class::RefWrite, guarded()),
+        (
+            "updateRef",
+            "{refId: \"REF_1\", oid: \"1\"}",
+            Class::RefWrite,
+            vec![Branch::Ref("REF_1".to_owned())],
+        ),
+        (
+            "updatePullRequestBranch",
+            "{pullRequestId: \"PR_1\"}",
+            Class::RefWrite,
+            vec![Branch::HeadOf("PR_1".to_owned())],
+        ),
+        (
+            "createCommitOnBranch",
+            "{branch: {repositoryNameWithOwner: \"a/b\", branchName: \"w\"}, expectedHeadOid: \"1\"}",
+            Class::RefWrite,
+            named("w"),
+        ),
+        (
+            "createCommitOnBranch",
+            "{branch: {id: \"REF_1\"}, expectedHeadOid: \"1\"}",
+            Class::RefWrite,
+            vec![Branch::Ref("REF_1".to_owned())],
+        ),
+        (
+            "updateRefs",
+            "{repositoryId: \"R_1\", refUpdates: [{name: \"refs/heads/w\", afterOid: \"1\"}]}",
+            Class::RefWrite,
+            named("w"),
+        ),
+        ("deleteRepositoryRuleset", "{repositoryRulesetId: \"RRS_1\"}", Class::Protection, vec![]),
+    ] {
+        let literal =
+            one(&format!("mutation {{ x: {name}(input: {input}) {{ clientMutationId }} }}"), &json!({}))
+                .unwrap();
+        assert_eq!((literal.class, &literal.branches), (class, &branches), "{name} {input}");
+    }
+}
+
+#[test]
+fn mutations_have_the_class_of_what_their_variables_hold() {
+    let variable = one(
+        "mutation M($i: AddPullRequestReviewInput!) { addPullRequestReview(input: $i) { clientMutationId } }",
+        &json!({"i": {"pullRequestId": "PR_1", "event": "APPROVE"}}),
+    );
+    assert_eq!(variable.unwrap().class, Class::Review);
+    let default = one(
+        "mutation M($e: PullRequestReviewEvent = APPROVE) { addPullRequestReview(input: {pullRequestId: \"PR_1\", event: $e}) { clientMutationId } }",
+        &json!({}),
+    );
+    assert_eq!(default.unwrap().class, Class::Review);
+}
+
+#[test]
+fn what_can_t_be_judged_is_refused() {
+    for document in [
+        "mutation { somethingNew(input: {}) { clientMutationId } }",
+        "mutation { mergepullrequest(input: {}) { clientMutationId } }",
+        "mutation { mergePullRequest { clientMutationId } }",
+        "mutation { mergePullRequest(input: {}) { clientMutationId } }",
+        "mutation { addComment(input: {subjectId: 7, body: \"x\"}) { clientMutationId } }",
+        "mutation { addComment(input: \"x\") { clientMutationId } }",
+        "mutation M($i: X) { addComment(input: $i) { clientMutationId } }",
+        "mutation { addComment(input: {subjectId: \"I_1\", body: \"x\"}, more: 1) { clientMutationId } }",
+        "mutation { createCommitOnBranch(input: {branch: {id: \"REF_1\", repositoryNameWithOwner: \"a/b\", branchName: \"w\"}}) { clientMutationId } }",
+        "mutation { a: createRef(input: {repositoryId: \"R_1\", name: \"refs/heads/a\"}) { clientMutationId } b: createRef(input: {repositoryId: \"R_1\", name: \"refs/heads/main\"}) { clientMutationId } }",
+        "mutation { ...F } fragment F on Mutation { somethingNew(input: {}) { clientMutationId } }",
+        "query { viewer { login } } fragment F on Mutation { somethingNew(input: {}) { clientMutationId } }",
+    ] {
+        assert!(mutations::judge(&request(document, &json!({})).unwrap()).is_err(), "{document}");
+    }
+}
+
+#[test]
+fn ids_are_found_wherever_they_stand() {
+    let found = one(
+        "mutation M($i: X!) { createIssue(input: $i) { clientMutationId } }",
+        &json!({"i": {"repositoryId": "R_1", "assigneeIds": ["U_1", "U_2"], "title": "R_9", "clientMutationId": "R_8", "nested": {"milestoneId": "M_1", "list": [{"id": "X_1"}]}}}),
+    )
+    .unwrap();
+    let mut ids = found.ids;
+    ids.sort();
+    assert_eq!(ids, ["M_1", "R_1", "U_1", "U_2", "X_1"]);
+}
+
+#[test]
+fn a_member_is_put_into_the_input_wherever_it_stands() {
+    let sha = json!("abc");
+    for (document, variables, text, variables_after) in [
+        (
+            "mutation { mergePullRequest(input: {pullRequestId: \"PR_1\"}) { clientMutationId } }",
+            json!({}),
+            "mutation { mergePullRequest(input: {expectedHeadOid: \"abc\" pullRequestId: \"PR_1\"}) { clientMutationId } }",
+            json!({}),
+        ),
+        (
+            "mutation { mergePullRequest(input: {pullRequestId: \"ü\", expectedHeadOid: \"old\"}) { clientMutationId } }",
+            json!({}),
+            "mutation { mergePullRequest(input: {pullRequestId: \"ü\", expectedHeadOid: \"abc\"}) { clientMutationId } }",
+            json!({}),
+        ),
+        (
+            "mutation($i: X!) { mergePullRequest(input: $i) { clientMutationId } }",
+            json!({"i": {"pullRequestId": "PR_1"}}),
+            "mutation($i: X!) { mergePullRequest(input: $i) { clientMutationId } }",
+            json!({"i": {"pullRequestId": "PR_1", "expectedHeadOid": "abc"}}),
+        ),
+        (
+            "mutation($p: ID!, $o: GitObjectID) { mergePullRequest(input: {pullRequestId: $p, expectedHeadOid: $o}) { clientMutationId } }",
+            json!({"p": "PR_1"}),
+            "mutation($p: ID!, $o: GitObjectID) { mergePullRequest(input: {pullRequestId: $p, expectedHeadOid: $o}) { clientMutationId } }",
+            json!({"p": "PR_1", "o": "abc"}),
+        ),
+    ] {
+        let body = json!({ "query": document, "variables": variables }).to_string();
+        let read = Request::read(body.as_bytes()).unwrap();
+        let changed = edit::with_input(&read, body.as_bytes(), "expectedHeadOid", &sha).unwrap();
+        let changed: Value = serde_json::from_slice(&changed).unwrap();
+        assert_eq!((changed["query"].as_str().unwrap(), &changed["variables"]), (text, &variables_after));
+        let again = mutations::judge(&Request::read(changed.to_string().as_bytes()).unwrap()).unwrap();
+        assert_eq!(again[0].input["expectedHeadOid"], sha);
+    }
+}
+
+#[test]
+fn more_nodes_than_github_takes_are_refused() {
+    let query = "{ repository(owner: \"a\", name: \"b\") { issues(first: 100) { nodes { comments(first: 100) { nodes { reactions(first: 100) { nodes { id } } } } } } } }";
+    let error = request(query, &json!({})).unwrap().price().unwrap_err().to_string();
+    assert!(error.contains("1010100 nodes") && error.contains("500000"), "{error}");
+}

@@ -1,0 +1,150 @@
+//! Whether a GraphQL request stays with what its agent has, and what its mutations are about.
+//!
+//! What a document names by id is asked for first; then mutations are judged by name like everything else.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::nodes::Node;
+use crate::config::Agent;
+use crate::error::ProxyError;
+use crate::policy::Class;
+use crate::policy::branch::NamedBranch;
+use crate::policy::graphql::mutations::{self, Branch, Mutation};
+use crate::policy::graphql::reads;
+use crate::policy::repositories::RepositoryName;
+use crate::proxy::Proxy;
+use crate::proxy::classify::{Call, GraphqlCall, refused};
+use crate::proxy::context::Context;
+
+impl Proxy {
+    /// Gives the repository that is changed, and the owner whose installation serves the call.
+    pub(super) async fn confine_graphql(
+        &self,
+        agent: &Arc<Agent>,
+        call: &mut Call,
+        ctx: &mut Context,
+    ) -> Result<(Option<RepositoryName>, Option<String>), ProxyError> {
+        let Some(graphql) = call.graphql.take() else { return Ok((None, None)) };
+        let confined = self.confine_document(agent, &graphql, call, ctx).await;
+        call.graphql = Some(graphql);
+        confined
+    }
+
+    async fn confine_document(
+        &self,
+        agent: &Arc<Agent>,
+        graphql: &GraphqlCall,
+        call: &mut Call,
+        ctx: &mut Context,
+    ) -> Result<(Option<RepositoryName>, Option<String>), ProxyError> {
+        let mut reads = reads::Reads::default();
+        let judged = reads::judge(&graphql.request, &agent.repositories).map(|judged| reads = judged);
+        self.tolerate(agent, ctx, judged.map_err(|error| refused(&error)))?;
+        let mut ids = reads.ids.clone();
+        for id in graphql.mutations.iter().flat_map(|mutation| &mutation.ids) {
+            if !ids.contains(id) {
+                ids.push(id.clone());
+            }
+        }
+        let nodes = self.nodes(agent, &ids, ctx).await?;
+        for id in &reads.ids {
+            let checked = check_node(agent, id, &nodes).map(drop);
+            self.tolerate(agent, ctx, checked)?;
+        }
+        let mut repositories: Vec<RepositoryName> = Vec::new();
+        for mutation in &graphql.mutations {
+            for repository in touched(agent, mutation, &nodes)? {
+                if !repositories.contains(&repository) {
+                    repositories.push(repository);
+                }
+            }
+            call.branches.extend(mutation.branches.iter().map(|branch| named(branch, &nodes)));
+            if let Some(id) = &mutation.lands {
+                call.lands = nodes.get(id).and_then(|node| node.pull);
+            }
+        }
+        if repositories.len() > 1 && call.class > Class::Write {
+            return Err(ProxyError::BadRequest(
+                "The document changes more than one repository; send one mutation at a time.".to_owned(),
+            ));
+        }
+        let repository = repositories.into_iter().next();
+        let owner = repository.as_ref().map(|repository| repository.owner().to_owned()).or(reads.owner);
+        Ok((repository, owner))
+    }
+
+    /// Auto-merge lands what is pushed later, so it is refused unless the operator lets it be approved, as an
+    /// action of its own.
+    pub(super) fn check_auto_merge(&self, call: &mut Call) -> Result<(), ProxyError> {
+        let enables = |mutation: &Mutation| mutation.operation.id == mutations::AUTO_MERGE;
+        let mutations = call.graphql.iter().flat_map(|graphql| &graphql.mutations);
+        if !mutations.into_iter().any(enables) {
+            return Ok(());
+        }
+        if !self.policy.allow_auto_merge {
+            return Err(ProxyError::OperationForbidden(
+                "Auto-merge lands what is pushed after the approval, so it is not open here; asking again will not \
+                 help. Ask for an approval of the merge itself."
+                    .to_owned(),
+            ));
+        }
+        call.class = Class::Merge;
+        call.action = Some("auto-merge");
+        Ok(())
+    }
+}
+
+/// What an id stands for, if it is within the agent's repositories, or nobody's.
+fn check_node<'a>(agent: &Agent, id: &str, nodes: &'a HashMap<String, Node>) -> Result<&'a Node, ProxyError> {
+    let shown: String = id.chars().take(100).collect();
+    match nodes.get(id) {
+        Some(node) if node.is_account => Ok(node),
+        Some(Node { repository: Some(repository), .. }) if !agent.repositories.contains(repository) => {
+            Err(outside(agent, &shown))
+        }
+        Some(node @ Node { repository: Some(_), .. }) => Ok(node),
+        Some(node) if agent.repositories.is_everything() => Ok(node),
+        // It might lie anywhere, or nowhere.
+        Some(_) | None => Err(outside(agent, &shown)),
+    }
+}
+
+fn outside(agent: &Agent, id: &str) -> ProxyError {
+    ProxyError::RepositoryForbidden(format!(
+        "The node id {id:?} is of nothing in the repositories of agent {}, or can't be seen; asking again will not help.",
+        agent.name
+    ))
+}
+
+/// The repositories a mutation touches: at least one, but for agents with every repository.
+fn touched(
+    agent: &Agent,
+    mutation: &Mutation,
+    nodes: &HashMap<String, Node>,
+) -> Result<Vec<RepositoryName>, ProxyError> {
+    let mut repositories = Vec::new();
+    if let Some(repository) = &mutation.repository {
+        super::confine::check_repository(agent, repository)?;
+        repositories.push(repository.clone());
+    }
+    for id in &mutation.ids {
+        repositories.extend(check_node(agent, id, nodes)?.repository.clone());
+    }
+    if repositories.is_empty() && !agent.repositories.is_everything() {
+        return Err(ProxyError::RepositoryForbidden(format!(
+            "`{}` names nothing in a repository; it is for agents with every repository, and {} has not.",
+            mutation.operation.id, agent.name
+        )));
+    }
+    Ok(repositories)
+}
+
+fn named(branch: &Branch, nodes: &HashMap<String, Node>) -> NamedBranch {
+    let known = match branch {
+        Branch::Named(branch) => Some(branch.clone()),
+        Branch::Ref(id) => nodes.get(id).and_then(|node| node.branch.clone()),
+        Branch::HeadOf(id) => nodes.get(id).and_then(|node| node.pull).map(NamedBranch::HeadOfPull),
+    };
+    known.unwrap_or(NamedBranch::Guarded)
+}

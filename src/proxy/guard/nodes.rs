@@ -1,0 +1,155 @@
+//! What node ids stand for: asked of GitHub as a call of the agent's own, many at once, and believed for
+//! five minutes.
+//!
+//! What the agent's rights don't show stays unresolved, and who asked refuses it.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{CONTENT_TYPE, HeaderValue};
+use http::{HeaderMap, Method, StatusCode};
+use moka::sync::Cache;
+use serde_json::{Value, json};
+
+use super::{Asker, permit};
+use crate::config::Agent;
+use crate::error::ProxyError;
+use crate::policy::Class;
+use crate::policy::branch::NamedBranch;
+use crate::policy::repositories::RepositoryName;
+use crate::policy::routes::{GRAPHQL, Route, Scope};
+use crate::policy::target::Target;
+use crate::proxy::Proxy;
+use crate::proxy::body::read_answer;
+use crate::proxy::classify::{Call, CallBody};
+use crate::proxy::context::Context;
+
+/// How long an answer is believed.
+const KNOWN_FOR: Duration = Duration::from_secs(300);
+/// Ids remembered.
+const IDS_MAX: u64 = 100_000;
+/// Longest answer read.
+const ANSWER_BYTES_MAX: usize = 1024 * 1024;
+
+/// Where each kind of thing has its repository. Kinds that have none are accounts, or not an agent's.
+const QUESTION: &str = "query TollgateNodes($ids: [ID!]!) { nodes(ids: $ids) { __typename id \
+    ... on Repository { nameWithOwner } \
+    ... on RepositoryNode { repository { nameWithOwner } } \
+    ... on Ref { name prefix repository { nameWithOwner } } \
+    ... on PullRequest { number } \
+    ... on GitObject { repository { nameWithOwner } } \
+    ... on Label { repository { nameWithOwner } } \
+    ... on Milestone { repository { nameWithOwner } } \
+    ... on PullRequestReviewThread { repository { nameWithOwner } } \
+    ... on CheckRun { repository { nameWithOwner } } \
+    ... on CheckSuite { repository { nameWithOwner } } \
+    ... on Deployment { repository { nameWithOwner } } \
+    ... on Release { repository { nameWithOwner } } \
+    ... on DiscussionComment { discussion { repository { nameWithOwner } } } } }";
+
+/// Who may be named beside a repository: assignees, reviewers, teams.
+const ACCOUNTS: [&str; 6] = ["User", "Organization", "Bot", "Mannequin", "Team", "EnterpriseUserAccount"];
+
+/// What an id stands for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Node {
+    /// What it lies in, or is.
+    pub(super) repository: Option<RepositoryName>,
+    pub(super) is_account: bool,
+    /// Of a ref.
+    pub(super) branch: Option<NamedBranch>,
+    /// Of a pull request.
+    pub(super) pull: Option<u64>,
+}
+
+/// What ids stand for, as GitHub said.
+#[derive(Debug)]
+pub(crate) struct Nodes {
+    known: Cache<String, Node>,
+}
+
+impl Nodes {
+    pub(crate) fn new() -> Nodes {
+        Nodes { known: Cache::builder().max_capacity(IDS_MAX).time_to_live(KNOWN_FOR).build() }
+    }
+}
+
+impl Node {
+    fn read(value: &Value) -> Option<Node> {
+        let kind = value["__typename"].as_str()?;
+        let named = |value: &Value| value["nameWithOwner"].as_str().and_then(RepositoryName::parse);
+        let repository = named(value)
+            .or_else(|| named(&value["repository"]))
+            .or_else(|| named(&value["discussion"]["repository"]));
+        let branch = (kind == "Ref").then(|| match (value["prefix"].as_str(), value["name"].as_str()) {
+            (Some("refs/heads/"), Some(name)) => NamedBranch::Named(name.to_owned()),
+            _ => NamedBranch::Guarded,
+        });
+        let pull = value["number"].as_u64().filter(|_| kind == "PullRequest");
+        Some(Node { repository, is_account: ACCOUNTS.contains(&kind), branch, pull })
+    }
+}
+
+impl Proxy {
+    /// What the ids stand for; those that can't be seen are left out.
+    pub(super) async fn nodes(
+        &self,
+        agent: &Arc<Agent>,
+        ids: &[String],
+        ctx: &mut Context,
+    ) -> Result<HashMap<String, Node>, ProxyError> {
+        let mut found: HashMap<String, Node> = HashMap::new();
+        let mut missing: Vec<&String> = Vec::new();
+        for id in ids {
+            match self.nodes.known.get(id) {
+                Some(node) => drop(found.insert(id.clone(), node)),
+                None => missing.push(id),
+            }
+        }
+        if missing.is_empty() {
+            return Ok(found);
+        }
+        for installation in self.installations_of(agent).await? {
+            let asker = Asker { agent: Arc::clone(agent), installation, repository: None };
+            let answer = Box::pin(self.exchange(permit(asker, question(&missing)?, None)?, ctx)).await?;
+            let (head, body) = answer.into_parts();
+            let body = read_answer(body, ANSWER_BYTES_MAX).await.filter(|_| head.status == StatusCode::OK);
+            let body =
+                body.ok_or(ProxyError::UpstreamUnreachable("a look-up that decides was not answered"))?;
+            let body: Value = serde_json::from_slice(&body).unwrap_or_default();
+            let nodes = body["data"]["nodes"].as_array().map(Vec::as_slice).unwrap_or_default();
+            // They come in the order in which they were asked for.
+            if nodes.len() == missing.len() {
+                for (id, node) in
+                    missing.iter().zip(nodes).filter_map(|(id, node)| Some((*id, Node::read(node)?)))
+                {
+                    self.nodes.known.insert(id.clone(), node.clone());
+                    found.insert(id.clone(), node);
+                }
+            }
+            missing.retain(|id| !found.contains_key(*id));
+            if missing.is_empty() {
+                break;
+            }
+        }
+        Ok(found)
+    }
+}
+
+fn question(ids: &[&String]) -> Result<Call, ProxyError> {
+    let body = json!({ "query": QUESTION, "variables": { "ids": ids } }).to_string();
+    let mut headers = HeaderMap::new();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    Ok(Call {
+        method: Method::POST,
+        headers,
+        body: CallBody::Whole(Bytes::from(body)),
+        ..Call::own(
+            Target::parse("/graphql", None).map_err(|_| ProxyError::Internal)?,
+            Route { operation: &GRAPHQL, scope: Scope::Graphql, params: Vec::new() },
+            Class::Read,
+        )
+    })
+}

@@ -1,0 +1,202 @@
+//! GraphQL's mutations are judged like REST's operations: by what they change, and whose it is.
+
+use serde_json::{Value, json};
+
+use crate::support::approvals::approve;
+use crate::support::{Answer, Setup, Tollgate, agent};
+
+fn setup() -> Setup {
+    Setup {
+        approval_mode: "signed",
+        ..Setup::with(vec![
+            agent("worker", &["repositories: [acme/widgets]"]),
+            agent("other", &["repositories: [other/tool]"]),
+        ])
+    }
+}
+
+async fn send(tollgate: &Tollgate, query: &str, variables: &Value, approval: Option<&str>) -> Answer {
+    let body = json!({ "query": query, "variables": variables });
+    let ask = tollgate.ask("POST", "/graphql").json(&body);
+    match approval {
+        Some(approval) => ask.header("x-merge-approval", approval).send().await,
+        None => ask.send().await,
+    }
+}
+
+/// A mutation with its whole input as a variable, as most clients send it.
+fn mutation(name: &str) -> String {
+    format!("mutation M($input: X!) {{ {name}(input: $input) {{ clientMutationId }} }}")
+}
+
+/// The node id of something in the world, as an agent with everything would learn it.
+async fn id(tollgate: &Tollgate, path: &str) -> String {
+    let client = tollgate.sim.mint(path.split('/').nth(2).unwrap());
+    let answer =
+        crate::support::straight(&tollgate.sim, &format!("Bearer {client}"), "GET", path, &Value::Null).await;
+    answer.1["node_id"].as_str().unwrap_or_else(|| panic!("{path}: {}", answer.1)).to_owned()
+}
+
+#[tokio::test]
+async fn plain_mutations_pass_and_stay_in_the_agent_s_repositories() {
+    let tollgate = setup().start().await;
+    let issue = id(&tollgate, "/repos/acme/widgets/issues/1").await;
+    let repository = id(&tollgate, "/repos/acme/widgets").await;
+    let foreign = id(&tollgate, "/repos/acme/gadgets").await;
+    for (name, input, verdict) in [
+        ("addComment", json!({"subjectId": issue, "body": "mergePullRequest"}), "200"),
+        ("createIssue", json!({"repositoryId": repository, "title": "x"}), "200"),
+        ("createIssue", json!({"repositoryId": foreign, "title": "x"}), "403 repository_forbidden"),
+        ("addComment", json!({"subjectId": "I_nothing", "body": "x"}), "403 repository_forbidden"),
+        ("deleteRepository", json!({"repositoryId": repository}), "403 operation_forbidden"),
+        ("createRepository", json!({"name": "x", "visibility": "PRIVATE"}), "403 operation_forbidden"),
+        ("somethingNew", json!({"repositoryId": repository}), "403 operation_forbidden"),
+    ] {
+        let answer = send(&tollgate, &mutation(name), &json!({ "input": input }), None).await;
+        assert_eq!(answer.verdict(), verdict, "{name} {input}: {}", answer.text());
+    }
+    assert_eq!(tollgate.sim.books().mutations, ["addComment", "createIssue"]);
+    let other = tollgate.ask("POST", "/graphql").by(1);
+    let body =
+        json!({"query": mutation("addComment"), "variables": {"input": {"subjectId": issue, "body": "x"}}});
+    assert_eq!(other.json(&body).send().await.verdict(), "403 repository_forbidden");
+    tollgate.assert_clean();
+}
+
+#[tokio::test]
+async fn a_merge_is_pinned_to_the_approved_commit() {
+    let tollgate = setup().start().await;
+    let pull = id(&tollgate, "/repos/acme/widgets/pulls/76").await;
+    let head = tollgate.sim.edit(|world| world.head_of("acme/widgets", 76)).unwrap();
+    let literal = format!(
+        "mutation {{ mergePullRequest(input: {{pullRequestId: \"{pull}\"}}) {{ pullRequest {{ merged }} }} }}"
+    );
+    let refusal = send(&tollgate, &literal, &json!({}), None).await;
+    assert_eq!(refusal.verdict(), "403 approval_required", "{}", refusal.text());
+    assert_eq!(
+        refusal.json()["tollgate"]["approval"],
+        json!({"aud": "tollgate", "action": "merge", "repo": "acme/widgets", "pull_number": 76, "head_sha": head})
+    );
+    assert_eq!(refusal.json()["errors"][0]["extensions"]["tollgate"]["code"], "approval_required");
+    // Pushed to after the approval, it is refused by the stand-in.
+    let early = approve(&refusal);
+    tollgate.sim.edit(|world| world.push_commit("acme/widgets", "feature/x", "evil.txt", "x")).unwrap();
+    let late = send(&tollgate, &literal, &json!({}), Some(&early)).await;
+    assert!(late.json()["errors"].is_array(), "{}", late.text());
+    assert!(tollgate.sim.books().merges.is_empty());
+    let arrived = tollgate.arrived().pop().unwrap();
+    assert!(arrived.body.unwrap().contains(&format!("expectedHeadOid: \\\"{head}\\\"")));
+    // With the input as a variable, and approved by the refusal of another spelling.
+    let fresh = approve(&send(&tollgate, &literal, &json!({}), None).await);
+    let variables = json!({"input": {"pullRequestId": pull, "mergeMethod": "SQUASH"}});
+    let merged = send(&tollgate, &mutation("mergePullRequest"), &variables, Some(&fresh)).await;
+    assert_eq!((merged.verdict().as_str(), merged.json().get("errors")), ("200", None), "{}", merged.text());
+    assert_eq!(tollgate.sim.books().merges.len(), 1);
+    let again = send(&tollgate, &mutation("mergePullRequest"), &variables, Some(&fresh)).await;
+    assert_eq!(again.verdict(), "403 approval_invalid");
+}
+
+#[tokio::test]
+async fn what_is_gated_stands_alone_and_is_bound_to_its_request() {
+    let tollgate = setup().start().await;
+    let (pull, repository) =
+        (id(&tollgate, "/repos/acme/widgets/pulls/76").await, id(&tollgate, "/repos/acme/widgets").await);
+    let two = format!(
+        "mutation {{ a: mergePullRequest(input: {{pullRequestId: \"{pull}\"}}) {{ clientMutationId }} \
+         b: addComment(input: {{subjectId: \"{pull}\", body: \"x\"}}) {{ clientMutationId }} }}"
+    );
+    assert_eq!(send(&tollgate, &two, &json!({}), None).await.verdict(), "400 bad_request");
+    let beside = format!("{} query Q {{ viewer {{ login }} }}", mutation("mergePullRequest"));
+    let body =
+        json!({"query": beside, "operationName": "Q", "variables": {"input": {"pullRequestId": pull}}});
+    assert_eq!(tollgate.ask("POST", "/graphql").json(&body).send().await.verdict(), "400 bad_request");
+    let tip = tollgate.sim.edit(|world| world.branch_tip("acme/widgets", "feature/x")).unwrap();
+    let tag = |name: &str| json!({"input": {"repositoryId": repository, "name": format!("refs/tags/{name}"), "oid": tip}});
+    let approval = approve(&send(&tollgate, &mutation("createRef"), &tag("v9"), None).await);
+    let other = send(&tollgate, &mutation("createRef"), &tag("v8"), Some(&approval)).await;
+    assert_eq!(other.verdict(), "403 approval_invalid", "{}", other.text());
+    let made = send(&tollgate, &mutation("createRef"), &tag("v9"), Some(&approval)).await;
+    assert_eq!((made.verdict().as_str(), made.json().get("errors")), ("200", None), "{}", made.text());
+    assert!(tollgate.sim.books().merges.is_empty());
+}
+
+#[tokio::test]
+async fn branches_are_judged_by_name_and_by_id() {
+    let tollgate = setup().start().await;
+    let (repository, pull) =
+        (id(&tollgate, "/repos/acme/widgets").await, id(&tollgate, "/repos/acme/widgets/pulls/76").await);
+    let main = id(&tollgate, "/repos/acme/widgets/git/ref/heads/main").await;
+    let work = id(&tollgate, "/repos/acme/widgets/git/ref/heads/100%25done").await;
+    let tip = tollgate.sim.edit(|world| world.branch_tip("acme/widgets", "main")).unwrap();
+    let commit = |branch: Value| json!({"branch": branch, "message": {"headline": "x"}, "expectedHeadOid": tip, "fileChanges": {}});
+    let name = |branch: &str| json!({"repositoryNameWithOwner": "acme/widgets", "branchName": branch});
+    for (field, input, verdict) in [
+        ("createRef", json!({"repositoryId": repository, "name": "refs/heads/w", "oid": tip}), "200"),
+        ("createCommitOnBranch", commit(name("w")), "200"),
+        ("createCommitOnBranch", commit(name("main")), "403 approval_required"),
+        ("createCommitOnBranch", commit(json!({"id": main})), "403 approval_required"),
+        (
+            "createCommitOnBranch",
+            commit(json!({"repositoryNameWithOwner": "acme/gadgets", "branchName": "w"})),
+            "403 repository_forbidden",
+        ),
+        ("updateRef", json!({"refId": main, "oid": tip}), "403 approval_required"),
+        ("updateRef", json!({"refId": work, "oid": tip, "force": true}), "200"),
+        (
+            "updateRefs",
+            json!({"repositoryId": repository, "refUpdates": [{"name": "refs/heads/w", "afterOid": tip}, {"name": "refs/heads/main", "afterOid": tip}]}),
+            "403 approval_required",
+        ),
+        (
+            "mergeBranch",
+            json!({"repositoryId": repository, "base": "w", "head": "main"}),
+            "403 approval_required",
+        ),
+        ("updatePullRequestBranch", json!({"pullRequestId": pull}), "200"),
+        ("updatePullRequest", json!({"pullRequestId": pull, "title": "new"}), "200"),
+        (
+            "updatePullRequest",
+            json!({"pullRequestId": pull, "baseRefName": "release"}),
+            "403 approval_required",
+        ),
+        ("addPullRequestReview", json!({"pullRequestId": pull, "event": "COMMENT", "body": "x"}), "200"),
+        ("addPullRequestReview", json!({"pullRequestId": pull, "event": "APPROVE"}), "403 approval_required"),
+        ("enablePullRequestAutoMerge", json!({"pullRequestId": pull}), "403 operation_forbidden"),
+        ("enqueuePullRequest", json!({"pullRequestId": pull}), "403 approval_required"),
+    ] {
+        let answer = send(&tollgate, &mutation(field), &json!({ "input": input }), None).await;
+        assert_eq!(answer.verdict(), verdict, "{field} {input}: {}", answer.text());
+    }
+    assert!(tollgate.sim.books().merges.is_empty());
+    assert_eq!(tollgate.sim.edit(|world| world.branch_tip("acme/widgets", "main")).unwrap(), tip);
+}
+
+#[tokio::test]
+async fn drafts_and_auto_merge_follow_the_policy() {
+    let tollgate = Setup { approval_mode: "signed, allow_auto_merge: true", ..setup() }.start().await;
+    let (repository, pull) =
+        (id(&tollgate, "/repos/acme/widgets").await, id(&tollgate, "/repos/acme/widgets/pulls/76").await);
+    let create = json!({"input": {"repositoryId": repository, "baseRefName": "main", "headRefName": "100%done", "title": "t"}});
+    let query = "mutation M($input: CreatePullRequestInput!) { createPullRequest(input: $input) { pullRequest { isDraft } } }";
+    let opened = send(&tollgate, query, &create, None).await;
+    assert_eq!(
+        opened.json()["data"]["createPullRequest"]["pullRequest"]["isDraft"],
+        json!(true),
+        "{}",
+        opened.text()
+    );
+    let ready = json!({"input": {"pullRequestId": pull}});
+    let ready = send(&tollgate, &mutation("markPullRequestReadyForReview"), &ready, None).await;
+    assert_eq!(ready.verdict(), "422 draft_required");
+    let enable = json!({"input": {"pullRequestId": pull}});
+    let refusal = send(&tollgate, &mutation("enablePullRequestAutoMerge"), &enable, None).await;
+    assert_eq!(refusal.verdict(), "403 approval_required", "{}", refusal.text());
+    assert_eq!(refusal.json()["tollgate"]["approval"]["action"], "auto-merge");
+    // An approval of the merge is none of auto-merge.
+    let merge = approve(&send(&tollgate, &mutation("mergePullRequest"), &enable, None).await);
+    let wrong = send(&tollgate, &mutation("enablePullRequestAutoMerge"), &enable, Some(&merge)).await;
+    assert_eq!(wrong.verdict(), "403 approval_invalid");
+    let enabled =
+        send(&tollgate, &mutation("enablePullRequestAutoMerge"), &enable, Some(&approve(&refusal))).await;
+    assert_eq!(enabled.verdict(), "200", "{}", enabled.text());
+}
