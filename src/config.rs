@@ -30,6 +30,7 @@ pub use crate::redis_client::{RedisAddress, RedisPlace, RedisSettings};
 pub use crate::tls::TlsFiles;
 pub use load::{from_environment, from_file};
 pub use problem::{Problem, Problems};
+pub use validate::Sources;
 pub(crate) use validate::is_name;
 
 use crate::policy::Class;

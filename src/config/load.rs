@@ -54,8 +54,11 @@ fn read(path: &Path) -> Result<String, Problems> {
     String::from_utf8(bytes).map_err(|_| problem("is not text (UTF-8)".to_owned()))
 }
 
-/// The way of a file's text to a configuration.
-pub(super) fn from_text(text: &str, sources: &Sources<'_>) -> Result<(Config, Problems), Problems> {
+/// The way of a file's text to a configuration; what it names is looked up in `sources`, and nowhere else.
+///
+/// # Errors
+/// With everything that is wrong.
+pub fn from_text(text: &str, sources: &Sources<'_>) -> Result<(Config, Problems), Problems> {
     let mut document = Document::parse(text)?;
     let mut problems = Problems::default();
     let file: raw::File = document.read(&mut problems);

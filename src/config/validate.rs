@@ -24,6 +24,7 @@ mod tests;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::fmt;
 use std::path::{Path, PathBuf};
 
 use secrecy::{ExposeSecret, SecretString};
@@ -35,10 +36,17 @@ use super::raw;
 use crate::secret;
 
 /// Where the values come from that the file only names.
-pub(super) struct Sources<'a> {
+pub struct Sources<'a> {
     /// Relative paths of the file start here.
-    pub(super) directory: &'a Path,
-    pub(super) variable: &'a dyn Fn(&str) -> Option<OsString>,
+    pub directory: &'a Path,
+    /// The environment.
+    pub variable: &'a dyn Fn(&str) -> Option<OsString>,
+}
+
+impl fmt::Debug for Sources<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sources").field("directory", &self.directory).finish_non_exhaustive()
+    }
 }
 
 /// Runs every rule; a [`Config`] comes out only when no problem is an error.
