@@ -16,6 +16,7 @@ use serde_saphyr::{Spanned, UserMessageFormatter};
 
 use self::reader::{Flaw, Reader};
 use super::problem::{Problem, Problems};
+use crate::secret;
 
 /// More problems of type than this are not looked for: the file is then of some other kind.
 const TYPE_PROBLEMS_MAX: usize = 100;
@@ -198,11 +199,13 @@ fn note_places(node: &Node, path: &mut String, places: &mut BTreeMap<String, (u3
     }
 }
 
-/// Appends a key as messages show it: short and without characters that steer a terminal.
+/// Appends a key as messages show it: short and without characters that steer a terminal; nothing of it
+/// if it looks like a secret, as one does that was typed into braces.
 fn push_key(path: &mut String, key: &str) {
     if !path.is_empty() {
         path.push('.');
     }
+    let key = if secret::looks_like_secret(key) { "…" } else { key };
     path.extend(key.chars().take(40).map(|c| if c.is_control() { '?' } else { c }));
     if key.chars().count() > 40 {
         path.push('…');
