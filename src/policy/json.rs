@@ -88,10 +88,10 @@ pub fn with(body: &[u8], key: &str, value: &Value) -> Result<Bytes, JsonError> {
 }
 
 /// Whether a key could be taken for another one by a reader that is lenient about case, blanks,
-/// separators or brackets: `Branch`, ` branch`, `branch[]`, `targetRef`.
+/// separators or brackets, or does not see letters beyond ASCII: `Branch`, ` branch`, `branch[]`, `targetRef`.
 pub fn looks_like(key: &str, known: &str) -> bool {
     let letters = |text: &str| -> String {
-        text.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect()
+        text.chars().flat_map(char::to_lowercase).filter(char::is_ascii_alphanumeric).collect()
     };
     key != known && letters(key) == letters(known)
 }
@@ -341,7 +341,9 @@ mod tests {
 
     #[test]
     fn keys_that_look_like_others_are_seen() {
-        for key in ["Branch", " branch", "branch\u{0}", "branch[]", "BRANCH", "\u{feff}branch"] {
+        for key in
+            ["Branch", " branch", "branch\u{0}", "branch[]", "BRANCH", "\u{feff}branch", "\u{3164}branch"]
+        {
             assert!(looks_like(key, "branch"), "{key:?}");
         }
         assert!(looks_like("targetRef", "target_ref") && looks_like("target-ref", "target_ref"));
