@@ -11,6 +11,9 @@ use super::json::{look_alike, looks_like, shown};
 use super::routes::decimal;
 use super::target::Target;
 
+/// Endings of a path that some servers take for the form of the answer: to them `main.json` is `main`.
+const FORMATS: [&str; 5] = [".json", ".xml", ".html", ".diff", ".patch"];
+
 /// Where an operation names its branch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Place {
@@ -63,10 +66,12 @@ pub fn named<'a>(
     match place {
         Place::Path(name) => {
             // What the path says another member of the body must not seem to say otherwise.
-            match body.keys().find(|key| *key == name || looks_like(key, name)) {
-                Some(found) => Err(BranchError::LookAlike(shown(found), name)),
-                None => Ok(of_ref(param(name).unwrap_or_default(), "heads/")),
+            if let Some(found) = body.keys().find(|key| *key == name || looks_like(key, name)) {
+                return Err(BranchError::LookAlike(shown(found), name));
             }
+            let text = param(name).unwrap_or_default();
+            let ends_in_format = FORMATS.iter().any(|ending| text.to_ascii_lowercase().ends_with(ending));
+            Ok(if ends_in_format { NamedBranch::Guarded } else { of_ref(text, "heads/") })
         }
         Place::Ref(key) => {
             check_keys(body, key)?;
@@ -160,9 +165,7 @@ fn of_plain(name: &str) -> NamedBranch {
 fn is_plain(name: &str) -> bool {
     let is_sound = |c: char| match c {
         '~' | '^' | ':' | '?' | '*' | '[' | '\\' | ';' => false,
-        // Letters of full width and the like, which some readers fold into plain ones.
-        '\u{ff00}'..='\u{ffef}' | '\u{1d400}'..='\u{1d7ff}' | '\u{2100}'..='\u{24ff}' => false,
-        c => c.is_ascii_graphic() || (!c.is_ascii() && c.is_alphanumeric()),
+        c => c.is_ascii_graphic() || (!c.is_ascii() && c.is_alphanumeric() && !is_folded(c)),
     };
     let is_sound_part = |part: &str| {
         !part.is_empty() && !part.starts_with('.') && !part.to_ascii_lowercase().ends_with(".lock")
@@ -182,6 +185,18 @@ fn is_plain(name: &str) -> bool {
         && !matches!(first.as_str(), "refs" | "heads" | "tags" | "remotes" | "origin" | "head" | "@")
         && !is_id
         && !holds_escape
+}
+
+/// Letters of full width, raised, in boxes and the like, which some readers fold into plain ones (NFKC),
+/// and letters that can't be seen, which some leave out.
+fn is_folded(c: char) -> bool {
+    matches!(c,
+        '\u{aa}' | '\u{b2}'..='\u{be}' | '\u{132}'..='\u{133}' | '\u{13f}'..='\u{140}' | '\u{149}' | '\u{17f}'
+        | '\u{1c4}'..='\u{1cc}' | '\u{1f1}'..='\u{1f3}' | '\u{2b0}'..='\u{2b8}' | '\u{2e0}'..='\u{2e4}'
+        | '\u{115f}'..='\u{1160}' | '\u{1d2c}'..='\u{1d6a}' | '\u{1d9b}'..='\u{1dbf}' | '\u{2070}'..='\u{24ff}'
+        | '\u{2c7c}'..='\u{2c7d}' | '\u{3164}' | '\u{3200}'..='\u{33ff}' | '\u{a7f2}'..='\u{a7f4}'
+        | '\u{fb00}'..='\u{fb06}' | '\u{ff00}'..='\u{ffef}' | '\u{107a5}' | '\u{1d400}'..='\u{1d7ff}'
+        | '\u{1f100}'..='\u{1f1ff}' | '\u{1fbf0}'..='\u{1fbf9}')
 }
 
 #[cfg(test)]
@@ -257,6 +272,10 @@ mod tests {
             ("refs/heads/work", NamedBranch::Guarded),
             ("Heads/work", NamedBranch::Guarded),
             ("notes/x", NamedBranch::Guarded),
+            ("heads/v1.2", branch("v1.2")),
+            // Found by generating requests.
+            ("heads/main.json", NamedBranch::Guarded),
+            ("heads/main.PATCH", NamedBranch::Guarded),
         ] {
             assert_eq!(find(Place::Path("ref"), text, None, "{}").unwrap(), expected, "{text}");
         }
@@ -309,12 +328,28 @@ mod tests {
             "origin/main",
             "0123456789abcdef0123456789abcdef01234567",
             "ｍａｉｎ",
+            // Found by generating requests: each of these folds to `main`, or looks like it.
+            "ᵐᵃⁱⁿ",
+            "\u{1f13c}\u{1f130}\u{1f138}\u{1f13d}",
+            "ma\u{3164}in",
+            "main\u{115f}",
             "%6Dain",
             "main;x",
         ] {
             assert!(!is_plain(name), "{name:?}");
         }
-        for name in ["a", "feature/x", "user@host", "v1.2", "a@b", "release-1", "headsup/x", "deadbeef"] {
+        for name in [
+            "a",
+            "feature/x",
+            "user@host",
+            "v1.2",
+            "a@b",
+            "release-1",
+            "headsup/x",
+            "deadbeef",
+            "straße/ünï",
+            "作業",
+        ] {
             assert!(is_plain(name), "{name:?}");
         }
     }
