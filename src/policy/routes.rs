@@ -343,9 +343,11 @@ pub fn decimal(text: &str) -> Option<u64> {
     if plain { text.parse().ok() } else { None }
 }
 
-/// `%2F` only where a name may hold it, and nothing that decodes twice where it decides.
+/// `%2F`, or a slash of full width, only where a name may hold it, and nothing that decodes twice where it
+/// decides.
 fn check_parameter(name: &str, encoded: &str) -> Result<(), TargetError> {
-    if encoded.contains("%2F") && !SLASH_IN_NAME.contains(&name) {
+    let holds_slash = ["%2F", "%EF%BC%8F", "%EF%BC%BC"].iter().any(|slash| encoded.contains(slash));
+    if holds_slash && !SLASH_IN_NAME.contains(&name) {
         return Err(TargetError::EscapedSlash);
     }
     let doubled = encoded.split("%25").skip(1).any(|rest| {

@@ -127,8 +127,13 @@ impl Segment {
     }
 }
 
-/// No part between slashes may be empty, or lead elsewhere.
+/// No part between slashes may be empty, or lead elsewhere; nor may it where dots and slashes of full
+/// width are folded into plain ones.
 fn check_parts(text: &str) -> Result<(), TargetError> {
+    if text.contains(['．', '／', '＼', '；', '‥', '․']) {
+        let narrow = text.replace(['．', '․'], ".").replace('‥', "..").replace(['／', '＼'], "/");
+        return check_parts(&narrow.replace('；', ";"));
+    }
     for part in text.split('/') {
         // Some servers drop `;…` from a segment before they look for dots.
         match part.split(';').next() {

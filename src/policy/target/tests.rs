@@ -47,6 +47,10 @@ fn refuses_what_two_readers_could_read_differently() {
         ("/repos/..%3Bx/tool", TargetError::DotSegment),
         ("/repos/a/b/git/refs/heads%2F..%2Fmain", TargetError::DotSegment),
         ("/repos/a/b/git/refs/heads%2F%2Fmain", TargetError::EmptySegment),
+        // Found by fuzzing: to who folds full width into plain letters these lead out of the folder.
+        ("/repos/a/b/contents/．．/pulls/1/merge", TargetError::DotSegment),
+        ("/repos/a/b/contents/x／..／..／pulls", TargetError::DotSegment),
+        ("/repos/a/b/contents/‥；x/y", TargetError::DotSegment),
         ("/repos/a\\b", TargetError::Backslash),
         ("/repos/a%5Cb", TargetError::Backslash),
         ("/repos/a%00b", TargetError::Control),
