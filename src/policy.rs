@@ -26,6 +26,9 @@ pub mod target;
 
 pub mod trailer;
 
+#[cfg(test)]
+mod lenient;
+
 use std::fmt;
 
 use schemars::JsonSchema;

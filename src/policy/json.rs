@@ -260,6 +260,8 @@ impl<'de> Visitor<'de> for Strict<'_> {
 mod tests {
     use super::*;
 
+    mod properties;
+
     #[test]
     fn reads_what_has_one_meaning() {
         let read = object(br#" {"event":"COMMENT","n":[1,-2,0.5,null,true,{"a":"\u0062"}]} "#).unwrap();

@@ -15,6 +15,8 @@ use crate::config::{
 };
 use crate::policy::Class;
 
+mod properties;
+
 const KEYS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/loadtest/github-sim/keys");
 const EXAMPLE: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/tollgate.example.yaml"));
 

@@ -7,6 +7,8 @@ use proptest::prelude::*;
 
 use super::*;
 
+mod properties;
+
 const NOW: i64 = 1_800_000_000;
 const SECRET: &[u8] = b"0123456789abcdef0123456789abcdef";
 const HEAD: &str = "1111111111111111111111111111111111111111";

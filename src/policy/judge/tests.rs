@@ -3,6 +3,8 @@
 use super::*;
 use crate::policy::routes;
 
+mod properties;
+
 fn judged(method: &str, path: &str, body: &str) -> Result<Judged, Ambiguous> {
     let (path, query) = path.split_once('?').map_or((path, None), |(path, query)| (path, Some(query)));
     let target = Target::parse(path, query).unwrap();

@@ -2,6 +2,8 @@
 
 use super::*;
 
+mod properties;
+
 fn forwarded(path: &str) -> Result<String, TargetError> {
     Target::parse(path, None).map(|target| target.path())
 }
@@ -47,7 +49,7 @@ fn refuses_what_two_readers_could_read_differently() {
         ("/repos/..%3Bx/tool", TargetError::DotSegment),
         ("/repos/a/b/git/refs/heads%2F..%2Fmain", TargetError::DotSegment),
         ("/repos/a/b/git/refs/heads%2F%2Fmain", TargetError::EmptySegment),
-        // Found by fuzzing: to who folds full width into plain letters these lead out of the folder.
+        // To who folds full width into plain letters these lead out of the folder.
         ("/repos/a/b/contents/．．/pulls/1/merge", TargetError::DotSegment),
         ("/repos/a/b/contents/x／..／..／pulls", TargetError::DotSegment),
         ("/repos/a/b/contents/‥；x/y", TargetError::DotSegment),
