@@ -1,0 +1,11 @@
+//! See [`tollgate_fuzz::target`].
+
+#![cfg_attr(fuzzing, no_main)]
+
+#[cfg(fuzzing)]
+libfuzzer_sys::fuzz_target!(|data: &[u8]| tollgate_fuzz::target::check(data));
+
+#[cfg(not(fuzzing))]
+fn main() -> std::io::Result<()> {
+    tollgate_fuzz::replay(tollgate_fuzz::target::check)
+}
