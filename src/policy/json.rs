@@ -91,6 +91,8 @@ pub fn with(body: &[u8], key: &str, value: &Value) -> Result<Bytes, JsonError> {
 /// separators or brackets, or does not see letters beyond ASCII: `Branch`, ` branch`, `branch[]`, `targetRef`.
 pub fn looks_like(key: &str, known: &str) -> bool {
     let letters = |text: &str| -> String {
+        // NUL ends a text for some.
+        let text = text.split('\0').next().unwrap_or_default();
         text.chars().flat_map(char::to_lowercase).filter(char::is_ascii_alphanumeric).collect()
     };
     key != known && letters(key) == letters(known)
@@ -343,9 +345,16 @@ mod tests {
 
     #[test]
     fn keys_that_look_like_others_are_seen() {
-        for key in
-            ["Branch", " branch", "branch\u{0}", "branch[]", "BRANCH", "\u{feff}branch", "\u{3164}branch"]
-        {
+        for key in [
+            "Branch",
+            " branch",
+            "branch\u{0}",
+            "branch[]",
+            "BRANCH",
+            "\u{feff}branch",
+            "\u{3164}branch",
+            "branch\u{0}x",
+        ] {
             assert!(looks_like(key, "branch"), "{key:?}");
         }
         assert!(looks_like("targetRef", "target_ref") && looks_like("target-ref", "target_ref"));
