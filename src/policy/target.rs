@@ -374,6 +374,10 @@ fn read_query(query: &str) -> Result<String, TargetError> {
 }
 
 fn is_method_override(key: &str) -> bool {
+    let mut key = key.to_owned();
+    while first_escape(key.as_bytes(), 0).is_some() {
+        key = percent_decode_str(&key).decode_utf8_lossy().into_owned();
+    }
     let letters: String = key.chars().filter(char::is_ascii_alphanumeric).collect();
     letters.eq_ignore_ascii_case("method") && key.contains('_')
 }
