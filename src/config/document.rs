@@ -199,6 +199,13 @@ fn note_places(node: &Node, path: &mut String, places: &mut BTreeMap<String, (u3
     }
 }
 
+/// The path of a key in a section.
+pub(super) fn key_path(section: &str, key: &str) -> String {
+    let mut path = section.to_owned();
+    push_key(&mut path, key);
+    path
+}
+
 /// Appends a key as messages show it: short and without characters that steer a terminal; nothing of it
 /// if it looks like a secret, as one does that was typed into braces.
 fn push_key(path: &mut String, key: &str) {

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use secrecy::ExposeSecret;
 
 use super::{Check, raw};
+use crate::config::document::key_path;
 use crate::config::{App, PersonalToken, PrivateKey};
 use crate::secret;
 
@@ -22,7 +23,7 @@ fn app(check: &mut Check<'_>, section: &str, raw: &raw::App) -> Option<App> {
         permissions(check, &format!("{section}.write_permissions"), raw.write_permissions.as_ref());
     for (name, access) in raw.read_permissions.iter().flatten() {
         if *access != raw::Access::Read {
-            let path = format!("{section}.read_permissions.{name}");
+            let path = key_path(&format!("{section}.read_permissions"), name);
             check.warning(&path, format!("is `{}`: tokens that reads carry can then write", access.as_str()));
         }
     }
@@ -83,7 +84,7 @@ fn permissions(
     check.not_empty(path, raw.is_empty(), "names no permission; leave the key out for the default");
     for name in raw.keys() {
         let is_sound = !name.is_empty() && name.bytes().all(|b| b.is_ascii_lowercase() || b == b'_');
-        check.rule(&format!("{path}.{name}"), is_sound, || {
+        check.rule(&key_path(path, name), is_sound, || {
             "expected a permission such as `pull_requests`".to_owned()
         });
     }
