@@ -9,30 +9,30 @@ use super::*;
 use crate::policy::lenient::{Danger, danger};
 use crate::policy::routes;
 
-/// What lands code, moves refs or opens a gate, and what is called like it.
-const OPERATIONS: &[(&str, &str)] = &[
-    ("PUT", "pulls/1/merge"),
-    ("PUT", "pulls/1/merge-async"),
-    ("POST", "merges"),
-    ("POST", "merge-upstream"),
-    ("PUT", "contents/docs/x"),
-    ("DELETE", "contents/x"),
-    ("POST", "git/refs"),
-    ("PATCH", "git/refs/BRANCH"),
-    ("DELETE", "git/refs/BRANCH"),
-    ("PATCH", "pulls/1"),
-    ("POST", "pulls"),
-    ("POST", "pulls/1/reviews"),
-    ("POST", "pulls/1/reviews/2/events"),
-    ("PUT", "pulls/1/reviews/2/dismissals"),
-    ("PUT", "branches/BRANCH/protection"),
-    ("POST", "branches/BRANCH/rename"),
-    ("PUT", "rulesets/1"),
-    ("POST", "code-scanning/alerts/1/autofix/commits"),
-    ("POST", "issues"),
-    ("PATCH", "labels/BRANCH"),
-    ("GET", "pulls/1/merge"),
-    ("GET", "git/ref/BRANCH"),
+/// What lands code, moves refs or opens a gate, and what is called like it; and the key that matters most.
+const OPERATIONS: &[(&str, &str, &str)] = &[
+    ("PUT", "pulls/1/merge", "branch"),
+    ("PUT", "pulls/1/merge-async", "branch"),
+    ("POST", "merges", "branch"),
+    ("POST", "merge-upstream", "branch"),
+    ("PUT", "contents/docs/x", "branch"),
+    ("DELETE", "contents/x", "branch"),
+    ("POST", "git/refs", "ref"),
+    ("PATCH", "git/refs/BRANCH", "ref"),
+    ("DELETE", "git/refs/BRANCH", "ref"),
+    ("PATCH", "pulls/1", "base"),
+    ("POST", "pulls", "draft"),
+    ("POST", "pulls/1/reviews", "event"),
+    ("POST", "pulls/1/reviews/2/events", "event"),
+    ("PUT", "pulls/1/reviews/2/dismissals", "event"),
+    ("PUT", "branches/BRANCH/protection", "branch"),
+    ("POST", "branches/BRANCH/rename", "branch"),
+    ("PUT", "rulesets/1", "branch"),
+    ("POST", "code-scanning/alerts/1/autofix/commits", "target_ref"),
+    ("POST", "issues", "branch"),
+    ("PATCH", "labels/BRANCH", "branch"),
+    ("GET", "pulls/1/merge", "branch"),
+    ("GET", "git/ref/BRANCH", "branch"),
 ];
 
 const ROOTS: &[&str] = &["/repos/a/b/", "/repositories/7/", "/api/v3/repos/a/b/", "/api/uploads/repos/a/b/"];
@@ -158,10 +158,14 @@ fn branch() -> impl Strategy<Value = String> {
 }
 
 /// A member as JSON writes it, and as a form does.
-fn member() -> impl Strategy<Value = (String, String)> {
+fn member(deciding: &'static str) -> impl Strategy<Value = (String, String)> {
     let text = prop_oneof![4 => branch(), 2 => odd(EVENTS)].prop_map(|text| Value::from(text).to_string());
     let value = prop_oneof![8 => text, 1 => select(OTHERS).prop_map(str::to_owned)];
-    (odd(KEYS), any::<bool>(), value).prop_map(|(key, escaped, value)| {
+    let key = prop_oneof![
+        3 => oddity().prop_map(move |oddity| oddity.on(deciding)),
+        2 => odd(KEYS),
+    ];
+    (key, any::<bool>(), value).prop_map(|(key, escaped, value)| {
         let first = key.chars().next().map_or(0, u32::from);
         let json = match escaped && (0x20..0x7f).contains(&first) {
             true => format!("\"\\u{first:04x}{}:{value}", &Value::from(&key[1..]).to_string()[1..]),
@@ -171,10 +175,10 @@ fn member() -> impl Strategy<Value = (String, String)> {
     })
 }
 
-fn body() -> impl Strategy<Value = String> {
+fn body(deciding: &'static str) -> impl Strategy<Value = String> {
     let whole = select(&["", "\u{feff}", "{} ", "[", "// x\n", "'"][..]);
     let end = select(&["", " ", "{\"branch\":\"main\",\"event\":\"APPROVE\"}", ",", "\u{0}", "]"][..]);
-    (vec(member(), 0..4), 0..12u8, whole, end).prop_map(|(members, form, before, after)| {
+    (vec(member(deciding), 0..4), 0..12u8, whole, end).prop_map(|(members, form, before, after)| {
         let json: Vec<&str> = members.iter().map(|(json, _)| json.as_str()).collect();
         let forms: Vec<&str> = members.iter().map(|(_, form)| form.as_str()).collect();
         match form {
@@ -187,20 +191,20 @@ fn body() -> impl Strategy<Value = String> {
     })
 }
 
-fn query() -> impl Strategy<Value = Option<String>> {
-    let pair = member().prop_map(|(_, form)| form.replace([' ', '\t', '\u{0}'], "+"));
+fn query(deciding: &'static str) -> impl Strategy<Value = Option<String>> {
+    let pair = member(deciding).prop_map(|(_, form)| form.replace([' ', '\t', '\u{0}'], "+"));
     prop_oneof![
         3 => Just(None),
         1 => vec(pair, 1..3).prop_map(|pairs| Some(pairs.join("&"))),
     ]
 }
 
-/// Method and path.
-fn operation() -> impl Strategy<Value = (String, String)> {
+/// Method, path, and the key that matters most.
+fn operation() -> impl Strategy<Value = (String, String, &'static str)> {
     let root = prop_oneof![8 => select(ROOTS), 1 => select(ODD_ROOTS)];
     let method = prop_oneof![9 => Just(""), 1 => select(&["GET", "POST", "PUT", "PATCH", "DELETE"][..])];
     (select(OPERATIONS), root, method, branch(), any::<bool>(), oddity()).prop_map(
-        |((method, path), root, other, branch, escaped, oddity)| {
+        |((method, path, deciding), root, other, branch, escaped, oddity)| {
             let escape = |c: char| match c {
                 '/' if escaped => "%2F".to_owned(),
                 '%' | '/' | '.'..='~' => c.to_string(),
@@ -208,7 +212,7 @@ fn operation() -> impl Strategy<Value = (String, String)> {
             };
             let branch: String = branch.chars().map(escape).collect();
             let method = if other.is_empty() { method } else { other };
-            (method.to_owned(), format!("{root}{}", oddity.on(path).replace("BRANCH", &branch)))
+            (method.to_owned(), format!("{root}{}", oddity.on(path).replace("BRANCH", &branch)), deciding)
         },
     )
 }
@@ -239,9 +243,9 @@ proptest! {
 
     #[test]
     fn nothing_is_judged_weaker_than_it_could_be_read(
-        (method, path) in operation(),
-        query in query(),
-        body in body(),
+        (method, path, query, body) in operation().prop_flat_map(|(method, path, deciding)| {
+            (Just(method), Just(path), query(deciding), body(deciding))
+        }),
     ) {
         let Ok(target) = Target::parse(&path, query.as_deref()) else { return Ok(()) };
         let body = if method == "GET" { "" } else { &body };
