@@ -102,7 +102,11 @@ impl Check<'_> {
         self.report(path, message.into(), Severity::Warning);
     }
 
-    fn report(&mut self, path: &str, message: String, severity: Severity) {
+    fn report(&mut self, path: &str, mut message: String, severity: Severity) {
+        // Some messages repeat a name, and a token may have been typed in its place.
+        if message.split('`').any(secret::looks_like_secret) {
+            message = "looks like a secret; put it into a file or a variable, and name that".to_owned();
+        }
         if !self.document.is_flawed(path) {
             let line = self.document.line(path);
             self.problems.push(Problem { path: path.to_owned(), line, message, severity });
