@@ -62,19 +62,23 @@ fn is_untouched(way: u8, rest: &[u8]) -> bool {
 fn required(choice: u8) -> Requirement {
     let at = |number, sha: &str| PullAt { number, head_sha: sha.to_owned() };
     let pull = |stack| Binding::Pull { number: 76, head_sha: Some(TOP.to_owned()), stack };
-    let request = |path| Binding::Request { sha256: request_sha256("PUT", path, b"{}") };
+    let request = |path| Binding::Request { sha256: request_sha256("PUT", path, b"{}"), head_sha: None };
     let repository = RepositoryName::parse("acme/widgets");
     match choice & 3 {
-        0 => Requirement { repository, action: Class::Merge, binding: pull(Vec::new()) },
-        1 => {
-            Requirement { repository, action: Class::Merge, binding: pull(vec![at(75, BELOW), at(76, TOP)]) }
-        }
+        0 => Requirement { repository, action: Class::Merge.as_str(), binding: pull(Vec::new()) },
+        1 => Requirement {
+            repository,
+            action: Class::Merge.as_str(),
+            binding: pull(vec![at(75, BELOW), at(76, TOP)]),
+        },
         2 => Requirement {
             repository,
-            action: Class::RefWrite,
+            action: Class::RefWrite.as_str(),
             binding: request("/repos/acme/widgets/contents/x"),
         },
-        _ => Requirement { repository: None, action: Class::Admin, binding: request("/orgs/acme/x") },
+        _ => {
+            Requirement { repository: None, action: Class::Admin.as_str(), binding: request("/orgs/acme/x") }
+        }
     }
 }
 
@@ -130,7 +134,7 @@ fn check_taken(token: &[u8], required: &Requirement, approval: &Approval) {
     assert_eq!(claims["iss"], issuer);
     assert_eq!(parts[2], signature(&format!("{}.{}", parts[0], parts[1]), secret), "not signed: {token}");
     assert_eq!(claims["aud"], "tollgate");
-    assert_eq!(claims["action"], required.action.as_str());
+    assert_eq!(claims["action"], required.action);
     let repository = claims.get("repo").map(|repo| repo.as_str().unwrap_or_default().to_ascii_lowercase());
     assert_eq!(repository, required.repository.as_ref().map(RepositoryName::to_string));
     check_binding(&claims, &required.binding, approval);
@@ -148,7 +152,7 @@ fn check_taken(token: &[u8], required: &Requirement, approval: &Approval) {
 
 fn check_binding(claims: &Value, binding: &Binding, approval: &Approval) {
     match binding {
-        Binding::Request { sha256 } => {
+        Binding::Request { sha256, .. } => {
             assert_eq!(claims["request_sha256"], sha256.as_str());
             assert!(["pull_number", "head_sha", "stack"].iter().all(|key| claims.get(key).is_none()));
             assert_eq!(approval.head_sha, None);
