@@ -300,6 +300,13 @@ impl Budget {
         (reply.view.unwrap_or_default(), reply.pool)
     }
 
+    /// The most that one call could ever be paid with, and the limit it comes from; none until GitHub named it.
+    pub async fn price_max(&self, charge: &Charge) -> Option<(i64, i64)> {
+        let pool = self.look(charge).await.1.filter(|pool| pool.is_known)?;
+        let kept = self.settings.headroom_thousandths * pool.limit / 1000;
+        Some((pool.limit - kept, pool.limit))
+    }
+
     /// Says once, when an installation's limit is first seen, if more is guaranteed than can be kept.
     fn compare_guarantees(&self, charge: &Charge, pool: &Snapshot) {
         if charge.guarantees == 0 || !pool.is_known || &*pool.resource != "core" {

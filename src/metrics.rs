@@ -24,6 +24,9 @@ const OVERHEAD: [f64; 10] = [0.000_05, 0.000_1, 0.000_2, 0.000_5, 0.001, 0.002, 
 const STORE: [f64; 12] =
     [0.000_05, 0.000_1, 0.000_2, 0.000_3, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.05, 0.1, 0.25];
 
+/// What a query cost over what it was taken to cost: 1 where both agree.
+const RATIO: [f64; 8] = [0.1, 0.5, 0.9, 1.0, 1.1, 2.0, 5.0, 10.0];
+
 /// Brings gauges up to date.
 type Collect = Box<dyn Fn() + Send + Sync>;
 
@@ -51,6 +54,8 @@ pub struct Metrics {
     pub agent_spent: IntCounterVec,
     /// `{agent,installation,resource}`: the agent's weight among those seen in the last minute.
     pub agent_share: GaugeVec,
+    /// `{installation}`: where a query asks for its cost, that over the price computed before it was sent.
+    pub graphql_price_ratio: HistogramVec,
     /// `{installation}`
     pub inflight: IntGaugeVec,
     /// `{installation,resource}` from GitHub's headers.
@@ -192,6 +197,12 @@ impl Metrics {
                 "agent_share_ratio",
                 "An agent's weight among those of all seen in the last minute.",
                 &["agent", "installation", "resource"],
+            ),
+            graphql_price_ratio: make.histogram_of(
+                &RATIO,
+                "graphql_price_ratio",
+                "What GraphQL queries cost over the price computed before they were sent.",
+                &["installation"],
             ),
             inflight: make.gauge("inflight", "Calls to GitHub in flight.", &["installation"]),
             pool_limit: make.gauge("pool_limit", "GitHub's limit for the window.", &pool),

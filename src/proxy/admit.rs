@@ -17,6 +17,9 @@ use crate::error::{Limit, ProxyError};
 use crate::github::installations::{Installation, Kind};
 use crate::github::rate_limit::Reading;
 
+/// Points from which a query is compared with what its pool could ever pay; few queries of people's cost so much.
+const DEAR: u32 = 100;
+
 /// One attempt at a permitted call, charged to its agent. It holds a slot in flight until it is dropped.
 #[derive(Debug)]
 pub(crate) struct Admitted {
@@ -51,6 +54,7 @@ impl Proxy {
         ctx: &mut Context,
     ) -> Result<Admitted, ProxyError> {
         let charge = self.charge(permitted);
+        self.check_price(permitted, &charge).await?;
         let patience = ctx.hold_until.saturating_duration_since(Instant::now());
         let wait = Wait { patience, is_interactive: ctx.is_interactive };
         let asked = Instant::now();
@@ -67,6 +71,22 @@ impl Proxy {
             self.metrics.observed.with_label_values(&[&permitted.agent().name, reason.as_str()]).inc();
         }
         Ok(Admitted { reservation })
+    }
+
+    /// Refuses what no window could ever pay for, whoever waits for it.
+    async fn check_price(&self, permitted: &Permitted, charge: &Charge) -> Result<(), ProxyError> {
+        let call = permitted.call();
+        let Some(graphql) = call.graphql.as_ref().filter(|_| call.price > DEAR) else { return Ok(()) };
+        let Some((most, limit)) = self.budget.price_max(charge).await else { return Ok(()) };
+        if i64::from(call.price) <= most || self.is_observing {
+            return Ok(());
+        }
+        let requests = graphql.request.price().map(|price| price.requests).unwrap_or_default();
+        Err(ProxyError::BadRequest(format!(
+            "The query costs {} points: {requests} requests to fill its connections, over 100. Of the installation's {limit} an \
+             hour, {most} can be spent at once; ask for smaller pages, or in parts.",
+            call.price
+        )))
     }
 
     /// What the call costs, and whom.

@@ -146,9 +146,14 @@ impl Proxy {
             body = peeked.body;
         }
         let mut reading = rate_limit::read(head.status, &head.headers, text.as_deref(), is_graphql);
-        if !permitted.call().shows_cost {
+        match (reading.cost, permitted.call().shows_cost) {
+            (Some(cost), true) => {
+                let ratio = f64::from(cost) / f64::from(permitted.call().price);
+                let labels = [&*permitted.installation().label];
+                self.metrics.graphql_price_ratio.with_label_values(&labels).observe(ratio);
+            }
             // The caller named something else so.
-            reading.cost = None;
+            _ => reading.cost = None,
         }
         Ok((Response::from_parts(head, body), reading))
     }

@@ -18,8 +18,8 @@ const WRITINGS: [(&str, Escapes); 3] =
     [("plain", |_| false), ("ASCII only", |symbol| !symbol.is_ascii()), ("all escaped", |_| true)];
 
 /// A document of the corpus.
-struct Sent {
-    name: String,
+pub(crate) struct Sent {
+    pub(crate) name: String,
     document: String,
     /// Further members of the request, `{…}` as the file has them.
     members: Option<String>,
@@ -31,7 +31,7 @@ impl Sent {
     }
 
     /// The request body.
-    fn body(&self, is_escaped: Escapes) -> String {
+    pub(crate) fn body(&self, is_escaped: Escapes) -> String {
         let mut query = String::new();
         for symbol in self.document.chars() {
             if is_escaped(symbol) {
@@ -51,7 +51,7 @@ impl Sent {
 }
 
 /// The documents of a folder, by name.
-fn documents(folder: &str) -> Vec<Sent> {
+pub(crate) fn documents(folder: &str) -> Vec<Sent> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus/graphql").join(folder);
     let mut found = Vec::new();
     for entry in std::fs::read_dir(folder).unwrap() {

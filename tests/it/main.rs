@@ -28,6 +28,7 @@ mod gate;
 mod mutations;
 mod observe;
 mod packed;
+mod prices;
 mod reading;
 mod redis;
 mod replicas;
