@@ -74,6 +74,8 @@ pub(crate) struct Call {
     pub(crate) action: Option<&'static str>,
     /// The pull request it lands.
     pub(crate) lands: Option<u64>,
+    /// The pull request it makes a review of.
+    pub(crate) reviews: Option<u64>,
     /// Its document, if it is GraphQL.
     pub(crate) graphql: Option<Box<GraphqlCall>>,
     /// Points of its pool, before it is sent.
@@ -107,6 +109,7 @@ impl Call {
             otherwise: Class::Write,
             action: None,
             lands: None,
+            reviews: None,
             graphql: None,
             price: 1,
             shows_cost: false,
@@ -219,13 +222,15 @@ impl Proxy {
         let judged = judge::judge(&route, &target, body.held())
             .map_err(|error| bad(&format!("The request is ambiguous: {error}.")))?;
         ctx.class = Some(judged.class);
-        let lands = judge::merges_pull(route.operation).then(|| route.param("pull_number").and_then(decimal));
+        let pull = route.param("pull_number").and_then(decimal);
+        let reviews = pull.filter(|_| route.operation.id == "pulls/create-review");
         Ok(Call {
             method: head.method,
             headers: head.headers,
             body,
             branches: judged.branch.into_iter().collect(),
-            lands: lands.flatten(),
+            lands: pull.filter(|_| judge::merges_pull(route.operation)),
+            reviews,
             _room: room,
             ..Call::own(target, route, judged.class)
         })

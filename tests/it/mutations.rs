@@ -200,3 +200,18 @@ async fn drafts_and_auto_merge_follow_the_policy() {
         send(&tollgate, &mutation("enablePullRequestAutoMerge"), &enable, Some(&approve(&refusal))).await;
     assert_eq!(enabled.verdict(), "200", "{}", enabled.text());
 }
+
+#[tokio::test]
+async fn an_approved_review_is_of_the_commit_that_was_seen() {
+    let tollgate = setup().start().await;
+    let pull = id(&tollgate, "/repos/acme/widgets/pulls/76").await;
+    let review = json!({"input": {"pullRequestId": pull, "event": "APPROVE"}});
+    let refusal = send(&tollgate, &mutation("addPullRequestReview"), &review, None).await;
+    let head = refusal.json()["tollgate"]["approval"]["head_sha"].clone();
+    assert!(head.is_string(), "{}", refusal.text());
+    let made = send(&tollgate, &mutation("addPullRequestReview"), &review, Some(&approve(&refusal))).await;
+    assert_eq!((made.verdict().as_str(), made.json().get("errors")), ("200", None), "{}", made.text());
+    let arrived = tollgate.arrived();
+    let body = arrived.last().unwrap().body.as_ref().unwrap().to_string();
+    assert!(body.contains("commitOID") && body.contains(head.as_str().unwrap()), "{body}");
+}

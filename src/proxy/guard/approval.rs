@@ -16,7 +16,7 @@ use crate::audit::Approver;
 use crate::config::ApprovalMode;
 use crate::error::{ProxyError, Wanted};
 use crate::policy::approval::{Approval, Binding, PullAt, Requirement, is_commit, request_sha256};
-use crate::policy::routes::{Scope, decimal};
+use crate::policy::routes::Scope;
 use crate::policy::{Class, json};
 use crate::proxy::Proxy;
 use crate::proxy::classify::Call;
@@ -300,10 +300,10 @@ enum Pinned {
 fn pinned(call: &Call) -> Option<Pinned> {
     match call.route.operation.id {
         "repos/merge" | "mergeBranch" => Some(Pinned::Head(call.member("head")?.as_str()?.to_owned())),
-        "pulls/create-review" if call.member("commit_id").is_none_or(|commit| commit.is_null()) => {
-            call.route.param("pull_number").and_then(decimal).map(Pinned::Review)
+        _ => {
+            let names_commit = || call.member(review_key(call)).is_some_and(|commit| !commit.is_null());
+            call.reviews.filter(|_| !names_commit()).map(Pinned::Review)
         }
-        _ => None,
     }
 }
 
@@ -314,7 +314,7 @@ pub(super) fn pin_commit(call: &mut Call, sanction: Option<&Sanction>) -> Result
     };
     let key = match pinned(call) {
         Some(Pinned::Head(_)) => "head",
-        Some(Pinned::Review(_)) => "commit_id",
+        Some(Pinned::Review(_)) => review_key(call),
         None if call.lands.is_none() => return Ok(()),
         None => commit_key(call),
     };
@@ -324,6 +324,11 @@ pub(super) fn pin_commit(call: &mut Call, sanction: Option<&Sanction>) -> Result
 /// Where a merge names the commit it is for.
 fn commit_key(call: &Call) -> &'static str {
     if call.graphql.is_some() { "expectedHeadOid" } else { "sha" }
+}
+
+/// Where a review does.
+fn review_key(call: &Call) -> &'static str {
+    if call.graphql.is_some() { "commitOID" } else { "commit_id" }
 }
 
 /// What an approval calls it.

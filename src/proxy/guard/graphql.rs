@@ -5,6 +5,8 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use serde_json::Value;
+
 use super::nodes::Node;
 use crate::config::Agent;
 use crate::error::ProxyError;
@@ -62,6 +64,10 @@ impl Proxy {
             call.branches.extend(mutation.branches.iter().map(|branch| named(branch, &nodes)));
             if let Some(id) = &mutation.lands {
                 call.lands = nodes.get(id).and_then(|node| node.pull);
+            }
+            if mutation.operation.id == "addPullRequestReview" {
+                let id = mutation.input.get("pullRequestId").and_then(Value::as_str);
+                call.reviews = id.and_then(|id| nodes.get(id)).and_then(|node| node.pull);
             }
         }
         if repositories.len() > 1 && call.class > Class::Write {
