@@ -228,6 +228,7 @@ EXTRA_GQL = {
     "unarchivePullRequest": ("admin", "block", ""),
     "requestReviewsByLogin": ("safe-write", "allow", "may replace the requested reviewers"),
     "rerequestReviews": ("safe-write", "allow", ""),
+    "replaceActorsForAssignable": ("safe-write", "allow", "assigns people and bots; sent by gh"),
 }
 # In GitHub's Enterprise Cloud description only.
 EXTRA_REST = [

@@ -155,6 +155,7 @@ impl Request {
             _ => Map::new(),
         };
         let document = Document::parse(&text)?;
+        document.check_bound(&variables)?;
         if operation_name.is_some() && document.operation(operation_name.as_deref()).is_none() {
             return Err(GraphqlError::OperationName);
         }

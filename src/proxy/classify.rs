@@ -137,6 +137,12 @@ impl Call {
         Ok(())
     }
 
+    /// Whether its class hangs on a branch.
+    pub(crate) fn names_branch(&self) -> bool {
+        let by_graphql = self.graphql.iter().flat_map(|graphql| &graphql.mutations);
+        !self.branches.is_empty() || by_graphql.into_iter().any(|mutation| !mutation.branches.is_empty())
+    }
+
     /// Whether it changes something by GraphQL.
     pub(crate) fn changes_by_graphql(&self) -> bool {
         self.graphql.as_ref().is_some_and(|graphql| graphql.request.kind() != Kind::Query)

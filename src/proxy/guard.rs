@@ -235,7 +235,7 @@ impl Proxy {
             ));
         }
         // On a branch nothing guards it is a plain write.
-        if !call.branches.is_empty() && agent.allow.contains(&Class::Write) {
+        if call.names_branch() && agent.allow.contains(&Class::Write) {
             return Ok(());
         }
         self.check_class(agent, call, ctx)

@@ -215,3 +215,50 @@ async fn an_approved_review_is_of_the_commit_that_was_seen() {
     let body = arrived.last().unwrap().body.as_ref().unwrap().to_string();
     assert!(body.contains("commitOID") && body.contains(head.as_str().unwrap()), "{body}");
 }
+
+#[tokio::test]
+async fn nothing_lands_behind_a_class_that_is_open() {
+    let agents = vec![agent("worker", &["repositories: [acme/widgets]", "require_approval: [merge]"])];
+    let tollgate = Setup { approval_mode: "signed", ..Setup::with(agents) }.start().await;
+    let pull = id(&tollgate, "/repos/acme/widgets/pulls/76").await;
+    let merge = "mergePullRequest(input: {pullRequestId: $p}) { clientMutationId }";
+    for beside in [
+        "dismissPullRequestReview(input: {pullRequestReviewId: $p, message: \"x\"}) { clientMutationId }",
+        "createCheckRun(input: {repositoryId: $p, name: \"x\", headSha: \"1\"}) { clientMutationId }",
+    ] {
+        for query in [
+            format!("mutation A($p: ID!) {{ {merge} }} mutation B($p: ID!) {{ {beside} }}"),
+            format!("mutation A($p: ID!) {{ {merge} {beside} }}"),
+        ] {
+            let body = json!({"query": query, "operationName": "A", "variables": {"p": pull}});
+            let answer = tollgate.ask("POST", "/graphql").json(&body).send().await;
+            assert_eq!(answer.verdict(), "400 bad_request", "{}", answer.text());
+        }
+    }
+    assert!(tollgate.sim.books().merges.is_empty());
+}
+
+#[tokio::test]
+async fn an_agent_that_only_writes_has_its_own_branches() {
+    let agents = vec![agent("worker", &["repositories: [acme/widgets]", "allow: [read, write]"])];
+    let tollgate = Setup { approval_mode: "signed", ..Setup::with(agents) }.start().await;
+    let repository = id(&tollgate, "/repos/acme/widgets").await;
+    let tip = tollgate.sim.edit(|world| world.branch_tip("acme/widgets", "main")).unwrap();
+    let zero = "0".repeat(40);
+    let update = |name: &str, commit: &str| json!({"repositoryId": repository, "refUpdates": [{"name": name, "afterOid": commit}]});
+    for (field, input, verdict) in [
+        ("createRef", json!({"repositoryId": repository, "name": "refs/heads/w", "oid": tip}), "200"),
+        ("updateRefs", update("refs/heads/w", &tip), "200"),
+        ("updateRefs", update("refs/heads/feature/x", &tip), "200"),
+        // A pull request is open from it.
+        ("updateRefs", update("refs/heads/feature/x", &zero), "403 operation_forbidden"),
+        (
+            "createRef",
+            json!({"repositoryId": repository, "name": "refs/tags/w", "oid": tip}),
+            "403 operation_forbidden",
+        ),
+    ] {
+        let answer = send(&tollgate, &mutation(field), &json!({ "input": input }), None).await;
+        assert_eq!(answer.verdict(), verdict, "{field} {input}: {}", answer.text());
+    }
+}

@@ -3,14 +3,15 @@
 //! Source: the GraphQL specification of October 2021, section 2. Parsed by `apollo-parser` within bounds;
 //! a document with any error, or with something that two readers could take differently, is refused.
 
-use std::collections::HashMap;
+use std::borrow::Cow;
+use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 
 use apollo_parser::cst::{self, CstNode, Definition};
 use apollo_parser::{Lexer, Parser, TokenKind};
 use serde_json::{Map, Value};
 
-use super::GraphqlError;
+use super::{BODY_BYTES_MAX, GraphqlError};
 
 /// Deepest nesting of selections and values; GitHub's own schema needs far less.
 const DEPTH_MAX: usize = 64;
@@ -18,6 +19,13 @@ const DEPTH_MAX: usize = 64;
 const TOKENS_MAX: usize = 20_000;
 /// Most fields that a document has once its fragments are put in their places.
 const FIELDS_MAX: usize = 20_000;
+
+/// Most operations of a document.
+const OPERATIONS_MAX: usize = 50;
+/// Bytes, about, that its variables come to wherever they are put in.
+const BOUND_BYTES_MAX: usize = 2 * BODY_BYTES_MAX;
+/// What a value takes beside its text.
+const VALUE_BYTES: usize = 16;
 
 /// What an operation does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -31,7 +39,7 @@ pub enum Kind {
 #[derive(Debug)]
 pub struct Document {
     pub operations: Vec<Operation>,
-    fragments: HashMap<String, Fragment>,
+    pub fragments: HashMap<String, Fragment>,
 }
 
 /// One operation of a document.
@@ -44,10 +52,11 @@ pub struct Operation {
     pub selections: Vec<Selection>,
 }
 
+/// A fragment, by the type it is on.
 #[derive(Debug)]
-struct Fragment {
-    on: String,
-    selections: Vec<Selection>,
+pub struct Fragment {
+    pub on: String,
+    pub selections: Vec<Selection>,
 }
 
 /// One entry of a selection set.
@@ -91,18 +100,18 @@ pub enum InputValue {
 
 /// Values of variables: those of the request, else the operation's defaults.
 #[derive(Debug, Clone, Default)]
-pub struct Variables {
-    values: Map<String, Value>,
+pub struct Variables<'a> {
+    values: HashMap<&'a str, Cow<'a, Value>>,
 }
 
-impl Variables {
+impl<'a> Variables<'a> {
     /// For one operation, with what the request says.
-    pub fn of(operation: &Operation, sent: &Map<String, Value>) -> Variables {
-        let mut values = Map::new();
+    pub fn of(operation: &'a Operation, sent: &'a Map<String, Value>) -> Variables<'a> {
+        let mut values = HashMap::new();
         for (name, default) in &operation.variables {
-            let default = || default.as_ref().and_then(|input| input.bind(&Variables::default()));
-            if let Some(value) = sent.get(name).cloned().or_else(default) {
-                values.insert(name.clone(), value);
+            let default = || default.as_ref()?.bind(&Variables::default()).map(Cow::into_owned);
+            if let Some(value) = sent.get(name).map(Cow::Borrowed).or_else(|| default().map(Cow::Owned)) {
+                values.insert(name.as_str(), value);
             }
         }
         Variables { values }
@@ -111,20 +120,46 @@ impl Variables {
 
 impl Input {
     /// The value with its variables put in; none when it is a variable that has no value.
-    pub fn bind(&self, variables: &Variables) -> Option<Value> {
+    pub fn bind<'a>(&'a self, variables: &'a Variables<'_>) -> Option<Cow<'a, Value>> {
+        let owned = |item: &'a Input| item.bind(variables).map(Cow::into_owned);
         match &self.value {
-            InputValue::Variable(name) => variables.values.get(name).cloned(),
-            InputValue::Plain(value) => Some(value.clone()),
+            InputValue::Variable(name) => {
+                variables.values.get(name.as_str()).map(|value| Cow::Borrowed(&**value))
+            }
+            InputValue::Plain(value) => Some(Cow::Borrowed(value)),
             InputValue::List(items) => {
-                Some(items.iter().map(|item| item.bind(variables).unwrap_or_default()).collect())
+                Some(Cow::Owned(items.iter().map(|item| owned(item).unwrap_or_default()).collect()))
             }
             InputValue::Object(members) => {
-                let bound =
-                    members.iter().filter_map(|(name, value)| Some((name.clone(), value.bind(variables)?)));
-                Some(Value::Object(bound.collect()))
+                let bound = members.iter().filter_map(|(name, value)| Some((name.clone(), owned(value)?)));
+                Some(Cow::Owned(Value::Object(bound.collect())))
             }
         }
     }
+
+    /// Bytes, about, that it comes to with variables of these sizes put in.
+    fn size(&self, sizes: &HashMap<&str, usize>) -> usize {
+        VALUE_BYTES
+            + match &self.value {
+                InputValue::Variable(name) => sizes.get(name.as_str()).copied().unwrap_or_default(),
+                InputValue::Plain(_) => self.span.len(),
+                InputValue::List(items) => items.iter().map(|item| item.size(sizes)).sum(),
+                InputValue::Object(members) => {
+                    members.iter().map(|(name, value)| name.len() + value.size(sizes)).sum()
+                }
+            }
+    }
+}
+
+/// Bytes, about, that a value takes.
+fn size_of(value: &Value) -> usize {
+    VALUE_BYTES
+        + match value {
+            Value::String(text) => text.len(),
+            Value::Array(items) => items.iter().map(size_of).sum(),
+            Value::Object(members) => members.iter().map(|(name, value)| name.len() + size_of(value)).sum(),
+            Value::Null | Value::Bool(_) | Value::Number(_) => 0,
+        }
 }
 
 impl Field {
@@ -134,7 +169,7 @@ impl Field {
     }
 
     /// An argument's value; none when absent or null.
-    pub fn argument(&self, name: &str, variables: &Variables) -> Option<Value> {
+    pub fn argument<'a>(&'a self, name: &str, variables: &'a Variables<'_>) -> Option<Cow<'a, Value>> {
         self.input(name)?.bind(variables).filter(|value| !value.is_null())
     }
 
@@ -166,6 +201,7 @@ impl Document {
                     let name = text_of(name)?;
                     let on =
                         fragment.type_condition().and_then(|on| on.named_type()).and_then(|on| on.name());
+                    check_directives(fragment.directives())?;
                     let fragment =
                         Fragment { on: text_of(on)?, selections: selections_of(fragment.selection_set())? };
                     if document.fragments.insert(name, fragment).is_some() {
@@ -183,6 +219,9 @@ impl Document {
     fn check(&self) -> Result<(), GraphqlError> {
         if self.operations.is_empty() {
             return Err(GraphqlError::NoOperation);
+        }
+        if self.operations.len() > OPERATIONS_MAX {
+            return Err(GraphqlError::Syntax(format!("it has more than {OPERATIONS_MAX} operations")));
         }
         let names: Vec<Option<&str>> =
             self.operations.iter().map(|operation| operation.name.as_deref()).collect();
@@ -226,6 +265,66 @@ impl Document {
         Ok(())
     }
 
+    /// Whether the variables of a request may be put in: a long one, named often, comes to more than there
+    /// is memory.
+    ///
+    /// # Errors
+    /// When they come to more than [`BOUND_BYTES_MAX`].
+    pub fn check_bound(&self, variables: &Map<String, Value>) -> Result<(), GraphqlError> {
+        let sent: HashMap<&str, usize> =
+            variables.iter().map(|(name, value)| (name.as_str(), size_of(value))).collect();
+        let mut left = BOUND_BYTES_MAX;
+        for operation in &self.operations {
+            let mut sizes = sent.clone();
+            for (name, default) in &operation.variables {
+                let default = default.as_ref().map_or(0, |input| input.size(&HashMap::new()));
+                left = left.saturating_sub(default);
+                sizes.entry(name).and_modify(|size| *size = default.max(*size)).or_insert(default);
+            }
+            self.weigh(&operation.selections, &sizes, &mut left);
+        }
+        match left {
+            0 => Err(GraphqlError::Syntax(
+                "its variables are too long for how often they are named".to_owned(),
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    fn weigh(&self, selections: &[Selection], sizes: &HashMap<&str, usize>, left: &mut usize) {
+        self.fields(selections, None, &mut |field, _| {
+            if *left > 0 {
+                let size: usize = field.arguments.iter().map(|(_, input)| input.size(sizes)).sum();
+                *left = left.saturating_sub(size);
+                self.weigh(&field.selections, sizes, left);
+            }
+        });
+    }
+
+    /// The fragments that no operation comes to.
+    pub fn unspread(&self) -> impl Iterator<Item = (&str, &[Selection])> {
+        let mut spread: HashSet<&str> = HashSet::new();
+        let mut open: Vec<&[Selection]> =
+            self.operations.iter().map(|operation| operation.selections.as_slice()).collect();
+        while let Some(selections) = open.pop() {
+            for selection in selections {
+                match selection {
+                    Selection::Field(field) => open.push(&field.selections),
+                    Selection::Inline { selections, .. } => open.push(selections),
+                    Selection::Spread(name) => {
+                        if let Some(fragment) = self.fragments.get(name)
+                            && spread.insert(name)
+                        {
+                            open.push(&fragment.selections);
+                        }
+                    }
+                }
+            }
+        }
+        let unspread = self.fragments.iter().filter(move |(name, _)| !spread.contains(name.as_str()));
+        unspread.map(|(_, fragment)| (fragment.on.as_str(), fragment.selections.as_slice()))
+    }
+
     /// Walks the fields of a selection set, fragments put in their places, with the type of each as the
     /// nearest type condition says.
     pub fn fields<'a>(
@@ -249,11 +348,6 @@ impl Document {
         }
     }
 
-    /// Every fragment, used or not: what is in none of the operations is judged, too.
-    pub fn fragments(&self) -> impl Iterator<Item = (&str, &[Selection])> {
-        self.fragments.values().map(|fragment| (fragment.on.as_str(), fragment.selections.as_slice()))
-    }
-
     /// The operation a request runs.
     pub fn operation(&self, name: Option<&str>) -> Option<&Operation> {
         match name {
@@ -272,12 +366,14 @@ fn operation_of(operation: &cst::OperationDefinition) -> Result<Operation, Graph
         Some(word) if word.mutation_token().is_some() => Kind::Mutation,
         Some(_) => Kind::Subscription,
     };
+    check_directives(operation.directives())?;
     let mut variables: Vec<(String, Option<Input>)> = Vec::new();
+    let mut seen: HashSet<String> = HashSet::new();
     for definition in
         operation.variable_definitions().iter().flat_map(cst::VariableDefinitions::variable_definitions)
     {
         let name = text_of(definition.variable().and_then(|variable| variable.name()))?;
-        if variables.iter().any(|(known, _)| *known == name) {
+        if !seen.insert(name.clone()) {
             return Err(GraphqlError::Ambiguous("a variable declared twice"));
         }
         let default = definition.default_value().and_then(|default| default.value());
@@ -294,22 +390,36 @@ fn operation_of(operation: &cst::OperationDefinition) -> Result<Operation, Graph
 fn selections_of(set: Option<cst::SelectionSet>) -> Result<Vec<Selection>, GraphqlError> {
     let Some(set) = set else { return Ok(Vec::new()) };
     let selections = set.selections().map(|selection| match selection {
-        cst::Selection::Field(field) => Ok(Selection::Field(Field {
-            alias: field.alias().and_then(|alias| alias.name()).map(|name| name.text().to_string()),
-            name: text_of(field.name())?,
-            arguments: arguments_of(field.arguments())?,
-            selections: selections_of(field.selection_set())?,
-        })),
+        cst::Selection::Field(field) => {
+            check_directives(field.directives())?;
+            Ok(Selection::Field(Field {
+                alias: field.alias().and_then(|alias| alias.name()).map(|name| name.text().to_string()),
+                name: text_of(field.name())?,
+                arguments: arguments_of(field.arguments())?,
+                selections: selections_of(field.selection_set())?,
+            }))
+        }
         cst::Selection::InlineFragment(inline) => {
+            check_directives(inline.directives())?;
             let on = inline.type_condition().and_then(|on| on.named_type()).and_then(|on| on.name());
             let on = on.map(|name| name.text().to_string());
             Ok(Selection::Inline { on, selections: selections_of(inline.selection_set())? })
         }
         cst::Selection::FragmentSpread(spread) => {
+            check_directives(spread.directives())?;
             Ok(Selection::Spread(text_of(spread.fragment_name().and_then(|name| name.name()))?))
         }
     });
     selections.collect()
+}
+
+/// Directives decide nothing here; but the parser lets some pass that are malformed.
+fn check_directives(directives: Option<cst::Directives>) -> Result<(), GraphqlError> {
+    for directive in directives.iter().flat_map(cst::Directives::directives) {
+        text_of(directive.name())?;
+        arguments_of(directive.arguments())?;
+    }
+    Ok(())
 }
 
 fn arguments_of(arguments: Option<cst::Arguments>) -> Result<Vec<(String, Input)>, GraphqlError> {
@@ -322,9 +432,10 @@ fn unique(
     members: impl Iterator<Item = (Option<cst::Name>, Option<cst::Value>)>,
 ) -> Result<Vec<(String, Input)>, GraphqlError> {
     let mut read: Vec<(String, Input)> = Vec::new();
+    let mut seen: HashSet<String> = HashSet::new();
     for (name, value) in members {
         let name = text_of(name)?;
-        if read.iter().any(|(known, _)| *known == name) {
+        if !seen.insert(name.clone()) {
             return Err(GraphqlError::Ambiguous("an argument or a member twice"));
         }
         let value = value.ok_or_else(|| GraphqlError::Syntax("a value is missing".to_owned()))?;

@@ -1,6 +1,8 @@
 //! Puts a member into the input of a request's one mutation, wherever the input stands: in the document,
 //! or in the variables. Everything else stays as it was sent.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 use serde_json::{Map, Value};
 
@@ -25,7 +27,9 @@ pub fn with_input(request: &Request, body: &[u8], key: &str, value: &Value) -> R
     match &input.value {
         // The whole input is a variable: the member goes into its value.
         InputValue::Variable(name) => {
-            let Some(Value::Object(mut object)) = input.bind(&variables) else { return Err(NOT_ONE) };
+            let Some(Value::Object(mut object)) = input.bind(&variables).map(Cow::into_owned) else {
+                return Err(NOT_ONE);
+            };
             object.insert(key.to_owned(), value.clone());
             with_variable(request, body, name, Value::Object(object))
         }

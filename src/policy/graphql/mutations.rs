@@ -4,9 +4,12 @@
 //! An id says nothing by itself, so ids are handed back, and so are the places where a branch or a pull
 //! request is named by one: somebody has to ask GitHub what they are. What is in no list is refused.
 
+use std::borrow::Cow;
+
 use serde_json::{Map, Value};
 
-use super::document::{Field, Kind, Variables};
+use super::document::{Field, Input, Kind, Variables};
+use super::reads::IDS_MAX;
 use super::{GraphqlError, Request};
 use crate::policy::Class;
 use crate::policy::branch::Place;
@@ -18,8 +21,6 @@ use crate::policy::routes::{self, Condition, Operation};
 const MUTATIONS_MAX: usize = 20;
 /// Most branches named in one mutation.
 const BRANCHES_MAX: usize = 10;
-/// Most ids in one document; GitHub's own limit for one look-up.
-const IDS_MAX: usize = 100;
 
 /// Mutations that land one pull request, and that an approval binds to its commit.
 const LANDINGS: [&str; 3] = ["mergePullRequest", "enqueuePullRequest", "enablePullRequestAutoMerge"];
@@ -60,15 +61,31 @@ pub enum Branch {
 pub fn judge(request: &Request) -> Result<Vec<Mutation>, GraphqlError> {
     let mut mutations = Vec::new();
     for operation in request.document.operations.iter().filter(|operation| operation.kind == Kind::Mutation) {
+        // Readers differ on whether such a null stands for the default.
+        let is_undone = |(name, default): &(String, Option<Input>)| {
+            default.is_some() && request.variables.get(name).is_some_and(Value::is_null)
+        };
+        if operation.variables.iter().any(is_undone) {
+            return Err(GraphqlError::Ambiguous("a default that a null takes away"));
+        }
         let variables = Variables::of(operation, &request.variables);
         let mut fields: Vec<&Field> = Vec::new();
-        request.document.fields(&operation.selections, None, &mut |field, _| fields.push(field));
-        for field in fields.into_iter().filter(|field| field.name != "__typename") {
+        request.document.fields(&operation.selections, None, &mut |field, _| {
+            if field.name != "__typename" {
+                fields.push(field);
+            }
+        });
+        if mutations.len() + fields.len() > MUTATIONS_MAX {
+            return Err(GraphqlError::Mutation(
+                "the document holds more than 20 mutations; send fewer at a time",
+            ));
+        }
+        for field in fields {
             mutations.push(mutation(field, &variables)?);
         }
     }
     // What is spread nowhere changes nothing, but it shall not look as if it did.
-    for (on, selections) in request.document.fragments() {
+    for (on, selections) in request.document.unspread() {
         let mut is_known = true;
         if on == "Mutation" {
             request.document.fields(selections, None, &mut |field, _| {
@@ -79,14 +96,10 @@ pub fn judge(request: &Request) -> Result<Vec<Mutation>, GraphqlError> {
             return Err(GraphqlError::UnknownMutation("in a fragment".to_owned()));
         }
     }
-    if mutations.len() > MUTATIONS_MAX {
+    // One class stands for a document, and one must not hide behind another.
+    if mutations.len() > 1 && mutations.iter().any(|mutation| mutation.class > Class::Write) {
         return Err(GraphqlError::Mutation(
-            "the document holds more than 20 mutations; send fewer at a time",
-        ));
-    }
-    if mutations.iter().filter(|mutation| !mutation.branches.is_empty()).count() > 1 {
-        return Err(GraphqlError::Mutation(
-            "the document holds more than one mutation that changes a branch; send one at a time",
+            "what lands code, moves a branch, approves or guards stands alone: send one mutation in the document",
         ));
     }
     if mutations.iter().map(|mutation| mutation.ids.len()).sum::<usize>() > IDS_MAX {
@@ -95,13 +108,13 @@ pub fn judge(request: &Request) -> Result<Vec<Mutation>, GraphqlError> {
     Ok(mutations)
 }
 
-fn mutation(field: &Field, variables: &Variables) -> Result<Mutation, GraphqlError> {
+fn mutation(field: &Field, variables: &Variables<'_>) -> Result<Mutation, GraphqlError> {
     let operation =
         routes::mutation(&field.name).ok_or_else(|| GraphqlError::UnknownMutation(field.name.clone()))?;
     let [(name, input)] = field.arguments.as_slice() else {
         return Err(GraphqlError::Mutation("a mutation has exactly one argument, `input`"));
     };
-    let input = match input.bind(variables) {
+    let input = match input.bind(variables).map(Cow::into_owned) {
         Some(Value::Object(input)) if name == "input" => input,
         _ => return Err(GraphqlError::Mutation("the `input` of a mutation is an object")),
     };
@@ -159,8 +172,9 @@ fn collect_ids(object: &Map<String, Value>, ids: &mut Vec<String>) -> Result<(),
 fn push_id(value: &Value, ids: &mut Vec<String>) -> Result<(), GraphqlError> {
     match value {
         Value::Null => {}
-        Value::String(id) if !ids.contains(id) => ids.push(id.clone()),
-        Value::String(_) => {}
+        Value::String(id) if ids.contains(id) => {}
+        Value::String(_) if ids.len() == IDS_MAX => return Err(GraphqlError::TooManyIds(IDS_MAX)),
+        Value::String(id) => ids.push(id.clone()),
         _ => return Err(GraphqlError::Mutation("an id is a string")),
     }
     Ok(())

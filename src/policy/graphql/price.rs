@@ -27,7 +27,7 @@ impl Price {
 }
 
 /// Prices the operation that a request runs.
-pub fn price(document: &Document, operation: &Operation, variables: &Variables) -> Price {
+pub fn price(document: &Document, operation: &Operation, variables: &Variables<'_>) -> Price {
     let mut price = Price::default();
     add(document, &operation.selections, variables, 1, &mut price);
     price
@@ -36,7 +36,7 @@ pub fn price(document: &Document, operation: &Operation, variables: &Variables) 
 fn add(
     document: &Document,
     selections: &[Selection],
-    variables: &Variables,
+    variables: &Variables<'_>,
     parents: u64,
     price: &mut Price,
 ) {
@@ -60,7 +60,7 @@ fn add(
 }
 
 /// `first` or `last` of a connection; none for any other field.
-fn page_size(field: &Field, variables: &Variables) -> Option<u64> {
+fn page_size(field: &Field, variables: &Variables<'_>) -> Option<u64> {
     let said = |name: &str| {
         let input = field.input(name)?;
         Some(input.bind(variables).and_then(|value| value.as_u64()).unwrap_or(PAGE_MAX))

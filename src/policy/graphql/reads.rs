@@ -4,6 +4,8 @@
 //! refused; single neighbours pass, since the token is minted for the agent's repositories and GitHub
 //! enforces the rest. Ids are handed back: somebody has to ask GitHub what they are.
 
+use std::borrow::Cow;
+
 use serde_json::Value;
 
 use super::document::{Document, Field, Kind, Selection, Variables};
@@ -34,8 +36,8 @@ const OPEN: [&str; 19] = [
     "topic",
     "viewer",
 ];
-/// Most ids asked for in one document; GitHub's own limit for `nodes`.
-const IDS_MAX: usize = 100;
+/// Most ids in one document; GitHub's own limit for `nodes`.
+pub const IDS_MAX: usize = 100;
 
 /// What a document reads.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -63,12 +65,11 @@ pub fn judge(request: &Request, repositories: &RepositorySet) -> Result<Reads, G
         judge.walk(&operation.selections, Some(root), &Variables::of(operation, &request.variables));
     }
     // What no operation spreads is judged as if none had a variable.
-    for (on, selections) in request.document.fragments() {
+    for (on, selections) in request.document.unspread() {
         judge.walk(selections, types::known(on), &Variables::default());
     }
     match judge.fault {
         Some(fault) => Err(fault),
-        None if judge.reads.ids.len() > IDS_MAX => Err(GraphqlError::TooManyIds(IDS_MAX)),
         None => Ok(judge.reads),
     }
 }
@@ -83,7 +84,7 @@ struct Judge<'a> {
 }
 
 impl Judge<'_> {
-    fn walk(&mut self, selections: &[Selection], on: Option<&'static str>, variables: &Variables) {
+    fn walk(&mut self, selections: &[Selection], on: Option<&'static str>, variables: &Variables<'_>) {
         let mut fields: Vec<(&Field, Option<&'static str>)> = Vec::new();
         let document = self.document;
         document.fields(selections, None, &mut |field, condition| {
@@ -98,7 +99,7 @@ impl Judge<'_> {
         }
     }
 
-    fn field(&mut self, field: &Field, on: Option<&'static str>, variables: &Variables) {
+    fn field(&mut self, field: &Field, on: Option<&'static str>, variables: &Variables<'_>) {
         if on == Some("Query")
             && let Err(fault) = self.root(field, variables)
         {
@@ -122,8 +123,8 @@ impl Judge<'_> {
     }
 
     /// A field of `Query`, wherever one stands: `relay` leads back to it.
-    fn root(&mut self, field: &Field, variables: &Variables) -> Result<(), GraphqlError> {
-        let text = |name: &str| match field.argument(name, variables) {
+    fn root(&mut self, field: &Field, variables: &Variables<'_>) -> Result<(), GraphqlError> {
+        let text = |name: &str| match field.argument(name, variables).map(Cow::into_owned) {
             Some(Value::String(text)) => Ok(text),
             // A fragment that nothing spreads has no variables; where it is spread it is judged again.
             _ => Err(GraphqlError::Argument(field.name.clone(), name.to_owned())),
@@ -139,9 +140,9 @@ impl Judge<'_> {
                 self.repository(repository_of_url(&url), &url)
             }
             "node" => self.ids(&[Value::String(text("id")?)]),
-            "nodes" => match field.argument("ids", variables) {
-                Some(Value::Array(ids)) => self.ids(&ids),
-                Some(id @ Value::String(_)) => self.ids(&[id]),
+            "nodes" => match field.argument("ids", variables).as_deref() {
+                Some(Value::Array(ids)) => self.ids(ids),
+                Some(id @ Value::String(_)) => self.ids(std::slice::from_ref(id)),
                 _ => Err(GraphqlError::Argument(field.name.clone(), "ids".to_owned())),
             },
             "user" | "organization" | "repositoryOwner" => {
@@ -179,16 +180,23 @@ impl Judge<'_> {
         for id in ids {
             let id =
                 id.as_str().ok_or_else(|| GraphqlError::Argument("nodes".to_owned(), "ids".to_owned()))?;
-            if !self.everything && !self.reads.ids.iter().any(|known| known == id) {
-                self.reads.ids.push(id.to_owned());
+            if self.everything || self.reads.ids.iter().any(|known| known == id) {
+                continue;
             }
+            if self.reads.ids.len() == IDS_MAX {
+                return Err(GraphqlError::TooManyIds(IDS_MAX));
+            }
+            self.reads.ids.push(id.to_owned());
         }
         Ok(())
     }
 }
 
-/// `https://HOST/OWNER/NAME/…`.
+/// `https://HOST/OWNER/NAME/…`, and nothing in it that could lead elsewhere.
 fn repository_of_url(url: &str) -> Option<RepositoryName> {
+    if url.contains(['\\', '%', '@']) || url.split(['/', '?', '#']).any(|part| matches!(part, "." | "..")) {
+        return None;
+    }
     let (_, rest) = url.split_once("://")?;
     let mut parts = rest.split('/').skip(1);
     let (owner, name) = (parts.next()?, parts.next()?);

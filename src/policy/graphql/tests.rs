@@ -356,3 +356,97 @@ fn more_nodes_than_github_takes_are_refused() {
     let error = request(query, &json!({})).unwrap().price().unwrap_err().to_string();
     assert!(error.contains("1010100 nodes") && error.contains("500000"), "{error}");
 }
+
+#[test]
+fn one_class_never_hides_another() {
+    for (merge, beside) in [
+        (
+            "mergePullRequest(input: {pullRequestId: $p})",
+            "dismissPullRequestReview(input: {pullRequestReviewId: $p})",
+        ),
+        ("mergePullRequest(input: {pullRequestId: $p})", "createCheckRun(input: {repositoryId: $p})"),
+        ("mergePullRequest(input: {pullRequestId: $p})", "addComment(input: {subjectId: $p})"),
+        ("deleteRef(input: {refId: $p})", "addComment(input: {subjectId: $p})"),
+    ] {
+        for document in [
+            format!("mutation A($p: ID!) {{ {merge} {{ x }} }} mutation B($p: ID!) {{ {beside} {{ x }} }}"),
+            format!("mutation A($p: ID!) {{ {merge} {{ x }} {beside} {{ x }} }}"),
+            format!(
+                "mutation A($p: ID!) {{ {beside} {{ x }} ...F }} fragment F on Mutation {{ {merge} {{ x }} }}"
+            ),
+        ] {
+            let body =
+                json!({"query": document, "operationName": "A", "variables": {"p": "X_1"}}).to_string();
+            let judged = mutations::judge(&Request::read(body.as_bytes()).unwrap());
+            assert!(matches!(judged, Err(GraphqlError::Mutation(_))), "{document}: {judged:?}");
+        }
+    }
+    let plain = "mutation { a: addComment(input: {subjectId: \"I_1\"}) { x } b: closeIssue(input: {issueId: \"I_1\"}) { x } }";
+    assert_eq!(mutations::judge(&request(plain, &json!({})).unwrap()).unwrap().len(), 2);
+}
+
+#[test]
+fn what_is_short_does_not_come_to_much() {
+    let long = "x".repeat(900_000);
+    let ids: Vec<String> = (0..19_000).map(|id| format!("I_{id}")).collect();
+    let operations: String = (0..60).map(|at| format!("query Q{at} {{ a }} ")).collect();
+    for (document, variables) in [
+        (
+            format!("query($v: String) {{ a(first: [{}]) {{ b }} }}", "$v ".repeat(9_000)),
+            json!({ "v": long }),
+        ),
+        (format!("query($v: String) {{ {} }}", "a(first: $v) { b } ".repeat(1_500)), json!({ "v": long })),
+        (
+            format!(
+                "query($v: String) {{ {} }} fragment F on Query {{ a(first: [$v]) {{ b }} }}",
+                "...F ".repeat(1_500)
+            ),
+            json!({ "v": long }),
+        ),
+        (
+            format!("mutation($v: X) {{ {} }}", "addStar(input: $v) ".repeat(2_000)),
+            json!({"v": {"ids": ids}}),
+        ),
+        (format!("query($v: [ID!]!) {{ {} }}", "nodes(ids: $v) { id } ".repeat(1_500)), json!({ "v": ids })),
+        (operations, json!({})),
+    ] {
+        let read = request(&document, &variables);
+        assert!(matches!(read, Err(GraphqlError::Syntax(_))), "{:.60}: {read:?}", document);
+    }
+    for document in ["mutation($v: X) { addStar(input: $v) { x } }", "query($v: X) { nodes(ids: $v) { id } }"]
+    {
+        let read = request(
+            document,
+            &json!({"v": if document.starts_with('m') { json!({"ids": ids}) } else { json!(ids) }}),
+        )
+        .unwrap();
+        let judged =
+            mutations::judge(&read).map(drop).and_then(|()| reads::judge(&read, &set(&["a/b"])).map(drop));
+        assert!(matches!(judged, Err(GraphqlError::TooManyIds(_))), "{judged:?}");
+    }
+    assert!(request("query($v: String) { a(b: $v) { c } }", &json!({ "v": long })).is_ok());
+}
+
+#[test]
+fn a_fragment_has_the_variables_of_who_spreads_it() {
+    let document = "query($o: String!, $n: String!) { ...F } fragment F on Query { repository(owner: $o, name: $n) { id } }";
+    let read = |owner| {
+        let request = request(document, &json!({"o": owner, "n": "widgets"})).unwrap();
+        reads::judge(&request, &set(&["acme/widgets"])).map(|reads| reads.owner)
+    };
+    assert_eq!(read("acme").unwrap().as_deref(), Some("acme"));
+    assert!(matches!(read("other"), Err(GraphqlError::Outside(_))));
+    let undone = "mutation($e: PullRequestReviewEvent = APPROVE) { addPullRequestReview(input: {pullRequestId: \"P\", event: $e}) { x } }";
+    let undone = mutations::judge(&request(undone, &json!({"e": null})).unwrap());
+    assert!(matches!(undone, Err(GraphqlError::Ambiguous(_))), "{undone:?}");
+    for url in [
+        "https://github.com/acme/widgets/../../other/x",
+        "https://x@github.com/acme/widgets",
+        "https://github.com/acme/%2e",
+    ] {
+        let request = request("query($u: URI!) { resource(url: $u) { url } }", &json!({ "u": url })).unwrap();
+        assert!(reads::judge(&request, &set(&["acme/widgets"])).is_err(), "{url}");
+    }
+}
+
+mod properties;

@@ -76,6 +76,12 @@ impl Proxy {
                 "What waits for an approval stands alone: send one mutation in the document, and nothing else.".to_owned(),
             ));
         }
+        if call.route.operation.id == "submitPullRequestReview" {
+            return Err(ProxyError::BadRequest(
+                "A pending review may be exchanged after its approval; approve by `addPullRequestReview` with `event: APPROVE`."
+                    .to_owned(),
+            ));
+        }
         let checked = match self.policy.approval_mode {
             ApprovalMode::Presence => self.check_presence(asker, call, organization),
             ApprovalMode::Signed => self.check_signed(asker, call, organization, ctx).await,

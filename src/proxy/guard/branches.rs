@@ -1,13 +1,15 @@
 //! The class of an operation that hangs on its branch: stronger when the branch is the default or a
 //! protected one, a tag, or can't be known.
 
+use serde_json::Value;
+
 use super::Asker;
 use super::facts::{Fact, MOVES_MAX, Question};
 use crate::error::ProxyError;
 use crate::policy::Class;
 use crate::policy::branch::NamedBranch;
 use crate::policy::repositories::RepositoryName;
-use crate::policy::routes::{Condition, Operation};
+use crate::policy::routes::Condition;
 use crate::proxy::Proxy;
 use crate::proxy::classify::Call;
 use crate::proxy::context::Context;
@@ -36,7 +38,8 @@ struct Act {
 }
 
 impl Act {
-    fn of(operation: &Operation) -> Act {
+    fn of(call: &Call) -> Act {
+        let operation = call.route.operation;
         Act {
             may_be_missing: matches!(
                 operation.id,
@@ -47,9 +50,19 @@ impl Act {
                     | "deleteRef"
                     | "updateRefs"
             ),
-            open_pulls: matches!(operation.condition, Condition::Branch { open_pulls: true, .. }),
+            open_pulls: matches!(operation.condition, Condition::Branch { open_pulls: true, .. })
+                || (operation.id == "updateRefs" && deletes(call.member("refUpdates").as_ref())),
         }
     }
+}
+
+/// Whether one of many updates of refs is a deletion, which an all-zero commit says.
+fn deletes(updates: Option<&Value>) -> bool {
+    let is_deletion = |update: &Value| {
+        let commit = update["afterOid"].as_str().unwrap_or_default();
+        commit.bytes().all(|byte| byte == b'0')
+    };
+    updates.and_then(Value::as_array).is_some_and(|updates| updates.iter().any(is_deletion))
 }
 
 /// Whether what is pushed to a branch lands by itself.
@@ -79,7 +92,7 @@ impl Proxy {
             // Either way it may be done, so nobody is asked.
             return Ok(());
         }
-        let act = Act::of(call.route.operation);
+        let act = Act::of(call);
         let mut is_free = true;
         for branch in branches {
             is_free &= self.is_free(asker, branch, act, ctx).await?;

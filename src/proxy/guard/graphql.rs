@@ -13,7 +13,7 @@ use crate::error::ProxyError;
 use crate::policy::Class;
 use crate::policy::branch::NamedBranch;
 use crate::policy::graphql::mutations::{self, Branch, Mutation};
-use crate::policy::graphql::reads;
+use crate::policy::graphql::{GraphqlError, reads};
 use crate::policy::repositories::RepositoryName;
 use crate::proxy::Proxy;
 use crate::proxy::classify::{Call, GraphqlCall, refused};
@@ -48,6 +48,9 @@ impl Proxy {
             if !ids.contains(id) {
                 ids.push(id.clone());
             }
+        }
+        if ids.len() > reads::IDS_MAX {
+            return Err(refused(&GraphqlError::TooManyIds(reads::IDS_MAX)));
         }
         let nodes = self.nodes(agent, &ids, ctx).await?;
         for id in &reads.ids {
@@ -135,7 +138,13 @@ fn touched(
         repositories.push(repository.clone());
     }
     for id in &mutation.ids {
-        repositories.extend(check_node(agent, id, nodes)?.repository.clone());
+        let node = check_node(agent, id, nodes)?;
+        // People are assigned and asked; what is made for an account is in none of the agent's repositories.
+        let is_owner = mutation.input.get("ownerId").and_then(Value::as_str) == Some(id);
+        if node.is_account && is_owner && !agent.repositories.is_everything() {
+            return Err(outside(agent, id));
+        }
+        repositories.extend(node.repository.clone());
     }
     if repositories.is_empty() && !agent.repositories.is_everything() {
         return Err(ProxyError::RepositoryForbidden(format!(

@@ -17,7 +17,7 @@ use super::{Asker, permit};
 use crate::config::Agent;
 use crate::error::ProxyError;
 use crate::policy::Class;
-use crate::policy::branch::NamedBranch;
+use crate::policy::branch::{NamedBranch, of_full_ref};
 use crate::policy::repositories::RepositoryName;
 use crate::policy::routes::{GRAPHQL, Route, Scope};
 use crate::policy::target::Target;
@@ -83,10 +83,8 @@ impl Node {
         let repository = named(value)
             .or_else(|| named(&value["repository"]))
             .or_else(|| named(&value["discussion"]["repository"]));
-        let branch = (kind == "Ref").then(|| match (value["prefix"].as_str(), value["name"].as_str()) {
-            (Some("refs/heads/"), Some(name)) => NamedBranch::Named(name.to_owned()),
-            _ => NamedBranch::Guarded,
-        });
+        let text = |key: &str| value[key].as_str().unwrap_or_default();
+        let branch = (kind == "Ref").then(|| of_full_ref(&format!("{}{}", text("prefix"), text("name"))));
         let pull = value["number"].as_u64().filter(|_| kind == "PullRequest");
         Some(Node { repository, is_account: ACCOUNTS.contains(&kind), branch, pull })
     }
