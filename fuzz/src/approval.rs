@@ -3,6 +3,7 @@
 //! Input: one byte that says what is asked for and how the rest is used, and the rest: a whole token; a
 //! header, a line end and claims, which are then signed; or changes to sound claims, three bytes each.
 
+use std::collections::BTreeMap;
 use std::sync::LazyLock;
 use std::time::Duration;
 
@@ -62,7 +63,11 @@ fn is_untouched(way: u8, rest: &[u8]) -> bool {
 fn required(choice: u8) -> Requirement {
     let at = |number, sha: &str| PullAt { number, head_sha: sha.to_owned() };
     let pull = |stack| Binding::Pull { number: 76, head_sha: Some(TOP.to_owned()), stack };
-    let request = |path| Binding::Request { sha256: request_sha256("PUT", path, b"{}"), head_sha: None };
+    let request = |path| Binding::Request {
+        sha256: request_sha256("PUT", path, b"{}"),
+        head_sha: None,
+        ids: BTreeMap::new(),
+    };
     let repository = RepositoryName::parse("acme/widgets");
     match choice & 3 {
         0 => Requirement { repository, action: Class::Merge.as_str(), binding: pull(Vec::new()) },

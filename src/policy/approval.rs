@@ -50,6 +50,9 @@ pub enum Binding {
         /// The commit that a name in it means, where it names a branch: what a refusal tells an approver. An
         /// approval that has it is pinned to it.
         head_sha: Option<String>,
+        /// What the node ids in it stand for, which nobody could tell by looking at them: an approval says
+        /// the same of each.
+        ids: BTreeMap<String, String>,
     },
 }
 
@@ -80,7 +83,10 @@ impl Requirement {
                     claims["stack"] = stack.iter().map(PullAt::claim).collect();
                 }
             }
-            Binding::Request { sha256, head_sha } => {
+            Binding::Request { sha256, head_sha, ids } => {
+                if !ids.is_empty() {
+                    claims["ids"] = json!(ids);
+                }
                 claims["request_sha256"] = json!(sha256);
                 if let Some(head_sha) = head_sha {
                     claims["head_sha"] = json!(head_sha);
@@ -163,6 +169,8 @@ pub enum Rejected {
     Stack,
     #[error("it is for another request: method, path or body differ from what was approved")]
     Request,
+    #[error("what `ids` says of the node ids in the request is not what they stand for")]
+    Ids,
     #[error("it names both a pull request and a request, and one approval is for one thing")]
     Bindings,
 }
@@ -264,9 +272,12 @@ fn check_binding(token: &token::Token<'_>, binding: &Binding) -> Result<Option<S
         return Err(Rejected::Bindings);
     }
     match binding {
-        Binding::Request { sha256, .. } => {
+        Binding::Request { sha256, ids, .. } => {
             if names_pull || token.text("request_sha256")? != sha256 {
                 return Err(Rejected::Request);
+            }
+            if !ids.is_empty() && token.value("ids") != Some(&json!(ids)) {
+                return Err(Rejected::Ids);
             }
             if token.has("head_sha") { commit_of(token).map(Some) } else { Ok(None) }
         }

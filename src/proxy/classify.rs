@@ -4,6 +4,7 @@
 //! receives can't differ. Bodies that decide are read whole, within a bound; small ones, too, so
 //! that a call can be made again; all others stream.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -76,6 +77,8 @@ pub(crate) struct Call {
     pub(crate) lands: Option<u64>,
     /// The pull request it makes a review of.
     pub(crate) reviews: Option<u64>,
+    /// What the node ids of its mutations stand for.
+    pub(crate) ids: BTreeMap<String, String>,
     /// Its document, if it is GraphQL.
     pub(crate) graphql: Option<Box<GraphqlCall>>,
     /// Points of its pool, before it is sent.
@@ -110,6 +113,7 @@ impl Call {
             action: None,
             lands: None,
             reviews: None,
+            ids: BTreeMap::new(),
             graphql: None,
             price: 1,
             shows_cost: false,

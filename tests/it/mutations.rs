@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::approvals::approve;
+use crate::support::approvals::{approve, filled, sign};
 use crate::support::{Answer, Setup, Tollgate, agent};
 
 fn setup() -> Setup {
@@ -261,4 +261,21 @@ async fn an_agent_that_only_writes_has_its_own_branches() {
         let answer = send(&tollgate, &mutation(field), &json!({ "input": input }), None).await;
         assert_eq!(answer.verdict(), verdict, "{field} {input}: {}", answer.text());
     }
+}
+
+#[tokio::test]
+async fn who_approves_is_told_what_ids_stand_for() {
+    let tollgate = setup().start().await;
+    let main = id(&tollgate, "/repos/acme/widgets/git/ref/heads/main").await;
+    let tip = tollgate.sim.edit(|world| world.branch_tip("acme/widgets", "main")).unwrap();
+    let update = json!({"input": {"refId": main, "oid": tip}});
+    let refusal = send(&tollgate, &mutation("updateRef"), &update, None).await;
+    let mut claims = refusal.json()["tollgate"]["approval"].clone();
+    assert_eq!(claims["ids"], json!({ main.as_str(): "refs/heads/main" }), "{claims}");
+    // Changed on its way to who approves, it opens nothing.
+    claims["ids"] = json!({ main.as_str(): "refs/tags/mine" });
+    let misled = send(&tollgate, &mutation("updateRef"), &update, Some(&sign(&filled(&claims)))).await;
+    assert_eq!(misled.verdict(), "403 approval_invalid", "{}", misled.text());
+    let moved = send(&tollgate, &mutation("updateRef"), &update, Some(&approve(&refusal))).await;
+    assert_eq!((moved.verdict().as_str(), moved.json().get("errors")), ("200", None), "{}", moved.text());
 }

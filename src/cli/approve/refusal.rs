@@ -1,5 +1,7 @@
 //! What a refusal asks for, checked against the request it shows.
 
+use std::collections::BTreeMap;
+
 use anyhow::{Context, bail};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -12,7 +14,8 @@ use crate::policy::repositories::RepositoryName;
 use crate::policy::target::Target;
 
 /// Claims a refusal may carry; more would be signed unseen.
-const CLAIMS: [&str; 7] = ["aud", "action", "repo", "pull_number", "head_sha", "stack", "request_sha256"];
+const CLAIMS: [&str; 8] =
+    ["aud", "action", "repo", "pull_number", "head_sha", "stack", "request_sha256", "ids"];
 
 /// Something that was refused for want of an approval.
 #[derive(Debug)]
@@ -73,7 +76,11 @@ pub(super) fn read(refusal: &[u8], body: Option<&[u8]>) -> anyhow::Result<Refuse
         Some(sha) => Some(commit(Some(sha))?),
         None => None,
     };
-    let binding = Binding::Request { sha256: sha256.to_owned(), head_sha };
+    let ids = match claims.get("ids") {
+        Some(ids) => serde_json::from_value(ids.clone()).context("`ids` is not what refusals hold")?,
+        None => BTreeMap::new(),
+    };
+    let binding = Binding::Request { sha256: sha256.to_owned(), head_sha, ids };
     Ok(Refused { required: Requirement { repository, action, binding }, request: Some(request) })
 }
 
@@ -156,6 +163,9 @@ mod tests {
         let refused = read_value(&refusal("{}")).unwrap();
         assert_eq!(refused.required.claims(), refusal("{}")["tollgate"]["approval"]);
         assert_eq!(refused.request.unwrap().body, b"{}");
+        let mut with_ids = refusal("{}");
+        with_ids["tollgate"]["approval"]["ids"] = json!({"REF_1": "refs/heads/main"});
+        assert_eq!(read_value(&with_ids).unwrap().required.claims(), with_ids["tollgate"]["approval"]);
         let about = refusal("{}")["tollgate"].clone();
         assert!(read_value(&about).is_ok());
         let head = "1".repeat(40);

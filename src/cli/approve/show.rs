@@ -38,10 +38,15 @@ pub(super) fn requirement(required: &Requirement, err: &mut dyn Write) -> io::Re
     writeln!(err, "To be approved: one {} operation in {repository}", required.action)?;
     let (number, head_sha, stack) = match &required.binding {
         Binding::Pull { number, head_sha, stack } => (number, head_sha, stack),
-        Binding::Request { head_sha: Some(head_sha), .. } => {
-            return writeln!(err, "  about        commit {head_sha}, whatever its branch holds by then");
+        Binding::Request { head_sha, ids, .. } => {
+            if let Some(head_sha) = head_sha {
+                writeln!(err, "  about        commit {head_sha}, whatever its branch holds by then")?;
+            }
+            for (id, title) in ids {
+                writeln!(err, "  in it        {} is {}", safe(id), safe(title))?;
+            }
+            return Ok(());
         }
-        Binding::Request { head_sha: None, .. } => return Ok(()),
     };
     let head_sha = head_sha.as_deref().unwrap_or("unknown");
     if stack.is_empty() {

@@ -42,6 +42,7 @@ fn request() -> Requirement {
         binding: Binding::Request {
             sha256: request_sha256("PUT", "/repos/acme/widgets/contents/x", b"{}"),
             head_sha: None,
+            ids: BTreeMap::new(),
         },
     }
 }
@@ -109,6 +110,25 @@ fn what_a_refusal_asks_for_is_taken() {
 }
 
 #[test]
+fn node_ids_are_approved_for_what_they_are() {
+    let mut required = request();
+    let Binding::Request { ids, .. } = &mut required.binding else { unreachable!() };
+    ids.insert("REF_1".to_owned(), "refs/heads/main".to_owned());
+    assert!(verify(&signed(&filled(&required)), &required).is_ok());
+    for other in [
+        json!(null),
+        json!({}),
+        json!({"REF_1": "refs/tags/mine"}),
+        json!({"REF_1": "refs/heads/main", "REF_2": "x"}),
+        json!([]),
+    ] {
+        let token = signed(&with(&required, "ids", other.clone()));
+        assert_eq!(verify(&token, &required).unwrap_err(), Rejected::Ids, "{other}");
+    }
+    assert_eq!(verify(&signed(&filled(&request())), &required).unwrap_err(), Rejected::Ids);
+}
+
+#[test]
 fn each_claim_must_be_there_right_and_of_its_type() {
     let required = merge_of(Vec::new());
     for key in ["iss", "sub", "aud", "repo", "action", "iat", "exp", "jti", "pull_number", "head_sha"] {
@@ -159,7 +179,11 @@ fn one_request_s_approval_opens_no_other() {
         ("PUT", "/repos/acme/widgets/contents/x?branch=main", b"{}"),
         ("PUT", "/repos/acme/widgets/contents/x", b"{} "),
     ] {
-        let binding = Binding::Request { sha256: request_sha256(method, path, body), head_sha: None };
+        let binding = Binding::Request {
+            sha256: request_sha256(method, path, body),
+            head_sha: None,
+            ids: BTreeMap::new(),
+        };
         let other = Requirement { binding, ..request() };
         assert_eq!(verify(&token, &other).unwrap_err(), Rejected::Request, "{method} {path}");
     }

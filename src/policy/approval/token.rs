@@ -100,6 +100,10 @@ impl Token<'_> {
         self.claims.get(claim).and_then(Value::as_u64).ok_or(Rejected::Claim(claim))
     }
 
+    pub(super) fn value(&self, claim: &'static str) -> Option<&Value> {
+        self.claims.get(claim)
+    }
+
     pub(super) fn list(&self, claim: &'static str) -> Result<&[Value], Rejected> {
         self.claims.get(claim).and_then(Value::as_array).map(Vec::as_slice).ok_or(Rejected::Claim(claim))
     }

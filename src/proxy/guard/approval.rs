@@ -202,7 +202,7 @@ impl Proxy {
             Some(Fact::Pull { head_sha, .. }) => Some(head_sha),
             _ => None,
         };
-        Ok(Binding::Request { sha256: sha256.clone(), head_sha })
+        Ok(Binding::Request { sha256: sha256.clone(), head_sha, ids: call.ids.clone() })
     }
 
     fn header_of<'a>(&self, call: &'a Call) -> Header<'a> {
@@ -254,7 +254,7 @@ fn canonical_path(asker: &Asker, call: &Call, organization: Option<&str>) -> Str
 fn request_binding(asker: &Asker, call: &Call, organization: Option<&str>) -> Binding {
     let path = canonical_path(asker, call, organization);
     let sha256 = request_sha256(call.method.as_str(), &path, call.body.held());
-    Binding::Request { sha256, head_sha: None }
+    Binding::Request { sha256, head_sha: None, ids: call.ids.clone() }
 }
 
 fn wanted(asker: &Asker, call: &Call, binding: Binding, organization: Option<&str>) -> Wanted {

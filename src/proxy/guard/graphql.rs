@@ -64,6 +64,11 @@ impl Proxy {
                     repositories.push(repository);
                 }
             }
+            for id in &mutation.ids {
+                if let Some(node) = nodes.get(id) {
+                    call.ids.insert(id.clone(), node.title.clone());
+                }
+            }
             call.branches.extend(mutation.branches.iter().map(|branch| named(branch, &nodes)));
             if let Some(id) = &mutation.lands {
                 call.lands = nodes.get(id).and_then(|node| node.pull);

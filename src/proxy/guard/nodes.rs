@@ -62,6 +62,8 @@ pub(super) struct Node {
     pub(super) branch: Option<NamedBranch>,
     /// Of a pull request.
     pub(super) pull: Option<u64>,
+    /// What an approver is told it is: a ref by its name, a pull request by its number, else its type.
+    pub(super) title: String,
 }
 
 /// What ids stand for, as GitHub said.
@@ -86,7 +88,12 @@ impl Node {
         let text = |key: &str| value[key].as_str().unwrap_or_default();
         let branch = (kind == "Ref").then(|| of_full_ref(&format!("{}{}", text("prefix"), text("name"))));
         let pull = value["number"].as_u64().filter(|_| kind == "PullRequest");
-        Some(Node { repository, is_account: ACCOUNTS.contains(&kind), branch, pull })
+        let title = match (&branch, pull) {
+            (Some(_), _) => format!("{}{}", text("prefix"), text("name")),
+            (None, Some(number)) => format!("pull request #{number}"),
+            (None, None) => kind.to_owned(),
+        };
+        Some(Node { repository, is_account: ACCOUNTS.contains(&kind), branch, pull, title })
     }
 }
 
