@@ -53,6 +53,10 @@ impl Ground {
         let name = name.strip_suffix(".git").unwrap_or(name);
         self.own.iter().any(|(own, _)| own.eq_ignore_ascii_case(&format!("{owner}/{name}")))
     }
+
+    fn has_id(&self, id: u64) -> bool {
+        self.own.iter().any(|(_, own)| *own == id)
+    }
 }
 
 /// The strongest meaning of a request that arrived.
@@ -122,7 +126,7 @@ impl Call<'_> {
     fn meaning(&self, segments: &[&str]) -> Meaning {
         match segments {
             [] => Meaning::Nothing,
-            ["graphql", ..] => graphql::meaning(self.params),
+            ["graphql", ..] => graphql::meaning(self.params, self.ground),
             ["app" | "applications" | "app-manifests" | "login", ..] | ["installation", "token", ..] => {
                 Meaning::Token
             }

@@ -1,7 +1,8 @@
 //! What a GraphQL document does, by the words in it: no schema, no trust in its structure.
 
-use super::Meaning;
 use super::body::Params;
+use super::spelling::unescaped;
+use super::{Ground, Meaning};
 
 /// Mutations that land code or let it land later.
 const MERGES: [&str; 5] =
@@ -48,14 +49,117 @@ const ORDINARY: [&str; 14] = [
     "requestreviews",
 ];
 
+/// Names that are of no repository of an agent under attack, nor of an owner of one.
+const OTHERS: [&str; 7] = ["secret-plans", "old-name", "new-name", "other", "tool", "solo", "foreign"];
+/// Fields that list what lies in many repositories, or pick from them.
+const WALKS: [&str; 7] = [
+    "repositories",
+    "repositoriescontributedto",
+    "starredrepositories",
+    "watching",
+    "toprepositories",
+    "enterprise",
+    "tempclonetoken",
+];
+/// All that the proxy's own question of whose an id is has in it.
+const QUESTION: [&str; 29] = [
+    "query",
+    "tollgatenodes",
+    "ids",
+    "id",
+    "nodes",
+    "__typename",
+    "on",
+    "repository",
+    "namewithowner",
+    "repositorynode",
+    "ref",
+    "name",
+    "prefix",
+    "pullrequest",
+    "number",
+    "gitobject",
+    "label",
+    "milestone",
+    "pullrequestreviewthread",
+    "checkrun",
+    "checksuite",
+    "deployment",
+    "release",
+    "discussioncomment",
+    "discussion",
+    "issue",
+    "team",
+    "user",
+    "organization",
+];
+
 /// The strongest meaning of every document in the request.
-pub(super) fn meaning(params: &Params) -> Meaning {
+pub(super) fn meaning(params: &Params, ground: &Ground) -> Meaning {
     if params.is_opaque {
         return Meaning::Merge;
     }
     let mut documents = params.texts("query");
+    let reach =
+        if is_own_question(&documents) { Meaning::Nothing } else { reach(params, &documents, ground) };
     documents.push(params.text.clone());
-    documents.iter().map(|document| of_document(document, params)).max().unwrap_or(Meaning::Nothing)
+    let act = documents.iter().map(|document| of_document(document, params)).max();
+    act.unwrap_or(Meaning::Nothing).max(reach)
+}
+
+/// The proxy asks whose the ids are that it was given, and nothing else of them.
+fn is_own_question(documents: &[String]) -> bool {
+    let [document] = documents else { return false };
+    document.starts_with("query TollgateNodes(")
+        && !document.contains('"')
+        && words(document).iter().all(|word| QUESTION.contains(&word.text.as_str()))
+}
+
+/// Whether it names, anywhere at all, what is not the agent's.
+fn reach(params: &Params, documents: &[String], ground: &Ground) -> Meaning {
+    let mut said: Vec<String> = params.given.iter().flat_map(|given| given.value.texts()).collect();
+    said.extend(said.clone().iter().map(|text| unescaped(&without_escapes(text))));
+    let tokens = |text: &String| -> Vec<String> {
+        let parts = text.split(|c: char| !(c.is_alphanumeric() || matches!(c, '-' | '_')));
+        parts.map(str::to_owned).collect()
+    };
+    let is_other = |token: &String| {
+        OTHERS.contains(&token.to_lowercase().as_str())
+            || owner_of_id(token).is_some_and(|id| !ground.has_id(id))
+    };
+    let walks = documents.iter().flat_map(|document| words(document));
+    let names_other = said.iter().flat_map(tokens).any(|token| is_other(&token));
+    if names_other || walks.into_iter().any(|word| WALKS.contains(&word.text.as_str())) {
+        return Meaning::Foreign;
+    }
+    Meaning::Nothing
+}
+
+/// The repository in a node id of the stand-in: the first four digits.
+fn owner_of_id(token: &str) -> Option<u64> {
+    let (kind, rest) = token.split_once('_')?;
+    let rest = rest.strip_prefix("kwDO").or_else(|| rest.strip_prefix("kgDO"))?;
+    if ["U", "O", "BOT"].contains(&kind) {
+        return None;
+    }
+    rest.get(..4)?.parse().ok()
+}
+
+/// A text of GraphQL with `\uXXXX` read.
+fn without_escapes(text: &str) -> String {
+    let mut parts = text.split("\\u");
+    let mut read = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let code = part.get(..4).and_then(|digits| u32::from_str_radix(digits, 16).ok());
+        match code.and_then(char::from_u32) {
+            Some(c) => {
+                read.push(c);
+                read.push_str(&part[4..]);
+            }
+            None => read.push_str(part),
+        }
+    }
+    read
 }
 
 fn of_document(document: &str, params: &Params) -> Meaning {
