@@ -13,7 +13,7 @@ mod pinned;
 use serde_json::{Value, json};
 
 use super::run::Run;
-use crate::support::straight;
+use crate::support::{Tollgate, straight};
 
 /// What `<name>` stands for in the documents and variables of this suite.
 pub(super) struct Ids {
@@ -42,7 +42,13 @@ const THINGS: [(&str, &str); 15] = [
 impl Ids {
     /// Learns them from the stand-in itself.
     pub(super) async fn learn(run: &mut Run) -> Ids {
-        let sim = &run.tollgate.sim;
+        let ids = Ids::of(&run.tollgate).await;
+        run.arrivals();
+        ids
+    }
+
+    pub(super) async fn of(tollgate: &Tollgate) -> Ids {
+        let sim = &tollgate.sim;
         let mut known = Vec::new();
         for (name, path) in THINGS {
             // What is public has no installation of its own.
@@ -57,7 +63,6 @@ impl Ids {
             let tip = sim.edit(|world| world.branch_tip("acme/widgets", branch)).unwrap();
             known.push((name.to_owned(), tip));
         }
-        run.arrivals();
         Ids { known }
     }
 

@@ -1,6 +1,7 @@
 //! What an agent's ordinary work needs is served, all of it: a gate that stops work gets removed.
 
 mod branches;
+mod documents;
 mod reads;
 mod wire;
 mod writes;
