@@ -9,7 +9,7 @@ use std::borrow::Cow;
 use serde_json::{Map, Value};
 
 use super::document::{Field, Input, Kind, Variables};
-use super::reads::IDS_MAX;
+use super::reads::{IDS_MAX, repository_of_url};
 use super::{GraphqlError, Request};
 use crate::policy::Class;
 use crate::policy::branch::Place;
@@ -180,8 +180,12 @@ fn push_id(value: &Value, ids: &mut Vec<String>) -> Result<(), GraphqlError> {
     Ok(())
 }
 
-/// `branch { repositoryNameWithOwner }` is the one place where a mutation names a repository.
+/// The repository that a mutation names: in `branch { repositoryNameWithOwner }`, or by the URL of an issue.
 fn repository_of(input: &Map<String, Value>) -> Result<Option<RepositoryName>, GraphqlError> {
+    if let Some(url) = input.get("subIssueUrl").filter(|url| !url.is_null()) {
+        let named = url.as_str().and_then(repository_of_url);
+        return named.map(Some).ok_or(GraphqlError::Mutation("`subIssueUrl` is no issue of a repository"));
+    }
     let named = input.get("branch").and_then(|branch| branch.get("repositoryNameWithOwner"));
     match named {
         None | Some(Value::Null) => Ok(None),

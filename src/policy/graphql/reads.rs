@@ -119,6 +119,15 @@ impl Judge<'_> {
             self.fault = Some(GraphqlError::Walk(field.name.clone()));
             return;
         }
+        // `OWNER:BRANCH` is a branch of another repository of the network; no branch has a colon in its name.
+        if field.name == "compare"
+            && !self.everything
+            && let Some(Value::String(head)) = field.argument("headRef", variables)
+            && head.contains(':')
+        {
+            self.fault = Some(GraphqlError::Outside(head.chars().take(200).collect()));
+            return;
+        }
         self.walk(&field.selections, way.map(|way| way.leads_to), variables);
     }
 
@@ -192,12 +201,15 @@ impl Judge<'_> {
     }
 }
 
-/// `https://HOST/OWNER/NAME/…`, and nothing in it that could lead elsewhere.
-fn repository_of_url(url: &str) -> Option<RepositoryName> {
-    if url.contains(['\\', '%', '@']) || url.split(['/', '?', '#']).any(|part| matches!(part, "." | "..")) {
+/// `https://HOST/OWNER/NAME/…`, spelled so that every reader finds the same path in it.
+pub(super) fn repository_of_url(url: &str) -> Option<RepositoryName> {
+    let is_step = |part: &str| matches!(part.to_ascii_lowercase().replace("%2e", ".").as_str(), "." | "..");
+    let is_odd = |c: char| c == '\\' || c.is_control() || c.is_whitespace();
+    let (_, rest) = url.split_once("://")?;
+    let names_user = rest.split('/').next().is_some_and(|host| host.contains('@'));
+    if names_user || url.contains(is_odd) || url.split(['/', '?', '#']).any(is_step) {
         return None;
     }
-    let (_, rest) = url.split_once("://")?;
     let mut parts = rest.split('/').skip(1);
     let (owner, name) = (parts.next()?, parts.next()?);
     RepositoryName::new(owner, name.split(['?', '#']).next()?)

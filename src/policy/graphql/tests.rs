@@ -180,6 +180,7 @@ fn walks_and_other_repositories_are_refused() {
         "{ search(query: \"repo:acme/widgets\", type: USER, first: 3) { userCount } }",
         "{ enterprise(slug: \"x\") { id } }",
         "{ somethingNew { id } }",
+        "{ repository(owner: \"acme\", name: \"widgets\") { ref(qualifiedName: \"main\") { compare(headRef: \"solo:main\") { aheadBy } } } }",
         "{ resource(url: \"https://github.com/acme/gadgets\") { url } }",
     ] {
         assert!(reads::judge(&request(document, &json!({})).unwrap(), &repositories).is_err(), "{document}");
