@@ -3,7 +3,19 @@
 use super::mutations::Ids;
 use super::run::Run;
 
-const ROWS: [(&str, &str); 66] = [
+const ROWS: [(&str, &str); 69] = [
+    (
+        r#"{ repository(owner: "acme", name: "widgets") { ref(qualifiedName: "main") { compare(headRef: "solo:main") { aheadBy } } } }"#,
+        "",
+    ),
+    (
+        "query($h: String = \"foreign:lib:main\") { repository(owner: \"acme\", name: \"widgets\") { defaultBranchRef { compare(headRef: $h) { aheadBy } } } }",
+        "",
+    ),
+    (
+        r#"mutation { addSubIssue(input: {issueId: "<issue>", subIssueUrl: "https://github.com/other/tool/issues/1"}) { clientMutationId } }"#,
+        "",
+    ),
     (r#"{ repository(owner: "acme", name: "secret-plans") { id } }"#, ""),
     (r#"{ repository(owner: "acme", name: "secret\u002dplans") { id } }"#, ""),
     (r#"{ repository(owner: "acme", name: """secret-plans""") { id } }"#, ""),

@@ -39,6 +39,16 @@ const BODIES: [(&str, &str); 27] = [
     ("a second body", "{\"query\": READ}\n{\"query\": MERGE}"),
 ];
 
+/// Variables that say two things, for `REVIEW`, which takes its event or its whole input from them.
+const TWICE: [&str; 6] = [
+    r#"{"query": REVIEW, "variables": {"e": "COMMENT", "e": "APPROVE"}}"#,
+    r#"{"query": REVIEW, "variables": {"e": "APPROVE", "e": "COMMENT"}}"#,
+    r#"{"query": REVIEW, "variables": {"e": "COMMENT", "\u0065": "APPROVE"}}"#,
+    r#"{"query": REVIEW, "variables": {"e": "COMMENT"}, "variables": {"e": "APPROVE"}}"#,
+    r#"{"query": REVIEW, "variables": {"e": "APPROVE"}, "variables": {"e": "COMMENT"}}"#,
+    r#"{"query": REVIEW, "variables": {"e": "COMMENT"}, "Variables": {"e": "APPROVE"}}"#,
+];
+
 /// Types of content under which the plain body travels.
 const TYPES: [&str; 12] = [
     "application/graphql",
@@ -101,7 +111,13 @@ async fn no_body_carries_a_merge_unseen() {
         let bytes = run.request(POST, "", body);
         run.attack(name, &bytes).await;
     }
-    run.finish(BODIES.len() + bodies.len()).await;
+    let review = r#"mutation($e: E) { addPullRequestReview(input: {pullRequestId: "<pull>", event: $e, body: "x"}) { clientMutationId } }"#;
+    let review = serde_json::Value::String(ids.fill(review)).to_string();
+    for body in TWICE {
+        let bytes = run.request(POST, "", body.replace("REVIEW", &review));
+        run.attack(body, &bytes).await;
+    }
+    run.finish(BODIES.len() + bodies.len() + TWICE.len()).await;
 }
 
 #[tokio::test]

@@ -100,3 +100,29 @@ async fn a_class_that_is_open_opens_no_other_in_its_company() {
         run.finish(2).await;
     }
 }
+
+/// Whoever may only write moves no guarded ref, alone or beside a comment.
+#[tokio::test]
+async fn no_company_opens_a_class_that_is_closed() {
+    let mut setup = setup("presence");
+    let policy =
+        ["repositories: [acme/widgets, acme/gadgets]", "allow: [read, write]", "require_approval: []"];
+    setup.agents = vec![agent("worker", &policy), agent("other", &["repositories: [other/tool]"])];
+    let mut run = Run::on(setup).await;
+    let ids = Ids::learn(&mut run).await;
+    let comment = r#"addComment(input: {subjectId: "<issue>", body: "x"}) { clientMutationId }"#;
+    let fields = [
+        r#"updateRef(input: {refId: "<main>", oid: "<work>", force: true}) { clientMutationId }"#,
+        r#"deleteRef(input: {refId: "<feature>"}) { clientMutationId }"#,
+        r#"createRef(input: {repositoryId: "<widgets>", name: "refs/tags/v9", oid: "<tip>"}) { clientMutationId }"#,
+        r#"addPullRequestReview(input: {pullRequestId: "<pull>", event: APPROVE}) { clientMutationId }"#,
+        r#"mergePullRequest(input: {pullRequestId: "<pull>"}) { clientMutationId }"#,
+    ];
+    for field in fields {
+        for document in [format!("mutation {{ {field} }}"), format!("mutation {{ a: {field} {comment} }}")] {
+            let body = ids.body(&document, "");
+            run.attack(&document, &run.request("POST /graphql", "X-Merge-Approval: yes\r\n", body)).await;
+        }
+    }
+    run.finish(2 * fields.len()).await;
+}

@@ -8,7 +8,15 @@ use crate::attacks::run::setup;
 use crate::support::{Tollgate, agent};
 
 /// Documents and variables that only read.
-const READS: [(&str, &str); 26] = [
+const READS: [(&str, &str); 28] = [
+    (
+        r#"{ repository(owner: "acme", name: "widgets") { ref(qualifiedName: "main") { compare(headRef: "feature/x") { aheadBy } } } }"#,
+        "",
+    ),
+    (
+        r#"query($r: String = "main:docs") { repository(owner: "acme", name: "widgets") { object(expression: $r) { id } } }"#,
+        "",
+    ),
     (
         r#"{ repository(owner: "acme", name: "widgets") { pullRequest(number: 76) { mergeable merged mergeStateStatus autoMergeRequest { enabledAt } } } }"#,
         "",
