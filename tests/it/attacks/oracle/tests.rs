@@ -172,3 +172,32 @@ fn ordinary_work_is_not_taken_for_danger() {
     question.status = Some(404);
     assert_eq!(judge(&question, &ground()), Meaning::Nothing);
 }
+
+#[test]
+fn what_a_document_reads_is_seen_wherever_it_is_named() {
+    let question =
+        "query TollgateNodes($ids: [ID!]!) { nodes(ids: $ids) { __typename id ... on Ref { name } } }";
+    for (query, variables, meaning) in [
+        (r#"{ repository(owner: "acme", name: "widgets") { name } }"#, "{}", Meaning::Nothing),
+        (r#"{ repository(owner: "acme", name: "secret-plans") { name } }"#, "{}", Meaning::Foreign),
+        (r#"{ repository(owner: "acme", name: "secret\u002dplans") { name } }"#, "{}", Meaning::Foreign),
+        ("query($n: String!) { a }", r#"{"n": "secret-plans"}"#, Meaning::Foreign),
+        (r#"{ node(id: "I_kwDO210100001") { id } }"#, "{}", Meaning::Foreign),
+        (r#"{ node(id: "I_kwDO200100001") { id } }"#, "{}", Meaning::Nothing),
+        (r#"{ node(id: "U_kgDO501") { id } }"#, "{}", Meaning::Nothing),
+        ("{ viewer { x: repositories { nodes { name } } } }", "{}", Meaning::Foreign),
+        (question, r#"{"ids": ["I_kwDO210100001"]}"#, Meaning::Nothing),
+        (&question.replace("name }", "name target }"), r#"{"ids": ["I_kwDO210100001"]}"#, Meaning::Foreign),
+        (
+            &question.replace("$ids: [ID!]!", "$ids: [ID!] = \"x\""),
+            r#"{"ids": ["I_kwDO210100001"]}"#,
+            Meaning::Foreign,
+        ),
+        (r#"mutation { addComment(input: {subjectId: "I_kwDO210100001"}) { id } }"#, "{}", Meaning::Foreign),
+    ] {
+        let variables: serde_json::Value = serde_json::from_str(variables).unwrap();
+        let body = serde_json::json!({"query": query, "variables": variables}).to_string();
+        let request = arrived("POST", "/graphql", &body);
+        assert_eq!(judge(&request, &ground()), meaning, "{query} {variables}");
+    }
+}
