@@ -122,7 +122,7 @@ impl Judge<'_> {
         // `OWNER:BRANCH` is a branch of another repository of the network; no branch has a colon in its name.
         if field.name == "compare"
             && !self.everything
-            && let Some(Value::String(head)) = field.argument("headRef", variables)
+            && let Some(Value::String(head)) = field.argument("headRef", variables).as_deref()
             && head.contains(':')
         {
             self.fault = Some(GraphqlError::Outside(head.chars().take(200).collect()));

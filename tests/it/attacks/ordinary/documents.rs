@@ -195,10 +195,6 @@ const WRITES: [(&str, &str); 29] = [
         r#"mutation { updateRefs(input: {repositoryId: "<widgets>", refUpdates: [{name: "refs/heads/feature/main", afterOid: "0000000000000000000000000000000000000000"}]}) { clientMutationId } }"#,
         "",
     ),
-    (
-        r#"mutation { a: createRef(input: {repositoryId: "<widgets>", name: "refs/heads/w", oid: "<tip>"}) { clientMutationId } b: addComment(input: {subjectId: "<issue>", body: "made"}) { clientMutationId } }"#,
-        "",
-    ),
 ];
 
 /// Sends each, and lists what was not served, or not done.
