@@ -212,7 +212,7 @@ async fn an_approved_review_is_of_the_commit_that_was_seen() {
     let made = send(&tollgate, &mutation("addPullRequestReview"), &review, Some(&approve(&refusal))).await;
     assert_eq!((made.verdict().as_str(), made.json().get("errors")), ("200", None), "{}", made.text());
     let arrived = tollgate.arrived();
-    let body = arrived.last().unwrap().body.as_ref().unwrap().to_string();
+    let body = arrived.last().unwrap().body.as_ref().unwrap().clone();
     assert!(body.contains("commitOID") && body.contains(head.as_str().unwrap()), "{body}");
 }
 

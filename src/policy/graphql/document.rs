@@ -415,7 +415,8 @@ fn selections_of(set: Option<cst::SelectionSet>) -> Result<Vec<Selection>, Graph
 
 /// Directives decide nothing here; but the parser lets some pass that are malformed.
 fn check_directives(directives: Option<cst::Directives>) -> Result<(), GraphqlError> {
-    for directive in directives.iter().flat_map(cst::Directives::directives) {
+    let Some(directives) = directives else { return Ok(()) };
+    for directive in directives.directives() {
         text_of(directive.name())?;
         arguments_of(directive.arguments())?;
     }

@@ -412,7 +412,7 @@ fn what_is_short_does_not_come_to_much() {
         (operations, json!({})),
     ] {
         let read = request(&document, &variables);
-        assert!(matches!(read, Err(GraphqlError::Syntax(_))), "{:.60}: {read:?}", document);
+        assert!(matches!(read, Err(GraphqlError::Syntax(_))), "{document:.60}: {read:?}");
     }
     for document in ["mutation($v: X) { addStar(input: $v) { x } }", "query($v: X) { nodes(ids: $v) { id } }"]
     {

@@ -88,7 +88,7 @@ const READS: [(&str, &str); 28] = [
 ];
 
 /// Documents and variables that change what needs no approval.
-const WRITES: [(&str, &str); 29] = [
+const WRITES: [(&str, &str); 28] = [
     (
         r#"mutation { addComment(input: {subjectId: "<issue>", body: "mergePullRequest"}) { clientMutationId } }"#,
         "",
