@@ -170,19 +170,27 @@ def new_key(tollgate: Path, name: str) -> AgentKey:
     return AgentKey(key[1], sha256[1])
 
 
+def approver(files: Path) -> tuple[Path, Path]:
+    """Who approves in one run: the public key, and the private one."""
+    public, private = files / "reviewers.pub.pem", files / "reviewers.pem"
+    openssl("genpkey", "-algorithm", "ed25519", "-out", private)
+    openssl("pkey", "-in", private, "-pubout", "-out", public)
+    return public, private
+
+
+def openssl(*arguments):
+    command = ["openssl", *(str(argument) for argument in arguments)]
+    ended = subprocess.run(command, capture_output=True, timeout=START_SECONDS, check=False)
+    if ended.returncode != 0:
+        raise Failure(f"openssl: {ended.stderr.decode(errors='replace')}")
+
+
 def certificate(files: Path) -> tuple[Path, Path]:
     """A certificate for `localhost`, made for one run, and its key."""
     made, key = files / "tls.pem", files / "tls.key"
-    command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
+    request = ["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
     subject = ["-days", "2", "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"]
-    ended = subprocess.run(
-        [*command, *subject, "-keyout", str(key), "-out", str(made)],
-        capture_output=True,
-        timeout=START_SECONDS,
-        check=False,
-    )
-    if ended.returncode != 0:
-        raise Failure(f"openssl: {ended.stderr.decode(errors='replace')}")
+    openssl(*request, *subject, "-keyout", key, "-out", made)
     return made, key
 
 
@@ -198,12 +206,20 @@ class Tollgate(Process):
         agents: list[Agent],
         is_tls: bool = False,
         budget: str = "{}",
+        is_signed: bool = False,
     ):
         self._tls = certificate(files) if is_tls else None
         # The variables by which OpenSSL's, curl's and Go's programs learn whom to trust.
         names = ("SSL_CERT_FILE", "CURL_CA_BUNDLE")
         self.trust = dict.fromkeys(names, str(self._tls[0])) if self._tls else {}
         self.keys = {agent.name: new_key(binary, agent.name) for agent in agents}
+        # The command by which somebody approves what a refusal on its standard input asks for.
+        self.approve = []
+        self._approval = "{ mode: presence }"
+        if is_signed:
+            public, private = approver(files)
+            self._approval = f"{{ mode: signed, issuers: [{{ name: reviewers, public_key_file: {public} }}] }}"
+            self.approve = [binary, "approve", "--key-file", private, "--sub", "suite", "--from", "-"]
         config = files / "tollgate.yaml"
         config.write_text(self._config(sim, app_key, agents, budget))
         env = environment(TOLLGATE_LOG_FORMAT="json", TOLLGATE_LOG="trace")
@@ -218,7 +234,7 @@ class Tollgate(Process):
             f"server: {{ listen: 127.0.0.1:0, admin_listen: 127.0.0.1:0, drain_timeout: 1s{tls} }}",
             f"upstream: {{ api_url: {sim.api_url}, uploads_url: {sim.uploads_url} }}",
             f"apps: [{{ name: bot, app_id: {sim.app_id}, private_key_file: {json.dumps(str(app_key))} }}]",
-            "policy: { approval: { mode: presence }, draft_pull_requests: off }",
+            f"policy: {{ approval: {self._approval}, draft_pull_requests: off }}",
             f"budget: {budget}",
             "agents:",
         ]

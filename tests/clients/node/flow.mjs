@@ -1,6 +1,8 @@
 // What the flows of Node clients share: their settings, and the one document each prints.
 // The environment and the document are those of ../python/flow.py.
 
+import { execFileSync } from "node:child_process";
+
 export const owner = "acme";
 export const repo = "widgets";
 const APPROVAL_HEADER = "x-merge-approval";
@@ -41,9 +43,24 @@ export class Flow {
     }
   }
 
+  /** The header by which somebody agrees to what the call is refused for; without tollgate nothing. */
+  async approval(run) {
+    if (!this.isGated) {
+      return {};
+    }
+    try {
+      await run();
+    } catch (error) {
+      const input = JSON.stringify(this.#describe(error).tollgate);
+      const [command, ...options] = JSON.parse(process.env.CLIENT_APPROVAL);
+      return { [APPROVAL_HEADER]: execFileSync(command, options, { input, timeout: 30_000 }).toString().trim() };
+    }
+    throw new Error("it was let through without an approval");
+  }
+
   /** What a call that must fail is told, the same with and without tollgate. */
   async errorOf(run) {
-    const { code, ...told } = await this.#told(run);
+    const { code, tollgate, ...told } = await this.#told(run);
     return told;
   }
 

@@ -7,7 +7,8 @@ CLIENT_KEY            credential of the agent that does the work
 CLIENT_CAREFUL_KEY    credential of one whose branches wait for an approval, too
 CLIENT_STRANGER_KEY   credential of one without the repository; only through tollgate
 CLIENT_CLOSED_KEY     credential of one that may spend nothing; only through tollgate
-CLIENT_APPROVAL       value of the approval header; only through tollgate
+CLIENT_APPROVAL       value of the approval header; for work by GraphQL the command, in JSON, that prints
+                      one for the refusal on its standard input; only through tollgate
 
 It prints {"results": {step: value}, "refusals": {name: {"status", "code", …}}}. Results are what both
 runs must agree on; refusals are tollgate's own and are asked for through tollgate alone.
@@ -15,6 +16,7 @@ runs must agree on; refusals are tollgate's own and are asked for through tollga
 
 import json
 import os
+import subprocess
 import sys
 import traceback
 
@@ -47,15 +49,16 @@ class Flow:
             self._results[function.__name__] = {"failed": f"{type(error).__name__}: {error}"}
         return function
 
-    def refusal(self, function):
+    def refusal(self, function, name=None):
         """Runs the function if tollgate is there; the exception it raises is recorded."""
         if not self.is_gated:
             return function
+        name = name or function.__name__
         try:
             function()
-            self._refusals[function.__name__] = {"failed": "it was let through"}
+            self._refusals[name] = {"failed": "it was let through"}
         except Exception as error:
-            self._refusals[function.__name__] = self.told(error)
+            self._refusals[name] = self.told(error)
         return function
 
     def told(self, error):
@@ -66,6 +69,19 @@ class Flow:
             traceback.print_exc()
             return {"failed": f"{type(error).__name__}: {error}"}
 
+    def approval(self, call):
+        """The header by which somebody agrees to what the call is refused for; without tollgate nothing."""
+        if not self.is_gated:
+            return {}
+        try:
+            call()
+        except Exception as error:
+            refusal = json.dumps(self._describe(error)["tollgate"]).encode()
+            command = json.loads(os.environ["CLIENT_APPROVAL"])
+            ended = subprocess.run(command, input=refusal, capture_output=True, timeout=30, check=True)
+            return {APPROVAL_HEADER: ended.stdout.decode().strip()}
+        raise AssertionError("it was let through without an approval")
+
     def error_of(self, call):
         """What a call that must fail is told, the same with and without tollgate."""
         try:
@@ -73,6 +89,7 @@ class Flow:
         except Exception as error:
             told = self.told(error)
             told.pop("code", None)
+            told.pop("tollgate", None)
             return told
         return {"failed": "it was let through"}
 

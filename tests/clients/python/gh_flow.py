@@ -49,9 +49,16 @@ class Api:
             header = "Content-Type: application/octet-stream"
             return self._api(url, "--method", "POST", "--header", header, "--input", file.name)[0]
 
-    def graphql(self, query, variables):
-        fields = [part for name, value in variables.items() for part in ("-f", f"{name}={value}")]
-        return self._api("graphql", "-f", f"query={query}", *fields)[0]["data"]
+    def graphql(self, query, variables, headers=None):
+        options = [part for name, value in (headers or {}).items() for part in ("--header", f"{name}: {value}")]
+        if any(isinstance(value, dict) for value in variables.values()):
+            # Its fields hold no objects.
+            content = json.dumps({"query": query, "variables": variables}).encode()
+            return self._api("graphql", *options, "--input", "-", content=content)[0]["data"]
+        # `-F` makes numbers of digits, which cursors have, too.
+        kinds = [("-f" if isinstance(value, str) else "-F", f"{name}={value}") for name, value in variables.items()]
+        fields = [part for pair in kinds for part in pair]
+        return self._api("graphql", *options, "-f", f"query={query}", *fields)[0]["data"]
 
 
 work(Api, lambda error: from_body(error.status, error.body))

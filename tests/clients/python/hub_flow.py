@@ -47,9 +47,20 @@ class Api:
             header = "Content-Type: application/octet-stream"
             return self._api(url, "--method", "POST", "--header", header, "--input", file.name)[-1]
 
-    def graphql(self, query, variables):
-        fields = [part for name, value in variables.items() for part in ("--raw-field", f"{name}={value}")]
-        return self._api("graphql", "--raw-field", f"query={query}", *fields)[-1]["data"]
+    def graphql(self, query, variables, headers=None):
+        options = [part for name, value in (headers or {}).items() for part in ("--header", f"{name}: {value}")]
+        if any(isinstance(value, dict) for value in variables.values()):
+            # Its fields hold no objects.
+            content = json.dumps({"query": query, "variables": variables}).encode()
+            answer = self._api("graphql", *options, "--method", "POST", "--input", "-", content=content)[-1]
+        else:
+            # `--field` makes numbers of digits, which cursors have, too.
+            kinds = {name: "--raw-field" if isinstance(value, str) else "--field" for name, value in variables.items()}
+            fields = [part for name, kind in kinds.items() for part in (kind, f"{name}={variables[name]}")]
+            answer = self._api("graphql", *options, "--raw-field", f"query={query}", *fields)[-1]
+        if "errors" in answer:
+            raise CommandFailed(200, answer, "errors")
+        return answer["data"]
 
 
 work(Api, lambda error: from_body(error.status, error.body))

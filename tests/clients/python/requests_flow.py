@@ -33,9 +33,12 @@ class Api:
     def upload(self, url, content):
         return self._answer("POST", url, data=content, headers={"Content-Type": "application/octet-stream"}).json()
 
-    def graphql(self, query, variables):
+    def graphql(self, query, variables, headers=None):
         url = BASE.removesuffix("/v3") + "/graphql"
-        return self._answer("POST", url, json={"query": query, "variables": variables}).json()["data"]
+        answer = self._answer("POST", url, json={"query": query, "variables": variables}, headers=headers)
+        if "errors" in answer.json():
+            raise requests.HTTPError("errors", response=answer)
+        return answer.json()["data"]
 
 
 work(Api, lambda error: from_body(error.response.status_code, error.response.json()))

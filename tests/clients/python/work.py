@@ -1,16 +1,27 @@
 """The work of clients that are told paths: one list of steps, and an adapter for each client.
 
 An adapter has `send(method, path, body, headers)` and `pages(path)`, which give parsed JSON by the client's own
-means, and, where the client can, `graphql(query, variables)` and `upload(url, content)`. `Api(key)` makes one; with
-`patient=False` it does not wait when it is refused for rate.
+means, and, where the client can, `graphql(query, variables, headers)` and `upload(url, content)`. `Api(key)` makes
+one; with `patient=False` it does not wait when it is refused for rate. With CLIENT_WORK=graphql it does the work of
+`graphql_work.py` in place of this.
 """
 
+import os
+
+import graphql_work
 from flow import NAME, OWNER, REPOSITORY, Flow
 
 R = f"/repos/{REPOSITORY}"
 
 
 def work(api_class, describe):
+    if os.environ.get("CLIENT_WORK") == "graphql":
+        graphql_work.work(api_class, describe)
+    else:
+        by_paths(api_class, describe)
+
+
+def by_paths(api_class, describe):
     flow = Flow(describe)
     api = api_class(flow.key)
 
@@ -133,5 +144,8 @@ def work(api_class, describe):
 def from_body(status, body):
     """What an error answer says, from its parsed body."""
     body = body if isinstance(body, dict) else {}
-    told = {"status": status, "message": body.get("message")}
-    return told | {"code": body.get("tollgate", {}).get("code")}
+    errors = body.get("errors") or [{}]
+    first = errors[0] if isinstance(errors[0], dict) else {}
+    about = body.get("tollgate") or {}
+    told = {"status": status, "message": body.get("message") or first.get("message")}
+    return told | {"code": about.get("code"), "tollgate": about}

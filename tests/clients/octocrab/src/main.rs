@@ -1,10 +1,12 @@
-//! octocrab at work, for the client suite: the steps and the document of `../python/work.py`.
+//! octocrab at work, for the client suite: the steps and the document of `../python/work.py`, or with
+//! CLIENT_WORK=graphql those of `../python/graphql_work.py`.
+
+mod graphql;
 
 use std::env;
 use std::io::Write;
 
 use anyhow::{Context, bail};
-use http::HeaderMap;
 use octocrab::Octocrab;
 use serde_json::{Map, Value, json};
 
@@ -36,14 +38,31 @@ impl Flow {
     }
 }
 
-/// Status and message as octocrab's own error has them; it keeps nothing else of the body.
+/// Status and message as octocrab's own error has them; it keeps nothing else of the body but `errors`.
 fn told(error: &anyhow::Error) -> Value {
     match error.downcast_ref::<octocrab::Error>() {
         Some(octocrab::Error::GitHub { source, .. }) => {
-            json!({ "status": source.status_code.as_u16(), "message": source.message })
+            let mut told = json!({
+                "exception": "GitHub", "status": source.status_code.as_u16(), "message": source.message,
+            });
+            if let Some(code) = about(error).get("code") {
+                told["code"] = code.clone();
+            }
+            told
         }
         _ => json!({ "failed": format!("{error:#}") }),
     }
+}
+
+/// The object `tollgate` of a refusal, which `errors` have for GraphQL.
+fn about(error: &anyhow::Error) -> Value {
+    let about = match error.downcast_ref::<octocrab::Error>() {
+        Some(octocrab::Error::GitHub { source, .. }) => {
+            source.errors.as_ref().and_then(|errors| errors.first()?.pointer("/extensions/tollgate").cloned())
+        }
+        _ => None,
+    };
+    about.unwrap_or_default()
 }
 
 fn main() -> anyhow::Result<()> {
@@ -85,13 +104,19 @@ async fn approved(
     path: &str,
     body: &Value,
 ) -> anyhow::Result<Value> {
-    let mut headers = HeaderMap::new();
-    if let Some(approval) = &settings.approval {
-        headers.insert("x-merge-approval", approval.parse()?);
-    }
+    execute(crab, method, path, body, settings.approval.as_deref()).await
+}
+
+async fn execute(
+    crab: &Octocrab,
+    method: &str,
+    path: &str,
+    body: &Value,
+    approval: Option<&str>,
+) -> anyhow::Result<Value> {
     let mut request = http::Request::builder().method(method).uri(path);
-    for (name, value) in &headers {
-        request = request.header(name, value);
+    if let Some(approval) = approval {
+        request = request.header("x-merge-approval", approval);
     }
     let request = crab.build_request(request, Some(body))?;
     let answer = octocrab::map_github_error(crab.execute(request).await?).await?;
@@ -111,6 +136,9 @@ async fn run() -> anyhow::Result<Flow> {
     let base_url = env::var("CLIENT_BASE_URL")?;
     let settings = Settings { base_url, approval: env::var("CLIENT_APPROVAL").ok() };
     let crab = client(&settings, &env::var("CLIENT_KEY")?)?;
+    if env::var("CLIENT_WORK").is_ok_and(|work| work == "graphql") {
+        return graphql::run(&settings, &crab).await;
+    }
     let mut flow = Flow::default();
     reads(&mut flow, &crab).await;
     writes(&mut flow, &crab).await;
