@@ -180,4 +180,21 @@ CLIENTS = [
         environment={"CLIENT_GH": "tls"},
     ),
     graphql("hub-graphql", "hub", prefixes=["/api/v3"], policy_error="CommandFailed"),
+    python(
+        "gh-commands",
+        "gh_commands",
+        prefixes=[""],
+        link_base="http://api.github.localhost",
+        is_graphql=True,
+        environment={"CLIENT_GH": "localhost"},
+    ),
+    python(
+        "gh-commands-tls",
+        "gh_commands",
+        prefixes=["/api/v3"],
+        direct="gh-commands",
+        is_tls=True,
+        is_graphql=True,
+        environment={"CLIENT_GH": "tls"},
+    ),
 ]

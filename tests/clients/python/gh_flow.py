@@ -16,14 +16,14 @@ BASE = os.environ["CLIENT_BASE_URL"]
 
 class Api:
     def __init__(self, key, patient=True):
-        self._env = dict(os.environ, NO_COLOR="1", GH_PROMPT_DISABLED="1", GH_NO_UPDATE_NOTIFIER="1")
+        self.env = dict(os.environ, NO_COLOR="1", GH_PROMPT_DISABLED="1", GH_NO_UPDATE_NOTIFIER="1")
         if os.environ["CLIENT_GH"] == "tls":
-            self._env |= {"GH_HOST": BASE.split("/")[2], "GH_ENTERPRISE_TOKEN": key}
+            self.env |= {"GH_HOST": BASE.split("/")[2], "GH_ENTERPRISE_TOKEN": key}
         else:
-            self._env |= {"GH_HOST": "github.localhost", "GH_TOKEN": key, "HTTP_PROXY": BASE}
+            self.env |= {"GH_HOST": "github.localhost", "GH_TOKEN": key, "HTTP_PROXY": BASE}
 
     def _api(self, *arguments, content=None):
-        status, out, err = run(["gh", "api", *arguments], self._env, content)
+        status, out, err = run(["gh", "api", *arguments], self.env, content)
         if status != 0:
             body = documents(out)[-1] if out.strip() else {}
             code = re.search(r"HTTP (\d+)", err)
@@ -61,4 +61,5 @@ class Api:
         return self._api("graphql", *options, "-f", f"query={query}", *fields)[0]["data"]
 
 
-work(Api, lambda error: from_body(error.status, error.body))
+if __name__ == "__main__":
+    work(Api, lambda error: from_body(error.status, error.body))
