@@ -154,8 +154,18 @@ CLIENTS = [
     curl("curl-tls", "--http1.1", is_tls=True),
     curl("curl-http2", "--http2", is_tls=True),
     graphql("requests-graphql", "requests", policy_error="HTTPError"),
-    graphql("pygithub-graphql", "pygithub_graphql", policy_error="GithubException"),
-    graphql("githubkit-graphql", "githubkit", policy_error="RequestFailed"),
+    graphql(
+        "pygithub-graphql",
+        "pygithub_graphql",
+        limit_error="RateLimitExceededException",
+        policy_error="GithubException",
+    ),
+    graphql(
+        "githubkit-graphql",
+        "githubkit",
+        limit_error="SecondaryRateLimitExceeded",
+        policy_error="RequestFailed",
+    ),
     Client(
         "octokit-graphql",
         [*NODE, INSTALLED / "node/octokit_graphql.mjs"],
@@ -183,6 +193,7 @@ CLIENTS = [
     python(
         "gh-commands",
         "gh_commands",
+        policy_error="CommandFailed",
         prefixes=[""],
         link_base="http://api.github.localhost",
         is_graphql=True,
@@ -191,6 +202,7 @@ CLIENTS = [
     python(
         "gh-commands-tls",
         "gh_commands",
+        policy_error="CommandFailed",
         prefixes=["/api/v3"],
         direct="gh-commands",
         is_tls=True,
