@@ -40,6 +40,7 @@ mod body;
 mod context;
 mod gzip;
 mod held;
+mod hints;
 mod names;
 mod preference;
 
@@ -94,6 +95,8 @@ pub struct Proxy {
     /// Which approvals were used.
     spent: Arc<dyn SpentStore>,
     audit: Audit,
+    /// Cheaper ways agents were told of.
+    hints: hints::Hints,
     /// Request bodies in memory.
     held: held::Held,
     budget: Arc<Budget>,
@@ -156,6 +159,7 @@ impl Proxy {
             nodes: guard::Nodes::new(),
             spent: shared.spent,
             audit: shared.audit,
+            hints: hints::Hints::new(),
             held: held::Held::default(),
             client,
             metrics,

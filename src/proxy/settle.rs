@@ -83,7 +83,8 @@ impl Proxy {
             ));
         }
         let answer = answer.map(|body| Holding::boxed(body, admitted));
-        self.finish(permitted, answer).await.map(Verdict::Done)
+        let answer = self.finish(permitted, answer).await?;
+        Ok(Verdict::Done(self.advise(permitted, answer, ctx).await))
     }
 
     /// Unpacks and filters what must not go down as it is.

@@ -25,6 +25,7 @@ mod drain;
 mod faults;
 mod framing;
 mod gate;
+mod hints;
 mod mutations;
 mod observe;
 mod packed;

@@ -93,6 +93,7 @@ impl Proxy {
             "waiting": waiting,
             "pools": pools,
             "spent_by_route": spent,
+            "hints": self.hints.told(&agent.name),
             "may": {
                 "repositories": agent.repositories.patterns(),
                 "allow": names(&agent.allow),
