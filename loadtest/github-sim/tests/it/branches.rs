@@ -31,7 +31,7 @@ async fn rules_need_no_protection_and_no_branch() {
     }
     assert_eq!(rules(&sim, "release").await, ["pull_request", "non_fast_forward"]);
     assert_eq!(rules(&sim, "not-yet").await, ["creation"]);
-    assert_eq!(rules(&sim, "main").await, ["deletion", "non_fast_forward"]);
+    assert_eq!(rules(&sim, "main").await, ["deletion"]);
     assert!(rules(&sim, "feature%2Fx").await.is_empty());
     assert_eq!(send(&sim, "GET", "/branches/release").await.json()["protected"], false);
     assert_eq!(send(&sim, "GET", "/branches/release/protection").await.status, 404);
