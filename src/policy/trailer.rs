@@ -1,7 +1,7 @@
 //! The line at the end of a commit's message that says which agent made it (`policy.commit_trailer`).
 
 use bytes::Bytes;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::json::{self, JsonError};
 use super::routes::Operation;
@@ -35,6 +35,28 @@ pub fn append(operation: &Operation, body: &[u8], trailer: &str) -> Result<Optio
     let is_signed = object.get(SIGNATURE).is_some_and(|signature| !signature.is_null());
     let Some(Value::String(message)) = object.get(key).filter(|_| !is_signed) else { return Ok(None) };
     json::with(body, key, &Value::String(with_trailer(message, trailer))).map(Some)
+}
+
+/// What to set in the input of a mutation that makes a commit: the member, and its value with the trailer;
+/// none where there is no message of ours to change.
+pub fn in_input(
+    operation: &Operation,
+    input: &Map<String, Value>,
+    trailer: &str,
+) -> Option<(&'static str, Value)> {
+    match (operation.id, input.get("message"), input.get("commitMessage")) {
+        ("createCommitOnBranch", Some(Value::Object(message)), _) => {
+            let body = message.get("body").and_then(Value::as_str).filter(|body| !body.trim().is_empty());
+            let body = body.map_or_else(|| trailer.to_owned(), |body| with_trailer(body, trailer));
+            let mut message = message.clone();
+            message.insert("body".to_owned(), Value::String(body));
+            Some(("message", Value::Object(message)))
+        }
+        ("mergeBranch", _, Some(Value::String(message))) => {
+            Some(("commitMessage", Value::String(with_trailer(message, trailer))))
+        }
+        _ => None,
+    }
 }
 
 /// Git's trailers are the last paragraph; a message that has some gets one more line there.

@@ -4,6 +4,8 @@
 //! receives can't differ. Bodies that decide are read whole, within a bound; small ones, too, so
 //! that a call can be made again; all others stream.
 
+mod graphql;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -23,12 +25,13 @@ use super::listener::{FIELDS_MAX, HEAD_BYTES_MAX};
 use crate::config::Agent;
 use crate::error::ProxyError;
 use crate::policy::branch::NamedBranch;
-use crate::policy::graphql::mutations::{self, Mutation};
-use crate::policy::graphql::{self, Fault, GraphqlError, Kind};
-use crate::policy::routes::{self, GRAPHQL, Operation, Route, RouteError, Scope, decimal};
+use crate::policy::graphql::mutations::Mutation;
+use crate::policy::graphql::{Kind, Request as Document, edit};
+use crate::policy::routes::{self, GRAPHQL, Operation, Route, RouteError, decimal};
 use crate::policy::target::{TARGET_BYTES_MAX, Target};
 use crate::policy::{Class, json, judge, trailer};
 use crate::secret::holds_agent_key;
+pub(super) use graphql::refused;
 
 /// Bodies up to this length are held, so that a call GitHub did not take can be made again.
 const REPEATABLE_BYTES_MAX: u64 = 256 * 1024;
@@ -94,7 +97,7 @@ pub(crate) struct Call {
 /// A GraphQL document, and what it changes.
 #[derive(Debug)]
 pub(crate) struct GraphqlCall {
-    pub(crate) request: graphql::Request,
+    pub(crate) request: Document,
     pub(crate) mutations: Vec<Mutation>,
 }
 
@@ -132,9 +135,14 @@ impl Call {
 
     /// Sets a member of the body, or of the input of its one mutation; all else stays as it was sent.
     pub(crate) fn set_member(&mut self, key: &str, value: &Value) -> Result<(), ProxyError> {
-        let body = match &self.graphql {
-            Some(graphql) => graphql::edit::with_input(&graphql.request, self.body.held(), key, value)
-                .map_err(|error| refused(&error))?,
+        let body = match &mut self.graphql {
+            Some(graphql) => {
+                let body = edit::with_input(&graphql.request, self.body.held(), key, value);
+                let body = body.map_err(|error| refused(&error))?;
+                // What is set next is set in this one.
+                graphql.request = Document::read(&body).map_err(|error| refused(&error))?;
+                body
+            }
             None => json::with(self.body.held(), key, value).map_err(|_| ProxyError::Internal)?,
         };
         self.body = CallBody::Whole(body);
@@ -304,57 +312,6 @@ impl Proxy {
             && (own.contains(&named) || public.is_some_and(|(_, host)| host.eq_ignore_ascii_case(&named)))
     }
 
-    async fn classify_graphql(
-        &self,
-        agent: &Agent,
-        head: request::Parts,
-        target: Target,
-        body: Incoming,
-        ctx: &mut Context,
-    ) -> Result<Call, ProxyError> {
-        if head.method != Method::POST {
-            return Err(bad("GraphQL is asked by POST, with one JSON object as the body."));
-        }
-        if target.query().is_some() {
-            return Err(bad("A GraphQL request has no query string here; send everything in the body."));
-        }
-        if !is_json(&head.headers) {
-            return Err(bad("A GraphQL request needs `Content-Type: application/json`."));
-        }
-        let limit = self.server.max_body_bytes.min(graphql::BODY_BYTES_MAX as u64);
-        let (bytes, room) = self.hold(agent, body, limit).await?;
-        let request = graphql::Request::read(&bytes).map_err(|error| refused(&error))?;
-        let price = request.price().map_err(|error| refused(&error))?.points();
-        let mutations = mutations::judge(&request).map_err(|error| refused(&error))?;
-        // A mutation that changes nothing is none of a reader's, all the same.
-        let least = if request.kind() == Kind::Query { Class::Read } else { Class::Write };
-        let class = mutations.iter().map(|mutation| mutation.class).max().unwrap_or(least);
-        let otherwise = mutations.iter().map(|mutation| match mutation.branches.is_empty() {
-            true => mutation.class,
-            false => Class::Write,
-        });
-        let otherwise = otherwise.max().unwrap_or(least);
-        // A document of one mutation is that operation; of several, the path's.
-        let operation = match mutations.as_slice() {
-            [only] => only.operation,
-            _ => &GRAPHQL,
-        };
-        ctx.operation = Some(operation);
-        ctx.class = Some(class);
-        let route = Route { operation, scope: Scope::Graphql, params: Vec::new() };
-        Ok(Call {
-            method: head.method,
-            headers: head.headers,
-            body: CallBody::Whole(bytes),
-            otherwise,
-            price: u32::try_from(price).unwrap_or(u32::MAX),
-            shows_cost: request.shows_cost,
-            graphql: Some(Box::new(GraphqlCall { request, mutations })),
-            _room: Some(room),
-            ..Call::own(target, route, class)
-        })
-    }
-
     async fn take_body(
         &self,
         agent: &Agent,
@@ -454,20 +411,6 @@ pub(super) fn is_json(headers: &HeaderMap) -> bool {
 pub(super) fn media_type(headers: &HeaderMap, name: HeaderName) -> Option<String> {
     let value = headers.get(name)?.to_str().ok()?;
     Some(value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase())
-}
-
-/// A document that is not let through.
-pub(super) fn refused(error: &GraphqlError) -> ProxyError {
-    let message = format!(
-        "{}{}.",
-        error.to_string().chars().next().unwrap_or_default().to_uppercase(),
-        error.to_string().chars().skip(1).collect::<String>()
-    );
-    match error.fault() {
-        Fault::Form => ProxyError::BadRequest(message),
-        Fault::Outside => ProxyError::RepositoryForbidden(message),
-        Fault::Closed => ProxyError::OperationForbidden(message),
-    }
 }
 
 fn bad(message: &str) -> ProxyError {

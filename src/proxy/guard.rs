@@ -174,6 +174,13 @@ impl Proxy {
         approval::pin_commit(call, sanction)?;
         let Some(trailer) = &self.policy.commit_trailer else { return Ok(()) };
         let trailer = trailer.replace("{agent}", &agent.name).replace("{request_id}", &ctx.request_id);
+        let mutation = call.graphql.as_ref().and_then(|graphql| graphql.mutations.first());
+        if let Some(mutation) = mutation {
+            return match trailer::in_input(mutation.operation, &mutation.input, &trailer) {
+                Some((key, value)) => call.set_member(key, &value),
+                None => Ok(()),
+            };
+        }
         let appended = trailer::append(call.route.operation, call.body.held(), &trailer)
             .map_err(|error| ProxyError::BadRequest(format!("The request is ambiguous: {error}.")))?;
         if let Some(body) = appended {

@@ -279,3 +279,35 @@ async fn who_approves_is_told_what_ids_stand_for() {
     let moved = send(&tollgate, &mutation("updateRef"), &update, Some(&approve(&refusal))).await;
     assert_eq!((moved.verdict().as_str(), moved.json().get("errors")), ("200", None), "{}", moved.text());
 }
+
+#[tokio::test]
+async fn commits_by_graphql_say_who_made_them() {
+    let further = "  commit_trailer: \"Agent: {agent}\"\n".to_owned();
+    let agents = vec![agent("worker", &["repositories: [acme/widgets]", "require_approval: []"])];
+    let tollgate = Setup { further, ..Setup::with(agents) }.start().await;
+    let repository = id(&tollgate, "/repos/acme/widgets").await;
+    let tip = tollgate.sim.edit(|world| world.branch_tip("acme/widgets", "main")).unwrap();
+    let made = json!({"input": {"repositoryId": repository, "name": "refs/heads/w", "oid": tip}});
+    assert_eq!(send(&tollgate, &mutation("createRef"), &made, None).await.verdict(), "200");
+    let branch = "branch: {repositoryNameWithOwner: \"acme/widgets\", branchName: \"w\"}";
+    for (message, expected) in [
+        ("message: {headline: \"x\"}", "body: \\\"Agent: worker\\\""),
+        ("message: {headline: \"x\", body: \"why\"}", "body: \\\"why\\\\n\\\\nAgent: worker\\\""),
+        ("message: $m", "\"body\":\"Agent: worker\""),
+    ] {
+        let query = format!(
+            "mutation M($m: CommitMessage) {{ createCommitOnBranch(input: {{{branch}, {message}, expectedHeadOid: \"{tip}\", \
+             fileChanges: {{}}}}) {{ clientMutationId }} }}"
+        );
+        let query = if message.ends_with("$m") { query } else { query.replace("M($m: CommitMessage)", "M") };
+        send(&tollgate, &query, &json!({"m": {"headline": "x"}}), None).await;
+        let body = tollgate.arrived().pop().unwrap().body.unwrap();
+        assert!(body.contains(expected), "{message}: {body}");
+    }
+    // A name that is none gets into no document.
+    let odd = "mutation M($h: X) { createCommitOnBranch(input: {branch: {repositoryNameWithOwner: \"acme/widgets\", \
+         branchName: \"w\"}, message: {headline: $h}}) { clientMutationId } }";
+    let variables = json!({"h": {"x: 1}}) { id } evil: mergePullRequest(input: {a": "b"}});
+    let answer = send(&tollgate, odd, &variables, None).await;
+    assert_eq!(answer.verdict(), "400 bad_request", "{}", answer.text());
+}

@@ -37,10 +37,10 @@ pub fn with_input(request: &Request, body: &[u8], key: &str, value: &Value) -> R
             Some((_, Input { value: InputValue::Variable(name), .. })) => {
                 with_variable(request, body, name, value.clone())
             }
-            Some((_, member)) => with_text(request, body, member.span.clone(), &value.to_string()),
+            Some((_, member)) => with_text(request, body, member.span.clone(), &literal(value)?),
             None => {
                 let open = input.span.start + 1;
-                with_text(request, body, open..open, &format!("{key}: {value} "))
+                with_text(request, body, open..open, &format!("{key}: {} ", literal(value)?))
             }
         },
         InputValue::Plain(_) | InputValue::List(_) => Err(NOT_ONE),
@@ -53,7 +53,27 @@ fn with_variable(request: &Request, body: &[u8], name: &str, value: Value) -> Re
     Ok(json::with(body, "variables", &Value::Object(variables))?)
 }
 
-/// Strings and booleans of JSON are values of GraphQL, too.
+/// A value as GraphQL writes it: strings and booleans as JSON does, members by their bare names.
+fn literal(value: &Value) -> Result<String, GraphqlError> {
+    let Value::Object(members) = value else {
+        return if value.is_array() { Err(NOT_ONE) } else { Ok(value.to_string()) };
+    };
+    let is_name = |name: &str| {
+        !name.is_empty()
+            && !name.starts_with(|c: char| c.is_ascii_digit())
+            && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+    };
+    let mut text = String::from("{");
+    for (name, value) in members {
+        if !is_name(name) {
+            return Err(NOT_ONE);
+        }
+        text.push_str(&format!("{name}: {} ", literal(value)?));
+    }
+    text.push('}');
+    Ok(text)
+}
+
 fn with_text(
     request: &Request,
     body: &[u8],

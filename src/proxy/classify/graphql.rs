@@ -1,0 +1,81 @@
+//! A GraphQL request, classified by its document.
+
+use http::{Method, request};
+use hyper::body::Incoming;
+
+use super::{Call, CallBody, GraphqlCall, bad, is_json};
+use crate::config::Agent;
+use crate::error::ProxyError;
+use crate::policy::Class;
+use crate::policy::graphql::{self, Fault, GraphqlError, Kind, mutations};
+use crate::policy::routes::{GRAPHQL, Route, Scope};
+use crate::policy::target::Target;
+use crate::proxy::Proxy;
+use crate::proxy::context::Context;
+
+impl Proxy {
+    pub(super) async fn classify_graphql(
+        &self,
+        agent: &Agent,
+        head: request::Parts,
+        target: Target,
+        body: Incoming,
+        ctx: &mut Context,
+    ) -> Result<Call, ProxyError> {
+        if head.method != Method::POST {
+            return Err(bad("GraphQL is asked by POST, with one JSON object as the body."));
+        }
+        if target.query().is_some() {
+            return Err(bad("A GraphQL request has no query string here; send everything in the body."));
+        }
+        if !is_json(&head.headers) {
+            return Err(bad("A GraphQL request needs `Content-Type: application/json`."));
+        }
+        let limit = self.server.max_body_bytes.min(graphql::BODY_BYTES_MAX as u64);
+        let (bytes, room) = self.hold(agent, body, limit).await?;
+        let request = graphql::Request::read(&bytes).map_err(|error| refused(&error))?;
+        let price = request.price().map_err(|error| refused(&error))?.points();
+        let mutations = mutations::judge(&request).map_err(|error| refused(&error))?;
+        // A mutation that changes nothing is none of a reader's, all the same.
+        let least = if request.kind() == Kind::Query { Class::Read } else { Class::Write };
+        let class = mutations.iter().map(|mutation| mutation.class).max().unwrap_or(least);
+        let otherwise = mutations.iter().map(|mutation| match mutation.branches.is_empty() {
+            true => mutation.class,
+            false => Class::Write,
+        });
+        let otherwise = otherwise.max().unwrap_or(least);
+        // A document of one mutation is that operation; of several, the path's.
+        let operation = match mutations.as_slice() {
+            [only] => only.operation,
+            _ => &GRAPHQL,
+        };
+        ctx.operation = Some(operation);
+        ctx.class = Some(class);
+        let route = Route { operation, scope: Scope::Graphql, params: Vec::new() };
+        Ok(Call {
+            method: head.method,
+            headers: head.headers,
+            body: CallBody::Whole(bytes),
+            otherwise,
+            price: u32::try_from(price).unwrap_or(u32::MAX),
+            shows_cost: request.shows_cost,
+            graphql: Some(Box::new(GraphqlCall { request, mutations })),
+            _room: Some(room),
+            ..Call::own(target, route, class)
+        })
+    }
+}
+
+/// A document that is not let through.
+pub(in crate::proxy) fn refused(error: &GraphqlError) -> ProxyError {
+    let message = format!(
+        "{}{}.",
+        error.to_string().chars().next().unwrap_or_default().to_uppercase(),
+        error.to_string().chars().skip(1).collect::<String>()
+    );
+    match error.fault() {
+        Fault::Form => ProxyError::BadRequest(message),
+        Fault::Outside => ProxyError::RepositoryForbidden(message),
+        Fault::Closed => ProxyError::OperationForbidden(message),
+    }
+}
