@@ -44,7 +44,7 @@ fn classify(c: &mut Criterion) {
 }
 
 /// A document of some 2 KiB, as `gh pr view` sends it, and the worst that fits into 1 MiB.
-fn documents() -> [(&'static str, Vec<u8>); 5] {
+fn documents() -> [(&'static str, Vec<u8>); 7] {
     let fields = "nodes { id number title body state createdAt author { login } \
          labels(first: 20) { nodes { id name color } } comments(first: 100) { nodes { id author { login } body } \
          pageInfo { hasNextPage endCursor } } reviews(last: 50) { nodes { id state author { login } } } }";
@@ -67,12 +67,19 @@ fn documents() -> [(&'static str, Vec<u8>); 5] {
         bomb.push_str(&format!(" fragment F{level} on Query {{ a{{...F{next}}} b{{...F{next}}} }}"));
     }
     bomb.truncate(1_000_000);
+    // As much as is taken: tokens, fields with fragments in place, variables.
+    let fields = "viewer { login } ".repeat(50);
+    let spread = format!("query {{ {} }} fragment F on Query {{ {fields} }}", "...F ".repeat(180));
+    let put_in = format!("query($v: X) {{ {} }}", "a(b: $v) { c } ".repeat(1_500));
+    let put_in = json!({"query": put_in, "variables": {"v": "x".repeat(1_200)}}).to_string().into_bytes();
     [
         ("query of 2 KiB", request(&query)),
         ("merge mutation", merge.into_bytes()),
         ("hostile: wide", request(&wide)),
         ("hostile: comment", request(&comment)),
         ("hostile: fragments", request(&bomb)),
+        ("most fields", request(&spread)),
+        ("most variables", put_in),
     ]
 }
 
