@@ -189,28 +189,29 @@ impl Proxy {
             return self.about_me(&agent).await;
         }
         let call = self.classify(&agent, request, peer, ctx).await?;
-        let permitted = self.guard(&agent, call, ctx).await?;
+        let mut permitted = self.guard(&agent, call, ctx).await?;
         match self.lookup(&permitted).await {
             Lookup::Own(answer) => return Ok(answer),
             Lookup::Bypass => {}
         }
-        self.exchange(permitted, ctx).await
+        let answer = self.exchange(&mut permitted, ctx).await?;
+        Ok(self.advise(&permitted, answer, ctx).await)
     }
 
     /// Asks GitHub. Each attempt is paid for and given its credential anew.
-    async fn exchange(&self, mut permitted: Permitted, ctx: &mut Context) -> Result<Answer, ProxyError> {
+    async fn exchange(&self, permitted: &mut Permitted, ctx: &mut Context) -> Result<Answer, ProxyError> {
         let mut attempts = Attempts::until(ctx.hold_until);
         let mut otherwise = None;
         loop {
-            let admitted = match self.admit(&permitted, ctx).await {
+            let admitted = match self.admit(permitted, ctx).await {
                 Ok(admitted) => admitted,
                 Err(refused) => return otherwise.unwrap_or(Err(refused)),
             };
-            let request = self.inject(&mut permitted, &admitted).await?;
+            let request = self.inject(permitted, &admitted).await?;
             // It may have been switched off while its call waited; what was reserved goes back.
             self.refuse_disabled(permitted.agent())?;
-            let attempt = self.forward(&permitted, request, admitted, ctx).await?;
-            match self.settle(&permitted, attempt, &mut attempts, ctx).await? {
+            let attempt = self.forward(permitted, request, admitted, ctx).await?;
+            match self.settle(permitted, attempt, &mut attempts, ctx).await? {
                 Verdict::Done(answer) => return Ok(answer),
                 Verdict::Again { pause, otherwise: told } => {
                     otherwise = told;

@@ -83,8 +83,7 @@ impl Proxy {
             ));
         }
         let answer = answer.map(|body| Holding::boxed(body, admitted));
-        let answer = self.finish(permitted, answer).await?;
-        Ok(Verdict::Done(self.advise(permitted, answer, ctx).await))
+        self.finish(permitted, answer).await.map(Verdict::Done)
     }
 
     /// Unpacks and filters what must not go down as it is.

@@ -3,7 +3,7 @@
 use github_sim::{PrimaryLimits, SimConfig};
 use serde_json::json;
 
-use crate::support::{Answer, Setup, Tollgate};
+use crate::support::{Answer, Setup, Tollgate, agent};
 
 fn hint(answer: &Answer) -> Option<String> {
     answer.headers.get("x-tollgate-hint").map(|hint| hint.to_str().unwrap().to_owned())
@@ -68,4 +68,19 @@ async fn rest_is_named_while_graphql_runs_out() {
         }
     }
     assert!(hints.iter().any(|hint| hint.contains("ask by REST")), "{hints:?}");
+}
+
+#[tokio::test]
+async fn what_the_guard_asks_is_not_held_against_the_agent() {
+    let agents = vec![agent("worker", &["repositories: [acme/widgets]", "allow: [read, write]"])];
+    let tollgate = Setup::with(agents).start().await;
+    let body = json!({"message": "m", "content": "eA==", "branch": "feature/x"});
+    let written = tollgate.ask("PUT", "/repos/acme/widgets/contents/h.txt").json(&body).send().await;
+    assert_eq!(written.verdict(), "201", "{}", written.text());
+    assert!(tollgate.arrived().len() > 1, "the branch was asked for");
+    // With the guard's own question of the repository it would be the sixth.
+    for _ in 0..5 {
+        assert_eq!(get(&tollgate, "/repos/acme/widgets").await, None);
+    }
+    assert_eq!(told(&tollgate).await, Vec::<String>::new());
 }

@@ -65,8 +65,8 @@ impl Proxy {
     /// GitHub may not have spread a young token, and would refuse what can't be sent twice. So a read is
     /// sent first, and made again until the token is known. Whatever comes of it, the call goes on.
     async fn try_token(&self, permitted: &Permitted, ctx: &mut Context) {
-        if let Some(probe) = permitted.probe() {
-            let _ = Box::pin(self.exchange(probe, ctx)).await;
+        if let Some(mut probe) = permitted.probe() {
+            let _ = Box::pin(self.exchange(&mut probe, ctx)).await;
         }
     }
 

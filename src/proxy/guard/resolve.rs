@@ -122,8 +122,8 @@ impl Proxy {
         for installation in self.installations_of(agent).await? {
             let target = Target::parse(&format!("/{kind}/{id}"), None).map_err(|_| ProxyError::Internal)?;
             let asker = Asker { agent: Arc::clone(agent), installation, repository: None };
-            let permitted = permit(asker, look_up(target, None), None)?;
-            let answer = Box::pin(self.exchange(permitted, ctx)).await?;
+            let mut permitted = permit(asker, look_up(target, None), None)?;
+            let answer = Box::pin(self.exchange(&mut permitted, ctx)).await?;
             let (head, body) = answer.into_parts();
             match head.status {
                 StatusCode::OK => {
