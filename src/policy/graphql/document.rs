@@ -1,9 +1,10 @@
 //! A GraphQL document as a tree: operations, fragments, fields and their arguments.
 //!
-//! Source: the GraphQL specification of October 2021, section 2. Parsed by `apollo-parser` within bounds;
-//! a document with any error, or with something that two readers could take differently, is refused.
+//! Source: the GraphQL specification of October 2021, section 2. A document with any error, beyond a bound,
+//! or with something that two readers could take differently is refused.
 
 mod read;
+mod tokens;
 
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
@@ -12,7 +13,7 @@ use std::ops::Range;
 use serde_json::{Map, Value};
 
 use super::{BODY_BYTES_MAX, GraphqlError};
-pub(super) use read::shows_cost;
+pub(super) use tokens::shows_cost;
 
 /// Deepest nesting of selections and values; GitHub's own schema needs far less.
 const DEPTH_MAX: usize = 64;

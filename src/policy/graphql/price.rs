@@ -40,23 +40,21 @@ fn add(
     parents: u64,
     price: &mut Price,
 ) {
-    let mut fields: Vec<&Field> = Vec::new();
     document.fields(selections, None, &mut |field, _| {
-        if !field.selections.is_empty() {
-            fields.push(field);
+        if field.selections.is_empty() {
+            return;
         }
-    });
-    for field in fields {
-        match page_size(field, variables) {
-            None => add(document, &field.selections, variables, parents, price),
+        let parents = match page_size(field, variables) {
+            None => parents,
             Some(size) => {
-                price.requests = price.requests.saturating_add(parents);
                 let children = parents.saturating_mul(size);
+                price.requests = price.requests.saturating_add(parents);
                 price.nodes = price.nodes.saturating_add(children);
-                add(document, &field.selections, variables, children, price);
+                children
             }
-        }
-    }
+        };
+        add(document, &field.selections, variables, parents, price);
+    });
 }
 
 /// `first` or `last` of a connection; none for any other field.

@@ -85,18 +85,13 @@ struct Judge<'a> {
 
 impl Judge<'_> {
     fn walk(&mut self, selections: &[Selection], on: Option<&'static str>, variables: &Variables<'_>) {
-        let mut fields: Vec<(&Field, Option<&'static str>)> = Vec::new();
         let document = self.document;
         document.fields(selections, None, &mut |field, condition| {
-            // A condition on a type that is not known narrows nothing.
-            fields.push((field, condition.and_then(types::known).or(on)));
-        });
-        for (field, on) in fields {
-            if self.fault.is_some() {
-                return;
+            if self.fault.is_none() {
+                // A condition on a type that is not known narrows nothing.
+                self.field(field, condition.and_then(types::known).or(on), variables);
             }
-            self.field(field, on, variables);
-        }
+        });
     }
 
     fn field(&mut self, field: &Field, on: Option<&'static str>, variables: &Variables<'_>) {

@@ -84,9 +84,58 @@ fn what_cannot_be_read_is_refused() {
         "fragment F on User { login }",
         "type A { b: C }",
         "{ ...A } fragment A on X { ...B } fragment B on X { ...A }",
+        // What must hold something is empty.
+        "{ a { } }",
+        "{ a() }",
+        "{ a @b() }",
+        "query Q() { a }",
+        "{ ... on T { } }",
+        // Words and signs that are missing or stand in a wrong place.
+        "{ a: }",
+        "{ a(b) }",
+        "{ a(: 1) }",
+        "{ a(b: [1 }) }",
+        "{ ...on }",
+        "{ ... on { a } }",
+        "{ a ...F F } fragment F { b }",
+        "{ ...F } fragment on on T { a }",
+        "{ ...F } fragment F on { a }",
+        "query A B { a }",
+        "{ a @ }",
+        "{ a @b(c) }",
+        "mutate { a }",
+        // Defaults are constants, and types are types.
+        "query Q($a: Int, $b: Int = $a) { a }",
+        "query Q($a: Int @x(y: $a)) { a }",
+        "query Q($a: [Int String]) { a }",
+        "query Q($a: []) { a }",
+        "query Q($a) { a }",
+        "query Q($a: Int!!) { a }",
+        // Tokens that run on, or do not end.
+        "{ a(b: \"\n\") }",
+        "{ a(b: \"x\ny\") }",
+        "{ a(b: \"x) }",
+        "{ a(b: \"\"\"x) }",
+        "{ a(b: 01) }",
+        "{ a(b: 1x) }",
+        "{ a(b: 1.) }",
+        "{ a(b: 1e999) }",
+        "{ a .. b }",
+        "{ a(b: \"\\x\") }",
+        "{ a(b: \"\\ud800\") }",
+        // Of other editions, or of other kinds.
+        "\"described\" query { a }",
+        "fragment F($a: Int) on T { a } { ...F }",
+        "extend type A { b: C }",
+        "{ a } schema { query: Q }",
     ] {
         assert!(kind(document).is_err(), "{document}");
     }
+    let nested = |levels: usize| format!("{{ a(b: {}{}) }}", "[".repeat(levels), "]".repeat(levels));
+    assert!(kind(&nested(60)).is_ok());
+    assert!(kind(&nested(70)).is_err());
+    assert!(kind(&nested(9_000)).is_err());
+    assert!(kind(&format!("query($v: {}A{}) {{ a }}", "[".repeat(9_000), "]".repeat(9_000))).is_err());
     assert!(kind(&format!("{}a{}", "{ a ".repeat(200), " }".repeat(200))).is_err());
     assert!(kind(&format!("{{ {} }}", "a ".repeat(30_000))).is_err());
     // Each fragment doubles the one before it.
@@ -106,6 +155,54 @@ fn what_cannot_be_read_is_refused() {
     }
     let named = br#"{"query":"query A { viewer { login } }","operationName":"A","variables":null}"#;
     assert!(Request::read(named).is_ok());
+}
+
+#[test]
+fn an_error_says_what_stands_where() {
+    let said = |document: &str| kind(document).unwrap_err().to_string();
+    assert_eq!(
+        said("query { a( }"),
+        "the document does not parse: `}` stands at byte 11 where a name was expected"
+    );
+    assert_eq!(said("query { a"), "the document does not parse: it ends where a name was expected");
+    assert!(
+        said("mutate { a }")
+            .ends_with("`mutate` stands at byte 0 where an operation or a fragment was expected")
+    );
+    assert!(said("{ a() }").ends_with("the parentheses of arguments must hold something"));
+}
+
+#[test]
+fn words_of_the_grammar_are_names_where_names_stand() {
+    for document in [
+        "{ query mutation fragment on true null }",
+        "query query { on: on ... on on { on } ...fragment } fragment fragment on query { true: false }",
+        "{ a(on: on, query: {mutation: fragment}) }",
+        "query Q($on: [on!]! = [] @on(on: {}), $query: query) { a @on @query(on: $on) { b } }",
+        "{ a,b:,c,(d,:,1,) , }",
+        "\u{feff}query{a}",
+    ] {
+        assert_eq!(kind(document).unwrap(), Kind::Query, "{document}");
+    }
+}
+
+#[test]
+fn strings_stand_for_what_the_specification_says() {
+    for (token, text) in [
+        (r#""""#, ""),
+        (r#""plain \\ \" \/ \t""#, "plain \\ \" / \t"),
+        (r#""\u006d\u0065 \ud83d\ude00""#, "me \u{1f600}"),
+        ("\"\"\"\n    a\n      b\n  \"\"\"", "a\n  b"),
+        ("\"\"\" \\\"\"\" \\n \"\"\"", " \"\"\" \\n "),
+        ("\"tab\there\"", "tab\there"),
+    ] {
+        let document = Document::parse(&format!("{{ a(b: {token}) }}")).unwrap();
+        let document::Selection::Field(field) = &document.operations[0].selections[0] else {
+            panic!("{token} is the argument of a field")
+        };
+        let value = field.argument("b", &Variables::default()).unwrap().into_owned();
+        assert_eq!(value, json!(text), "{token}");
+    }
 }
 
 #[test]

@@ -1,16 +1,28 @@
-//! How a document is read: parsed by `apollo-parser` within bounds, its tree put into ours.
+//! The grammar of what can be run: operations and fragments.
+//!
+//! Source: the GraphQL specification of October 2021, sections 2.2 to 2.12; each function is one of its
+//! productions. Definitions of types, descriptions and variables of fragments are refused.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
-use apollo_parser::cst::{self, CstNode, Definition};
-use apollo_parser::{Lexer, Parser, TokenKind};
+use apollo_parser::TokenKind;
+use rustc_hash::FxHashSet;
 use serde_json::Value;
 
-use super::{DEPTH_MAX, Document, Field, Fragment, Input, InputValue, Kind, Operation, Selection};
+use super::tokens::{Tokens, text_of_string};
+use super::{Document, Field, Fragment, Input, InputValue, Kind, Operation, Selection};
 use crate::policy::graphql::GraphqlError;
 
-/// Most lexical tokens; a page-long query of `gh` has some hundreds.
-const TOKENS_MAX: usize = 20_000;
+const PARENTHESES: [TokenKind; 2] = [TokenKind::LParen, TokenKind::RParen];
+const SQUARE: [TokenKind; 2] = [TokenKind::LBracket, TokenKind::RBracket];
+const CURLY: [TokenKind; 2] = [TokenKind::LCurly, TokenKind::RCurly];
+
+/// Whether a value may hold variables; a default may not.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Holds {
+    Variables,
+    Constants,
+}
 
 impl Document {
     /// Reads a document.
@@ -18,30 +30,16 @@ impl Document {
     /// # Errors
     /// When it does not parse, is beyond a bound, or has more than one reading.
     pub fn parse(text: &str) -> Result<Document, GraphqlError> {
-        check_unambiguous(text)?;
-        let tree = Parser::new(text).recursion_limit(DEPTH_MAX).token_limit(TOKENS_MAX).parse();
-        if let Some(error) = tree.errors().next() {
-            return Err(GraphqlError::Syntax(error.message().to_owned()));
-        }
+        let mut tokens = Tokens::of(text)?;
         let mut document = Document { operations: Vec::new(), fragments: HashMap::new() };
-        for definition in tree.document().definitions() {
-            match definition {
-                Definition::OperationDefinition(operation) => {
-                    document.operations.push(operation_of(&operation)?)
+        while tokens.kind() != TokenKind::Eof {
+            if tokens.is_word("fragment") {
+                let (name, fragment) = fragment(&mut tokens)?;
+                if document.fragments.insert(name, fragment).is_some() {
+                    return Err(GraphqlError::Ambiguous("two fragments of one name"));
                 }
-                Definition::FragmentDefinition(fragment) => {
-                    let name = fragment.fragment_name().and_then(|name| name.name());
-                    let name = text_of(name)?;
-                    let on =
-                        fragment.type_condition().and_then(|on| on.named_type()).and_then(|on| on.name());
-                    check_directives(fragment.directives())?;
-                    let fragment =
-                        Fragment { on: text_of(on)?, selections: selections_of(fragment.selection_set())? };
-                    if document.fragments.insert(name, fragment).is_some() {
-                        return Err(GraphqlError::Ambiguous("two fragments of one name"));
-                    }
-                }
-                _ => return Err(GraphqlError::Syntax("only operations and fragments can be run".to_owned())),
+            } else {
+                document.operations.push(operation(&mut tokens)?);
             }
         }
         document.check()?;
@@ -49,160 +47,188 @@ impl Document {
     }
 }
 
-fn operation_of(operation: &cst::OperationDefinition) -> Result<Operation, GraphqlError> {
-    let kind = match operation.operation_type() {
-        // `{ viewer { login } }` is a query.
-        None => Kind::Query,
-        Some(word) if word.query_token().is_some() => Kind::Query,
-        Some(word) if word.mutation_token().is_some() => Kind::Mutation,
-        Some(_) => Kind::Subscription,
-    };
-    check_directives(operation.directives())?;
-    let mut variables: Vec<(String, Option<Input>)> = Vec::new();
-    let mut seen: HashSet<String> = HashSet::new();
-    for definition in
-        operation.variable_definitions().iter().flat_map(cst::VariableDefinitions::variable_definitions)
-    {
-        let name = text_of(definition.variable().and_then(|variable| variable.name()))?;
-        if !seen.insert(name.clone()) {
-            return Err(GraphqlError::Ambiguous("a variable declared twice"));
-        }
-        let default = definition.default_value().and_then(|default| default.value());
-        variables.push((name, default.map(|value| input_of(&value)).transpose()?));
+fn operation(tokens: &mut Tokens<'_>) -> Result<Operation, GraphqlError> {
+    // `{ viewer { login } }` is a query.
+    if tokens.kind() == TokenKind::LCurly {
+        let selections = selection_set(tokens)?;
+        return Ok(Operation { kind: Kind::Query, name: None, variables: Vec::new(), selections });
     }
-    Ok(Operation {
-        kind,
-        name: operation.name().map(|name| name.text().to_string()),
-        variables,
-        selections: selections_of(operation.selection_set())?,
+    let kind = match () {
+        () if tokens.is_word("query") => Kind::Query,
+        () if tokens.is_word("mutation") => Kind::Mutation,
+        () if tokens.is_word("subscription") => Kind::Subscription,
+        () => return Err(tokens.unexpected("an operation or a fragment")),
+    };
+    tokens.take()?;
+    let name = match tokens.kind() {
+        TokenKind::Name => Some(tokens.take()?.to_owned()),
+        _ => None,
+    };
+    let variables = match tokens.kind() {
+        TokenKind::LParen => variable_definitions(tokens)?,
+        _ => Vec::new(),
+    };
+    directives(tokens, Holds::Variables)?;
+    Ok(Operation { kind, name, variables, selections: selection_set(tokens)? })
+}
+
+fn variable_definitions(tokens: &mut Tokens<'_>) -> Result<Vec<(String, Option<Input>)>, GraphqlError> {
+    let mut seen = FxHashSet::default();
+    let definitions = tokens.bracketed(PARENTHESES, |tokens| {
+        let name = variable(tokens)?;
+        tokens.expect(TokenKind::Colon, "`:`")?;
+        type_reference(tokens)?;
+        let default = match tokens.takes(TokenKind::Eq)? {
+            true => Some(value(tokens, Holds::Constants)?),
+            false => None,
+        };
+        directives(tokens, Holds::Constants)?;
+        match seen.insert(name) {
+            true => Ok((name.to_owned(), default)),
+            false => Err(GraphqlError::Ambiguous("a variable declared twice")),
+        }
+    });
+    some(definitions?, "the parentheses of its variables")
+}
+
+fn variable<'a>(tokens: &mut Tokens<'a>) -> Result<&'a str, GraphqlError> {
+    tokens.expect(TokenKind::Dollar, "a variable")?;
+    tokens.name()
+}
+
+/// Types decide nothing here: GitHub checks them.
+fn type_reference(tokens: &mut Tokens<'_>) -> Result<(), GraphqlError> {
+    match tokens.kind() {
+        TokenKind::LBracket => {
+            let types = tokens.bracketed(SQUARE, type_reference)?;
+            if types.len() != 1 {
+                return Err(GraphqlError::Syntax("a list type is of one type".to_owned()));
+            }
+        }
+        _ => drop(tokens.name()?),
+    }
+    tokens.takes(TokenKind::Bang)?;
+    Ok(())
+}
+
+fn fragment(tokens: &mut Tokens<'_>) -> Result<(String, Fragment), GraphqlError> {
+    tokens.take()?;
+    if tokens.is_word("on") {
+        return Err(tokens.unexpected("the name of a fragment"));
+    }
+    let name = tokens.name()?.to_owned();
+    if !tokens.is_word("on") {
+        return Err(tokens.unexpected("`on`"));
+    }
+    tokens.take()?;
+    let on = tokens.name()?.to_owned();
+    directives(tokens, Holds::Variables)?;
+    Ok((name, Fragment { on, selections: selection_set(tokens)? }))
+}
+
+fn selection_set(tokens: &mut Tokens<'_>) -> Result<Vec<Selection>, GraphqlError> {
+    some(tokens.bracketed(CURLY, selection)?, "a selection set")
+}
+
+fn selection(tokens: &mut Tokens<'_>) -> Result<Selection, GraphqlError> {
+    if !tokens.takes(TokenKind::Spread)? {
+        return Ok(Selection::Field(field(tokens)?));
+    }
+    if tokens.kind() == TokenKind::Name && !tokens.is_word("on") {
+        let name = tokens.take()?.to_owned();
+        directives(tokens, Holds::Variables)?;
+        return Ok(Selection::Spread(name));
+    }
+    let on = match tokens.takes(TokenKind::Name)? {
+        true => Some(tokens.name()?.to_owned()),
+        false => None,
+    };
+    directives(tokens, Holds::Variables)?;
+    Ok(Selection::Inline { on, selections: selection_set(tokens)? })
+}
+
+fn field(tokens: &mut Tokens<'_>) -> Result<Field, GraphqlError> {
+    let first = tokens.name()?;
+    let (alias, name) = match tokens.takes(TokenKind::Colon)? {
+        true => (Some(first.to_owned()), tokens.name()?),
+        false => (None, first),
+    };
+    let arguments = match tokens.kind() {
+        TokenKind::LParen => arguments(tokens, Holds::Variables)?,
+        _ => Vec::new(),
+    };
+    directives(tokens, Holds::Variables)?;
+    let selections = match tokens.kind() {
+        TokenKind::LCurly => selection_set(tokens)?,
+        _ => Vec::new(),
+    };
+    Ok(Field { alias, name: name.to_owned(), arguments, selections })
+}
+
+/// Directives decide nothing here, whatever they would leave out is judged; but they must be well formed.
+fn directives(tokens: &mut Tokens<'_>, holds: Holds) -> Result<(), GraphqlError> {
+    while tokens.takes(TokenKind::At)? {
+        tokens.name()?;
+        if tokens.kind() == TokenKind::LParen {
+            arguments(tokens, holds)?;
+        }
+    }
+    Ok(())
+}
+
+fn arguments(tokens: &mut Tokens<'_>, holds: Holds) -> Result<Vec<(String, Input)>, GraphqlError> {
+    some(members(tokens, PARENTHESES, holds)?, "the parentheses of arguments")
+}
+
+/// `name: value`, each name once: the arguments of a field, or the members of an object.
+fn members(
+    tokens: &mut Tokens<'_>,
+    brackets: [TokenKind; 2],
+    holds: Holds,
+) -> Result<Vec<(String, Input)>, GraphqlError> {
+    let mut seen = FxHashSet::default();
+    tokens.bracketed(brackets, |tokens| {
+        let name = tokens.name()?;
+        tokens.expect(TokenKind::Colon, "`:`")?;
+        let value = value(tokens, holds)?;
+        match seen.insert(name) {
+            true => Ok((name.to_owned(), value)),
+            false => Err(GraphqlError::Ambiguous("an argument or a member twice")),
+        }
     })
 }
 
-fn selections_of(set: Option<cst::SelectionSet>) -> Result<Vec<Selection>, GraphqlError> {
-    let Some(set) = set else { return Ok(Vec::new()) };
-    let selections = set.selections().map(|selection| match selection {
-        cst::Selection::Field(field) => {
-            check_directives(field.directives())?;
-            Ok(Selection::Field(Field {
-                alias: field.alias().and_then(|alias| alias.name()).map(|name| name.text().to_string()),
-                name: text_of(field.name())?,
-                arguments: arguments_of(field.arguments())?,
-                selections: selections_of(field.selection_set())?,
-            }))
-        }
-        cst::Selection::InlineFragment(inline) => {
-            check_directives(inline.directives())?;
-            let on = inline.type_condition().and_then(|on| on.named_type()).and_then(|on| on.name());
-            let on = on.map(|name| name.text().to_string());
-            Ok(Selection::Inline { on, selections: selections_of(inline.selection_set())? })
-        }
-        cst::Selection::FragmentSpread(spread) => {
-            check_directives(spread.directives())?;
-            Ok(Selection::Spread(text_of(spread.fragment_name().and_then(|name| name.name()))?))
-        }
-    });
-    selections.collect()
-}
-
-/// Directives decide nothing here; but the parser lets some pass that are malformed.
-fn check_directives(directives: Option<cst::Directives>) -> Result<(), GraphqlError> {
-    let Some(directives) = directives else { return Ok(()) };
-    for directive in directives.directives() {
-        text_of(directive.name())?;
-        arguments_of(directive.arguments())?;
-    }
-    Ok(())
-}
-
-fn arguments_of(arguments: Option<cst::Arguments>) -> Result<Vec<(String, Input)>, GraphqlError> {
-    let Some(arguments) = arguments else { return Ok(Vec::new()) };
-    let named = arguments.arguments().map(|argument| (argument.name(), argument.value()));
-    unique(named)
-}
-
-fn unique(
-    members: impl Iterator<Item = (Option<cst::Name>, Option<cst::Value>)>,
-) -> Result<Vec<(String, Input)>, GraphqlError> {
-    let mut read: Vec<(String, Input)> = Vec::new();
-    let mut seen: HashSet<String> = HashSet::new();
-    for (name, value) in members {
-        let name = text_of(name)?;
-        if !seen.insert(name.clone()) {
-            return Err(GraphqlError::Ambiguous("an argument or a member twice"));
-        }
-        let value = value.ok_or_else(|| GraphqlError::Syntax("a value is missing".to_owned()))?;
-        read.push((name, input_of(&value)?));
-    }
-    Ok(read)
-}
-
-fn input_of(value: &cst::Value) -> Result<Input, GraphqlError> {
-    let range = value.syntax().text_range();
-    let span = usize::from(range.start())..usize::from(range.end());
-    let text = || value.syntax().text().to_string();
-    let value = match value {
-        cst::Value::Variable(variable) => InputValue::Variable(text_of(variable.name())?),
-        cst::Value::StringValue(text) => InputValue::Plain(Value::String(String::from(text))),
-        cst::Value::IntValue(_) | cst::Value::FloatValue(_) => {
-            let number = serde_json::from_str(text().trim());
-            InputValue::Plain(number.map_err(|_| GraphqlError::Syntax("a number is too large".to_owned()))?)
-        }
-        cst::Value::BooleanValue(boolean) => InputValue::Plain(Value::Bool(boolean.true_token().is_some())),
-        cst::Value::NullValue(_) => InputValue::Plain(Value::Null),
-        cst::Value::EnumValue(name) => InputValue::Plain(Value::String(text_of(name.name())?)),
-        cst::Value::ListValue(list) => {
-            let items = list.values().map(|item| input_of(&item));
-            InputValue::List(items.collect::<Result<_, _>>()?)
-        }
-        cst::Value::ObjectValue(object) => {
-            InputValue::Object(unique(object.object_fields().map(|member| (member.name(), member.value())))?)
-        }
-    };
+fn value(tokens: &mut Tokens<'_>, holds: Holds) -> Result<Input, GraphqlError> {
+    let (value, span) = tokens.spanned(|tokens| {
+        Ok(match tokens.kind() {
+            TokenKind::Dollar if holds == Holds::Variables => {
+                InputValue::Variable(variable(tokens)?.to_owned())
+            }
+            TokenKind::Int | TokenKind::Float => InputValue::Plain(number(tokens.take()?)?),
+            TokenKind::StringValue => InputValue::Plain(Value::String(text_of_string(tokens.take()?)?)),
+            TokenKind::Name => InputValue::Plain(match tokens.take()? {
+                "true" => Value::Bool(true),
+                "false" => Value::Bool(false),
+                "null" => Value::Null,
+                name => Value::String(name.to_owned()),
+            }),
+            TokenKind::LBracket => InputValue::List(tokens.bracketed(SQUARE, |tokens| value(tokens, holds))?),
+            TokenKind::LCurly => InputValue::Object(members(tokens, CURLY, holds)?),
+            _ => return Err(tokens.unexpected("a value")),
+        })
+    })?;
     Ok(Input { value, span })
 }
 
-fn text_of(name: Option<cst::Name>) -> Result<String, GraphqlError> {
-    let name = name.ok_or_else(|| GraphqlError::Syntax("a name is missing".to_owned()))?;
-    Ok(name.text().to_string())
+/// GraphQL writes numbers as JSON does.
+fn number(text: &str) -> Result<Value, GraphqlError> {
+    serde_json::from_str(text).map_err(|_| GraphqlError::Syntax("a number is too large".to_owned()))
 }
 
-/// Whether `data.rateLimit.cost`, if the answer shows it, can only be GitHub's own figure: nothing else is
-/// called so by an alias. An argument of such a name counts as an alias, too.
-pub(in crate::policy::graphql) fn shows_cost(document: &str) -> bool {
-    if !document.contains("rateLimit") {
-        return false;
+/// What must hold something.
+fn some<T>(items: Vec<T>, what: &str) -> Result<Vec<T>, GraphqlError> {
+    match items.is_empty() {
+        true => Err(GraphqlError::Syntax(format!("{what} must hold something"))),
+        false => Ok(items),
     }
-    let is_ignored = |kind| matches!(kind, TokenKind::Whitespace | TokenKind::Comment | TokenKind::Comma);
-    let tokens: Vec<_> = Lexer::new(document).flatten().filter(|token| !is_ignored(token.kind())).collect();
-    let is_figure = |name: &str| matches!(name, "rateLimit" | "cost" | "data");
-    let is_alias =
-        |pair: &[apollo_parser::Token<'_>]| is_figure(pair[0].data()) && pair[1].kind() == TokenKind::Colon;
-    !tokens.windows(2).any(is_alias)
-}
-
-/// Refuses spellings after which two lexers can stand at different places.
-///
-/// A block string that ends in more than three quotes: some end it at the first three, some at the
-/// last, and what one reads as text is an operation to the other. A CR without LF, or a control
-/// character, may or may not end a comment. `\u{…}` is an escape of the newest specification alone.
-fn check_unambiguous(document: &str) -> Result<(), GraphqlError> {
-    if document.contains("\"\"\"\"") {
-        return Err(GraphqlError::Ambiguous("four quotes in a row"));
-    }
-    if document.contains("\\u{") {
-        return Err(GraphqlError::Ambiguous("an escape with braces"));
-    }
-    let mut chars = document.chars().peekable();
-    while let Some(char) = chars.next() {
-        let sound = match char {
-            '\r' => chars.peek() == Some(&'\n'),
-            '\n' | '\t' => true,
-            '\u{85}' | '\u{2028}' | '\u{2029}' => false,
-            char => !char.is_control(),
-        };
-        if !sound {
-            return Err(GraphqlError::Ambiguous("a control character or an odd line end"));
-        }
-    }
-    Ok(())
 }

@@ -1,0 +1,194 @@
+//! The tokens of a document: `apollo-parser`'s, without what the specification calls ignored.
+//!
+//! Here is what holds for every token: how many there may be, how deep brackets nest, and which spellings
+//! are refused because two lexers could stand at different places after them.
+
+use std::ops::Range;
+
+use apollo_parser::cst::{Argument, CstNode, StringValue};
+use apollo_parser::{Lexer, Parser, Token, TokenKind};
+
+use super::DEPTH_MAX;
+use crate::policy::graphql::GraphqlError;
+
+/// Most lexical tokens, blanks among them; a page-long query of `gh` has some hundreds.
+const TOKENS_MAX: usize = 20_000;
+/// Most characters of a document that an error repeats.
+const SHOWN_CHARS: usize = 40;
+
+/// A document, token by token.
+pub(super) struct Tokens<'a> {
+    lexer: Lexer<'a>,
+    next: Token<'a>,
+    /// Where the token last taken ends, in bytes of the document.
+    end: usize,
+    /// Brackets open.
+    depth: usize,
+}
+
+impl<'a> Tokens<'a> {
+    /// # Errors
+    /// When the document has a spelling that two lexers could take differently, or begins with none of
+    /// GraphQL's tokens.
+    pub(super) fn of(document: &'a str) -> Result<Tokens<'a>, GraphqlError> {
+        check_unambiguous(document)?;
+        let mut lexer = Lexer::new(document).with_limit(TOKENS_MAX);
+        let next = next_of(&mut lexer)?;
+        Ok(Tokens { lexer, next, end: 0, depth: 0 })
+    }
+
+    /// The kind of the token that comes next.
+    pub(super) fn kind(&self) -> TokenKind {
+        self.next.kind()
+    }
+
+    /// Whether the name or keyword `word` comes next.
+    pub(super) fn is_word(&self, word: &str) -> bool {
+        self.kind() == TokenKind::Name && self.next.data() == word
+    }
+
+    /// Takes the next token; its text.
+    pub(super) fn take(&mut self) -> Result<&'a str, GraphqlError> {
+        let next = next_of(&mut self.lexer)?;
+        let token = std::mem::replace(&mut self.next, next);
+        self.end = token.index() + token.data().len();
+        Ok(token.data())
+    }
+
+    /// Takes the next token if it is of this kind; whether it was.
+    pub(super) fn takes(&mut self, kind: TokenKind) -> Result<bool, GraphqlError> {
+        let is_next = self.kind() == kind;
+        if is_next {
+            self.take()?;
+        }
+        Ok(is_next)
+    }
+
+    /// Takes the next token, which must be of this kind; its text.
+    pub(super) fn expect(&mut self, kind: TokenKind, called: &str) -> Result<&'a str, GraphqlError> {
+        if self.kind() == kind { self.take() } else { Err(self.unexpected(called)) }
+    }
+
+    /// Takes a name; keywords are names, too.
+    pub(super) fn name(&mut self) -> Result<&'a str, GraphqlError> {
+        self.expect(TokenKind::Name, "a name")
+    }
+
+    /// Takes what stands between two brackets, which may be nothing.
+    ///
+    /// All nesting goes through here, so this is where its depth is bounded.
+    pub(super) fn bracketed<T>(
+        &mut self,
+        [open, close]: [TokenKind; 2],
+        mut item: impl FnMut(&mut Self) -> Result<T, GraphqlError>,
+    ) -> Result<Vec<T>, GraphqlError> {
+        self.expect(open, "an opening bracket")?;
+        self.depth += 1;
+        if self.depth > DEPTH_MAX {
+            return Err(GraphqlError::Syntax(format!("its brackets are nested more than {DEPTH_MAX} deep")));
+        }
+        let mut items = Vec::new();
+        while !self.takes(close)? {
+            items.push(item(self)?);
+        }
+        self.depth -= 1;
+        Ok(items)
+    }
+
+    /// What `read` takes, and where it stands in the document, in bytes.
+    pub(super) fn spanned<T>(
+        &mut self,
+        read: impl FnOnce(&mut Self) -> Result<T, GraphqlError>,
+    ) -> Result<(T, Range<usize>), GraphqlError> {
+        let start = self.next.index();
+        let taken = read(self)?;
+        Ok((taken, start..self.end))
+    }
+
+    /// The error for a token that can't stand here.
+    pub(super) fn unexpected(&self, wanted: &str) -> GraphqlError {
+        let found = match self.kind() {
+            TokenKind::Eof => "it ends".to_owned(),
+            _ => {
+                let shown: String = self.next.data().chars().take(SHOWN_CHARS).collect();
+                format!("`{shown}` stands at byte {}", self.next.index())
+            }
+        };
+        GraphqlError::Syntax(format!("{found} where {wanted} was expected"))
+    }
+}
+
+fn next_of<'a>(lexer: &mut Lexer<'a>) -> Result<Token<'a>, GraphqlError> {
+    loop {
+        match lexer.next() {
+            Some(Ok(token)) if is_ignored(token.kind()) => {}
+            Some(Ok(token)) => return Ok(token),
+            Some(Err(error)) => return Err(GraphqlError::Syntax(error.message().to_owned())),
+            None => return Err(GraphqlError::Syntax("it ends too early".to_owned())),
+        }
+    }
+}
+
+fn is_ignored(kind: TokenKind) -> bool {
+    matches!(kind, TokenKind::Whitespace | TokenKind::Comment | TokenKind::Comma)
+}
+
+/// What a string token stands for, its quotes, escapes and indentation taken away.
+pub(super) fn text_of_string(token: &str) -> Result<String, GraphqlError> {
+    let is_block = token.starts_with("\"\"\"");
+    // The lexer lets one pass that begins with a line end.
+    if !is_block && token.contains('\n') {
+        return Err(GraphqlError::Syntax("a string goes on in another line".to_owned()));
+    }
+    match token.strip_prefix('"').and_then(|token| token.strip_suffix('"')) {
+        Some(text) if !text.contains(['"', '\\']) => Ok(text.to_owned()),
+        _ => {
+            // The library unescapes only what it has parsed itself.
+            let tree = Parser::new(&format!("{{ f(a: {token}) }}")).parse();
+            let found = tree.document().syntax().descendants().filter_map(Argument::cast);
+            let mut found =
+                found.filter_map(|argument| StringValue::cast(argument.value()?.syntax().clone()));
+            let text = found.next().map(|text| String::from(&text));
+            text.ok_or_else(|| GraphqlError::Syntax("a string can't be read".to_owned()))
+        }
+    }
+}
+
+/// Whether `data.rateLimit.cost`, if the answer shows it, can only be GitHub's own figure: nothing else is
+/// called so by an alias. An argument of such a name counts as an alias, too.
+pub(in crate::policy::graphql) fn shows_cost(document: &str) -> bool {
+    if !document.contains("rateLimit") {
+        return false;
+    }
+    let tokens: Vec<_> = Lexer::new(document).flatten().filter(|token| !is_ignored(token.kind())).collect();
+    let is_figure = |name: &str| matches!(name, "rateLimit" | "cost" | "data");
+    let is_alias = |pair: &[Token<'_>]| is_figure(pair[0].data()) && pair[1].kind() == TokenKind::Colon;
+    !tokens.windows(2).any(is_alias)
+}
+
+/// Refuses spellings after which two lexers can stand at different places.
+///
+/// A block string that ends in more than three quotes: some end it at the first three, some at the
+/// last, and what one reads as text is an operation to the other. A CR without LF, or a control
+/// character, may or may not end a comment. `\u{…}` is an escape of the newest specification alone.
+fn check_unambiguous(document: &str) -> Result<(), GraphqlError> {
+    if document.contains("\"\"\"\"") {
+        return Err(GraphqlError::Ambiguous("four quotes in a row"));
+    }
+    if document.contains("\\u{") {
+        return Err(GraphqlError::Ambiguous("an escape with braces"));
+    }
+    let mut chars = document.chars().peekable();
+    while let Some(char) = chars.next() {
+        let sound = match char {
+            '\r' => chars.peek() == Some(&'\n'),
+            '\n' | '\t' => true,
+            '\u{85}' | '\u{2028}' | '\u{2029}' => false,
+            char => !char.is_control(),
+        };
+        if !sound {
+            return Err(GraphqlError::Ambiguous("a control character or an odd line end"));
+        }
+    }
+    Ok(())
+}
