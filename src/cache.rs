@@ -1,4 +1,6 @@
-//! The cache of GitHub's answers: its place and its words. It keeps nothing yet.
+//! The cache of GitHub's answers: what is kept, and what is known of its age.
+
+pub mod changes;
 
 /// What the cache did for a request, as said in `x-tollgate-cache`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
