@@ -53,10 +53,14 @@ fn with_variable(request: &Request, body: &[u8], name: &str, value: Value) -> Re
     Ok(json::with(body, "variables", &Value::Object(variables))?)
 }
 
-/// A value as GraphQL writes it: strings and booleans as JSON does, members by their bare names.
+/// A value as GraphQL writes it: numbers and booleans as JSON does, members by their bare names.
 fn literal(value: &Value) -> Result<String, GraphqlError> {
     let Value::Object(members) = value else {
-        return if value.is_array() { Err(NOT_ONE) } else { Ok(value.to_string()) };
+        return match value {
+            Value::String(text) => Ok(quoted(text)),
+            Value::Array(_) => Err(NOT_ONE),
+            value => Ok(value.to_string()),
+        };
     };
     let is_name = |name: &str| {
         !name.is_empty()
@@ -72,6 +76,23 @@ fn literal(value: &Value) -> Result<String, GraphqlError> {
     }
     text.push('}');
     Ok(text)
+}
+
+/// A string in the spelling that has one reading: no character that a document may not hold, and no
+/// backslash that stands for itself, which readers that unescape twice would take up again.
+fn quoted(text: &str) -> String {
+    let mut quoted = String::from("\"");
+    for char in text.chars() {
+        match char {
+            '"' => quoted.push_str("\\\""),
+            '\n' => quoted.push_str("\\n"),
+            '\\' | '\u{2028}' | '\u{2029}' => quoted.push_str(&format!("\\u{:04x}", u32::from(char))),
+            char if char.is_control() => quoted.push_str(&format!("\\u{:04x}", u32::from(char))),
+            char => quoted.push(char),
+        }
+    }
+    quoted.push('"');
+    quoted
 }
 
 fn with_text(

@@ -59,6 +59,12 @@ fn what_two_lexers_could_read_differently_is_refused() {
         "{ a } #\u{b}mutation { b }",
         "{ a }\0",
         "{ a(b: \"\\u{41}\") }",
+        // Where a block string ends, and what its escapes stand for.
+        r#"{ a(b: """\\""") } mutation { c } #""") }"#,
+        r#"{ a(b: """ "\""") } mutation { c } #""") }"#,
+        r#"{ a(b: """\u006dain""") }"#,
+        r#"{ a(b: """\""" """) }"#,
+        r#"{ a(b: "\\u006dain") }"#,
         "{ a(b: 1, b: 2) }",
         "{ a(b: {c: 1, c: 2}) }",
         "query Q($a: Int, $a: Int) { b }",
@@ -193,7 +199,8 @@ fn strings_stand_for_what_the_specification_says() {
         (r#""plain \\ \" \/ \t""#, "plain \\ \" / \t"),
         (r#""\u006d\u0065 \ud83d\ude00""#, "me \u{1f600}"),
         ("\"\"\"\n    a\n      b\n  \"\"\"", "a\n  b"),
-        ("\"\"\" \\\"\"\" \\n \"\"\"", " \"\"\" \\n "),
+        ("\"\"\" \"quoted\" \"\"\"", " \"quoted\" "),
+        (r#""C:\\users \\n""#, r"C:\users \n"),
         ("\"tab\there\"", "tab\there"),
     ] {
         let document = Document::parse(&format!("{{ a(b: {token}) }}")).unwrap();
@@ -445,6 +452,24 @@ fn a_member_is_put_into_the_input_wherever_it_stands() {
         assert_eq!((changed["query"].as_str().unwrap(), &changed["variables"]), (text, &variables_after));
         let again = mutations::judge(&Request::read(changed.to_string().as_bytes()).unwrap()).unwrap();
         assert_eq!(again[0].input["expectedHeadOid"], sha);
+    }
+}
+
+#[test]
+fn whatever_text_is_put_in_is_read_back() {
+    let document = "mutation { mergeBranch(input: {commitMessage: \"x\"}) { clientMutationId } }";
+    let body = json!({ "query": document }).to_string();
+    let read = Request::read(body.as_bytes()).unwrap();
+    for text in
+        ["", "a \"quoted\" \"\"\"\" text", "\\u0041 \\\\ C:\\u{e9}", "\0\t\r\n\u{7f}\u{85}\u{2028}\u{1f600}"]
+    {
+        let changed = edit::with_input(&read, body.as_bytes(), "commitMessage", &json!(text)).unwrap();
+        let again = Request::read(&changed).unwrap_or_else(|error| panic!("{text:?}: {error}"));
+        let document::Selection::Field(field) = &again.document.operations[0].selections[0] else {
+            panic!("the mutation is a field")
+        };
+        let input = field.argument("input", &Variables::default()).unwrap().into_owned();
+        assert_eq!(input, json!({ "commitMessage": text }));
     }
 }
 

@@ -140,6 +140,15 @@ pub(super) fn text_of_string(token: &str) -> Result<String, GraphqlError> {
     if !is_block && token.contains('\n') {
         return Err(GraphqlError::Syntax("a string goes on in another line".to_owned()));
     }
+    // After `\\"""` or `"\"""` some end it, and some go on; some unescape what it holds, some do not.
+    if is_block && token.contains('\\') {
+        return Err(GraphqlError::Ambiguous("a backslash in a block string"));
+    }
+    // Some unescape twice.
+    let is_hex = |digits: &str| digits.len() > 3 && digits.bytes().take(4).all(|b| b.is_ascii_hexdigit());
+    if token.match_indices(r"\\u").any(|(at, escape)| is_hex(&token[at + escape.len()..])) {
+        return Err(GraphqlError::Ambiguous("an escaped backslash before what looks like an escape"));
+    }
     match token.strip_prefix('"').and_then(|token| token.strip_suffix('"')) {
         Some(text) if !text.contains(['"', '\\']) => Ok(text.to_owned()),
         _ => {
