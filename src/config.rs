@@ -48,6 +48,7 @@ pub struct Config {
     pub tokens: Vec<PersonalToken>,
     pub budget: Budget,
     pub retry: Retry,
+    pub cache: Cache,
     pub policy: Policy,
     pub agents: Vec<Agent>,
 }
@@ -153,6 +154,17 @@ pub struct Retry {
     pub base_delay: Duration,
     /// Longest pause before any attempt.
     pub max_delay: Duration,
+}
+
+/// The cache all agents share.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Cache {
+    /// Most bytes it holds; 0 turns it off.
+    pub max_bytes: u64,
+    /// Answers are served for this long without asking GitHub.
+    pub fresh_for: Duration,
+    /// What is known is served for this long when GitHub fails.
+    pub stale_if_error: Duration,
 }
 
 /// What agents may do, over all of them.

@@ -197,6 +197,11 @@ impl ProxyError {
         }
     }
 
+    /// Whether GitHub could not be reached, or did not answer as it should.
+    pub fn is_upstream_failure(&self) -> bool {
+        matches!(self, ProxyError::UpstreamUnreachable(_) | ProxyError::UpstreamTimeout(_))
+    }
+
     /// Whether policy said no: these are counted as denials.
     pub fn is_denial(&self) -> bool {
         matches!(

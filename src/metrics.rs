@@ -89,6 +89,12 @@ pub struct Metrics {
     pub token_expiry: IntGaugeVec,
     /// `{result}`: hit, miss, … as in `x-tollgate-cache`.
     pub cache_requests: IntCounterVec,
+    /// `{by,result}`: how GitHub was asked whether something is still so, and what it said.
+    pub cache_validators: IntCounterVec,
+    /// Without labels: bytes of all entries.
+    pub cache_bytes: IntGaugeVec,
+    /// `{by}`: reads that cost no quota; fresh, revalidated or coalesced.
+    pub quota_saved: IntCounterVec,
     /// `{op}`: calls to a shared store, both attempts together.
     pub store_duration: HistogramVec,
     /// `{kind}`: timeout, connection or server; attempts.
@@ -253,7 +259,22 @@ impl Metrics {
                 "When the newest token ends.",
                 &["installation", "access"],
             ),
-            cache_requests: make.counter("cache_requests_total", "Reads by what the cache did.", &["result"]),
+            cache_requests: make.counter(
+                "cache_requests_total",
+                "Requests by what the cache did.",
+                &["result"],
+            ),
+            cache_validators: make.counter(
+                "cache_validators_total",
+                "Times GitHub was asked whether something kept is still so.",
+                &["by", "result"],
+            ),
+            cache_bytes: make.gauge("cache_bytes", "Bytes of all that is kept.", &[]),
+            quota_saved: make.counter(
+                "quota_saved_total",
+                "Points of GitHub's primary limit that reads did not cost.",
+                &["by"],
+            ),
             store_duration: make.histogram_of(
                 &STORE,
                 "store_duration_seconds",

@@ -57,12 +57,14 @@ use body::ResponseBody;
 use context::Context;
 pub use context::Peer;
 use guard::Permitted;
-use lookup::{Lookup, own};
+use lookup::{Lookup, Read, own};
 use settle::{Answer, Attempts, Verdict};
 
 use crate::agent::Agents;
 use crate::audit::Audit;
 use crate::budget::Budget;
+use crate::cache::Cache;
+use crate::cache::changes::Changes;
 use crate::clock::Clock;
 use crate::config::{Config, Policy, Server, Upstream};
 use crate::error::ProxyError;
@@ -100,6 +102,7 @@ pub struct Proxy {
     /// Request bodies in memory.
     held: held::Held,
     budget: Arc<Budget>,
+    cache: Arc<Cache>,
     retry: retry::Policy,
     retry_budget: RetryBudget,
     route_names: names::RouteNames,
@@ -132,6 +135,15 @@ impl Proxy {
     pub fn try_new(config: Config, shared: Shared) -> Result<Proxy, CaError> {
         let (clock, metrics) = (shared.clock, shared.metrics);
         let client = HttpClient::try_new(&config.upstream)?;
+        let changes = Arc::new(Changes::new(Arc::clone(&clock)));
+        let cache = Arc::new(Cache::new(config.cache, changes, Arc::clone(&clock)));
+        let counted = Arc::downgrade(&cache);
+        let bytes = metrics.cache_bytes.with_label_values::<&str>(&[]);
+        metrics.before_render(move || {
+            if let Some(cache) = counted.upgrade() {
+                bytes.set(i64::try_from(cache.size()).unwrap_or(i64::MAX));
+            }
+        });
         let app = |app| Arc::new(App::new(app, client.clone(), &config.upstream, Arc::clone(&clock)));
         let apps = config.apps.into_iter().map(app).collect();
         let personal: Vec<(String, SecretString)> =
@@ -144,6 +156,7 @@ impl Proxy {
             upstream: config.upstream,
             policy: config.policy,
             budget: shared.budget,
+            cache,
             retry: retry::Policy::new(config.retry),
             retry_budget: RetryBudget::new(),
             route_names: names::RouteNames::default(),
@@ -190,24 +203,35 @@ impl Proxy {
         }
         let call = self.classify(&agent, request, peer, ctx).await?;
         let mut permitted = self.guard(&agent, call, ctx).await?;
-        match self.lookup(&permitted).await {
+        let answer = match self.lookup(&permitted, ctx).await {
             Lookup::Own(answer) => return Ok(answer),
-            Lookup::Bypass => {}
-        }
-        let answer = self.exchange(&mut permitted, ctx).await?;
+            Lookup::Read(read) => self.read_through(&mut permitted, *read, ctx).await?,
+            Lookup::Bypass => self.exchange(&mut permitted, None, ctx).await?,
+        };
+        let answer = self.finish(&permitted, answer).await?;
         Ok(self.advise(&permitted, answer, ctx).await)
     }
 
     /// Asks GitHub. Each attempt is paid for and given its credential anew.
-    async fn exchange(&self, permitted: &mut Permitted, ctx: &mut Context) -> Result<Answer, ProxyError> {
+    async fn exchange(
+        &self,
+        permitted: &mut Permitted,
+        mut read: Option<&mut Read>,
+        ctx: &mut Context,
+    ) -> Result<Answer, ProxyError> {
         let mut attempts = Attempts::until(ctx.hold_until);
         let mut otherwise = None;
         loop {
-            let admitted = match self.admit(permitted, ctx).await {
+            let paid = read.as_mut().and_then(|read| read.admitted.take());
+            let admitted = match paid {
+                Some(admitted) => Ok(admitted),
+                None => self.admit(permitted, ctx).await,
+            };
+            let admitted = match admitted {
                 Ok(admitted) => admitted,
                 Err(refused) => return otherwise.unwrap_or(Err(refused)),
             };
-            let request = self.inject(permitted, &admitted).await?;
+            let request = self.inject(permitted, &admitted, read.as_deref_mut()).await?;
             // It may have been switched off while its call waited; what was reserved goes back.
             self.refuse_disabled(permitted.agent())?;
             let attempt = self.forward(permitted, request, admitted, ctx).await?;

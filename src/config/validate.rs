@@ -70,6 +70,7 @@ pub(super) fn validate(
     }
     let budget = budget::budget(&mut check, &file.budget);
     let retry = budget::retry(&mut check, &file.retry);
+    let cache = budget::cache(&mut check, &file.cache);
     let policy = policy::policy(&mut check, &file.policy);
     let agents = agents::agents(&mut check, file);
     agents::identities(&mut check, file);
@@ -80,7 +81,7 @@ pub(super) fn validate(
     }
     let config = (|| {
         let (server, upstream, budget, policy) = (server?, upstream?, budget?, policy?);
-        Some(Config { server, upstream, apps, tokens, budget, retry, policy, agents })
+        Some(Config { server, upstream, apps, tokens, budget, retry, cache, policy, agents })
     })();
     debug_assert!(config.is_some(), "a section is missing without an error");
     (config, problems)

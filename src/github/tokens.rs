@@ -6,8 +6,9 @@
 //! before, spread by some jitter, by one caller at a time while the others go on with the old one.
 
 use std::collections::BTreeMap;
+use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, LazyLock, Mutex};
 
 use http::header::HeaderValue;
 use http::{Method, StatusCode};
@@ -71,6 +72,8 @@ struct TokenKey {
 pub struct Token {
     /// `Bearer …`, marked sensitive so that no debug output shows it.
     authorization: HeaderValue,
+    /// Tells it from others without saying anything of it.
+    id: u64,
     minted_at_ms: i64,
     renew_at_ms: i64,
     expires_at_ms: i64,
@@ -81,6 +84,16 @@ pub struct Token {
 impl Token {
     pub fn authorization(&self) -> HeaderValue {
         self.authorization.clone()
+    }
+
+    /// The same for the same token as long as this process lives, and of no use to anybody else.
+    pub fn id(&self) -> u64 {
+        self.id
+    }
+
+    #[cfg(test)]
+    pub(crate) fn for_tests(text: &str) -> Token {
+        personal(&SecretString::from(text))
     }
 
     /// Whether a 401 or 404 may only mean that GitHub has not spread it yet.
@@ -267,8 +280,10 @@ fn token_from(minted: &Minted, now_ms: i64) -> Result<Token, AppError> {
     let jitter = rand::rng().random_range(0..=RENEW_JITTER_MS);
     // A short-lived token (a test server's) is renewed after half its life.
     let renew_at_ms = (expires_at_ms - RENEW_BEFORE_MS - jitter).max(now_ms + (expires_at_ms - now_ms) / 2);
+    let authorization = bearer(&minted.token).ok_or_else(garbled)?;
     Ok(Token {
-        authorization: bearer(&minted.token).ok_or_else(garbled)?,
+        id: id_of(&authorization),
+        authorization,
         minted_at_ms: now_ms,
         renew_at_ms,
         expires_at_ms,
@@ -277,13 +292,21 @@ fn token_from(minted: &Minted, now_ms: i64) -> Result<Token, AppError> {
 }
 
 fn personal(secret: &SecretString) -> Token {
+    let authorization = bearer(secret).expect("a configured token is checked at start");
     Token {
-        authorization: bearer(secret).expect("a configured token is checked at start"),
+        id: id_of(&authorization),
+        authorization,
         minted_at_ms: 0,
         renew_at_ms: i64::MAX,
         expires_at_ms: i64::MAX,
         proven: AtomicBool::new(true),
     }
+}
+
+/// A hash under a key that only this process has.
+fn id_of(authorization: &HeaderValue) -> u64 {
+    static KEY: LazyLock<RandomState> = LazyLock::new(RandomState::new);
+    KEY.hash_one(authorization.as_bytes())
 }
 
 fn bearer(secret: &SecretString) -> Option<HeaderValue> {

@@ -10,6 +10,7 @@ use tokio::time::Instant;
 
 use crate::audit::Record;
 use crate::budget::{View, Wait};
+use crate::cache::CacheResult;
 use crate::config::{Agent, Server};
 use crate::policy::Class;
 use crate::policy::routes::Operation;
@@ -54,6 +55,8 @@ pub(crate) struct Context {
     pub(crate) held: Duration,
     /// How the agent stands in the pool the answer was charged to.
     pub(crate) view: Option<View>,
+    /// What the cache did, once the guard has let the request pass.
+    pub(crate) cache: Option<CacheResult>,
 }
 
 impl Context {
@@ -78,6 +81,7 @@ impl Context {
             is_interactive: false,
             held: Duration::ZERO,
             view: None,
+            cache: None,
         }
     }
 

@@ -20,6 +20,7 @@ use super::context::Context;
 use super::guard::Permitted;
 use super::inject::UpstreamRequest;
 use crate::audit::Record;
+use crate::cache::changes::{Area, Change};
 use crate::config::Upstream;
 use crate::error::ProxyError;
 use crate::github::client::was_unsent;
@@ -65,6 +66,7 @@ impl Proxy {
         let (tell, told) = oneshot::channel();
         // A look-up of the guard's comes before there is a record, and is none of it.
         let record = permitted.is_write().then(|| ctx.record.clone()).flatten();
+        let changed = permitted.is_write().then(|| (Arc::clone(&self.cache), change_of(permitted)));
         admitted.mark_sent();
         // A task of its own: when the caller hangs up, GitHub works on and charges the call, so it has
         // to be charged here, too.
@@ -81,6 +83,10 @@ impl Proxy {
             if let Some(record) = record {
                 note(&record, &result);
             }
+            // Before its caller knows of it, so that what he reads next shows it.
+            if let Some((cache, change)) = changed {
+                cache.changes().note(&change);
+            }
             let attempt = Attempt { admitted, token, took: started.elapsed(), result };
             if let Err(attempt) = tell.send(attempt) {
                 attempt.settle_unclaimed(is_graphql).await;
@@ -91,6 +97,16 @@ impl Proxy {
         let seconds = attempt.took.as_secs_f64();
         self.metrics.upstream_duration.with_label_values(&[method.as_str()]).observe(seconds);
         Ok(attempt)
+    }
+}
+
+/// What a write changes: anything of its repository, as far as can be told from here.
+fn change_of(permitted: &Permitted) -> Change {
+    match permitted.repository() {
+        Some(name) => {
+            Change::Repository { name: name.to_string().to_ascii_lowercase(), areas: Area::ALL.to_vec() }
+        }
+        None => Change::Everything,
     }
 }
 

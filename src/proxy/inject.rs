@@ -16,6 +16,8 @@ use super::body::Progress;
 use super::classify::{Call, CallBody, media_type};
 use super::guard::{Permitted, unavailable};
 use super::gzip;
+use super::lookup::Read;
+use crate::cache::key::VARIED_BY;
 use crate::error::ProxyError;
 use crate::github::apps::{AppError, OWN_USER_AGENT};
 use crate::github::client::RequestBody;
@@ -23,23 +25,11 @@ use crate::github::tokens::Token;
 use crate::policy::routes::Scope;
 use crate::secret::holds_agent_key;
 
-/// Headers of the caller that go up; all others stay here.
-const FORWARDED: [&str; 14] = [
-    "accept",
-    "accept-language",
-    "content-type",
-    "if-match",
-    "if-none-match",
-    "if-modified-since",
-    "if-unmodified-since",
-    "range",
-    "user-agent",
-    "x-github-next-global-id",
-    "graphql-features",
-    "time-zone",
-    "traceparent",
-    "tracestate",
-];
+/// Headers of the caller that go up, beside those an answer hangs on; all others stay here.
+const FORWARDED: [&str; 4] = ["content-type", "user-agent", "traceparent", "tracestate"];
+/// Conditions of the caller's on what it has; where the cache has a part they end there.
+const CONDITIONS: [&str; 5] =
+    ["if-match", "if-none-match", "if-modified-since", "if-unmodified-since", "range"];
 const API_VERSION: HeaderName = HeaderName::from_static("x-github-api-version");
 
 /// A request that may be sent to GitHub: charged, cleaned, and with a credential.
@@ -61,11 +51,19 @@ impl Proxy {
         &self,
         permitted: &mut Permitted,
         _paid: &Admitted,
+        read: Option<&mut Read>,
     ) -> Result<UpstreamRequest, ProxyError> {
         let token = self.token_for(permitted).await?;
-        let mut headers = self.headers_up(&permitted.call().headers);
-        headers.insert(AUTHORIZATION, token.authorization());
         let call = permitted.call();
+        let mut headers = match read {
+            None => self.headers_of_call(&call.headers),
+            Some(read) => {
+                let mut headers = read.headers.clone();
+                read.ask(self, call, &token, &mut headers);
+                headers
+            }
+        };
+        headers.insert(AUTHORIZATION, token.authorization());
         set_content_type(&mut headers, call);
         let (method, uri) = (call.method.clone(), self.uri_up(permitted)?);
         let (body, progress) = take_body(permitted.body_mut())?;
@@ -101,21 +99,31 @@ impl Proxy {
         self.tokens.token(permitted.installation(), permitted.access(), repositories).await
     }
 
-    fn headers_up(&self, from: &HeaderMap) -> HeaderMap {
-        let mut headers = HeaderMap::with_capacity(FORWARDED.len() + 3);
-        for name in FORWARDED {
-            for value in from.get_all(name).iter().filter(|value| !holds_agent_key(value.as_bytes())) {
-                headers.append(HeaderName::from_static(name), value.clone());
-            }
+    fn headers_of_call(&self, from: &HeaderMap) -> HeaderMap {
+        let mut headers = self.headers_up(from);
+        copy(from, &CONDITIONS, &mut headers);
+        if gzip::is_accepted(from) {
+            headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("gzip"));
         }
+        headers
+    }
+
+    /// What goes up for a read through the cache: it asks for what it keeps, whatever the caller has.
+    pub(super) fn headers_of_read(&self, from: &HeaderMap) -> HeaderMap {
+        let mut headers = self.headers_up(from);
+        headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("gzip"));
+        headers
+    }
+
+    fn headers_up(&self, from: &HeaderMap) -> HeaderMap {
+        let mut headers = HeaderMap::with_capacity(VARIED_BY.len() + FORWARDED.len() + CONDITIONS.len() + 3);
+        copy(from, &VARIED_BY, &mut headers);
+        copy(from, &FORWARDED, &mut headers);
         let version = from
             .get(&API_VERSION)
             .cloned()
             .filter(|version| !version.is_empty() && !holds_agent_key(version.as_bytes()));
         headers.insert(API_VERSION, version.unwrap_or_else(|| self.api_version.clone()));
-        if gzip::is_accepted(from) {
-            headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("gzip"));
-        }
         // GitHub refuses calls without one.
         if headers.get(USER_AGENT).is_none_or(HeaderValue::is_empty) {
             headers.insert(USER_AGENT, HeaderValue::from_static(OWN_USER_AGENT));
@@ -140,6 +148,15 @@ impl Proxy {
             text.push_str(query);
         }
         text.parse().map_err(|_| ProxyError::BadRequest("The request target can't be forwarded.".to_owned()))
+    }
+}
+
+/// Copies headers, but for values that hold a key of an agent's.
+fn copy(from: &HeaderMap, names: &[&'static str], to: &mut HeaderMap) {
+    for name in names {
+        for value in from.get_all(*name).iter().filter(|value| !holds_agent_key(value.as_bytes())) {
+            to.append(HeaderName::from_static(name), value.clone());
+        }
     }
 }
 

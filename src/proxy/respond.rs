@@ -73,7 +73,7 @@ impl Proxy {
         };
         let headers = response.headers_mut();
         insert_text(headers, "x-request-id", &ctx.request_id);
-        insert_text(headers, "x-tollgate-cache", CacheResult::Bypass.as_str());
+        insert_text(headers, "x-tollgate-cache", ctx.cache.unwrap_or(CacheResult::Bypass).as_str());
         insert_text(headers, "x-tollgate-wait-ms", &ctx.held.as_millis().to_string());
         if let Some(agent) = &ctx.agent {
             insert_text(headers, "x-tollgate-agent", &agent.name);
@@ -163,6 +163,9 @@ impl Proxy {
         let (route, resource) =
             ctx.operation.map_or(("none", "none"), |known| (known.template, known.resource));
         self.metrics.requests.with_label_values(&[agent, resource, outcome]).inc();
+        if let Some(cache) = ctx.cache {
+            self.metrics.cache_requests.with_label_values(&[cache.as_str()]).inc();
+        }
         self.metrics
             .http_requests
             .with_label_values(&[route, method_label(&ctx.method), status.as_str()])

@@ -71,8 +71,7 @@ impl Proxy {
             false => self.pause_after_trouble(permitted, &reading, answer.headers(), attempts),
         };
         if let Some(pause) = pause {
-            let answer = answer.map(|body| Holding::boxed(body, admitted));
-            let otherwise = Some(self.finish(permitted, answer).await);
+            let otherwise = Some(Ok(answer.map(|body| Holding::boxed(body, admitted))));
             return Ok(Verdict::Again { pause, otherwise });
         }
         if status == StatusCode::UNAUTHORIZED {
@@ -82,12 +81,11 @@ impl Proxy {
                 "it refuses tollgate's own credential; nothing was done",
             ));
         }
-        let answer = answer.map(|body| Holding::boxed(body, admitted));
-        self.finish(permitted, answer).await.map(Verdict::Done)
+        Ok(Verdict::Done(answer.map(|body| Holding::boxed(body, admitted))))
     }
 
     /// Unpacks and filters what must not go down as it is.
-    async fn finish(&self, permitted: &Permitted, answer: Answer) -> Result<Answer, ProxyError> {
+    pub(super) async fn finish(&self, permitted: &Permitted, answer: Answer) -> Result<Answer, ProxyError> {
         let call = permitted.call();
         let is_rewritten = call.route.scope != Scope::Graphql && holds_links(answer.headers());
         let answer = match is_rewritten || !gzip::is_accepted(&call.headers) {

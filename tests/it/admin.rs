@@ -17,7 +17,7 @@ use tollgate::metrics::Metrics;
 use tollgate::redis_client::RedisClient;
 
 use crate::support::redis::RedisServer;
-use crate::support::{Setup, Tollgate, agent, eventually};
+use crate::support::{Setup, Tollgate, UNCACHED, agent, eventually};
 
 const TOKEN: &str = "an-admin-token";
 const RIGHT: (&str, &str) = ("authorization", "Bearer an-admin-token");
@@ -36,7 +36,7 @@ async fn start(agents: Vec<crate::support::TestAgent>, sim: SimConfig) -> Tollga
     let token = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(token.path(), format!("{TOKEN}\n")).unwrap();
     let server = format!("  admin_token_file: {}\n", token.path().display());
-    Setup { server, sim, ..Setup::with(agents) }.start().await
+    Setup { server, sim, cache: UNCACHED, ..Setup::with(agents) }.start().await
 }
 
 struct Told {

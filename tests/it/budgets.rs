@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use github_sim::{Fault, FaultKind, LimitForm, PrimaryLimits, SimConfig};
 use serde_json::{Value, json};
 
-use crate::support::{Setup, Tollgate, agent, eventually, roomy};
+use crate::support::{Setup, Tollgate, UNCACHED, agent, eventually, roomy};
 
 /// Two agents, weights 1 and 3, before an installation of 5,000 points an hour.
 fn pair() -> Setup {
@@ -15,7 +15,7 @@ fn pair() -> Setup {
         agent("light", &["repositories: [acme/*]", "require_approval: [merge]"]),
         agent("heavy", &["repositories: [acme/*]", "require_approval: [merge]", "weight: 3"]),
     ];
-    Setup { sim: SimConfig::default(), ..Setup::with(agents) }
+    Setup { sim: SimConfig::default(), cache: UNCACHED, ..Setup::with(agents) }
 }
 
 fn figures(answer: &crate::support::Answer) -> [i64; 4] {
@@ -273,7 +273,7 @@ async fn refuse(tollgate: &Tollgate, form: LimitForm, is_graphql: bool, retry_af
 
 #[tokio::test]
 async fn figures_that_are_garbled_or_missing_are_counted_and_open_nothing() {
-    let tollgate = Setup::worker().start().await;
+    let tollgate = Setup { cache: UNCACHED, ..Setup::worker() }.start().await;
     let headers = ["x-ratelimit-limit", "x-ratelimit-used"].map(|name| (name.to_owned(), "much".to_owned()));
     let garbled = FaultKind::SetHeaders { headers: headers.into_iter().collect() };
     tollgate.sim.faults().add(Fault::new(garbled).on("GET", "/repos/acme"));

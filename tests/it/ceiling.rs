@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::support::{Setup, agent};
+use crate::support::{Setup, UNCACHED, agent};
 
 #[tokio::test]
 async fn a_closed_agent_is_refused_in_githubs_words() {
@@ -34,8 +34,12 @@ async fn a_closed_agent_is_refused_in_githubs_words() {
 
 #[tokio::test]
 async fn a_ceiling_lets_a_burst_pass_and_then_so_many_an_hour() {
-    let tollgate =
-        Setup::with(vec![agent("slow", &["repositories: [acme/*]", "ceiling: 240"])]).start().await;
+    let tollgate = Setup {
+        cache: UNCACHED,
+        ..Setup::with(vec![agent("slow", &["repositories: [acme/*]", "ceiling: 240"])])
+    }
+    .start()
+    .await;
     let mut verdicts = Vec::new();
     for _ in 0..3 {
         verdicts.push(tollgate.get("/repos/acme/widgets").await.verdict());

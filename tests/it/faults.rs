@@ -5,7 +5,7 @@ use std::time::Duration;
 use github_sim::{Fault, FaultKind};
 use serde_json::json;
 
-use crate::support::{Setup, eventually};
+use crate::support::{Setup, UNCACHED, eventually};
 
 #[tokio::test]
 async fn an_upstream_that_is_down_is_a_502() {
@@ -118,7 +118,7 @@ async fn an_answer_that_breaks_off_breaks_off_here_too() {
 
 #[tokio::test]
 async fn a_caller_who_hangs_up_pays_and_its_slot_is_free_when_github_has_answered() {
-    let tollgate = Setup::worker().start().await;
+    let tollgate = Setup { cache: UNCACHED, ..Setup::worker() }.start().await;
     assert_eq!(tollgate.get("/repos/acme/widgets").await.verdict(), "200");
     let slow = tollgate
         .sim

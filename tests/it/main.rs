@@ -13,6 +13,7 @@ mod attacks;
 mod audit;
 mod branches;
 mod budgets;
+mod cache;
 mod ceiling;
 mod cli;
 mod confinement;

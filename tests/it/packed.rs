@@ -64,8 +64,8 @@ async fn packed_json_is_unpacked_and_rewritten() {
             !answer.headers.contains_key("content-encoding")
                 && !answer.headers.contains_key("content-length")
         );
-        let asked = requests.recv().await.unwrap().contains("accept-encoding: gzip");
-        assert_eq!(asked, accepts.starts_with("gzip"));
+        // Reads are asked for packed whatever the caller takes: others may share the answer.
+        assert!(requests.recv().await.unwrap().contains("accept-encoding: gzip"));
     }
 }
 

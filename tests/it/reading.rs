@@ -15,7 +15,7 @@ async fn a_repository_reads_as_from_github_but_for_its_links() {
     assert_eq!(repository["issues_url"], format!("{}/repos/acme/widgets/issues{{/number}}", tollgate.base));
     assert_eq!(repository["html_url"], "https://github.com/acme/widgets");
     assert_eq!(answer.header("x-tollgate-agent"), "worker");
-    assert_eq!(answer.header("x-tollgate-cache"), "bypass");
+    assert_eq!(answer.header("x-tollgate-cache"), "miss");
     assert_eq!(answer.header("x-request-id").len(), 32);
     assert!(answer.header("x-tollgate-wait-ms").parse::<u64>().unwrap() < 1_000);
     tollgate.assert_clean();
@@ -170,7 +170,10 @@ async fn only_named_headers_go_up() {
     assert_eq!(answer.verdict(), "200");
     let arrived = tollgate.arrived().pop().unwrap();
     let names: Vec<&str> = arrived.headers.keys().map(String::as_str).collect();
-    assert_eq!(names, ["authorization", "host", "traceparent", "user-agent", "x-github-api-version"]);
+    assert_eq!(
+        names,
+        ["accept-encoding", "authorization", "host", "traceparent", "user-agent", "x-github-api-version"]
+    );
     assert_eq!(arrived.headers["x-github-api-version"], "2026-03-10");
     assert!(arrived.credential.starts_with("installation:"), "{}", arrived.credential);
 }

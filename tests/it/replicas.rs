@@ -10,14 +10,14 @@ use tollgate::config;
 use tollgate::proxy::listener::Bounds;
 
 use crate::support::redis::RedisServer;
-use crate::support::{Setup, Tollgate};
+use crate::support::{Setup, Tollgate, UNCACHED};
 
 const PATH: &str = "/repos/acme/widgets";
 const STATE: &str = "tollgate:1:{bot/acme}:l";
 
 async fn start(redis: &RedisServer, further: &str) -> Tollgate {
     let budget = format!("budget: {{ store: redis, redis: {{ url: \"{}\" }}{further} }}\n", redis.url());
-    Setup { further: budget, ..Setup::worker() }.start().await
+    Setup { further: budget, cache: UNCACHED, ..Setup::worker() }.start().await
 }
 
 /// Another replica of the same file; its address.

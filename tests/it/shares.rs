@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use github_sim::{PrimaryLimits, SecondaryLimits, SimConfig};
 
-use crate::support::{Setup, Tollgate, agent};
+use crate::support::{Setup, Tollgate, UNCACHED, agent};
 
 /// Weights 1 to 8, and again.
 const AGENTS: usize = 20;
@@ -39,6 +39,7 @@ fn setup(max_wait: &str) -> Setup {
     Setup {
         sim: SimConfig { limits, secondary, ..SimConfig::default() },
         further,
+        cache: UNCACHED,
         ..Setup::with(agents.collect())
     }
 }

@@ -42,6 +42,9 @@ pub(crate) fn agent(name: &str, settings: &[&str]) -> TestAgent {
     TestAgent { key, lines }
 }
 
+/// Every read is a call of its own.
+pub(crate) const UNCACHED: &str = "cache: { max_size: 0 }\n";
+
 /// What a test may change before the start.
 pub(crate) struct Setup {
     pub(crate) sim: SimConfig,
@@ -52,6 +55,8 @@ pub(crate) struct Setup {
     /// Further lines of `server:` and `upstream:`.
     pub(crate) server: String,
     pub(crate) upstream: String,
+    /// The section `cache:`, such as [`UNCACHED`]; empty for the default.
+    pub(crate) cache: &'static str,
     /// Further sections, such as `budget: { max_wait: 1s }`.
     pub(crate) further: String,
     pub(crate) api_url: Option<String>,
@@ -76,6 +81,7 @@ impl Setup {
             audit_log: "off",
             server: String::new(),
             upstream: String::new(),
+            cache: "",
             further: String::new(),
             api_url: None,
             clock: Arc::new(SystemClock),
@@ -124,7 +130,7 @@ impl Setup {
         };
         let text = format!(
             "server:\n  listen: 127.0.0.1:0\n  admin_listen: 127.0.0.1:0\n{}upstream:\n  api_url: {}\n  \
-             uploads_url: {}\n{}{credential}policy:\n  approval: {{ mode: {}{} }}\n  audit_log: {}\n{}agents:\n{agents}",
+             uploads_url: {}\n{}{credential}policy:\n  approval: {{ mode: {}{} }}\n  audit_log: {}\n{}{}agents:\n{agents}",
             self.server,
             self.api_url.clone().unwrap_or_else(|| sim.api_url()),
             sim.uploads_url(),
@@ -132,6 +138,7 @@ impl Setup {
             self.approval_mode,
             self.issuers(files),
             self.audit_log,
+            self.cache,
             self.further,
         );
         let path = files.path().join("tollgate.yaml");

@@ -246,11 +246,29 @@ impl Course<'_> {
         })
     }
 
+    /// What a cache of GitHub's shows of a read: for a while, what it showed before.
+    fn shown(&mut self, reply: &Reply) -> Reply {
+        let lag_ms = self.plan.find(|kind| match kind {
+            FaultKind::StaleReads { ms } => Some(*ms),
+            _ => None,
+        });
+        let is_read = self.request.method == "GET" && reply.status == 200;
+        let Some(lag_ms) = lag_ms.filter(|_| is_read) else { return reply.clone() };
+        let key = format!("{}?{:?}", self.request.path, self.request.query);
+        self.state.shown.show(key, reply, self.now_ms, lag_ms)
+    }
+
     /// Settles the charge, adds the headers and writes the books.
     fn finish(mut self, seq: u64, identity: &Identity, reply: &Reply) -> Outcome {
         let now = self.now();
+        let shown = self.shown(reply);
+        let reply = &shown;
         let (mut status, body, content_type) = headers::encode(self.request, reply);
-        let etag = headers::etag(self.request, reply, &body);
+        let salt = self.plan.find(|kind| match kind {
+            FaultKind::EtagRule { salt } => Some(salt.clone()),
+            _ => None,
+        });
+        let etag = headers::etag(self.request, reply, &body, salt.as_deref());
         let is_free = identity.caller.is_ok() && self.account != "anonymous";
         if let Some(etag) = &etag
             && headers::is_unchanged(self.request, etag, reply.last_modified)

@@ -188,6 +188,16 @@ pub enum FaultKind {
         /// Names and values.
         headers: BTreeMap<String, String>,
     },
+    /// Makes ETags by another rule, with this in what is hashed.
+    EtagRule {
+        /// Anything.
+        salt: String,
+    },
+    /// Goes on showing what a read showed before, for so long after it was first asked for changed.
+    StaleReads {
+        /// How long.
+        ms: i64,
+    },
     /// Refuses to mint installation tokens.
     MintFails {
         /// With this status.

@@ -59,13 +59,14 @@ fn json_text(request: &Request, value: &Value) -> Vec<u8> {
     text.expect("a JSON value can always be written")
 }
 
-/// The ETag of a successful read.
-pub(crate) fn etag(request: &Request, reply: &Reply, body: &[u8]) -> Option<String> {
+/// The ETag of a successful read; `salt` is of another rule than the observed one.
+pub(crate) fn etag(request: &Request, reply: &Reply, body: &[u8], salt: Option<&str>) -> Option<String> {
     let is_read = matches!(request.method.as_str(), "GET" | "HEAD");
     if !is_read || reply.status != 200 || request.path == "/rate_limit" {
         return None;
     }
     let mut hashed = Vec::with_capacity(body.len() + 700);
+    hashed.extend_from_slice(salt.unwrap_or_default().as_bytes());
     for name in ["accept", "authorization", "cookie"] {
         if let Some(value) = request.headers.get(name) {
             hashed.extend_from_slice(value.as_bytes());

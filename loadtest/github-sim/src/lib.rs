@@ -39,6 +39,7 @@ mod limits;
 mod render;
 mod routes;
 mod server;
+mod shown;
 mod storage;
 mod tokens;
 mod world;

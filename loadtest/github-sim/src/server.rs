@@ -33,6 +33,7 @@ use crate::digest::hex;
 use crate::exchange::{Request, parse_query};
 use crate::faults::{FaultKind, FaultSet};
 use crate::limits::Limits;
+use crate::shown::Shown;
 use crate::storage;
 use crate::tokens::Tokens;
 use crate::world::World;
@@ -91,6 +92,7 @@ pub(crate) struct State {
     pub(crate) books: Books,
     pub(crate) ring: Ring,
     pub(crate) faults: FaultSet,
+    pub(crate) shown: Shown,
 }
 
 impl Shared {
@@ -102,6 +104,7 @@ impl Shared {
             books: Books::default(),
             ring: Ring::new(config.ring),
             faults: FaultSet::default(),
+            shown: Shown::default(),
         };
         Self {
             clock: Clock::new(config.clock_start),

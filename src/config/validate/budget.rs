@@ -3,7 +3,7 @@
 use http::StatusCode;
 
 use super::{Check, raw, redis};
-use crate::config::{Budget, OnStoreLoss, Retry, Secondary, Store};
+use crate::config::{Budget, Cache, OnStoreLoss, Retry, Secondary, Store};
 
 /// Longest a request or a failed call is held: whoever asked has long given up by then.
 const HELD_MAX: raw::Period = raw::Period::from_secs(600);
@@ -87,4 +87,13 @@ pub(super) fn retry(check: &mut Check<'_>, raw: &raw::Retry) -> Retry {
     });
     at_most(check, "retry.max_delay", raw.max_delay, HELD_MAX);
     Retry { max_attempts: raw.max_attempts, base_delay: raw.base_delay.0, max_delay: raw.max_delay.0 }
+}
+
+/// What is older than this was forgotten long before.
+const KEPT_MAX: raw::Period = raw::Period::from_secs(7 * 24 * 3_600);
+
+pub(super) fn cache(check: &mut Check<'_>, raw: &raw::Cache) -> Cache {
+    at_most(check, "cache.fresh_for", raw.fresh_for, KEPT_MAX);
+    at_most(check, "cache.stale_if_error", raw.stale_if_error, KEPT_MAX);
+    Cache { max_bytes: raw.max_size.0, fresh_for: raw.fresh_for.0, stale_if_error: raw.stale_if_error.0 }
 }

@@ -66,7 +66,7 @@ impl Proxy {
     /// sent first, and made again until the token is known. Whatever comes of it, the call goes on.
     async fn try_token(&self, permitted: &Permitted, ctx: &mut Context) {
         if let Some(mut probe) = permitted.probe() {
-            let _ = Box::pin(self.exchange(&mut probe, ctx)).await;
+            let _ = Box::pin(self.exchange(&mut probe, None, ctx)).await;
         }
     }
 

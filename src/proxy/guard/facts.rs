@@ -71,7 +71,7 @@ impl Proxy {
         let etag = known.as_ref().and_then(|known| known.etag.clone());
         let mut permitted = permit(asker.clone(), look_up(question.target()?, etag), None)?;
         let at_ms = self.clock.now_ms();
-        let answer = match Box::pin(self.exchange(&mut permitted, ctx)).await {
+        let answer = match Box::pin(self.exchange(&mut permitted, None, ctx)).await {
             Ok(answer) => answer,
             // GitHub did not say; the budget's refusals are the caller's to know.
             Err(error) if error.side() == Side::Upstream => return Ok(None),

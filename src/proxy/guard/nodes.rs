@@ -118,7 +118,8 @@ impl Proxy {
         }
         for installation in self.installations_of(agent).await? {
             let asker = Asker { agent: Arc::clone(agent), installation, repository: None };
-            let answer = Box::pin(self.exchange(&mut permit(asker, question(&missing)?, None)?, ctx)).await?;
+            let answer =
+                Box::pin(self.exchange(&mut permit(asker, question(&missing)?, None)?, None, ctx)).await?;
             let (head, body) = answer.into_parts();
             let body = read_answer(body, ANSWER_BYTES_MAX).await.filter(|_| head.status == StatusCode::OK);
             let body =

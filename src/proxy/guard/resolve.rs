@@ -123,7 +123,7 @@ impl Proxy {
             let target = Target::parse(&format!("/{kind}/{id}"), None).map_err(|_| ProxyError::Internal)?;
             let asker = Asker { agent: Arc::clone(agent), installation, repository: None };
             let mut permitted = permit(asker, look_up(target, None), None)?;
-            let answer = Box::pin(self.exchange(&mut permitted, ctx)).await?;
+            let answer = Box::pin(self.exchange(&mut permitted, None, ctx)).await?;
             let (head, body) = answer.into_parts();
             match head.status {
                 StatusCode::OK => {

@@ -118,6 +118,27 @@ async fn figures_and_headers_that_cannot_be_trusted() {
 }
 
 #[tokio::test]
+async fn another_rule_of_etags_and_reads_that_lag() {
+    let sim = start(config()).await;
+    let token = sim.mint("acme");
+    let path = "/repos/acme/widgets/issues/1";
+    let read = || call(&sim, "GET", path).token(&token).send();
+    let before = read().await;
+    let salted = sim.faults().add(Fault::new(FaultKind::EtagRule { salt: "x".to_owned() }));
+    assert_ne!(read().await.header("etag"), before.header("etag"));
+    assert_eq!(sim.faults().fired(salted), 1);
+    sim.faults().clear();
+    assert_eq!(read().await.header("etag"), before.header("etag"));
+
+    sim.faults().add(Fault::new(FaultKind::StaleReads { ms: 300 }));
+    let title = read().await.json()["title"].clone();
+    sim.edit(|world| world.edit_issue("acme/widgets", 1, "another title"));
+    assert_eq!(read().await.json()["title"], title);
+    sim.clock().advance(std::time::Duration::from_millis(350));
+    assert_eq!(read().await.json()["title"], "another title");
+}
+
+#[tokio::test]
 async fn clocks_windows_and_young_tokens() {
     let sim = start(config()).await;
     let read = || call(&sim, "GET", PATH).token(&sim.mint("acme")).send();

@@ -3,10 +3,9 @@
 //! Source: the GraphQL specification of October 2021, sections 2.2 to 2.12; each function is one of its
 //! productions. Definitions of types, descriptions and variables of fragments are refused.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use apollo_parser::TokenKind;
-use rustc_hash::FxHashSet;
 use serde_json::Value;
 
 use super::tokens::{Tokens, text_of_string};
@@ -73,7 +72,7 @@ fn operation(tokens: &mut Tokens<'_>) -> Result<Operation, GraphqlError> {
 }
 
 fn variable_definitions(tokens: &mut Tokens<'_>) -> Result<Vec<(String, Option<Input>)>, GraphqlError> {
-    let mut seen = FxHashSet::default();
+    let mut seen = HashSet::new();
     let definitions = tokens.bracketed(PARENTHESES, |tokens| {
         let name = variable(tokens)?;
         tokens.expect(TokenKind::Colon, "`:`")?;
@@ -186,7 +185,7 @@ fn members(
     brackets: [TokenKind; 2],
     holds: Holds,
 ) -> Result<Vec<(String, Input)>, GraphqlError> {
-    let mut seen = FxHashSet::default();
+    let mut seen = HashSet::new();
     tokens.bracketed(brackets, |tokens| {
         let name = tokens.name()?;
         tokens.expect(TokenKind::Colon, "`:`")?;

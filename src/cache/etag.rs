@@ -1,0 +1,145 @@
+//! Entity tags: ours, which stay the same whatever token asks, and GitHub's, foretold for a new token.
+//!
+//! Source: RFC 9110 §8.8.3 and §13.1.2. How GitHub makes its own is not documented; clients have observed
+//! SHA-256 in hex over the values of `Accept` and `Authorization` as sent, each followed by `:`, and the
+//! plain body. It is used only while it proves itself: see [`Proofs`].
+
+use std::collections::HashMap;
+use std::sync::Mutex;
+
+use headers::{ETag, HeaderMapExt, IfNoneMatch};
+use http::header::{HeaderMap, HeaderValue, IF_NONE_MATCH};
+use sha2::{Digest, Sha256};
+
+use crate::secret::hex;
+
+/// What our own tags begin with; GitHub's are bare hex.
+const OWN: &str = "tg-";
+/// Bytes of the hash that are in our tags.
+const OWN_BYTES: usize = 16;
+/// Foretold tags that have to be right in a row before one is used.
+const AGREED_MIN: u32 = 20;
+/// Media types that are told apart; GitHub has some dozens.
+const MEDIA_TYPES_MAX: usize = 200;
+
+/// Our tag of a body: weak, since links in it are written for who asks.
+pub fn own(plain: &[u8]) -> HeaderValue {
+    let hash = hex(&Sha256::digest(plain)[..OWN_BYTES]);
+    HeaderValue::try_from(format!("W/\"{OWN}{hash}\"")).expect("hex is fit for a header")
+}
+
+/// Whether a condition names one of our tags.
+pub fn names_own(headers: &HeaderMap) -> bool {
+    let values = headers.get_all(IF_NONE_MATCH).iter();
+    values.into_iter().any(|value| String::from_utf8_lossy(value.as_bytes()).contains(OWN))
+}
+
+/// Whether `If-None-Match` names the tag, or is `*`; none when there is no such condition.
+pub fn is_named(headers: &HeaderMap, tag: &HeaderValue) -> Option<bool> {
+    let condition = headers.typed_get::<IfNoneMatch>()?;
+    Some(parsed(tag).is_some_and(|tag| !condition.precondition_passes(&tag)))
+}
+
+/// The tag GitHub would give the body under these headers, without quotes.
+pub fn foretold(accept: Option<&HeaderValue>, authorization: &HeaderValue, plain: &[u8]) -> String {
+    let mut hash = Sha256::new();
+    for value in accept.into_iter().chain([authorization]) {
+        hash.update(value.as_bytes());
+        hash.update(b":");
+    }
+    hash.update(plain);
+    hex(&hash.finalize())
+}
+
+/// Whether a tag holds this text, weak or not.
+pub fn holds(tag: &HeaderValue, opaque: &str) -> bool {
+    let tag = tag.to_str().unwrap_or_default();
+    tag.strip_prefix("W/").unwrap_or(tag).trim_matches('"') == opaque
+}
+
+fn parsed(tag: &HeaderValue) -> Option<ETag> {
+    tag.to_str().ok()?.parse().ok()
+}
+
+/// How often GitHub's tags were foretold rightly, by media type of the answer.
+#[derive(Debug, Default)]
+pub struct Proofs {
+    agreed: Mutex<HashMap<String, u32>>,
+}
+
+impl Proofs {
+    /// An answer shows whether its tag was foretold rightly. One that was not begins the count anew.
+    pub fn note(&self, media_type: &str, agrees: bool) {
+        let mut agreed = self.agreed();
+        if !agreed.contains_key(media_type) && agreed.len() >= MEDIA_TYPES_MAX {
+            return;
+        }
+        let count = agreed.entry(media_type.to_owned()).or_default();
+        *count = if agrees { count.saturating_add(1) } else { 0 };
+    }
+
+    /// Whether the last answers agreed.
+    pub fn hold(&self, media_type: &str) -> bool {
+        self.agreed().get(media_type).is_some_and(|count| *count >= AGREED_MIN)
+    }
+
+    fn agreed(&self) -> std::sync::MutexGuard<'_, HashMap<String, u32>> {
+        self.agreed.lock().expect("nothing panics while it holds this lock")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn conditions(values: &[&'static str]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for value in values {
+            headers.append(IF_NONE_MATCH, HeaderValue::from_static(value));
+        }
+        headers
+    }
+
+    #[test]
+    fn a_condition_is_met_by_our_tag_in_any_spelling() {
+        let tag = own(b"body");
+        let text: &'static str = Box::leak(tag.to_str().unwrap().to_owned().into_boxed_str());
+        let strong: &'static str = text.strip_prefix("W/").unwrap();
+        assert_eq!(is_named(&conditions(&[]), &tag), None);
+        for named in [vec![text], vec![strong], vec!["*"], vec!["\"x\"", text]] {
+            assert_eq!(is_named(&conditions(&named), &tag), Some(true), "{named:?}");
+        }
+        for other in [vec!["\"x\""], vec!["W/\"tg-00\", \"y\""]] {
+            assert_eq!(is_named(&conditions(&other), &tag), Some(false), "{other:?}");
+        }
+        let list: &'static str = Box::leak(format!("\"a,b\", {text}").into_boxed_str());
+        assert_eq!(is_named(&conditions(&[list]), &tag), Some(true));
+        assert!(names_own(&conditions(&["\"x\"", text])) && !names_own(&conditions(&["\"x\""])));
+        assert_ne!(own(b"body"), own(b"Body"));
+    }
+
+    #[test]
+    fn github_s_tag_is_made_of_what_was_sent() {
+        let accept = HeaderValue::from_static("application/json");
+        let bearer = HeaderValue::from_static("Bearer ghs_x");
+        let hash = hex(&Sha256::digest(b"application/json:Bearer ghs_x:{}"));
+        assert_eq!(foretold(Some(&accept), &bearer, b"{}"), hash);
+        assert_eq!(foretold(None, &bearer, b"{}"), hex(&Sha256::digest(b"Bearer ghs_x:{}")));
+        for tag in [format!("W/\"{hash}\""), format!("\"{hash}\"")] {
+            assert!(holds(&HeaderValue::try_from(tag).unwrap(), &hash));
+        }
+        assert!(!holds(&HeaderValue::from_static("\"x\""), &hash));
+    }
+
+    #[test]
+    fn a_tag_is_foretold_only_while_it_proves_itself() {
+        let proofs = Proofs::default();
+        for _ in 0..AGREED_MIN {
+            assert!(!proofs.hold("application/json"));
+            proofs.note("application/json", true);
+        }
+        assert!(proofs.hold("application/json") && !proofs.hold("text/plain"));
+        proofs.note("application/json", false);
+        assert!(!proofs.hold("application/json"));
+    }
+}

@@ -1,0 +1,291 @@
+//! A read through the cache: fresh, revalidated, shared with others who ask the same, or new.
+
+use std::sync::Arc;
+
+use headers::{HeaderMapExt, IfModifiedSince, LastModified};
+use http::header::{
+    AGE, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, ETAG, HeaderMap, HeaderName, HeaderValue,
+    IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED,
+};
+use http::{Response, StatusCode};
+
+use super::keep::Kept;
+use super::says;
+use crate::cache::changes::{Area, Reach};
+use crate::cache::entry::{Condition, Entry, Validator};
+use crate::cache::flights::{Flight, Lead, State};
+use crate::cache::key::Key;
+use crate::cache::{CacheResult, etag};
+use crate::error::ProxyError;
+use crate::github::tokens::Token;
+use crate::proxy::Proxy;
+use crate::proxy::admit::Admitted;
+use crate::proxy::body::full;
+use crate::proxy::classify::Call;
+use crate::proxy::context::Context;
+use crate::proxy::guard::Permitted;
+use crate::proxy::settle::Answer;
+
+/// Entries of a page where the caller does not say: GitHub's default, and its most.
+const PAGE_DEFAULT: usize = 30;
+const PAGE_MAX: usize = 100;
+
+/// A read that the cache has a part in.
+#[derive(Debug)]
+pub(crate) struct Read {
+    pub(super) key: Key,
+    pub(super) reach: Reach,
+    /// Entries of a page as asked for.
+    pub(super) per_page: usize,
+    /// What goes up, but for the credential and conditions.
+    pub(in crate::proxy) headers: HeaderMap,
+    /// What is kept.
+    known: Option<Arc<Entry>>,
+    /// The first attempt, if it is paid for already.
+    pub(in crate::proxy) admitted: Option<Admitted>,
+    /// The attempt made last.
+    pub(super) asked: Option<Asked>,
+}
+
+/// How GitHub was asked.
+#[derive(Debug)]
+pub(super) struct Asked {
+    condition: Condition,
+    pub(super) token: Arc<Token>,
+    /// Epoch milliseconds.
+    pub(super) at_ms: i64,
+}
+
+/// What becomes of a read that may share its answer.
+enum Turn {
+    /// It asks GitHub, for all who wait.
+    Lead(Admitted, Lead),
+    /// Somebody else has asked; none: what came is not for others.
+    Landed(Option<Arc<Entry>>),
+}
+
+impl Proxy {
+    pub(super) fn read_of(&self, permitted: &Permitted) -> Read {
+        let call = permitted.call();
+        let headers = self.headers_of_read(&call.headers);
+        let target = match call.target.query() {
+            Some(query) => format!("{}?{query}", call.target.path()),
+            None => call.target.path(),
+        };
+        let repositories = permitted.token_repositories().cloned();
+        let key = Key::new(Arc::clone(&permitted.installation().label), repositories, target, &headers);
+        let repository = permitted.repository().map(|name| name.to_string().to_ascii_lowercase());
+        let area = repository.as_ref().and_then(|_| Area::of_template(call.route.operation.template));
+        let known = self.cache.get(&key);
+        Read {
+            reach: Reach { repository, area },
+            per_page: page_size(call),
+            headers,
+            known,
+            admitted: None,
+            asked: None,
+            key,
+        }
+    }
+
+    /// Answers a read.
+    pub(in crate::proxy) async fn read_through(
+        &self,
+        permitted: &mut Permitted,
+        mut read: Read,
+        ctx: &mut Context,
+    ) -> Result<Answer, ProxyError> {
+        if let Some(entry) = read.known.as_ref().filter(|_| !says(permitted.call(), "no-cache"))
+            && self.cache.is_fresh(entry, &read.reach)
+        {
+            return Ok(self.known(permitted, entry, CacheResult::Hit, ctx).await);
+        }
+        let flight = self.cache.flights.join(&read.key, self.cache.changed_ms(&read.reach));
+        let lead = match self.turn(permitted, &flight, ctx).await? {
+            Turn::Landed(Some(entry)) => {
+                return Ok(self.known(permitted, &entry, CacheResult::Coalesced, ctx).await);
+            }
+            Turn::Landed(None) => None,
+            Turn::Lead(admitted, lead) => {
+                read.admitted = Some(admitted);
+                Some(lead)
+            }
+        };
+        let answer = self.exchange(permitted, Some(&mut read), ctx).await;
+        let (answer, shared) = self.landed(permitted, &read, answer, ctx).await;
+        if let Some(lead) = lead {
+            lead.land(shared);
+        }
+        answer
+    }
+
+    /// Waits to be admitted, or for somebody who was before.
+    async fn turn(
+        &self,
+        permitted: &Permitted,
+        flight: &Arc<Flight>,
+        ctx: &mut Context,
+    ) -> Result<Turn, ProxyError> {
+        let mut state = flight.watch();
+        loop {
+            let seen = state.borrow_and_update().clone();
+            match seen {
+                State::Landed(entry) => return Ok(Turn::Landed(entry)),
+                State::Flying => drop(state.changed().await),
+                State::Waiting => tokio::select! {
+                    biased;
+                    _ = state.changed() => {}
+                    // What was paid goes back if somebody else took off meanwhile.
+                    admitted = self.admit(permitted, ctx) => {
+                        let admitted = admitted?;
+                        if let Some(lead) = flight.take_off() {
+                            return Ok(Turn::Lead(admitted, lead));
+                        }
+                    }
+                },
+            }
+        }
+    }
+
+    /// What GitHub's answer means for the read, and what others may have of it.
+    async fn landed(
+        &self,
+        permitted: &Permitted,
+        read: &Read,
+        answer: Result<Answer, ProxyError>,
+        ctx: &mut Context,
+    ) -> (Result<Answer, ProxyError>, Option<Arc<Entry>>) {
+        let call = permitted.call();
+        let stale = read.known.as_ref().filter(|entry| self.cache.may_be_stale(entry, &read.reach));
+        let answer = match (answer, stale) {
+            (Err(error), Some(entry)) if error.is_upstream_failure() => {
+                tracing::warn!(request_id = ctx.request_id, %error, "served what was known");
+                return (Ok(self.known(permitted, entry, CacheResult::Stale, ctx).await), None);
+            }
+            (Ok(answer), Some(entry)) if answer.status().is_server_error() => {
+                return (Ok(self.known(permitted, entry, CacheResult::Stale, ctx).await), None);
+            }
+            (Ok(answer), _) => answer,
+            (Err(error), _) => return (Err(error), None),
+        };
+        let Some(asked) = &read.asked else { return (Ok(answer), None) };
+        ctx.cache = Some(if read.known.is_some() { CacheResult::Changed } else { CacheResult::Miss });
+        if answer.status() == StatusCode::NOT_MODIFIED {
+            // Without an entry the condition was the caller's own.
+            let Some(entry) = &read.known else { return (Ok(answer), None) };
+            self.count_validator(asked, "unchanged");
+            self.metrics.quota_saved.with_label_values(&["revalidated"]).inc();
+            ctx.cache = Some(CacheResult::Revalidated);
+            entry.confirm(answer.headers(), &asked.condition, &asked.token, asked.at_ms);
+            return (Ok(served(call, entry, Some(answer.headers()))), Some(Arc::clone(entry)));
+        }
+        if read.known.is_some() {
+            self.count_validator(asked, "changed");
+        }
+        match self.keep(read, asked, answer).await {
+            Ok(Kept::Whole { entry, head }) => (Ok(served(call, &entry, Some(&head))), Some(entry)),
+            Ok(Kept::Passing(answer)) => (Ok(answer), None),
+            Err(error) => match stale {
+                Some(entry) => (Ok(self.known(permitted, entry, CacheResult::Stale, ctx).await), None),
+                None => (Err(error), None),
+            },
+        }
+    }
+
+    fn count_validator(&self, asked: &Asked, result: &str) {
+        self.metrics.cache_validators.with_label_values(&[asked.condition.by.as_str(), result]).inc();
+    }
+
+    /// What is kept, without a call to GitHub for it.
+    async fn known(
+        &self,
+        permitted: &Permitted,
+        entry: &Entry,
+        result: CacheResult,
+        ctx: &mut Context,
+    ) -> Answer {
+        ctx.cache = Some(result);
+        let saved = match result {
+            CacheResult::Hit => Some("fresh"),
+            CacheResult::Coalesced => Some("coalesced"),
+            _ => None,
+        };
+        if let Some(by) = saved {
+            self.metrics.quota_saved.with_label_values(&[by]).inc();
+        }
+        let resource = permitted.call().route.operation.resource;
+        let share = self.share(permitted.agent(), permitted.installation(), resource);
+        ctx.view = Some(self.budget.look(&share).await.0);
+        let mut answer = served(permitted.call(), entry, None);
+        let age = (self.clock.now_ms() - entry.checked_ms()).max(0) / 1000;
+        answer.headers_mut().insert(AGE, HeaderValue::from(age));
+        answer
+    }
+}
+
+impl Read {
+    /// Puts the condition into what goes up with this token: the cache's own where something is kept, else
+    /// the caller's, unless it names a tag that only the cache gives.
+    pub(in crate::proxy) fn ask(
+        &mut self,
+        proxy: &Proxy,
+        call: &Call,
+        token: &Arc<Token>,
+        headers: &mut HeaderMap,
+    ) {
+        let condition = match &self.known {
+            Some(entry) => entry.condition(&self.key, token, &proxy.cache.proofs),
+            None => Condition { by: Validator::Plain, header: None },
+        };
+        if let Some((name, value)) = &condition.header {
+            headers.insert(name.clone(), value.clone());
+        } else if self.known.is_none() && !etag::names_own(&call.headers) {
+            for name in [IF_NONE_MATCH, IF_MODIFIED_SINCE] {
+                for value in call.headers.get_all(&name) {
+                    headers.append(name.clone(), value.clone());
+                }
+            }
+        }
+        self.asked = Some(Asked { condition, token: Arc::clone(token), at_ms: proxy.clock.now_ms() });
+    }
+}
+
+/// An entry as the caller gets it, with what the exchange with GitHub said beside it.
+fn served(call: &Call, entry: &Entry, exchange: Option<&HeaderMap>) -> Answer {
+    let (mut head, body) = entry.answer().into_parts();
+    for (name, _) in exchange.into_iter().flatten().filter(|(name, _)| !describes_body(name)) {
+        head.headers.remove(name);
+    }
+    for (name, value) in exchange.into_iter().flatten().filter(|(name, _)| !describes_body(name)) {
+        head.headers.append(name.clone(), value.clone());
+    }
+    if is_had(call, entry, &head.headers) {
+        head.status = StatusCode::NOT_MODIFIED;
+        for name in [CONTENT_LENGTH, CONTENT_ENCODING, CONTENT_TYPE] {
+            head.headers.remove(name);
+        }
+        return Response::from_parts(head, full(bytes::Bytes::new()));
+    }
+    Response::from_parts(head, full(body))
+}
+
+/// Whether a header is the entry's own, whatever a 304 says.
+fn describes_body(name: &HeaderName) -> bool {
+    [ETAG, CONTENT_LENGTH, CONTENT_ENCODING, CONTENT_TYPE, LAST_MODIFIED].contains(name)
+}
+
+/// Whether the caller has it already (RFC 9110 §13.2.2: a tag goes before a time).
+fn is_had(call: &Call, entry: &Entry, head: &HeaderMap) -> bool {
+    if let Some(is_named) = etag::is_named(&call.headers, entry.tag()) {
+        let github = || entry.github_tag().and_then(|tag| etag::is_named(&call.headers, &tag));
+        return is_named || github().unwrap_or(false);
+    }
+    let since = call.headers.typed_get::<IfModifiedSince>();
+    let modified = head.typed_get::<LastModified>();
+    matches!((since, modified), (Some(since), Some(modified)) if !since.is_modified(modified.into()))
+}
+
+fn page_size(call: &Call) -> usize {
+    let said = call.target.query_values("per_page").first().and_then(|value| value.parse().ok());
+    said.unwrap_or(PAGE_DEFAULT).clamp(1, PAGE_MAX)
+}
