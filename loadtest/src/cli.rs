@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::bounds::{self, Part};
+use crate::cache;
 use crate::capacity;
 use crate::demo::{self, Options, View};
 use crate::replicas::{self, Case};
@@ -24,6 +25,9 @@ struct Cli {
 enum Command {
     Demo(DemoArgs),
     Bounds(BoundsArgs),
+    /// Let fifty agents read the same two hundred things over ten windows while tokens are renewed and some of
+    /// them change; check that nearly all reads are free, and that none is wrong. Takes about two minutes.
+    Cache,
     /// Measure what the shared store takes: memory, commands and CPU of a `redis-server` it starts and ends.
     Capacity,
     Replicas(ReplicasArgs),
@@ -157,6 +161,7 @@ pub(crate) fn run() -> ExitCode {
         Command::Bounds(args) => {
             on_runtime(bounds::run(args.options(), io::stdout())).map(|summary| summary.holds())
         }
+        Command::Cache => on_runtime(cache::run(io::stdout())).map(|summary| summary.holds()),
         Command::Capacity => capacity::run(io::stdout()).map(|()| true),
         Command::Replicas(args) => {
             on_runtime(replicas::run(args.options(), io::stdout())).map(|summary| summary.holds())

@@ -5,7 +5,7 @@
 //! from the agents, from the stand-in's own books and from tollgate's metrics ([`snapshot`]).
 
 mod exposition;
-mod fleet;
+pub(crate) mod fleet;
 mod screen;
 mod shares;
 mod snapshot;

@@ -1,6 +1,7 @@
 //! Fleets of simulated agents against the real proxy; hands over to [`cli`], nothing else.
 
 mod bounds;
+mod cache;
 mod capacity;
 mod cli;
 mod demo;

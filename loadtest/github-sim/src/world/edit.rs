@@ -106,6 +106,11 @@ impl World {
             .is_some()
     }
 
+    /// The title of an issue, if there is such a one.
+    pub fn issue_title(&self, full_name: &str, number: u64) -> Option<String> {
+        Some(self.find(full_name)?.issues.get(&number)?.title.clone())
+    }
+
     /// Opens a pull request from one branch into another, as `sim-user`, and returns its number;
     /// `None` where GitHub refuses it: a branch is missing, nothing is to be merged, or there is one.
     pub fn open_pull(&mut self, full_name: &str, head: &str, base: &str, title: &str) -> Option<u64> {

@@ -134,8 +134,10 @@ impl Client {
         if let Some(authorization) = &self.authorization {
             request = request.header(AUTHORIZATION, authorization);
         }
-        for (name, value) in &call.headers {
-            request = request.header(*name, value);
+        if let Some(headers) = request.headers_mut() {
+            for (name, value) in &call.headers {
+                headers.insert(*name, HeaderValue::from_str(value)?);
+            }
         }
         let body = match call.body {
             Some(body) => {
