@@ -33,17 +33,44 @@ pub fn with_input(request: &Request, body: &[u8], key: &str, value: &Value) -> R
             object.insert(key.to_owned(), value.clone());
             with_variable(request, body, name, Value::Object(object))
         }
-        InputValue::Object(members) => match members.iter().find(|(known, _)| known == key) {
-            Some((_, Input { value: InputValue::Variable(name), .. })) => {
-                with_variable(request, body, name, value.clone())
-            }
-            Some((_, member)) => with_text(request, body, member.span.clone(), &literal(value)?),
-            None => {
-                let open = input.span.start + 1;
-                with_text(request, body, open..open, &format!("{key}: {} ", literal(value)?))
-            }
-        },
+        InputValue::Object(members) => with_member(request, body, input, members, key, value),
         InputValue::Plain(_) | InputValue::List(_) => Err(NOT_ONE),
+    }
+}
+
+/// The body with a member set in an object that is written out in the document.
+fn with_member(
+    request: &Request,
+    body: &[u8],
+    object: &Input,
+    members: &[(String, Input)],
+    key: &str,
+    value: &Value,
+) -> Result<Bytes, GraphqlError> {
+    match members.iter().find(|(known, _)| known == key).map(|(_, member)| member) {
+        Some(Input { value: InputValue::Variable(name), .. }) => {
+            with_variable(request, body, name, value.clone())
+        }
+        Some(member) => match (&member.value, value) {
+            // Written anew as a whole it would leave variables unused, and GraphQL refuses that.
+            (InputValue::Object(within), Value::Object(new)) => {
+                let variables = Variables::of(&request.document.operations[0], &request.variables);
+                let is_new = |(key, value): &(&String, &Value)| {
+                    let known = within.iter().find(|(known, _)| known == *key);
+                    known.and_then(|(_, known)| known.bind(&variables)).as_deref() != Some(*value)
+                };
+                let mut changed = new.iter().filter(is_new);
+                match (changed.next(), changed.next()) {
+                    (Some((key, value)), None) => with_member(request, body, member, within, key, value),
+                    _ => Err(NOT_ONE),
+                }
+            }
+            _ => with_text(request, body, member.span.clone(), &literal(value)?),
+        },
+        None => {
+            let open = object.span.start + 1;
+            with_text(request, body, open..open, &format!("{key}: {} ", literal(value)?))
+        }
     }
 }
 

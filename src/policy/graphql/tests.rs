@@ -456,6 +456,41 @@ fn a_member_is_put_into_the_input_wherever_it_stands() {
 }
 
 #[test]
+fn what_is_put_into_an_object_leaves_no_variable_unused() {
+    let message = json!({"headline": "title", "body": "Agent: a"});
+    for (written, sent, text, variables) in [
+        ("{headline: $h}", json!({"h": "title"}), "{body: \"Agent: a\" headline: $h}", json!({"h": "title"})),
+        (
+            "{headline: \"title\", body: $h}",
+            json!({"h": "x"}),
+            "{headline: \"title\", body: $h}",
+            json!({"h": "Agent: a"}),
+        ),
+        (
+            "{headline: \"title\", body: \"\"}",
+            json!({}),
+            "{headline: \"title\", body: \"Agent: a\"}",
+            json!({}),
+        ),
+    ] {
+        let document = |message: &str| {
+            format!(
+                "mutation($h: String) {{ createCommitOnBranch(input: {{expectedHeadOid: \"1\", message: {message}}}) {{ \
+                 clientMutationId }} }}"
+            )
+        };
+        let body = json!({ "query": document(written), "variables": sent }).to_string();
+        let read = Request::read(body.as_bytes()).unwrap();
+        let changed = edit::with_input(&read, body.as_bytes(), "message", &message).unwrap();
+        let changed: Value = serde_json::from_slice(&changed).unwrap();
+        assert_eq!(
+            (changed["query"].as_str().unwrap(), &changed["variables"]),
+            (&*document(text), &variables)
+        );
+    }
+}
+
+#[test]
 fn whatever_text_is_put_in_is_read_back() {
     let document = "mutation { mergeBranch(input: {commitMessage: \"x\"}) { clientMutationId } }";
     let body = json!({ "query": document }).to_string();
