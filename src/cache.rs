@@ -18,6 +18,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
+use http::HeaderValue;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::clock::Clock;
@@ -66,9 +68,40 @@ impl CacheResult {
     }
 }
 
+/// Longest plain body that is kept a second time, as a client got it.
+const WRITTEN_BYTES_MAX: usize = 1024 * 1024;
+
+/// What stands under a key: the answer, or its body as written for those who came by one address.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Slot {
+    key: Key,
+    address: Option<Arc<str>>,
+}
+
+#[derive(Debug, Clone)]
+enum Kept {
+    Entry(Arc<Entry>),
+    /// Of the entry with this tag.
+    Written {
+        tag: HeaderValue,
+        body: Bytes,
+    },
+}
+
+impl Kept {
+    fn size(&self) -> usize {
+        const FIXED: usize = 200;
+        match self {
+            Kept::Entry(entry) => entry.size(),
+            Kept::Written { body, .. } => FIXED + body.len(),
+        }
+    }
+}
+
 /// Keeps answers.
 pub struct Cache {
-    entries: moka::sync::Cache<Key, Arc<Entry>>,
+    /// One bound for both kinds.
+    kept: moka::sync::Cache<Slot, Kept>,
     settings: config::Cache,
     changes: Arc<Changes>,
     pub flights: Flights,
@@ -85,10 +118,12 @@ impl fmt::Debug for Cache {
 
 impl Cache {
     pub fn new(settings: config::Cache, changes: Arc<Changes>, clock: Arc<dyn Clock>) -> Cache {
-        let size =
-            |key: &Key, entry: &Arc<Entry>| u32::try_from(key.size() + entry.size()).unwrap_or(u32::MAX);
+        let size = |slot: &Slot, kept: &Kept| {
+            let address = slot.address.as_ref().map_or(0, |address| address.len());
+            u32::try_from(slot.key.size() + address + kept.size()).unwrap_or(u32::MAX)
+        };
         Cache {
-            entries: moka::sync::Cache::builder().weigher(size).max_capacity(settings.max_bytes).build(),
+            kept: moka::sync::Cache::builder().weigher(size).max_capacity(settings.max_bytes).build(),
             settings,
             changes,
             flights: Flights::default(),
@@ -108,21 +143,45 @@ impl Cache {
     }
 
     pub fn get(&self, key: &Key) -> Option<Arc<Entry>> {
-        self.entries.get(key)
+        match self.kept.get(&Slot { key: key.clone(), address: None })? {
+            Kept::Entry(entry) => Some(entry),
+            Kept::Written { .. } => None,
+        }
     }
 
     pub fn insert(&self, key: &Key, entry: &Arc<Entry>) {
-        self.entries.insert(key.clone(), Arc::clone(entry));
+        self.kept.insert(Slot { key: key.clone(), address: None }, Kept::Entry(Arc::clone(entry)));
     }
 
     pub fn remove(&self, key: &Key) {
-        self.entries.invalidate(key);
+        self.kept.invalidate(&Slot { key: key.clone(), address: None });
+    }
+
+    /// The plain body of an entry as it is written for those who come by `address`; `write` is asked where
+    /// nobody came by it before. None when it can't be unpacked.
+    pub fn written(
+        &self,
+        key: &Key,
+        entry: &Entry,
+        address: &str,
+        write: impl FnOnce(Bytes) -> Bytes,
+    ) -> Option<Bytes> {
+        let slot = Slot { key: key.clone(), address: Some(address.into()) };
+        match self.kept.get(&slot) {
+            Some(Kept::Written { tag, body }) if tag == *entry.tag() => return Some(body),
+            _ => {}
+        }
+        let body = write(entry.plain()?);
+        if body.len() <= WRITTEN_BYTES_MAX {
+            self.kept.insert(slot, Kept::Written { tag: entry.tag().clone(), body: body.clone() });
+        }
+        Some(body)
     }
 
     /// Bytes of all entries, as counted against the bound.
     pub fn size(&self) -> u64 {
-        self.entries.run_pending_tasks();
-        self.entries.weighted_size()
+        self.kept.run_pending_tasks();
+        self.kept.weighted_size()
     }
 
     /// Longest body that is kept.

@@ -165,7 +165,7 @@ impl Entry {
         if known.etag.is_some()
             && key.has_one_accept()
             && proofs.hold(&self.media_type())
-            && let Some(body) = plain_of(&self.body, self.is_packed())
+            && let Some(body) = self.plain()
         {
             let etag = etag::foretold(key.accept(), &token.authorization(), &body);
             let etag = HeaderValue::try_from(format!("W/\"{etag}\"")).expect("hex is fit for a header");
@@ -222,6 +222,11 @@ impl Entry {
         headers.insert(ETAG, self.tag.clone());
         headers.insert(CONTENT_LENGTH, HeaderValue::from(self.body.len()));
         answer
+    }
+
+    /// The body unpacked; none when it can't be.
+    pub fn plain(&self) -> Option<Bytes> {
+        plain_of(&self.body, self.is_packed())
     }
 
     /// Bytes it takes.

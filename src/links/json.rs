@@ -107,6 +107,16 @@ impl JsonRewriter {
         }
     }
 
+    /// A whole body with its links rewritten.
+    pub fn rewrite(text: Bytes, map: LinkMap) -> Bytes {
+        let mut out = VecDeque::new();
+        let mut rewriter = JsonRewriter::new(map);
+        rewriter.feed(text, &mut out);
+        rewriter.finish(&mut out);
+        let pieces: Vec<Bytes> = out.into();
+        pieces.concat().into()
+    }
+
     /// Takes the body's next bytes and appends to `out` what can go on.
     pub fn feed(&mut self, mut chunk: Bytes, out: &mut VecDeque<Bytes>) {
         let mut out = Output::new(out);

@@ -18,7 +18,7 @@ use super::settle::Answer;
 use crate::cache::CacheResult;
 use crate::github::tokens::Access;
 use crate::policy::routes::Scope;
-pub(super) use read::Read;
+pub(super) use read::{Read, Reused};
 
 /// What is known for a call.
 #[derive(Debug)]

@@ -8,7 +8,9 @@ mod refusal;
 
 use std::sync::Arc;
 
-use http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue, LINK, LOCATION};
+use http::header::{
+    CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue, LINK, LOCATION,
+};
 use http::{HeaderMap, Method, Response, StatusCode};
 use http_body_util::BodyExt;
 
@@ -16,6 +18,7 @@ use super::Proxy;
 use super::body::{ResponseBody, full};
 use super::classify::media_type;
 use super::context::Context;
+use super::lookup::Reused;
 use super::settle::Answer;
 use crate::audit::{Facts, Record, Verdict};
 use crate::budget::View;
@@ -23,6 +26,7 @@ use crate::cache::CacheResult;
 use crate::error::{ProxyError, Side};
 use crate::links::LinkMap;
 use crate::links::body::RewrittenBody;
+use crate::links::json::JsonRewriter;
 pub(super) use refusal::refusal_on_the_wire;
 use refusal::{Caller, outcome_of, refusal};
 
@@ -93,13 +97,14 @@ impl Proxy {
         if let (Some(view), Some(operation)) = (&ctx.view, ctx.operation) {
             insert_own_limit(&mut head.headers, view, operation.resource, self.clock.now_ms());
         }
-        let map = ctx.origin.as_ref().map(|origin| {
-            LinkMap::new(Arc::clone(&self.link_bases), origin, ctx.prefix.for_links(), UPLOADS_PREFIX)
-        });
-        let Some(map) = map else {
+        let Some(origin) = &ctx.origin else {
             return Response::from_parts(head, body);
         };
-        rewrite_headers(&mut head.headers, &map);
+        let prefix = ctx.prefix.for_links();
+        let map = || LinkMap::new(Arc::clone(&self.link_bases), origin, prefix, UPLOADS_PREFIX);
+        if head.headers.contains_key(LOCATION) || head.headers.contains_key(LINK) {
+            rewrite_headers(&mut head.headers, &map());
+        }
         let bodiless = ctx.method == Method::HEAD
             || matches!(
                 head.status,
@@ -113,7 +118,16 @@ impl Proxy {
         if bodiless {
             return Response::from_parts(head, body);
         }
-        Response::from_parts(head, RewrittenBody::new(body, map).boxed_unsync())
+        let Some(Reused { key, entry }) = head.extensions.remove() else {
+            return Response::from_parts(head, RewrittenBody::new(body, map()).boxed_unsync());
+        };
+        let write = |text| JsonRewriter::rewrite(text, map());
+        let written = self.cache.written(&key, &entry, &format!("{origin}{prefix}"), write);
+        // It was unpacked when it was made an entry.
+        let written = written.unwrap_or_default();
+        head.headers.remove(CONTENT_ENCODING);
+        head.headers.insert(CONTENT_LENGTH, HeaderValue::from(written.len()));
+        Response::from_parts(head, full(written))
     }
 
     /// Adds the end of a call to its line in the audit log; a denial gets its line here.

@@ -22,6 +22,7 @@ use super::context::Context;
 use super::forward::{Attempt, CallFailed};
 use super::guard::Permitted;
 use super::gzip;
+use super::lookup::Reused;
 use super::respond::{self, holds_links};
 use crate::error::{Limit, ProxyError};
 use crate::github::rate_limit::{self, Figures, LimitKind, Reading, Refused};
@@ -88,6 +89,9 @@ impl Proxy {
     pub(super) async fn finish(&self, permitted: &Permitted, answer: Answer) -> Result<Answer, ProxyError> {
         let call = permitted.call();
         let is_rewritten = call.route.scope != Scope::Graphql && holds_links(answer.headers());
+        if is_rewritten && answer.extensions().get::<Reused>().is_some() {
+            return Ok(answer);
+        }
         let answer = match is_rewritten || !gzip::is_accepted(&call.headers) {
             true => gzip::unpack(answer)?,
             false => answer,

@@ -98,12 +98,12 @@ impl Proxy {
         if let Some(entry) = read.known.as_ref().filter(|_| !says(permitted.call(), "no-cache"))
             && self.cache.is_fresh(entry, &read.reach)
         {
-            return Ok(self.known(permitted, entry, CacheResult::Hit, ctx).await);
+            return Ok(self.known(permitted, &read.key, entry, CacheResult::Hit, ctx).await);
         }
         let flight = self.cache.flights.join(&read.key, self.cache.changed_ms(&read.reach));
         let lead = match self.turn(permitted, &flight, ctx).await? {
             Turn::Landed(Some(entry)) => {
-                return Ok(self.known(permitted, &entry, CacheResult::Coalesced, ctx).await);
+                return Ok(self.known(permitted, &read.key, &entry, CacheResult::Coalesced, ctx).await);
             }
             Turn::Landed(None) => None,
             Turn::Lead(admitted, lead) => {
@@ -160,10 +160,10 @@ impl Proxy {
         let answer = match (answer, stale) {
             (Err(error), Some(entry)) if error.is_upstream_failure() => {
                 tracing::warn!(request_id = ctx.request_id, %error, "served what was known");
-                return (Ok(self.known(permitted, entry, CacheResult::Stale, ctx).await), None);
+                return (Ok(self.known(permitted, &read.key, entry, CacheResult::Stale, ctx).await), None);
             }
             (Ok(answer), Some(entry)) if answer.status().is_server_error() => {
-                return (Ok(self.known(permitted, entry, CacheResult::Stale, ctx).await), None);
+                return (Ok(self.known(permitted, &read.key, entry, CacheResult::Stale, ctx).await), None);
             }
             (Ok(answer), _) => answer,
             (Err(error), _) => return (Err(error), None),
@@ -177,7 +177,8 @@ impl Proxy {
             self.metrics.quota_saved.with_label_values(&["revalidated"]).inc();
             ctx.cache = Some(CacheResult::Revalidated);
             entry.confirm(answer.headers(), &asked.condition, &asked.token, asked.at_ms);
-            return (Ok(served(call, entry, Some(answer.headers()))), Some(Arc::clone(entry)));
+            let served = reused(call, &read.key, entry, Some(answer.headers()));
+            return (Ok(served), Some(Arc::clone(entry)));
         }
         if read.known.is_some() {
             self.count_validator(asked, "changed");
@@ -186,7 +187,9 @@ impl Proxy {
             Ok(Kept::Whole { entry, head }) => (Ok(served(call, &entry, Some(&head))), Some(entry)),
             Ok(Kept::Passing(answer)) => (Ok(answer), None),
             Err(error) => match stale {
-                Some(entry) => (Ok(self.known(permitted, entry, CacheResult::Stale, ctx).await), None),
+                Some(entry) => {
+                    (Ok(self.known(permitted, &read.key, entry, CacheResult::Stale, ctx).await), None)
+                }
                 None => (Err(error), None),
             },
         }
@@ -200,7 +203,8 @@ impl Proxy {
     async fn known(
         &self,
         permitted: &Permitted,
-        entry: &Entry,
+        key: &Key,
+        entry: &Arc<Entry>,
         result: CacheResult,
         ctx: &mut Context,
     ) -> Answer {
@@ -216,7 +220,7 @@ impl Proxy {
         let resource = permitted.call().route.operation.resource;
         let share = self.share(permitted.agent(), permitted.installation(), resource);
         ctx.view = Some(self.budget.look(&share).await.0);
-        let mut answer = served(permitted.call(), entry, None);
+        let mut answer = reused(permitted.call(), key, entry, None);
         let age = (self.clock.now_ms() - entry.checked_ms()).max(0) / 1000;
         answer.headers_mut().insert(AGE, HeaderValue::from(age));
         answer
@@ -248,6 +252,22 @@ impl Read {
         }
         self.asked = Some(Asked { condition, token: Arc::clone(token), at_ms: proxy.clock.now_ms() });
     }
+}
+
+/// An answer whose body is that of an entry that was there before: it may have been written for others.
+#[derive(Debug, Clone)]
+pub(in crate::proxy) struct Reused {
+    pub(in crate::proxy) key: Key,
+    pub(in crate::proxy) entry: Arc<Entry>,
+}
+
+/// As [`served`], for an entry that was there before.
+fn reused(call: &Call, key: &Key, entry: &Arc<Entry>, exchange: Option<&HeaderMap>) -> Answer {
+    let mut answer = served(call, entry, exchange);
+    if answer.status() == StatusCode::OK {
+        answer.extensions_mut().insert(Reused { key: key.clone(), entry: Arc::clone(entry) });
+    }
+    answer
 }
 
 /// An entry as the caller gets it, with what the exchange with GitHub said beside it.
