@@ -10,6 +10,8 @@ pub mod entry;
 
 pub mod etag;
 
+pub mod feed;
+
 pub mod flights;
 
 pub mod key;

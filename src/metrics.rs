@@ -101,6 +101,12 @@ pub struct Metrics {
     pub store_errors: IntCounterVec,
     /// Without labels, and without a sample where the store is embedded.
     pub store_up: IntGaugeVec,
+    /// `{result}`: what replicas tell each other: sent, failed, heard, missed or garbled.
+    pub feed_messages: IntCounterVec,
+    /// `{event,result}`: result is accepted, duplicate, forged, garbled, too_large, shed or failed.
+    pub webhook_deliveries: IntCounterVec,
+    /// Without labels: deliveries being received or waiting.
+    pub webhook_queue: IntGaugeVec,
 }
 
 impl fmt::Debug for Metrics {
@@ -287,6 +293,21 @@ impl Metrics {
                 &["kind"],
             ),
             store_up: make.gauge("store_up", "Whether the shared store is connected and answers.", &[]),
+            feed_messages: make.counter(
+                "feed_messages_total",
+                "Messages by which replicas tell each other what changed.",
+                &["result"],
+            ),
+            webhook_deliveries: make.counter(
+                "webhook_deliveries_total",
+                "Deliveries of GitHub's webhook by what became of them.",
+                &["event", "result"],
+            ),
+            webhook_queue: make.gauge(
+                "webhook_queue",
+                "Deliveries that are being received or wait for their turn.",
+                &[],
+            ),
             registry,
             before_render: Mutex::default(),
         }

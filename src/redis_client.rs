@@ -16,6 +16,8 @@ mod link;
 
 mod settings;
 
+mod subscription;
+
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -28,6 +30,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 pub use check::{RedisServer, RedisStartError};
 pub use settings::{RedisAddress, RedisPlace, RedisSettings};
+pub use subscription::Subscription;
 
 use crate::budget::store::StoreAway;
 use crate::metrics::Metrics;

@@ -22,6 +22,8 @@ pub const TOLD_FOR: Duration = Duration::from_secs(300);
 const SEEN_FOR_MS: i64 = 24 * 3_600_000;
 /// Repositories whose changes are kept one by one.
 const REPOSITORIES_MAX: usize = 50_000;
+/// Accounts of which it is known what is told.
+const ACCOUNTS_MAX: usize = 10_000;
 
 /// A part of a repository, whose reads change together and which some of GitHub's events cover.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -164,7 +166,13 @@ impl Changes {
 
     /// GitHub says, or shows, that it delivers events of this kind for this account.
     pub fn tells(&self, account: &str, event: &str, until_ms: i64) {
+        if !Area::ALL.into_iter().any(|area| area.events().contains(&event)) {
+            return;
+        }
         let mut told = lock(&self.told);
+        if told.len() >= ACCOUNTS_MAX && !told.contains_key(&account.to_ascii_lowercase()) {
+            told.clear();
+        }
         let events = told.entry(account.to_ascii_lowercase()).or_default();
         let until = events.entry(event.to_owned()).or_default();
         *until = until_ms.max(*until);

@@ -25,8 +25,9 @@ pub enum RedisStartError {
     )]
     Protected { address: String },
     #[error(
-        "budget.redis.username: the user may not do what tollgate needs at {address} ({reply}): allow its keys \
-         and commands, such as `ACL SETUSER tollgate on >PASSWORD ~tollgate* +@all -@dangerous +info`"
+        "budget.redis.username: the user may not do what tollgate needs at {address} ({reply}): allow its keys, \
+         channels and commands, such as `ACL SETUSER tollgate on >PASSWORD ~tollgate* &tollgate* +@all \
+         -@dangerous +info`"
     )]
     NotPermitted { address: String, reply: String },
     #[error("budget.redis.url: {address} has no database {database}: use one that is there, such as /0")]

@@ -111,7 +111,7 @@ fn advice(code: &str) -> &'static str {
             "it does not let tollgate in any more: has its password changed?"
         }
         "NOPERM" => {
-            "the ACL of tollgate's user is too narrow: it needs ~tollgate* and +@all -@dangerous +info"
+            "the ACL of tollgate's user is too narrow: it needs ~tollgate* &tollgate* +@all -@dangerous +info"
         }
         _ => "its cluster is being changed, or a part of it is down: see CLUSTER INFO",
     }

@@ -162,7 +162,10 @@ async fn open(
     timeout(within, connection).await.map_err(|_| late(address))?.map_err(|error| trouble(&error, address))
 }
 
-fn connection_info(address: &RedisAddress, redis: RedisConnectionInfo) -> Result<ConnectionInfo, Trouble> {
+pub(super) fn connection_info(
+    address: &RedisAddress,
+    redis: RedisConnectionInfo,
+) -> Result<ConnectionInfo, Trouble> {
     let (host, port) = (address.host.clone(), address.port);
     let place = match address.is_tls {
         true => ConnectionAddr::TcpTls { host, port, insecure: false, tls_params: None },
@@ -173,7 +176,7 @@ fn connection_info(address: &RedisAddress, redis: RedisConnectionInfo) -> Result
     Ok(info.set_redis_settings(redis).set_tcp_settings(tcp))
 }
 
-fn certificates(settings: &RedisSettings) -> Option<TlsCertificates> {
+pub(super) fn certificates(settings: &RedisSettings) -> Option<TlsCertificates> {
     let root_cert = settings.ca_pem.clone()?;
     Some(TlsCertificates { client_tls: None, root_cert: Some(root_cert) })
 }
@@ -218,7 +221,7 @@ fn text(value: Value) -> String {
 }
 
 /// What the failure of a first contact means.
-fn trouble(error: &RedisError, address: &RedisAddress) -> Trouble {
+pub(super) fn trouble(error: &RedisError, address: &RedisAddress) -> Trouble {
     let why = super::fault::shortened(&error.to_string());
     match error.kind() {
         ErrorKind::Server(_) | ErrorKind::Extension => {
@@ -281,7 +284,7 @@ async fn sentinel(
 }
 
 /// Where one sentinel believes the primary to be.
-async fn look_up(
+pub(super) async fn look_up(
     settings: &RedisSettings,
     service: &str,
     node: &RedisAddress,

@@ -1,0 +1,161 @@
+//! What replicas tell each other, so that a change one of them heard of is known to all.
+//!
+//! News takes effect here at once and goes to the others over a channel of Redis. There, nothing is kept
+//! for a replica that does not listen: whenever one begins to listen, or finds that it missed something,
+//! everything counts as changed. Without Redis there is one replica, and nobody to tell.
+
+mod listen;
+
+mod news;
+
+mod outbox;
+
+mod send;
+
+mod wire;
+
+use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock, Weak};
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use moka::sync::Cache;
+use thiserror::Error;
+use tokio::time::timeout;
+
+pub use news::{DELIVERY_BYTES_MAX, News};
+
+use super::changes::Changes;
+use crate::metrics::Metrics;
+use crate::redis_client::RedisClient;
+use outbox::Outbox;
+
+const CHANNEL: &str = "tollgate:1:news";
+/// Whoever tells something waits no longer for Redis to have it.
+const PUBLISH_MAX: Duration = Duration::from_millis(100);
+/// GitHub sends again what is at most three days old, GitHub Enterprise Server seven.
+const DELIVERED_FOR: Duration = Duration::from_secs(7 * 24 * 3_600);
+/// Deliveries remembered; one that is worked a second time does no harm.
+const DELIVERED_MAX: u64 = 65_536;
+
+/// The others have not been told yet; they will be, or will know that they missed something.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[error("the other replicas are told later")]
+pub struct NotShared;
+
+/// What is to be forgotten when an installation ends or changes.
+pub trait Forget: Send + Sync + fmt::Debug {
+    /// Tokens of the account's installations, and that there are any.
+    fn forget<'a>(&'a self, account: &'a str) -> BoxFuture<'a, ()>;
+}
+
+/// Tells all replicas what changed.
+#[derive(Debug)]
+pub struct Feed {
+    changes: Arc<Changes>,
+    /// Ids of deliveries that were worked here or elsewhere.
+    delivered: Cache<Box<str>, ()>,
+    /// Set once; whoever it is holds this feed.
+    forgetful: OnceLock<Weak<dyn Forget>>,
+    /// None: there is one replica.
+    shared: Option<Shared>,
+    metrics: Arc<Metrics>,
+}
+
+/// What is there when there are others.
+#[derive(Debug)]
+struct Shared {
+    redis: Arc<RedisClient>,
+    /// This replica's name in messages.
+    name: String,
+    outbox: Outbox,
+    /// Whether this replica hears what the others say.
+    is_whole: AtomicBool,
+}
+
+impl Feed {
+    pub fn new(changes: Arc<Changes>, redis: Option<Arc<RedisClient>>, metrics: Arc<Metrics>) -> Feed {
+        let shared = redis.map(|redis| Shared {
+            redis,
+            name: format!("{:016x}", rand::random::<u64>()),
+            outbox: Outbox::default(),
+            is_whole: AtomicBool::new(false),
+        });
+        let delivered = Cache::builder().max_capacity(DELIVERED_MAX).time_to_live(DELIVERED_FOR).build();
+        Feed { changes, delivered, forgetful: OnceLock::new(), shared, metrics }
+    }
+
+    /// Who forgets an installation that ended; the first one stays.
+    pub fn forget_with(&self, forgetful: Weak<dyn Forget>) {
+        let _ = self.forgetful.set(forgetful);
+    }
+
+    /// Takes effect here before it returns, and on all other replicas unless it fails. It waits 100 ms
+    /// for Redis at most, and not at all while that does not answer.
+    ///
+    /// # Errors
+    /// When the others are to be told later; that goes on by itself.
+    pub async fn publish(&self, news: News) -> Result<(), NotShared> {
+        self.apply(&news).await;
+        let Some(shared) = &self.shared else {
+            self.note_delivery(&news);
+            return Ok(());
+        };
+        let receipt = shared.outbox.put(news).ok_or(NotShared)?;
+        match timeout(PUBLISH_MAX, receipt).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(_)) | Err(_) => Err(NotShared),
+        }
+    }
+
+    /// Speaks and listens, until dropped. Without Redis there is nothing to do.
+    pub async fn tend(&self) {
+        if let Some(shared) = &self.shared {
+            tokio::join!(self.send(shared), self.listen(shared));
+        }
+    }
+
+    /// Whether a change that any replica hears of is known here. While it is not so, nothing may be
+    /// believed without asking.
+    pub fn is_whole(&self) -> bool {
+        self.shared.as_ref().is_none_or(|shared| shared.is_whole.load(Ordering::Acquire))
+    }
+
+    /// Whether a webhook's delivery was worked, by any replica.
+    pub fn is_delivered(&self, id: &str) -> bool {
+        self.delivered.contains_key(id)
+    }
+
+    /// What is known of changes.
+    pub fn changes(&self) -> &Changes {
+        &self.changes
+    }
+
+    async fn apply(&self, news: &News) {
+        for change in &news.changes {
+            self.changes.note(change);
+        }
+        if let Some(seen) = &news.seen {
+            for event in &seen.events {
+                self.changes.seen(&seen.account, event);
+            }
+        }
+        for account in &news.ended {
+            if let Some(forgetful) = self.forgetful.get().and_then(Weak::upgrade) {
+                forgetful.forget(account).await;
+            }
+        }
+    }
+
+    /// A delivery is done when all know what it told: before that, sent again, it is to be worked again.
+    fn note_delivery(&self, news: &News) {
+        if let Some(id) = &news.delivery {
+            self.delivered.insert(id.as_str().into(), ());
+        }
+    }
+
+    fn count(&self, result: &'static str) {
+        self.metrics.feed_messages.with_label_values(&[result]).inc();
+    }
+}
