@@ -49,6 +49,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
 use http::{HeaderValue, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use secrecy::SecretString;
@@ -65,6 +66,7 @@ use crate::audit::Audit;
 use crate::budget::Budget;
 use crate::cache::Cache;
 use crate::cache::changes::Changes;
+use crate::cache::feed::{Feed, Forget};
 use crate::clock::Clock;
 use crate::config::{Config, Policy, Server, Upstream};
 use crate::error::ProxyError;
@@ -86,7 +88,7 @@ pub struct Proxy {
     api_version: HeaderValue,
     policy: Policy,
     agents: Arc<Agents>,
-    installations: Installations,
+    installations: Arc<Installations>,
     tokens: Arc<Tokens>,
     /// Names of numeric ids, for the guard.
     names: guard::Names,
@@ -113,6 +115,10 @@ pub struct Proxy {
     /// 403 or 429, for refusals for rate.
     over_budget_status: StatusCode,
     client: HttpClient,
+    /// What is known to have changed at GitHub.
+    changes: Arc<Changes>,
+    /// Tells it to the other replicas.
+    feed: Arc<Feed>,
     metrics: Arc<Metrics>,
     clock: Arc<dyn Clock>,
 }
@@ -125,6 +131,8 @@ pub struct Shared {
     pub budget: Arc<Budget>,
     pub spent: Arc<dyn SpentStore>,
     pub audit: Audit,
+    pub changes: Arc<Changes>,
+    pub feed: Arc<Feed>,
     pub clock: Arc<dyn Clock>,
     pub metrics: Arc<Metrics>,
 }
@@ -165,7 +173,7 @@ impl Proxy {
             is_observing: config.budget.is_observing,
             over_budget_status: config.budget.over_budget_status,
             agents: shared.agents,
-            installations: Installations::new(apps, personal),
+            installations: Arc::new(Installations::new(apps, personal)),
             tokens: Arc::new(Tokens::new(Arc::clone(&clock), Arc::clone(&metrics))),
             names: guard::Names::new(),
             facts: guard::FactCache::new(),
@@ -175,9 +183,26 @@ impl Proxy {
             hints: hints::Hints::new(),
             held: held::Held::default(),
             client,
+            changes: shared.changes,
+            feed: shared.feed,
             metrics,
             clock,
         })
+    }
+
+    /// What is known to have changed at GitHub.
+    pub fn changes(&self) -> &Arc<Changes> {
+        &self.changes
+    }
+
+    /// What replicas tell each other.
+    pub fn feed(&self) -> &Arc<Feed> {
+        &self.feed
+    }
+
+    /// Finds the Apps' installations.
+    pub fn installations(&self) -> &Arc<Installations> {
+        &self.installations
     }
 
     /// Serves one request. There is always an answer: an error given to hyper would close the
@@ -243,5 +268,15 @@ impl Proxy {
                 }
             }
         }
+    }
+}
+
+impl Forget for Proxy {
+    fn forget<'a>(&'a self, account: &'a str) -> BoxFuture<'a, ()> {
+        async move {
+            self.installations.forget(account).await;
+            self.tokens.forget(account).await;
+        }
+        .boxed()
     }
 }

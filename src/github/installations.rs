@@ -165,6 +165,19 @@ impl Installations {
             .await
     }
 
+    /// Forgets whether an account has an installation, so that GitHub is asked again.
+    pub async fn forget(&self, owner: &str) {
+        let owner = owner.to_ascii_lowercase();
+        self.by_owner.invalidate(&owner).await;
+        self.missing.invalidate(&owner).await;
+        self.all.invalidate(&()).await;
+    }
+
+    /// The Apps of the configuration.
+    pub fn apps(&self) -> &[Arc<App>] {
+        &self.apps
+    }
+
     /// Look-ups are calls of the App's own, which no agent pays for: names that turn out to be nobody's
     /// are asked for so many times a minute. An owner who had an installation is always asked for.
     fn may_look_up(&self, owner: &str) -> bool {

@@ -200,6 +200,19 @@ impl Tokens {
         }
     }
 
+    /// Forgets all tokens of installations on an account. One that is being minted serves the call that
+    /// asked for it, and no other.
+    pub async fn forget(&self, account: &str) {
+        let is_of = |key: &TokenKey| {
+            let of = key.installation.split_once('/');
+            of.is_some_and(|(_, of)| of.eq_ignore_ascii_case(account))
+        };
+        let keys: Vec<_> = self.slots.iter().map(|(key, _)| key).filter(|key| is_of(key)).collect();
+        for key in keys {
+            self.slots.invalidate(&*key).await;
+        }
+    }
+
     /// Renews in the background unless somebody does already.
     fn renew_behind(
         self: &Arc<Self>,
