@@ -51,6 +51,8 @@ pub struct Config {
     pub cache: Cache,
     pub policy: Policy,
     pub agents: Vec<Agent>,
+    /// GitHub tells what changed.
+    pub webhook: Option<Webhook>,
 }
 
 /// The listeners and their bounds.
@@ -68,6 +70,14 @@ pub struct Server {
     pub max_upload_bytes: u64,
     /// HTTPS in place of plain HTTP.
     pub tls: Option<TlsFiles>,
+}
+
+/// Where GitHub's webhook arrives.
+#[derive(Debug)]
+pub struct Webhook {
+    pub listen: SocketAddr,
+    /// What deliveries are signed with.
+    pub secret: SecretString,
 }
 
 /// Where GitHub is and how long it may take.

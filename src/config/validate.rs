@@ -74,14 +74,15 @@ pub(super) fn validate(
     let policy = policy::policy(&mut check, &file.policy);
     let agents = agents::agents(&mut check, file);
     agents::identities(&mut check, file);
-    server::webhook(&mut check, file);
+    let webhook = file.webhook.as_ref().map(|webhook| server::webhook(&mut check, webhook, &file.server));
     let Check { problems, .. } = check;
     if problems.has_errors() {
         return (None, problems);
     }
     let config = (|| {
         let (server, upstream, budget, policy) = (server?, upstream?, budget?, policy?);
-        Some(Config { server, upstream, apps, tokens, budget, retry, cache, policy, agents })
+        let webhook = webhook.map_or(Some(None), |webhook| webhook.map(Some))?;
+        Some(Config { server, upstream, apps, tokens, budget, retry, cache, policy, agents, webhook })
     })();
     debug_assert!(config.is_some(), "a section is missing without an error");
     (config, problems)

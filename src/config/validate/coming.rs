@@ -7,7 +7,7 @@ use super::Check;
 const NO_EFFECT: &str = "has no effect yet in this version";
 
 /// Path, and what to say of it.
-const COMING: &[(&str, &str)] = &[("identities", NO_EFFECT), ("webhook", NO_EFFECT)];
+const COMING: &[(&str, &str)] = &[("identities", NO_EFFECT)];
 
 pub(super) fn report(check: &mut Check<'_>) {
     for (path, message) in COMING {

@@ -7,7 +7,7 @@ use ipnet::IpNet;
 use super::upstream::base_url;
 use super::{Check, raw};
 use crate::clock::{Clock, SystemClock};
-use crate::config::Server;
+use crate::config::{Server, Webhook};
 use crate::tls::TlsFiles;
 
 pub(super) fn server(check: &mut Check<'_>, raw: &raw::Server) -> Option<Server> {
@@ -45,19 +45,20 @@ pub(super) fn server(check: &mut Check<'_>, raw: &raw::Server) -> Option<Server>
     })
 }
 
-pub(super) fn webhook(check: &mut Check<'_>, file: &raw::File) {
-    let Some(webhook) = &file.webhook else { return };
-    if let Some(text) = check.text("webhook.listen", webhook.listen.as_deref())
-        && let Some(listen) = address(check, "webhook.listen", text)
-    {
+pub(super) fn webhook(check: &mut Check<'_>, raw: &raw::Webhook, server: &raw::Server) -> Option<Webhook> {
+    let text = check.text("webhook.listen", raw.listen.as_deref());
+    let listen = text.and_then(|text| address(check, "webhook.listen", text));
+    if let Some(listen) = listen {
         for (path, other) in
-            [("server.listen", &file.server.listen), ("server.admin_listen", &file.server.admin_listen)]
+            [("server.listen", &server.listen), ("server.admin_listen", &server.admin_listen)]
         {
             let free = other.parse().is_ok_and(|other| !collide(listen, other));
             check.rule("webhook.listen", free, || format!("is the address of `{path}`"));
         }
     }
-    check.secret("webhook", "secret", webhook.secret_env.as_deref(), webhook.secret_file.as_deref());
+    let (env, file) = (raw.secret_env.as_deref(), raw.secret_file.as_deref());
+    let secret = check.secret("webhook", "secret", env, file);
+    Some(Webhook { listen: listen?, secret: secret? })
 }
 
 /// The certificate and its key, which must fit and still be valid.
