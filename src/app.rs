@@ -1,4 +1,4 @@
-//! The parts put together: from a [`Config`] to two listeners, and from a stop to the end.
+//! The parts put together: from a [`Config`] to its listeners, and from a stop to the end.
 //!
 //! On the stop, in this order: `/readyz` fails, no connection is accepted any more, requests on open
 //! connections are served for a moment longer, those in flight finish within `drain_timeout`, and
@@ -6,13 +6,15 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use thiserror::Error;
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::admin::{Admin, Api};
 use crate::agent::Agents;
@@ -21,6 +23,8 @@ use crate::audit::Audit;
 use crate::budget::redis_store::RedisStore;
 use crate::budget::store::{MemoryStore, Store};
 use crate::budget::{self, Budget, Identity};
+use crate::cache::changes::Changes;
+use crate::cache::feed::{Feed, Forget};
 use crate::clock::{Clock, SystemClock};
 use crate::config::{self, Config};
 use crate::github::client::CaError;
@@ -30,11 +34,15 @@ use crate::proxy::{self, Proxy};
 use crate::redis_client::{RedisClient, RedisStartError};
 use crate::spent::{self, MemorySpent, RedisSpent, SpentStore};
 use crate::tls::{Certificate, TlsError};
+use crate::webhook::{Webhook, subscription};
+
+/// What the webhook received is told to other replicas before the end, unless that takes longer.
+const WEBHOOK_ENDS_WITHIN: Duration = Duration::from_secs(2);
 
 /// Why tollgate could not start.
 #[derive(Debug, Error)]
 pub enum StartError {
-    #[error("server.{key}: {address} can't be listened on: {why}")]
+    #[error("{key}: {address} can't be listened on: {why}")]
     Bind { key: &'static str, address: SocketAddr, why: io::Error },
     #[error("policy.audit_log: can't be opened: {0}")]
     Audit(io::Error),
@@ -58,6 +66,7 @@ pub struct App {
     audit: Audit,
     listener: Listener,
     admin: Admin,
+    webhook: Option<Webhook>,
     certificate: Option<Arc<Certificate>>,
     clock: Arc<dyn Clock>,
     drain: Duration,
@@ -65,7 +74,7 @@ pub struct App {
 }
 
 impl App {
-    /// Binds both listeners.
+    /// Binds the listeners.
     pub async fn start(config: Config) -> Result<App, StartError> {
         let bounds = Bounds::default().within(descriptors());
         App::start_with(config, Arc::new(SystemClock), bounds).await
@@ -83,7 +92,7 @@ impl App {
         let (listen, admin_listen) = (config.server.listen, config.server.admin_listen);
         let drain = config.server.drain_timeout;
         let listener = Listener::bind(listen, bounds).await.map_err(|why| StartError::Bind {
-            key: "listen",
+            key: "server.listen",
             address: listen,
             why,
         })?;
@@ -99,7 +108,7 @@ impl App {
         let api = Api::new(Arc::clone(&agents), config.server.admin_token.as_ref());
         let admin = Admin::bind(admin_listen, Arc::clone(&metrics), api, stop.clone())
             .await
-            .map_err(|why| StartError::Bind { key: "admin_listen", address: admin_listen, why })?;
+            .map_err(|why| StartError::Bind { key: "server.admin_listen", address: admin_listen, why })?;
         let certificate = match config.server.tls.clone() {
             Some(files) => Some(Arc::new(Certificate::try_new(files, clock.now_seconds())?)),
             None => None,
@@ -107,6 +116,9 @@ impl App {
         let audit =
             Audit::start(&config.policy.audit_log, Arc::clone(&metrics)).map_err(StartError::Audit)?;
         let spent = spent(&config.policy, shared.as_ref(), &clock).await;
+        let changes = Arc::new(Changes::new(Arc::clone(&clock)));
+        let feed = Arc::new(Feed::new(Arc::clone(&changes), shared.clone(), Arc::clone(&metrics)));
+        let webhook = webhook(config.webhook.take(), &feed, &metrics).await?;
         let store: Arc<dyn Store> = match shared {
             Some(redis) => Arc::new(RedisStore::new(redis)),
             None => Arc::new(MemoryStore::new(Arc::clone(&clock))),
@@ -119,11 +131,28 @@ impl App {
             budget: Arc::clone(&budget),
             spent: Arc::clone(&spent),
             audit: audit.clone(),
+            changes,
+            feed: Arc::clone(&feed),
             clock: Arc::clone(&clock),
             metrics,
         };
         let proxy = Arc::new(Proxy::try_new(config, parts)?);
-        Ok(App { proxy, agents, budget, spent, audit, listener, admin, certificate, clock, drain, stop })
+        let forgetful: Weak<dyn Forget> = Arc::downgrade(&(Arc::clone(&proxy) as Arc<dyn Forget>));
+        feed.forget_with(forgetful);
+        Ok(App {
+            proxy,
+            agents,
+            budget,
+            spent,
+            audit,
+            listener,
+            admin,
+            webhook,
+            certificate,
+            clock,
+            drain,
+            stop,
+        })
     }
 
     /// Where agents are served.
@@ -134,6 +163,21 @@ impl App {
     /// Where metrics and health are served.
     pub fn admin_address(&self) -> io::Result<SocketAddr> {
         self.admin.local_addr()
+    }
+
+    /// Where GitHub's webhook is taken, if it is.
+    pub fn webhook_address(&self) -> Option<io::Result<SocketAddr>> {
+        self.webhook.as_ref().map(Webhook::local_addr)
+    }
+
+    /// What is known to have changed at GitHub.
+    pub fn changes(&self) -> Arc<Changes> {
+        Arc::clone(self.proxy.changes())
+    }
+
+    /// What replicas tell each other.
+    pub fn feed(&self) -> Arc<Feed> {
+        Arc::clone(self.proxy.feed())
     }
 
     /// Cancelling it stops [`App::run`].
@@ -150,7 +194,7 @@ impl App {
         let tls = match self.certificate {
             Some(certificate) => {
                 let acceptor = TlsAcceptor::from(Arc::new(certificate.server_config()?));
-                beside.spawn(certificate.watch(self.clock));
+                beside.spawn(certificate.watch(Arc::clone(&self.clock)));
                 Some(acceptor)
             }
             None => None,
@@ -159,11 +203,33 @@ impl App {
         beside.spawn(Arc::clone(&self.budget).tend());
         beside.spawn(async move { self.agents.tend().await });
         beside.spawn(spent::tend(self.spent));
+        let feed = Arc::clone(self.proxy.feed());
+        beside.spawn(async move { feed.tend().await });
+        let webhook = self.webhook.map(|webhook| {
+            let (installations, changes) = (self.proxy.installations(), self.proxy.changes());
+            beside.spawn(subscription::tend(Arc::clone(installations), Arc::clone(changes), self.clock));
+            AbortOnDropHandle::new(tokio::spawn(webhook.serve(self.stop.clone())))
+        });
         self.listener.serve(self.proxy, tls, self.stop, self.drain).await;
+        if let Some(webhook) = webhook {
+            let _ = timeout(WEBHOOK_ENDS_WITHIN, webhook).await;
+        }
         self.budget.leave().await;
         self.audit.flush().await;
         Ok(())
     }
+}
+
+/// The listener for GitHub, where there is to be one.
+async fn webhook(
+    config: Option<config::Webhook>,
+    feed: &Arc<Feed>,
+    metrics: &Arc<Metrics>,
+) -> Result<Option<Webhook>, StartError> {
+    let Some(config) = config else { return Ok(None) };
+    let webhook = Webhook::bind(&config, Arc::clone(feed), Arc::clone(metrics)).await;
+    let address = config.listen;
+    webhook.map(Some).map_err(|why| StartError::Bind { key: "webhook.listen", address, why })
 }
 
 /// What remembers used approvals. Where none is ever used, nobody waits for it to begin.

@@ -8,7 +8,8 @@
 //! 3. [`github`] holds connections, App installations and their tokens.
 //! 4. [`budget`] and [`cache`] are what admission and look-up ask; [`retry`] says when to try again.
 //! 5. [`links`] turns GitHub's addresses in answers into ours.
-//! 6. [`config`] is the file, checked; [`app`] puts the parts together; [`admin`] is what an
+//! 6. [`webhook`] takes what GitHub tells of changes.
+//! 7. [`config`] is the file, checked; [`app`] puts the parts together; [`admin`] is what an
 //!    operator sees; [`cli`] the commands.
 
 pub mod admin;
@@ -32,3 +33,4 @@ pub mod secret;
 pub mod spent;
 pub mod telemetry;
 pub mod tls;
+pub mod webhook;

@@ -24,7 +24,7 @@ use moka::sync::Cache;
 use thiserror::Error;
 use tokio::time::timeout;
 
-pub use news::{DELIVERY_BYTES_MAX, News};
+pub use news::{DELIVERY_BYTES_MAX, News, Seen};
 
 use super::changes::Changes;
 use crate::metrics::Metrics;

@@ -39,3 +39,4 @@ mod secrets;
 mod shares;
 mod tls;
 mod tokens;
+mod webhooks;

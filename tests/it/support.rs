@@ -4,6 +4,7 @@ pub(crate) mod approvals;
 pub(crate) mod redis;
 pub(crate) mod tap;
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,10 +22,15 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 use tollgate::app::App;
+use tollgate::cache::changes::Changes;
+use tollgate::cache::feed::Feed;
 use tollgate::clock::{Clock, SystemClock};
 use tollgate::config;
 use tollgate::proxy::listener::Bounds;
 use tollgate::secret::{AgentKey, hex};
+
+/// What `webhook.secret` beside the configuration holds.
+pub(crate) const WEBHOOK_SECRET: &str = "a secret that GitHub knows";
 
 /// An agent's key and the lines that configure it.
 pub(crate) struct TestAgent {
@@ -98,6 +104,8 @@ impl Setup {
         let (config, _) = config::from_file(&config).unwrap_or_else(|problems| panic!("{problems}"));
         let app = App::start_with(config, self.clock, self.bounds).await.unwrap();
         let (address, admin) = (app.address().unwrap(), app.admin_address().unwrap());
+        let webhook = app.webhook_address().map(|address| address.unwrap());
+        let (changes, feed) = (app.changes(), app.feed());
         let stop = app.stop_token();
         let running = tokio::spawn(app.run());
         let keys = self.agents.into_iter().map(|agent| agent.key).collect();
@@ -106,6 +114,9 @@ impl Setup {
             files,
             base: format!("http://{address}"),
             admin: format!("http://{admin}"),
+            webhook,
+            changes,
+            feed,
             keys,
             stop,
             running,
@@ -117,6 +128,7 @@ impl Setup {
     pub(crate) fn write_config(&self, sim: &Sim, files: &TempDir) -> PathBuf {
         let key = files.path().join("app.pem");
         std::fs::write(&key, PRIVATE_KEY_PKCS1).unwrap();
+        std::fs::write(files.path().join("webhook.secret"), WEBHOOK_SECRET).unwrap();
         let agents: String = self.agents.iter().map(|agent| agent.lines.as_str()).collect();
         let credential = match self.personal_token {
             true => {
@@ -167,6 +179,10 @@ pub(crate) struct Tollgate {
     pub(crate) files: TempDir,
     pub(crate) base: String,
     pub(crate) admin: String,
+    /// Where GitHub's webhook is taken, if it is.
+    pub(crate) webhook: Option<SocketAddr>,
+    pub(crate) changes: Arc<Changes>,
+    pub(crate) feed: Arc<Feed>,
     keys: Vec<AgentKey>,
     pub(crate) stop: CancellationToken,
     pub(crate) running: tokio::task::JoinHandle<Result<(), tollgate::app::StartError>>,

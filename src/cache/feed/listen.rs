@@ -52,7 +52,8 @@ impl Feed {
                      running, and does its ACL allow the channel (&tollgate*)?"
                 );
             }
-            sleep(pause.mul_f64(rand::rng().random_range(0.5..1.0))).await;
+            let part = rand::rng().random_range(0.5..1.0);
+            sleep(pause.mul_f64(part)).await;
             pause = (2 * pause).min(PAUSE_MAX);
         }
     }

@@ -40,7 +40,8 @@ impl Feed {
             self.count("failed");
             shared.outbox.set_failing(true);
             batch.iter_mut().for_each(Waiting::let_go);
-            sleep(pause.mul_f64(rand::rng().random_range(0.5..1.0))).await;
+            let part = rand::rng().random_range(0.5..1.0);
+            sleep(pause.mul_f64(part)).await;
             pause = (2 * pause).min(PAUSE_MAX);
         }
         shared.outbox.set_failing(false);

@@ -1,0 +1,124 @@
+//! GitHub's webhook: what it tells of changes, taken on a listener of its own.
+//!
+//! A delivery is checked, put into a bounded queue and answered; GitHub waits ten seconds at most and
+//! never sends it again by itself. What it means is found out behind that. A lost one costs what
+//! [`crate::cache::changes::TOLD_FOR`] says.
+
+mod event;
+
+mod inbox;
+
+mod receive;
+
+pub(crate) mod subscription;
+
+mod work;
+
+use std::convert::Infallible;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, mpsc};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::{AbortOnDropHandle, TaskTracker};
+
+use crate::cache::feed::Feed;
+use crate::config;
+use crate::metrics::Metrics;
+use inbox::{DELIVERIES_MAX, Delivery, Inbox};
+use receive::Gate;
+
+/// Fewer than deliveries that are held, so that connections on which nothing comes can't hold them all.
+const CONNECTIONS_MAX: usize = 512;
+const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+const HEAD_BYTES_MAX: usize = 16 * 1024;
+
+/// Listens for GitHub.
+#[derive(Debug)]
+pub struct Webhook {
+    tcp: TcpListener,
+    gate: Arc<Gate>,
+    deliveries: mpsc::Receiver<Delivery>,
+    feed: Arc<Feed>,
+    metrics: Arc<Metrics>,
+}
+
+impl Webhook {
+    /// # Errors
+    /// When the address can't be bound.
+    pub async fn bind(
+        config: &config::Webhook,
+        feed: Arc<Feed>,
+        metrics: Arc<Metrics>,
+    ) -> io::Result<Webhook> {
+        let tcp = TcpListener::bind(config.listen).await?;
+        let (sender, deliveries) = mpsc::channel(DELIVERIES_MAX);
+        let inbox = Inbox::new(sender, &metrics);
+        let gate = Arc::new(Gate::new(&config.secret, inbox, Arc::clone(&feed), Arc::clone(&metrics)));
+        Ok(Webhook { tcp, gate, deliveries, feed, metrics })
+    }
+
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.tcp.local_addr()
+    }
+
+    /// Serves until stopped; then it finishes what was received.
+    pub async fn serve(self, stop: CancellationToken) {
+        let Webhook { tcp, gate, deliveries, feed, metrics } = self;
+        let worker = work::work(deliveries, Arc::clone(&feed), metrics);
+        let worker = AbortOnDropHandle::new(tokio::spawn(worker));
+        let _shed = AbortOnDropHandle::new(tokio::spawn(work::mark_what_was_shed(Arc::clone(&gate), feed)));
+        let connections = TaskTracker::new();
+        let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+        loop {
+            let accepted = async {
+                let place = Arc::clone(&places).acquire_owned().await.ok()?;
+                Some((tcp.accept().await, place))
+            };
+            let accepted = tokio::select! {
+                () = stop.cancelled() => None,
+                accepted = accepted => accepted,
+            };
+            let Some((accepted, place)) = accepted else { break };
+            match accepted {
+                Ok((socket, _)) => {
+                    let connection = serve_connection(socket, Arc::clone(&gate), stop.clone());
+                    connections.spawn(async move {
+                        connection.await;
+                        drop(place);
+                    });
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "no connection accepted for the webhook");
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                }
+            }
+        }
+        drop(tcp);
+        connections.close();
+        connections.wait().await;
+        gate.close();
+        let _ = worker.await;
+    }
+}
+
+async fn serve_connection(socket: TcpStream, gate: Arc<Gate>, stop: CancellationToken) {
+    let service = service_fn(|request| async { Ok::<_, Infallible>(gate.receive(request).await) });
+    let mut http = http1::Builder::new();
+    http.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).max_header_size(HEAD_BYTES_MAX);
+    let connection = http.serve_connection(TokioIo::new(socket), service);
+    let mut connection = std::pin::pin!(connection);
+    tokio::select! {
+        _ = connection.as_mut() => {}
+        () = stop.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            let _ = connection.await;
+        }
+    }
+}

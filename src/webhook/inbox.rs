@@ -1,0 +1,187 @@
+//! Deliveries in memory: bounded in number and in bytes, from the first byte received to their turn.
+
+use std::sync::{Arc, Mutex};
+
+use prometheus::IntGauge;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+
+use crate::metrics::Metrics;
+
+/// Being received, or waiting.
+pub(super) const DELIVERIES_MAX: usize = 1_024;
+/// Of all of them together.
+const BYTES_MAX: usize = 64 * 1024 * 1024;
+/// The longest body. GitHub sends none of more than 25 MB.
+pub(super) const BODY_BYTES_MAX: usize = 25 * 1024 * 1024;
+/// A body takes memory in pieces of this size.
+const PIECE_BYTES: usize = 4 * 1024;
+
+/// There is no room now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Full;
+
+/// A delivery that was checked.
+#[derive(Debug)]
+pub(super) struct Delivery {
+    pub(super) id: String,
+    pub(super) event: String,
+    /// A form with the JSON in `payload`.
+    pub(super) is_form: bool,
+    /// The webhook delivers for the whole account.
+    pub(super) is_of_account: bool,
+    pub(super) body: Body,
+}
+
+/// Takes them in.
+#[derive(Debug)]
+pub(super) struct Inbox {
+    places: Arc<Semaphore>,
+    pieces: Arc<Semaphore>,
+    /// None: closed.
+    sender: Mutex<Option<mpsc::Sender<Delivery>>>,
+    gauge: IntGauge,
+}
+
+impl Inbox {
+    pub(super) fn new(sender: mpsc::Sender<Delivery>, metrics: &Metrics) -> Inbox {
+        Inbox {
+            places: Arc::new(Semaphore::new(DELIVERIES_MAX)),
+            pieces: Arc::new(Semaphore::new(BYTES_MAX / PIECE_BYTES)),
+            sender: Mutex::new(Some(sender)),
+            gauge: metrics.webhook_queue.with_label_values::<&str>(&[]),
+        }
+    }
+
+    /// A place for a body that is about to come.
+    pub(super) fn enter(&self) -> Result<Body, Full> {
+        let place = Arc::clone(&self.places).try_acquire_owned().map_err(|_| Full)?;
+        let memory = Arc::clone(&self.pieces).try_acquire_many_owned(0).map_err(|_| Full)?;
+        self.gauge.inc();
+        let counted = Counted { gauge: self.gauge.clone(), _place: place };
+        Ok(Body { bytes: Vec::new(), pieces: Arc::clone(&self.pieces), memory, _counted: counted })
+    }
+
+    /// Into the queue, for which a place includes a place.
+    pub(super) fn put(&self, delivery: Delivery) -> Result<(), Full> {
+        let sender = self.sender.lock().expect("nothing panics while it holds this lock");
+        sender.as_ref().ok_or(Full)?.try_send(delivery).map_err(|_| Full)
+    }
+
+    /// Nothing more comes.
+    pub(super) fn close(&self) {
+        *self.sender.lock().expect("nothing panics while it holds this lock") = None;
+    }
+}
+
+/// A place that shows in the metrics.
+#[derive(Debug)]
+struct Counted {
+    gauge: IntGauge,
+    _place: OwnedSemaphorePermit,
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.gauge.dec();
+    }
+}
+
+/// A body, and the room it takes.
+#[derive(Debug)]
+pub(super) struct Body {
+    bytes: Vec<u8>,
+    pieces: Arc<Semaphore>,
+    memory: OwnedSemaphorePermit,
+    _counted: Counted,
+}
+
+impl Body {
+    /// Adds a part; `expected` is the whole length as far as it is known.
+    pub(super) fn push(&mut self, part: &[u8], expected: usize) -> Result<(), Full> {
+        let length = self.bytes.len() + part.len();
+        if length > self.bytes.capacity() {
+            // Memory is taken as it fills, not as it is announced.
+            let wanted = length.max((2 * length).min(expected)).next_multiple_of(PIECE_BYTES);
+            let more = wanted.div_ceil(PIECE_BYTES) - self.memory.num_permits();
+            let more = u32::try_from(more).map_err(|_| Full)?;
+            self.memory.merge(Arc::clone(&self.pieces).try_acquire_many_owned(more).map_err(|_| Full)?);
+            self.bytes.reserve_exact(wanted - self.bytes.len());
+        }
+        self.bytes.extend_from_slice(part);
+        Ok(())
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.bytes.len()
+    }
+}
+
+impl AsRef<[u8]> for Body {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn inbox() -> (Inbox, mpsc::Receiver<Delivery>, Metrics) {
+        let metrics = Metrics::new();
+        let (sender, receiver) = mpsc::channel(DELIVERIES_MAX);
+        (Inbox::new(sender, &metrics), receiver, metrics)
+    }
+
+    fn delivery(body: Body) -> Delivery {
+        Delivery { id: "1".to_owned(), event: "push".to_owned(), is_form: false, is_of_account: true, body }
+    }
+
+    #[test]
+    fn is_full_by_number() {
+        let (inbox, mut receiver, metrics) = inbox();
+        for _ in 0..DELIVERIES_MAX {
+            inbox.put(delivery(inbox.enter().unwrap())).unwrap();
+        }
+        assert!(inbox.enter().is_err());
+        assert!(metrics.render().contains("tollgate_webhook_queue 1024"));
+        drop(receiver.try_recv().unwrap());
+        inbox.put(delivery(inbox.enter().unwrap())).unwrap();
+        inbox.close();
+        assert_eq!(receiver.len(), DELIVERIES_MAX);
+        drop(receiver);
+        assert!(metrics.render().contains("tollgate_webhook_queue 0"));
+        assert_eq!(inbox.put(delivery(inbox.enter().unwrap())), Err(Full));
+    }
+
+    #[test]
+    fn is_full_by_bytes_that_came_not_by_those_announced() {
+        let (inbox, _receiver, _metrics) = inbox();
+        let announced: Vec<Body> = (0..10)
+            .map(|_| {
+                let mut body = inbox.enter().unwrap();
+                body.push(b"x", BODY_BYTES_MAX).unwrap();
+                body
+            })
+            .collect();
+        let part = vec![0; 1024 * 1024];
+        let mut bodies = Vec::new();
+        let mut held = 0;
+        'full: loop {
+            let mut body = inbox.enter().unwrap();
+            for _ in 0..25 {
+                if body.push(&part, BODY_BYTES_MAX).is_err() {
+                    break 'full;
+                }
+                held += part.len();
+                assert!(body.bytes.capacity() <= BODY_BYTES_MAX, "{}", body.bytes.capacity());
+            }
+            bodies.push(body);
+        }
+        assert!((32 << 20..=BYTES_MAX).contains(&held), "{held}");
+        drop(bodies);
+        let mut body = inbox.enter().unwrap();
+        body.push(&part, part.len()).unwrap();
+        assert_eq!((body.len(), body.bytes.capacity()), (part.len(), part.len()));
+        drop(announced);
+    }
+}

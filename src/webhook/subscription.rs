@@ -1,0 +1,73 @@
+//! Which events each App is subscribed to: asked of GitHub, so that quiet accounts are known, too.
+//!
+//! Source: GitHub Docs, `GET /app`: `events` are those the App has chosen; they are delivered for every
+//! account it is installed on.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{Method, StatusCode};
+use serde::Deserialize;
+
+use crate::cache::changes::Changes;
+use crate::clock::Clock;
+use crate::github::apps::{App, AppError, message_of};
+use crate::github::installations::{Installations, Kind};
+
+const ASK_EVERY: Duration = Duration::from_secs(3_600);
+/// After a failure.
+const ASK_AGAIN: Duration = Duration::from_secs(60);
+/// What GitHub said is believed for so long: one failed question changes nothing.
+const BELIEVED_MS: i64 = 2 * 3_600_000;
+const WHAT: &str = "the question for the App's events";
+
+#[derive(Deserialize)]
+struct Subscribed {
+    #[serde(default)]
+    events: Vec<String>,
+}
+
+/// Asks at once and then every hour; never ends.
+pub(crate) async fn tend(installations: Arc<Installations>, changes: Arc<Changes>, clock: Arc<dyn Clock>) {
+    let mut is_failing = false;
+    loop {
+        let mut pause = ASK_EVERY;
+        for app in installations.apps() {
+            match ask(app, &installations, &changes, &*clock).await {
+                Ok(()) => is_failing = false,
+                Err(error) => {
+                    if !std::mem::replace(&mut is_failing, true) {
+                        tracing::warn!(app = app.name, %error,
+                            "it is not known which events are delivered; only those that come are believed");
+                    }
+                    pause = ASK_AGAIN;
+                }
+            }
+        }
+        tokio::time::sleep(pause).await;
+    }
+}
+
+async fn ask(
+    app: &Arc<App>,
+    installations: &Installations,
+    changes: &Changes,
+    clock: &dyn Clock,
+) -> Result<(), Arc<AppError>> {
+    let (status, body) = app.call(Method::GET, "/app", None).await?;
+    if status != StatusCode::OK {
+        return Err(Arc::new(AppError::Refused { status, what: WHAT, message: message_of(&body) }));
+    }
+    let subscribed: Subscribed =
+        serde_json::from_slice(&body).map_err(|error| AppError::Garbled(WHAT, error.to_string()))?;
+    let until = clock.now_ms() + BELIEVED_MS;
+    for installation in installations.all().await?.iter() {
+        let Kind::App(installation) = &installation.kind else { continue };
+        if Arc::ptr_eq(&installation.app, app) {
+            for event in &subscribed.events {
+                changes.tells(&installation.account, event, until);
+            }
+        }
+    }
+    Ok(())
+}

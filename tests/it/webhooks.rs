@@ -1,0 +1,374 @@
+//! What GitHub's webhook tells, over a real listener; and what other replicas then know.
+
+mod replicas;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hmac::{Hmac, KeyInit, Mac};
+use http::StatusCode;
+use serde_json::{Value, json};
+use sha2::Sha256;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tollgate::cache::changes::{Area, Changes, Reach};
+use tollgate::cache::feed::Feed;
+use tollgate::secret::hex;
+
+use crate::support::{Answer, Setup, Tollgate, WEBHOOK_SECRET, eventually};
+
+const BODY_BYTES_MAX: usize = 25 * 1024 * 1024;
+
+/// A tollgate that GitHub tells of changes.
+struct Told {
+    tollgate: Tollgate,
+    address: SocketAddr,
+    changes: Arc<Changes>,
+    feed: Arc<Feed>,
+}
+
+/// One delivery, made and signed as GitHub does.
+struct Delivery {
+    body: Vec<u8>,
+    headers: Vec<(&'static str, String)>,
+}
+
+fn sign(body: &[u8]) -> String {
+    let mut mac = Hmac::<Sha256>::new_from_slice(WEBHOOK_SECRET.as_bytes()).unwrap();
+    mac.update(body);
+    format!("sha256={}", hex(&mac.finalize().into_bytes()))
+}
+
+fn delivery(event: &str, id: &str, body: impl Into<Vec<u8>>) -> Delivery {
+    let body = body.into();
+    let headers = vec![
+        ("content-type", "application/json".to_owned()),
+        ("x-github-event", event.to_owned()),
+        ("x-github-delivery", id.to_owned()),
+        ("x-github-hook-installation-target-type", "integration".to_owned()),
+        ("x-hub-signature-256", sign(&body)),
+    ];
+    Delivery { body, headers }
+}
+
+fn push(id: &str) -> Delivery {
+    let payload = json!({"ref": "refs/heads/main", "repository": {"id": 2001, "full_name": "acme/widgets"}});
+    delivery("push", id, payload.to_string())
+}
+
+impl Delivery {
+    /// With another value in place of a header's; none: without it.
+    fn with(mut self, name: &'static str, value: Option<&str>) -> Delivery {
+        self.headers.retain(|(known, _)| *known != name);
+        self.headers.extend(value.map(|value| (name, value.to_owned())));
+        self
+    }
+
+    fn head(&self, method: &str, further: &str) -> String {
+        let mut head = format!("{method} /any/path HTTP/1.1\r\nhost: tollgate\r\n{further}");
+        for (name, value) in &self.headers {
+            head.push_str(&format!("{name}: {value}\r\n"));
+        }
+        head + "\r\n"
+    }
+
+    fn bytes(&self) -> Vec<u8> {
+        let head = self.head("POST", &format!("content-length: {}\r\n", self.body.len()));
+        [head.as_bytes(), &self.body].concat()
+    }
+}
+
+impl Told {
+    async fn start() -> Told {
+        let setup = Setup { further: section(), ..Setup::worker() };
+        Told::of(setup).await
+    }
+
+    async fn of(setup: Setup) -> Told {
+        let tollgate = setup.start().await;
+        let address = tollgate.webhook.unwrap();
+        let (changes, feed) = (Arc::clone(&tollgate.changes), Arc::clone(&tollgate.feed));
+        Told { tollgate, address, changes, feed }
+    }
+
+    async fn send(&self, delivery: &Delivery) -> Answer {
+        let mut ask = self.tollgate.ask_at("POST", &format!("http://{}/", self.address)).anonymous();
+        for (name, value) in &delivery.headers {
+            ask = ask.header(name, value);
+        }
+        ask.body(delivery.body.clone()).send().await
+    }
+
+    /// Bytes on a connection of their own, and the answer's first line.
+    async fn raw(&self, bytes: &[u8]) -> String {
+        let mut socket = TcpStream::connect(self.address).await.unwrap();
+        let _ = socket.write_all(bytes).await;
+        status_line(&mut socket).await
+    }
+
+    fn last(&self, area: Area) -> i64 {
+        last(&self.changes, area)
+    }
+
+    async fn count(&self, event: &str, result: &str) -> u64 {
+        let name = format!("tollgate_webhook_deliveries_total{{event=\"{event}\",result=\"{result}\"}} ");
+        let metrics = self.tollgate.metrics().await;
+        metrics.lines().find_map(|line| line.strip_prefix(&name)?.parse().ok()).unwrap_or(0)
+    }
+
+    async fn counts(&self, event: &str, result: &str, expected: u64) {
+        let mut count = 0;
+        for _ in 0..500 {
+            count = self.count(event, result).await;
+            if count >= expected {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        assert_eq!(count, expected, "{event} {result}");
+    }
+}
+
+fn section() -> String {
+    "webhook: { listen: 127.0.0.1:0, secret_file: webhook.secret }\n".to_owned()
+}
+
+fn last(changes: &Changes, area: Area) -> i64 {
+    changes.last(&Reach { repository: Some("acme/widgets".to_owned()), area: Some(area) })
+}
+
+async fn status_line(socket: &mut TcpStream) -> String {
+    let mut answer = vec![0; 4096];
+    let read = tokio::time::timeout(Duration::from_secs(15), socket.read(&mut answer)).await;
+    let length = read.expect("an answer within 15 s").unwrap_or(0);
+    String::from_utf8_lossy(&answer[..length]).lines().next().unwrap_or_default().to_owned()
+}
+
+#[tokio::test]
+async fn a_signed_delivery_marks_what_it_tells_and_once() {
+    let told = Told::start().await;
+    assert_eq!(told.last(Area::Code), 0);
+    let answer = told.send(&push("1")).await;
+    assert_eq!(answer.status, StatusCode::ACCEPTED);
+    eventually("the mark", || told.last(Area::Code) > 0).await;
+    assert!(told.last(Area::Pulls) > 0);
+    assert_eq!((told.last(Area::Issues), told.last(Area::Releases)), (0, 0));
+    let at = told.last(Area::Code);
+    eventually("the end of its work", || told.feed.is_delivered("1")).await;
+    tokio::time::sleep(Duration::from_millis(5)).await;
+    assert_eq!(told.send(&push("1")).await.status, StatusCode::ACCEPTED);
+    told.counts("push", "duplicate", 1).await;
+    told.counts("push", "accepted", 1).await;
+    assert_eq!(told.last(Area::Code), at, "a replay marks nothing");
+    assert_eq!(told.send(&push("2")).await.status, StatusCode::ACCEPTED);
+    eventually("the next mark", || told.last(Area::Code) > at).await;
+}
+
+#[tokio::test]
+async fn what_is_not_signed_marks_nothing() {
+    let told = Told::start().await;
+    let signature = "x-hub-signature-256";
+    let other = sign(b"another body");
+    let good = push("1").headers.last().unwrap().1.clone();
+    for value in [None, Some("sha256="), Some("sha1=abc"), Some(&*other), Some(&good[7..])] {
+        let answer = told.send(&push("1").with(signature, value)).await;
+        assert_eq!(answer.status, StatusCode::UNAUTHORIZED, "{value:?}");
+        assert!(!answer.text().contains(&good[7..]), "{}", answer.text());
+    }
+    let mut twice = push("1");
+    twice.headers.push((signature, other.clone()));
+    assert_eq!(told.send(&twice).await.status, StatusCode::UNAUTHORIZED);
+    told.counts("push", "forged", 6).await;
+    for name in ["x-github-event", "x-github-delivery"] {
+        let long = "x".repeat(65);
+        for value in [None, Some(""), Some("a b"), Some("../x"), Some(&*long)] {
+            let answer = told.send(&push("1").with(name, value)).await;
+            assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{name} {value:?}");
+        }
+    }
+    for method in ["GET", "PUT", "DELETE", "HEAD"] {
+        let head = push("1").head(method, "content-length: 0\r\n");
+        assert_eq!(told.raw(head.as_bytes()).await, "HTTP/1.1 405 Method Not Allowed", "{method}");
+    }
+    assert_eq!(told.last(Area::Code), 0);
+    assert!(!told.feed.is_delivered("1"));
+    assert_eq!(told.send(&push("1")).await.status, StatusCode::ACCEPTED);
+}
+
+#[tokio::test]
+async fn a_body_has_its_bound_and_its_time() {
+    let told = Told::start().await;
+    let declared = format!("content-length: {}\r\n", BODY_BYTES_MAX + 1);
+    let head = push("1").head("POST", &declared);
+    assert_eq!(told.raw(head.as_bytes()).await, "HTTP/1.1 413 Payload Too Large");
+    // Undeclared, it is refused when it gets there; the client may still be writing then.
+    let mut socket = TcpStream::connect(told.address).await.unwrap();
+    let head = push("1").head("POST", "transfer-encoding: chunked\r\n");
+    socket.write_all(head.as_bytes()).await.unwrap();
+    let chunk = [&b"100000\r\n"[..], &vec![b'x'; 0x10_0000], b"\r\n"].concat();
+    for _ in 0..30 {
+        if socket.write_all(&chunk).await.is_err() {
+            break;
+        }
+    }
+    told.counts("push", "too_large", 2).await;
+    // The largest there can be.
+    let blank = " ".repeat(BODY_BYTES_MAX - push("2").body.len());
+    let large = delivery("push", "2", [push("2").body, blank.into_bytes()].concat());
+    assert_eq!(told.send(&large).await.status, StatusCode::ACCEPTED);
+    eventually("the mark", || told.last(Area::Code) > 0).await;
+    // A body that stops on its way.
+    let head = push("3").head("POST", "content-length: 100\r\n");
+    let answer = told.raw(format!("{head}{{").as_bytes()).await;
+    assert_eq!(answer, "HTTP/1.1 408 Request Timeout");
+    told.counts("push", "failed", 1).await;
+    assert!(told.tollgate.metrics().await.contains("tollgate_webhook_queue 0\n"));
+}
+
+#[tokio::test]
+async fn what_is_signed_and_garbled_may_be_anything() {
+    let told = Told::start().await;
+    assert_eq!(told.send(&delivery("push", "1", "{\"ref")).await.status, StatusCode::ACCEPTED);
+    told.counts("push", "garbled", 1).await;
+    eventually("the mark", || told.last(Area::Issues) > 0).await;
+    assert!(!told.feed.is_delivered("1"), "sent again, it is worked again");
+}
+
+#[tokio::test]
+async fn a_form_is_taken_too() {
+    let told = Told::start().await;
+    let json = String::from_utf8(push("1").body).unwrap();
+    let body: String = json.bytes().map(|byte| format!("%{byte:02X}")).collect();
+    let form = delivery("push", "1", format!("payload={body}"))
+        .with("content-type", Some("application/x-www-form-urlencoded"));
+    assert_eq!(told.send(&form).await.status, StatusCode::ACCEPTED);
+    eventually("the mark", || told.last(Area::Code) > 0).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flood_is_worked_or_shed_while_reads_go_on() {
+    const CONNECTIONS: usize = 16;
+    const EACH: usize = 500;
+    let told = Told::start().await;
+    assert_eq!(told.tollgate.get("/repos/acme/widgets").await.verdict(), "200");
+    let started = now_ms();
+    let mut senders = tokio::task::JoinSet::new();
+    for connection in 0..CONNECTIONS {
+        let address = told.address;
+        senders.spawn(async move {
+            let mut socket = TcpStream::connect(address).await.unwrap();
+            let (mut taken, mut shed) = (0, 0);
+            for number in 0..EACH {
+                let delivery = push(&format!("{connection}-{number}"));
+                socket.write_all(&delivery.bytes()).await.unwrap();
+                match &*status_line(&mut socket).await {
+                    "HTTP/1.1 202 Accepted" => taken += 1,
+                    "HTTP/1.1 503 Service Unavailable" => shed += 1,
+                    other => panic!("{other}"),
+                }
+            }
+            (taken, shed)
+        });
+    }
+    let mut slowest = 0;
+    let mut reads = 0;
+    while !senders.is_empty() && senders.try_join_next().is_none() {
+        let before = now_ms();
+        assert_eq!(told.tollgate.get("/repos/acme/widgets").await.verdict(), "200");
+        slowest = slowest.max(now_ms() - before);
+        reads += 1;
+    }
+    while let Some(counts) = senders.join_next().await {
+        counts.unwrap();
+    }
+    let took = now_ms() - started;
+    println!(
+        "{} deliveries in {took} ms; {reads} reads meanwhile, the slowest took {slowest} ms",
+        CONNECTIONS * EACH
+    );
+    assert!(took < 30_000, "{took} ms");
+    assert!(slowest < 1_000, "{slowest} ms");
+    let mut settled = 0;
+    for _ in 0..500 {
+        settled = told.count("push", "accepted").await + told.count("push", "shed").await;
+        if settled == u64::try_from(CONNECTIONS * EACH).unwrap() {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert_eq!(settled, u64::try_from(CONNECTIONS * EACH).unwrap(), "each is counted once");
+}
+
+fn now_ms() -> u64 {
+    use tollgate::clock::{Clock, SystemClock};
+    u64::try_from(SystemClock.now_ms()).unwrap()
+}
+
+/// How many tokens the App asked for.
+fn minted(tollgate: &Tollgate) -> usize {
+    let is_mint = |target: &str| target.ends_with("/access_tokens");
+    tollgate.sim.requests().iter().filter(|request| is_mint(&request.target)).count()
+}
+
+#[tokio::test]
+async fn an_installation_that_ends_takes_its_tokens_with_it() {
+    let told = Told::start().await;
+    for _ in 0..2 {
+        assert_eq!(told.tollgate.get("/repos/acme/widgets").await.verdict(), "200");
+    }
+    assert_eq!(minted(&told.tollgate), 1);
+    let mut expected = 1;
+    for (event, action, account) in [
+        ("installation", "deleted", "Acme"),
+        ("installation", "suspend", "acme"),
+        ("installation_repositories", "removed", "acme"),
+    ] {
+        let payload: Value =
+            json!({"action": action, "installation": {"id": 1, "account": {"login": account}}});
+        let id = format!("{event}-{action}");
+        let sent = told.send(&delivery(event, &id, payload.to_string())).await;
+        assert_eq!(sent.status, StatusCode::ACCEPTED);
+        eventually("its work", || told.feed.is_delivered(&id)).await;
+        assert_eq!(told.tollgate.get("/repos/acme/widgets").await.verdict(), "200");
+        expected += 1;
+        assert_eq!(minted(&told.tollgate), expected, "{event} {action}");
+    }
+    let payload = json!({"action": "deleted", "installation": {"id": 2, "account": {"login": "other"}}});
+    told.send(&delivery("installation", "x", payload.to_string())).await;
+    eventually("its work", || told.feed.is_delivered("x")).await;
+    assert_eq!(told.tollgate.get("/repos/acme/widgets").await.verdict(), "200");
+    assert_eq!(minted(&told.tollgate), expected, "another account's end is no concern of it");
+    told.tollgate.assert_clean();
+}
+
+#[tokio::test]
+async fn what_the_app_is_subscribed_to_is_asked_and_what_comes_is_believed() {
+    let told = Told::start().await;
+    let covers =
+        |area| told.changes.covers(&Reach { repository: Some("acme/widgets".to_owned()), area: Some(area) });
+    // The stand-in's App has `push` and `pull_request`.
+    eventually("what the App is subscribed to", || covers(Area::Code)).await;
+    assert!(!covers(Area::Pulls) && !covers(Area::Checks) && !covers(Area::Issues));
+    let payload = json!({"action": "submitted", "repository": {"full_name": "acme/widgets"}}).to_string();
+    let of_one = delivery("pull_request_review", "1", payload.clone())
+        .with("x-github-hook-installation-target-type", Some("repository"));
+    told.send(&of_one).await;
+    eventually("its work", || told.feed.is_delivered("1")).await;
+    assert!(!covers(Area::Pulls), "a webhook of one repository says nothing of others");
+    told.send(&delivery("pull_request_review", "2", payload)).await;
+    eventually("its work", || told.feed.is_delivered("2")).await;
+    assert!(covers(Area::Pulls));
+}
+
+#[tokio::test]
+async fn what_was_received_is_told_before_the_end() {
+    let told = Told::start().await;
+    for number in 0..50 {
+        assert_eq!(told.send(&push(&number.to_string())).await.status, StatusCode::ACCEPTED);
+    }
+    told.tollgate.stop.cancel();
+    tokio::time::timeout(Duration::from_secs(5), told.tollgate.running).await.unwrap().unwrap().unwrap();
+    assert!((0..50).all(|number| told.feed.is_delivered(&number.to_string())));
+    assert!(TcpStream::connect(told.address).await.is_err());
+}
