@@ -38,6 +38,10 @@ use receive::Gate;
 const CONNECTIONS_MAX: usize = 512;
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 const HEAD_BYTES_MAX: usize = 16 * 1024;
+/// Then it is closed after the delivery on it; a sender who takes no answers would hold it for ever.
+const CONNECTION_MAX: Duration = Duration::from_secs(60);
+/// More than a delivery takes.
+const LAST_DELIVERY_MAX: Duration = Duration::from_secs(15);
 
 /// Listens for GitHub.
 #[derive(Debug)]
@@ -115,10 +119,10 @@ async fn serve_connection(socket: TcpStream, gate: Arc<Gate>, stop: Cancellation
     let connection = http.serve_connection(TokioIo::new(socket), service);
     let mut connection = std::pin::pin!(connection);
     tokio::select! {
-        _ = connection.as_mut() => {}
-        () = stop.cancelled() => {
-            connection.as_mut().graceful_shutdown();
-            let _ = connection.await;
-        }
+        _ = connection.as_mut() => return,
+        () = stop.cancelled() => {}
+        () = tokio::time::sleep(CONNECTION_MAX) => {}
     }
+    connection.as_mut().graceful_shutdown();
+    let _ = tokio::time::timeout(LAST_DELIVERY_MAX, connection).await;
 }

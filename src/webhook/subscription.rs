@@ -29,22 +29,19 @@ struct Subscribed {
 
 /// Asks at once and then every hour; never ends.
 pub(crate) async fn tend(installations: Arc<Installations>, changes: Arc<Changes>, clock: Arc<dyn Clock>) {
-    let mut is_failing = false;
+    let mut was_failing = false;
     loop {
-        let mut pause = ASK_EVERY;
+        let mut is_failing = false;
         for app in installations.apps() {
-            match ask(app, &installations, &changes, &*clock).await {
-                Ok(()) => is_failing = false,
-                Err(error) => {
-                    if !std::mem::replace(&mut is_failing, true) {
-                        tracing::warn!(app = app.name, %error,
-                            "it is not known which events are delivered; only those that come are believed");
-                    }
-                    pause = ASK_AGAIN;
-                }
+            let Err(error) = ask(app, &installations, &changes, &*clock).await else { continue };
+            is_failing = true;
+            if !was_failing {
+                tracing::warn!(app = app.name, %error,
+                    "it is not known which events are delivered; only those that come are believed");
             }
         }
-        tokio::time::sleep(pause).await;
+        was_failing = is_failing;
+        tokio::time::sleep(if is_failing { ASK_AGAIN } else { ASK_EVERY }).await;
     }
 }
 

@@ -38,6 +38,16 @@ async fn set(client: &RedisClient, value: &str) -> bool {
     client.command("set", cmd("SET").arg("tollgate:test").arg(value)).await == Ok(Value::Okay)
 }
 
+/// Whether what is said on a channel is heard there.
+async fn hears(client: &RedisClient) -> bool {
+    let work = async {
+        let mut subscription = client.subscribe("tollgate:test").await?;
+        client.publish("tollgate:test", b"x").await.map_err(|error| error.to_string())?;
+        Ok::<_, String>(subscription.next().await.is_some_and(|said| said.get_payload_bytes() == b"x"))
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(5), work).await.is_ok_and(|heard| heard == Ok(true))
+}
+
 /// Waits until a client is up and serves, or the opposite; a timer elsewhere may take some seconds.
 async fn becomes(client: &RedisClient, is_up: bool) {
     for _ in 0..1500 {
@@ -61,7 +71,7 @@ async fn passwords_are_told_apart() {
     for sound in [with(&server, None, "hunter2"), with(&server, Some("default"), "hunter2"), open.settings()]
     {
         let client = start(sound).await.unwrap();
-        assert!(client.is_up() && set(&client, "x").await);
+        assert!(client.is_up() && set(&client, "x").await && hears(&client).await);
         assert!(!format!("{client:?}").contains("hunter2"));
     }
     for (wrong, expected) in [
@@ -80,7 +90,7 @@ async fn the_database_is_the_one_of_the_url() {
     let server = RedisServer::start(&[]).await;
     let with = |database| settings(RedisPlace::Standalone { address: server.address(), database });
     let client = start(with(3)).await.unwrap();
-    assert!(set(&client, "x").await);
+    assert!(set(&client, "x").await && hears(&client).await);
     assert_eq!(server.ask(&["-n", "3", "GET", "tollgate:test"]), "x");
     let error = refusal(with(99)).await;
     assert!(error.starts_with("budget.redis.url:") && error.contains("no database 99"), "{error}");
@@ -203,7 +213,7 @@ async fn tls_trusts_whom_it_is_told_to() {
         RedisSettings { ca_pem: ca_pem.cloned(), ..settings(place) }
     };
     let client = start(with(server.port, Some(&ca_pem))).await.unwrap();
-    assert!(client.is_up() && set(&client, "x").await);
+    assert!(client.is_up() && set(&client, "x").await && hears(&client).await);
     for untrusted in [with(server.port, None), with(server.port, Some(&other_ca))] {
         let error = refusal(untrusted).await;
         assert!(

@@ -1,149 +1,20 @@
 //! What GitHub's webhook tells, over a real listener; and what other replicas then know.
 
 mod replicas;
+mod told;
 
-use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
-use hmac::{Hmac, KeyInit, Mac};
 use http::StatusCode;
 use serde_json::{Value, json};
-use sha2::Sha256;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
-use tollgate::cache::changes::{Area, Changes, Reach};
-use tollgate::cache::feed::Feed;
-use tollgate::secret::hex;
+use tollgate::cache::changes::{Area, Reach};
 
-use crate::support::{Answer, Setup, Tollgate, WEBHOOK_SECRET, eventually};
+use crate::support::{Tollgate, eventually};
+use told::{Told, delivery, push, sign, status_line};
 
 const BODY_BYTES_MAX: usize = 25 * 1024 * 1024;
-
-/// A tollgate that GitHub tells of changes.
-struct Told {
-    tollgate: Tollgate,
-    address: SocketAddr,
-    changes: Arc<Changes>,
-    feed: Arc<Feed>,
-}
-
-/// One delivery, made and signed as GitHub does.
-struct Delivery {
-    body: Vec<u8>,
-    headers: Vec<(&'static str, String)>,
-}
-
-fn sign(body: &[u8]) -> String {
-    let mut mac = Hmac::<Sha256>::new_from_slice(WEBHOOK_SECRET.as_bytes()).unwrap();
-    mac.update(body);
-    format!("sha256={}", hex(&mac.finalize().into_bytes()))
-}
-
-fn delivery(event: &str, id: &str, body: impl Into<Vec<u8>>) -> Delivery {
-    let body = body.into();
-    let headers = vec![
-        ("content-type", "application/json".to_owned()),
-        ("x-github-event", event.to_owned()),
-        ("x-github-delivery", id.to_owned()),
-        ("x-github-hook-installation-target-type", "integration".to_owned()),
-        ("x-hub-signature-256", sign(&body)),
-    ];
-    Delivery { body, headers }
-}
-
-fn push(id: &str) -> Delivery {
-    let payload = json!({"ref": "refs/heads/main", "repository": {"id": 2001, "full_name": "acme/widgets"}});
-    delivery("push", id, payload.to_string())
-}
-
-impl Delivery {
-    /// With another value in place of a header's; none: without it.
-    fn with(mut self, name: &'static str, value: Option<&str>) -> Delivery {
-        self.headers.retain(|(known, _)| *known != name);
-        self.headers.extend(value.map(|value| (name, value.to_owned())));
-        self
-    }
-
-    fn head(&self, method: &str, further: &str) -> String {
-        let mut head = format!("{method} /any/path HTTP/1.1\r\nhost: tollgate\r\n{further}");
-        for (name, value) in &self.headers {
-            head.push_str(&format!("{name}: {value}\r\n"));
-        }
-        head + "\r\n"
-    }
-
-    fn bytes(&self) -> Vec<u8> {
-        let head = self.head("POST", &format!("content-length: {}\r\n", self.body.len()));
-        [head.as_bytes(), &self.body].concat()
-    }
-}
-
-impl Told {
-    async fn start() -> Told {
-        let setup = Setup { further: section(), ..Setup::worker() };
-        Told::of(setup).await
-    }
-
-    async fn of(setup: Setup) -> Told {
-        let tollgate = setup.start().await;
-        let address = tollgate.webhook.unwrap();
-        let (changes, feed) = (Arc::clone(&tollgate.changes), Arc::clone(&tollgate.feed));
-        Told { tollgate, address, changes, feed }
-    }
-
-    async fn send(&self, delivery: &Delivery) -> Answer {
-        let mut ask = self.tollgate.ask_at("POST", &format!("http://{}/", self.address)).anonymous();
-        for (name, value) in &delivery.headers {
-            ask = ask.header(name, value);
-        }
-        ask.body(delivery.body.clone()).send().await
-    }
-
-    /// Bytes on a connection of their own, and the answer's first line.
-    async fn raw(&self, bytes: &[u8]) -> String {
-        let mut socket = TcpStream::connect(self.address).await.unwrap();
-        let _ = socket.write_all(bytes).await;
-        status_line(&mut socket).await
-    }
-
-    fn last(&self, area: Area) -> i64 {
-        last(&self.changes, area)
-    }
-
-    async fn count(&self, event: &str, result: &str) -> u64 {
-        let name = format!("tollgate_webhook_deliveries_total{{event=\"{event}\",result=\"{result}\"}} ");
-        let metrics = self.tollgate.metrics().await;
-        metrics.lines().find_map(|line| line.strip_prefix(&name)?.parse().ok()).unwrap_or(0)
-    }
-
-    async fn counts(&self, event: &str, result: &str, expected: u64) {
-        let mut count = 0;
-        for _ in 0..500 {
-            count = self.count(event, result).await;
-            if count >= expected {
-                break;
-            }
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-        assert_eq!(count, expected, "{event} {result}");
-    }
-}
-
-fn section() -> String {
-    "webhook: { listen: 127.0.0.1:0, secret_file: webhook.secret }\n".to_owned()
-}
-
-fn last(changes: &Changes, area: Area) -> i64 {
-    changes.last(&Reach { repository: Some("acme/widgets".to_owned()), area: Some(area) })
-}
-
-async fn status_line(socket: &mut TcpStream) -> String {
-    let mut answer = vec![0; 4096];
-    let read = tokio::time::timeout(Duration::from_secs(15), socket.read(&mut answer)).await;
-    let length = read.expect("an answer within 15 s").unwrap_or(0);
-    String::from_utf8_lossy(&answer[..length]).lines().next().unwrap_or_default().to_owned()
-}
 
 #[tokio::test]
 async fn a_signed_delivery_marks_what_it_tells_and_once() {
@@ -227,6 +98,31 @@ async fn a_body_has_its_bound_and_its_time() {
 }
 
 #[tokio::test]
+async fn what_finds_no_room_is_shed_and_marks_everything() {
+    let told = Told::start().await;
+    let head = push("1").head("POST", &format!("content-length: {BODY_BYTES_MAX}\r\n"));
+    let most = [head.as_bytes(), &vec![b' '; BODY_BYTES_MAX - 1]].concat();
+    let mut stuck = Vec::new();
+    for _ in 0..2 {
+        let mut socket = TcpStream::connect(told.address).await.unwrap();
+        socket.write_all(&most).await.unwrap();
+        stuck.push(socket);
+    }
+    let answer = told.send(&delivery("push", "2", vec![b' '; BODY_BYTES_MAX])).await;
+    assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(answer.header("retry-after"), "1");
+    told.counts("push", "shed", 1).await;
+    eventually("the mark", || told.last(Area::Issues) > 0).await;
+    assert_eq!(told.send(&push("3")).await.status, StatusCode::ACCEPTED, "a small one finds room");
+    // Those who hold the room are not waited for.
+    for mut socket in stuck {
+        assert_eq!(status_line(&mut socket).await, "HTTP/1.1 408 Request Timeout");
+    }
+    let large = delivery("push", "4", [push("4").body, vec![b' '; 20 << 20]].concat());
+    assert_eq!(told.send(&large).await.status, StatusCode::ACCEPTED);
+}
+
+#[tokio::test]
 async fn what_is_signed_and_garbled_may_be_anything() {
     let told = Told::start().await;
     assert_eq!(told.send(&delivery("push", "1", "{\"ref")).await.status, StatusCode::ACCEPTED);
@@ -253,24 +149,7 @@ async fn a_flood_is_worked_or_shed_while_reads_go_on() {
     let told = Told::start().await;
     assert_eq!(told.tollgate.get("/repos/acme/widgets").await.verdict(), "200");
     let started = now_ms();
-    let mut senders = tokio::task::JoinSet::new();
-    for connection in 0..CONNECTIONS {
-        let address = told.address;
-        senders.spawn(async move {
-            let mut socket = TcpStream::connect(address).await.unwrap();
-            let (mut taken, mut shed) = (0, 0);
-            for number in 0..EACH {
-                let delivery = push(&format!("{connection}-{number}"));
-                socket.write_all(&delivery.bytes()).await.unwrap();
-                match &*status_line(&mut socket).await {
-                    "HTTP/1.1 202 Accepted" => taken += 1,
-                    "HTTP/1.1 503 Service Unavailable" => shed += 1,
-                    other => panic!("{other}"),
-                }
-            }
-            (taken, shed)
-        });
-    }
+    let mut senders = told.flood(CONNECTIONS, EACH);
     let mut slowest = 0;
     let mut reads = 0;
     while !senders.is_empty() && senders.try_join_next().is_none() {
@@ -279,16 +158,16 @@ async fn a_flood_is_worked_or_shed_while_reads_go_on() {
         slowest = slowest.max(now_ms() - before);
         reads += 1;
     }
-    while let Some(counts) = senders.join_next().await {
-        counts.unwrap();
+    while let Some(ended) = senders.join_next().await {
+        ended.unwrap();
     }
     let took = now_ms() - started;
-    println!(
+    eprintln!(
         "{} deliveries in {took} ms; {reads} reads meanwhile, the slowest took {slowest} ms",
         CONNECTIONS * EACH
     );
     assert!(took < 30_000, "{took} ms");
-    assert!(slowest < 1_000, "{slowest} ms");
+    assert!(slowest < 2_500, "{slowest} ms");
     let mut settled = 0;
     for _ in 0..500 {
         settled = told.count("push", "accepted").await + told.count("push", "shed").await;

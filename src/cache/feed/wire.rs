@@ -87,6 +87,8 @@ impl Heard {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
     use crate::cache::changes::{Area, Change};
 
@@ -151,5 +153,18 @@ mod tests {
         assert!(!misses(other, u64::MAX));
         let crowd = (0..3_000).filter(|number| misses(&format!("{number:016}"), 1)).count();
         assert_eq!(crowd, 2, "who is forgotten may have been missed");
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_redis_says_does_no_harm(head in "[0-9a-f]{16} [0-9]{1,3}", text in "\\PC{0,200}", cut in 0..400_usize) {
+            let _ = Message::read(text.as_bytes()).map(|message| message.news().is_ok());
+            let strange = format!("{head}\n{text}");
+            let _ = Message::read(strange.as_bytes()).map(|message| message.news().is_ok());
+            let bytes = write(NAME, 1, [widgets()].iter()).unwrap();
+            let cut = &bytes[..cut.min(bytes.len() - 1)];
+            let is_read = Message::read(cut).is_ok_and(|message| message.news().is_ok());
+            prop_assert!(!is_read);
+        }
     }
 }

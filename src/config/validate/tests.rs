@@ -425,6 +425,18 @@ fn takes_over_redis() {
 }
 
 #[test]
+fn takes_over_the_webhook() {
+    let text = "webhook: { listen: \"[::1]:8081\", secret_env: WEBHOOK_SECRET }";
+    let (config, warnings) = Place::new().load(&completed(text)).unwrap();
+    assert!(warnings.is_empty(), "{warnings}");
+    assert!(!format!("{config:?}").contains("hush"));
+    let webhook = config.webhook.unwrap();
+    assert_eq!((webhook.listen.port(), webhook.secret.expose_secret()), (8081, "hush"));
+    let (config, _) = Place::new().load(&completed("")).unwrap();
+    assert!(config.webhook.is_none());
+}
+
+#[test]
 fn policy_rules() {
     assert_problems(&[
         ("policy: {}", "policy.approval.mode, line 1: must be said"),

@@ -1,3 +1,4 @@
+use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
@@ -153,4 +154,18 @@ fn what_github_never_sends_is_garbled() {
 fn labels_are_a_closed_set() {
     assert_eq!((label("push"), label("PUSH"), label("x\ny")), ("push", "other", "other"));
     assert!(TABLE.is_sorted_by_key(|(event, _)| *event));
+}
+
+proptest! {
+    #[test]
+    fn whatever_comes_is_read_or_garbled(body in "\\PC{0,200}", at in 0..TABLE.len(), cut in 0..300_usize) {
+        let event = TABLE[at].0;
+        let _ = read(event, body.as_bytes(), true);
+        let payload = widgets(&json!({"ref": body, "changes": {"repository": {"name": {"from": body}}},
+            "account": {"login": body}, "hook": {"active": true, "events": [body]}})).to_string();
+        let news = read(event, payload.as_bytes(), true).unwrap();
+        prop_assert!(news.changes.len() <= 2);
+        let cut = &payload.as_bytes()[..cut.min(payload.len() - 1)];
+        prop_assert_eq!(read(event, cut, true), Err(Garbled));
+    }
 }

@@ -8,7 +8,7 @@ use tempfile::TempDir;
 use tokio::time::sleep;
 use tollgate::redis_client::{RedisAddress, RedisClient, RedisPlace, inspect};
 
-use super::{becomes, refusal, set, start};
+use super::{becomes, hears, refusal, set, start};
 use crate::support::redis::{RedisServer, free_port, settings};
 
 /// Polls what takes some seconds, such as an election.
@@ -69,12 +69,13 @@ async fn sentinels_lead_to_the_new_primary(fail: impl FnOnce(&mut RedisServer)) 
     assert!(error.contains("under `budget.redis.sentinel`"), "{error}");
 
     let client = start(settings(place("main"))).await.unwrap();
-    assert!(set(&client, "x").await);
+    assert!(set(&client, "x").await && hears(&client).await);
     fail(&mut primary);
     becomes(&client, false).await;
     becomes(&client, true).await;
     assert!(replica.ask(&["ROLE"]).starts_with("master"));
     assert_eq!(replica.ask(&["GET", "tollgate:test"]), "x");
+    assert!(hears(&client).await, "who subscribes is led to the new primary, too");
 }
 
 const TAGS: [&str; 3] = ["{a}", "{b}", "{c}"];
@@ -135,6 +136,9 @@ async fn a_cluster_goes_on_with_the_replicas_of_primaries_that_die_and_hang() {
     let client = start(settings(place.clone())).await.unwrap();
     let script = Script::new("return redis.call('SET', KEYS[1], ARGV[1])");
     assert_eq!(set_all(&client, &script, "1").await, TAGS.len());
+    for _ in 0..4 {
+        assert!(hears(&client).await, "at any node");
+    }
 
     let hanging = owner(&nodes, "{b}", None).expect("somebody has the key");
     nodes[hanging].pause();
