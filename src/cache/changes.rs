@@ -73,7 +73,8 @@ impl Area {
             Area::Code => &["push"],
             Area::Pulls => &["pull_request", "pull_request_review", "push"],
             Area::Issues => &["issues", "issue_comment", "label", "pull_request"],
-            Area::Checks => &["check_run", "check_suite", "status"],
+            // A branch's name stands for another commit after a push.
+            Area::Checks => &["check_run", "check_suite", "status", "push"],
             Area::Releases => &["release"],
             Area::Repository => &["repository", "push"],
         }
@@ -229,6 +230,8 @@ mod tests {
         changes.seen("acme", "check_suite");
         assert!(!changes.covers(&checks));
         changes.seen("acme", "status");
+        assert!(!changes.covers(&checks));
+        changes.seen("acme", "push");
         assert!(changes.covers(&checks));
         assert!(!changes.covers(&reach("other/widgets", Some(Area::Checks))));
         assert!(!changes.covers(&reach("acme/widgets", None)));
