@@ -100,10 +100,7 @@ impl App {
             Some(settings) => Some(RedisClient::start(settings, Arc::clone(&metrics)).await?),
             None => None,
         };
-        let disabled = match &shared {
-            Some(redis) => DisabledAgents::in_redis(Arc::clone(redis) as _).await,
-            None => DisabledAgents::in_process(),
-        };
+        let disabled = disabled(shared.as_ref()).await;
         let agents = Arc::new(Agents::new(std::mem::take(&mut config.agents), disabled));
         let api = Api::new(Arc::clone(&agents), config.server.admin_token.as_ref());
         let admin = Admin::bind(admin_listen, Arc::clone(&metrics), api, stop.clone())
@@ -137,8 +134,7 @@ impl App {
             metrics,
         };
         let proxy = Arc::new(Proxy::try_new(config, parts)?);
-        let forgetful: Weak<dyn Forget> = Arc::downgrade(&(Arc::clone(&proxy) as Arc<dyn Forget>));
-        feed.forget_with(forgetful);
+        feed.forget_with(Arc::downgrade(&proxy) as Weak<dyn Forget>);
         Ok(App {
             proxy,
             agents,
@@ -217,6 +213,14 @@ impl App {
         self.budget.leave().await;
         self.audit.flush().await;
         Ok(())
+    }
+}
+
+/// The agents that operators switched off.
+async fn disabled(shared: Option<&Arc<RedisClient>>) -> DisabledAgents {
+    match shared {
+        Some(redis) => DisabledAgents::in_redis(Arc::clone(redis) as _).await,
+        None => DisabledAgents::in_process(),
     }
 }
 

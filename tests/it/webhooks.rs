@@ -3,8 +3,10 @@
 mod replicas;
 mod told;
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
+use github_sim::{Fault, FaultKind};
 use http::StatusCode;
 use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt;
@@ -218,6 +220,17 @@ async fn an_installation_that_ends_takes_its_tokens_with_it() {
     eventually("its work", || told.feed.is_delivered("x")).await;
     assert_eq!(told.tollgate.get("/repos/acme/widgets").await.verdict(), "200");
     assert_eq!(minted(&told.tollgate), expected, "another account's end is no concern of it");
+    // And when GitHub knows of none any more, so does tollgate.
+    let none =
+        || FaultKind::Status { status: 404, body: None, headers: BTreeMap::new(), takes_effect: false };
+    for kind in ["orgs", "users"] {
+        told.tollgate.sim.faults().add(Fault::new(none()).on("GET", &format!("/{kind}/acme/installation")));
+    }
+    assert_eq!(told.tollgate.get("/repos/acme/widgets").await.verdict(), "200", "it is not asked yet");
+    let payload = json!({"action": "deleted", "installation": {"id": 1, "account": {"login": "acme"}}});
+    told.send(&delivery("installation", "y", payload.to_string())).await;
+    eventually("its work", || told.feed.is_delivered("y")).await;
+    assert_eq!(told.tollgate.get("/repos/acme/widgets").await.verdict(), "404 no_installation");
     told.tollgate.assert_clean();
 }
 

@@ -12,7 +12,8 @@ const PARTS_MAX: usize = 8;
 const EVENTS_MAX: usize = 256;
 const EVENT_BYTES_MAX: usize = 64;
 
-/// What one replica heard of, for all of them.
+/// What one replica heard of, for all of them. What a newer one says beyond this is not understood, and
+/// what is not understood makes everything count as changed.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct News {
