@@ -114,7 +114,7 @@ impl App {
             Audit::start(&config.policy.audit_log, Arc::clone(&metrics)).map_err(StartError::Audit)?;
         let spent = spent(&config.policy, shared.as_ref(), &clock).await;
         let changes = Arc::new(Changes::new(Arc::clone(&clock)));
-        let feed = Arc::new(Feed::new(Arc::clone(&changes), shared.clone(), Arc::clone(&metrics)));
+        let feed = Arc::new(Feed::new(changes, shared.clone(), Arc::clone(&metrics)));
         let webhook = webhook(config.webhook.take(), &feed, &metrics).await?;
         let store: Arc<dyn Store> = match shared {
             Some(redis) => Arc::new(RedisStore::new(redis)),
@@ -128,7 +128,6 @@ impl App {
             budget: Arc::clone(&budget),
             spent: Arc::clone(&spent),
             audit: audit.clone(),
-            changes,
             feed: Arc::clone(&feed),
             clock: Arc::clone(&clock),
             metrics,
@@ -168,7 +167,7 @@ impl App {
 
     /// What is known to have changed at GitHub.
     pub fn changes(&self) -> Arc<Changes> {
-        Arc::clone(self.proxy.changes())
+        Arc::clone(self.proxy.feed().changes())
     }
 
     /// What replicas tell each other.
@@ -202,7 +201,7 @@ impl App {
         let feed = Arc::clone(self.proxy.feed());
         beside.spawn(async move { feed.tend().await });
         let webhook = self.webhook.map(|webhook| {
-            let (installations, changes) = (self.proxy.installations(), self.proxy.changes());
+            let (installations, changes) = (self.proxy.installations(), self.proxy.feed().changes());
             beside.spawn(subscription::tend(Arc::clone(installations), Arc::clone(changes), self.clock));
             AbortOnDropHandle::new(tokio::spawn(webhook.serve(self.stop.clone())))
         });

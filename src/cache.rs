@@ -26,9 +26,10 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::clock::Clock;
 use crate::config;
-use changes::{Changes, Reach, SETTLES_WITHIN, TOLD_FOR};
+use changes::{Reach, SETTLES_WITHIN, TOLD_FOR};
 use entry::Entry;
 use etag::Proofs;
+use feed::Feed;
 use flights::Flights;
 use key::Key;
 
@@ -105,7 +106,8 @@ pub struct Cache {
     /// One bound for both kinds.
     kept: moka::sync::Cache<Slot, Kept>,
     settings: config::Cache,
-    changes: Arc<Changes>,
+    /// What is known of changes, and whether all of them are heard of.
+    feed: Arc<Feed>,
     pub flights: Flights,
     pub proofs: Proofs,
     arriving: Arc<Semaphore>,
@@ -119,7 +121,7 @@ impl fmt::Debug for Cache {
 }
 
 impl Cache {
-    pub fn new(settings: config::Cache, changes: Arc<Changes>, clock: Arc<dyn Clock>) -> Cache {
+    pub fn new(settings: config::Cache, feed: Arc<Feed>, clock: Arc<dyn Clock>) -> Cache {
         let size = |slot: &Slot, kept: &Kept| {
             let address = slot.address.as_ref().map_or(0, |address| address.len());
             u32::try_from(slot.key.size() + address + kept.size()).unwrap_or(u32::MAX)
@@ -127,7 +129,7 @@ impl Cache {
         Cache {
             kept: moka::sync::Cache::builder().weigher(size).max_capacity(settings.max_bytes).build(),
             settings,
-            changes,
+            feed,
             flights: Flights::default(),
             proofs: Proofs::default(),
             arriving: Arc::new(Semaphore::new(ARRIVING_KIB_MAX)),
@@ -137,11 +139,6 @@ impl Cache {
 
     pub fn is_off(&self) -> bool {
         self.settings.max_bytes == 0
-    }
-
-    /// What is known to have changed.
-    pub fn changes(&self) -> &Arc<Changes> {
-        &self.changes
     }
 
     pub fn get(&self, key: &Key) -> Option<Arc<Entry>> {
@@ -199,22 +196,24 @@ impl Cache {
 
     /// When what an answer shows changed last, as far as it is known; epoch milliseconds.
     pub fn changed_ms(&self, reach: &Reach) -> i64 {
-        self.changes.last(reach)
+        self.feed.changes().last(reach)
     }
 
     /// Whether it may be served without asking GitHub.
     pub fn is_fresh(&self, entry: &Entry, reach: &Reach) -> bool {
-        let is_told = !entry.is_pending() && self.changes.covers(reach);
+        let is_told = !entry.is_pending() && self.feed.changes().covers(reach);
         let told_for = if is_told { TOLD_FOR } else { Duration::ZERO };
         let fresh_for = self.settings.fresh_for.max(told_for);
         // GitHub may have shown what was before a change for some time after it.
-        let is_settled = entry.checked_ms() >= self.changes.last(reach).saturating_add(ms(SETTLES_WITHIN));
-        is_settled && self.is_younger(entry, fresh_for)
+        let is_settled =
+            entry.checked_ms() >= self.feed.changes().last(reach).saturating_add(ms(SETTLES_WITHIN));
+        self.feed.is_whole() && is_settled && self.is_younger(entry, fresh_for)
     }
 
     /// Whether it may be served when GitHub fails: it is not known to have changed.
     pub fn may_be_stale(&self, entry: &Entry, reach: &Reach) -> bool {
-        entry.checked_ms() > self.changes.last(reach) && self.is_younger(entry, self.settings.stale_if_error)
+        entry.checked_ms() > self.feed.changes().last(reach)
+            && self.is_younger(entry, self.settings.stale_if_error)
     }
 
     fn is_younger(&self, entry: &Entry, age: Duration) -> bool {

@@ -65,7 +65,6 @@ use crate::agent::Agents;
 use crate::audit::Audit;
 use crate::budget::Budget;
 use crate::cache::Cache;
-use crate::cache::changes::Changes;
 use crate::cache::feed::{Feed, Forget};
 use crate::clock::Clock;
 use crate::config::{Config, Policy, Server, Upstream};
@@ -115,9 +114,7 @@ pub struct Proxy {
     /// 403 or 429, for refusals for rate.
     over_budget_status: StatusCode,
     client: HttpClient,
-    /// What is known to have changed at GitHub.
-    changes: Arc<Changes>,
-    /// Tells it to the other replicas.
+    /// What is known to have changed at GitHub; it tells the other replicas.
     feed: Arc<Feed>,
     metrics: Arc<Metrics>,
     clock: Arc<dyn Clock>,
@@ -131,7 +128,6 @@ pub struct Shared {
     pub budget: Arc<Budget>,
     pub spent: Arc<dyn SpentStore>,
     pub audit: Audit,
-    pub changes: Arc<Changes>,
     pub feed: Arc<Feed>,
     pub clock: Arc<dyn Clock>,
     pub metrics: Arc<Metrics>,
@@ -143,8 +139,7 @@ impl Proxy {
     pub fn try_new(config: Config, shared: Shared) -> Result<Proxy, CaError> {
         let (clock, metrics) = (shared.clock, shared.metrics);
         let client = HttpClient::try_new(&config.upstream)?;
-        let changes = Arc::new(Changes::new(Arc::clone(&clock)));
-        let cache = Arc::new(Cache::new(config.cache, changes, Arc::clone(&clock)));
+        let cache = Arc::new(Cache::new(config.cache, Arc::clone(&shared.feed), Arc::clone(&clock)));
         let counted = Arc::downgrade(&cache);
         let bytes = metrics.cache_bytes.with_label_values::<&str>(&[]);
         metrics.before_render(move || {
@@ -183,19 +178,13 @@ impl Proxy {
             hints: hints::Hints::new(),
             held: held::Held::default(),
             client,
-            changes: shared.changes,
             feed: shared.feed,
             metrics,
             clock,
         })
     }
 
-    /// What is known to have changed at GitHub.
-    pub fn changes(&self) -> &Arc<Changes> {
-        &self.changes
-    }
-
-    /// What replicas tell each other.
+    /// What is known to have changed at GitHub, and is told to the other replicas.
     pub fn feed(&self) -> &Arc<Feed> {
         &self.feed
     }

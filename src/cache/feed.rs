@@ -128,7 +128,7 @@ impl Feed {
     }
 
     /// What is known of changes.
-    pub fn changes(&self) -> &Changes {
+    pub fn changes(&self) -> &Arc<Changes> {
         &self.changes
     }
 

@@ -21,6 +21,7 @@ use super::guard::Permitted;
 use super::inject::UpstreamRequest;
 use crate::audit::Record;
 use crate::cache::changes::{Area, Change};
+use crate::cache::feed::News;
 use crate::config::Upstream;
 use crate::error::ProxyError;
 use crate::github::client::was_unsent;
@@ -66,7 +67,7 @@ impl Proxy {
         let (tell, told) = oneshot::channel();
         // A look-up of the guard's comes before there is a record, and is none of it.
         let record = permitted.is_write().then(|| ctx.record.clone()).flatten();
-        let changed = permitted.is_write().then(|| (Arc::clone(&self.cache), change_of(permitted)));
+        let changed = permitted.is_write().then(|| (Arc::clone(&self.feed), change_of(permitted)));
         admitted.mark_sent();
         // A task of its own: when the caller hangs up, GitHub works on and charges the call, so it has
         // to be charged here, too.
@@ -84,8 +85,9 @@ impl Proxy {
                 note(&record, &result);
             }
             // Before its caller knows of it, so that what he reads next shows it.
-            if let Some((cache, change)) = changed {
-                cache.changes().note(&change);
+            if let Some((feed, change)) = changed {
+                // Whom it does not reach now is told later, and believes nothing meanwhile.
+                let _ = feed.publish(News::changed(change)).await;
             }
             let attempt = Attempt { admitted, token, took: started.elapsed(), result };
             if let Err(attempt) = tell.send(attempt) {

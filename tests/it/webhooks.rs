@@ -1,5 +1,6 @@
 //! What GitHub's webhook tells, over a real listener; and what other replicas then know.
 
+mod reads;
 mod replicas;
 mod told;
 
