@@ -7,12 +7,13 @@
 use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
 use comfy_table::Table;
 use github_sim::{Fault, FaultKind, PrimaryLimits, RepositorySeed, Seed, Sim, SimConfig};
 use tempfile::TempDir;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tollgate::app::App;
 use tollgate::config;

@@ -59,7 +59,7 @@ pub(super) struct Asked {
 /// What becomes of a read that may share its answer.
 enum Turn {
     /// It asks GitHub, for all who wait.
-    Lead(Admitted, Lead),
+    Lead(Box<Admitted>, Lead),
     /// Somebody else has asked; none: what came is not for others.
     Landed(Option<Arc<Entry>>),
 }
@@ -107,7 +107,7 @@ impl Proxy {
             }
             Turn::Landed(None) => None,
             Turn::Lead(admitted, lead) => {
-                read.admitted = Some(admitted);
+                read.admitted = Some(*admitted);
                 Some(lead)
             }
         };
@@ -139,7 +139,7 @@ impl Proxy {
                     admitted = self.admit(permitted, ctx) => {
                         let admitted = admitted?;
                         if let Some(lead) = flight.take_off() {
-                            return Ok(Turn::Lead(admitted, lead));
+                            return Ok(Turn::Lead(Box::new(admitted), lead));
                         }
                     }
                 },
