@@ -59,6 +59,9 @@ pub enum ProxyError {
     NoInstallation(String),
     #[error("GitHub could not be reached: {0}.")]
     UpstreamUnreachable(&'static str),
+    /// GitHub works, and refuses tollgate's own credential: what was open may not be any more.
+    #[error("GitHub could not be reached: {0}.")]
+    CredentialRefused(&'static str),
     #[error("GitHub did not answer within {} s.", .0.as_secs())]
     UpstreamTimeout(Duration),
     /// A bound of tollgate's own is reached; nothing was sent upstream.
@@ -154,7 +157,7 @@ impl ProxyError {
             ProxyError::UriTooLong => "uri_too_long",
             ProxyError::HeadersTooLarge => "headers_too_large",
             ProxyError::NoInstallation(_) => "no_installation",
-            ProxyError::UpstreamUnreachable(_) => "upstream_unreachable",
+            ProxyError::UpstreamUnreachable(_) | ProxyError::CredentialRefused(_) => "upstream_unreachable",
             ProxyError::UpstreamTimeout(_) => "upstream_timeout",
             ProxyError::Overloaded(_) => "overloaded",
             ProxyError::ApprovalUnsure | ProxyError::AuditAway | ProxyError::StoreUnavailable { .. } => {
@@ -180,7 +183,9 @@ impl ProxyError {
             | ProxyError::UriTooLong
             | ProxyError::HeadersTooLarge
             | ProxyError::NoInstallation(_) => Side::Downstream,
-            ProxyError::UpstreamUnreachable(_) | ProxyError::UpstreamTimeout(_) => Side::Upstream,
+            ProxyError::UpstreamUnreachable(_)
+            | ProxyError::CredentialRefused(_)
+            | ProxyError::UpstreamTimeout(_) => Side::Upstream,
             ProxyError::Overloaded(_)
             | ProxyError::ApprovalUnsure
             | ProxyError::AuditAway

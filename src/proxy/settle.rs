@@ -78,7 +78,7 @@ impl Proxy {
         if status == StatusCode::UNAUTHORIZED {
             self.drop_token(permitted, &token).await;
             tracing::error!(installation = &*permitted.installation().label, "GitHub refuses the credential");
-            return Err(ProxyError::UpstreamUnreachable(
+            return Err(ProxyError::CredentialRefused(
                 "it refuses tollgate's own credential; nothing was done",
             ));
         }

@@ -204,16 +204,19 @@ fn not_installed(owner: &str) -> ProxyError {
     ProxyError::NoInstallation(format!("No installation of the GitHub App covers `{owner}`."))
 }
 
+const NO_CREDENTIAL: &str = "it gave tollgate no credential for this call; the operator's log says why";
+
 /// What an agent is told when the App itself can't work; the log says more.
 pub(crate) fn unavailable(error: &AppError) -> ProxyError {
     tracing::warn!(%error, "no credential");
     match error {
         AppError::Timeout(after) => ProxyError::UpstreamTimeout(*after),
         AppError::Unreachable(_) => ProxyError::UpstreamUnreachable("it did not answer tollgate's own call"),
+        AppError::Refused { status, .. } if status.is_server_error() => {
+            ProxyError::UpstreamUnreachable(NO_CREDENTIAL)
+        }
         AppError::Key { .. } | AppError::Refused { .. } | AppError::Garbled(..) => {
-            ProxyError::UpstreamUnreachable(
-                "it gave tollgate no credential for this call; the operator's log says why",
-            )
+            ProxyError::CredentialRefused(NO_CREDENTIAL)
         }
     }
 }

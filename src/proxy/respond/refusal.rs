@@ -85,7 +85,7 @@ fn status_of(error: &ProxyError, over_budget_status: StatusCode) -> StatusCode {
         ProxyError::UriTooLong => StatusCode::URI_TOO_LONG,
         ProxyError::HeadersTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
         ProxyError::NoInstallation(_) => StatusCode::NOT_FOUND,
-        ProxyError::UpstreamUnreachable(_) => StatusCode::BAD_GATEWAY,
+        ProxyError::UpstreamUnreachable(_) | ProxyError::CredentialRefused(_) => StatusCode::BAD_GATEWAY,
         ProxyError::UpstreamTimeout(_) => StatusCode::GATEWAY_TIMEOUT,
         ProxyError::Overloaded(_)
         | ProxyError::ApprovalUnsure

@@ -48,6 +48,7 @@ fn every_code_has_its_status() {
         (ProxyError::HeadersTooLarge, "headers_too_large", 431),
         (ProxyError::NoInstallation(String::new()), "no_installation", 404),
         (ProxyError::UpstreamUnreachable("x"), "upstream_unreachable", 502),
+        (ProxyError::CredentialRefused("x"), "upstream_unreachable", 502),
         (ProxyError::UpstreamTimeout(Duration::from_secs(1)), "upstream_timeout", 504),
         (ProxyError::Overloaded("x"), "overloaded", 503),
         (ProxyError::StoreUnavailable { retry_after: 2 }, "store_unavailable", 503),
