@@ -22,6 +22,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::HeaderValue;
+use moka::ops::compute::Op;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::clock::Clock;
@@ -148,8 +149,13 @@ impl Cache {
         }
     }
 
+    /// Keeps an entry, unless what is kept was asked for later: long bodies arrive in their own time.
     pub fn insert(&self, key: &Key, entry: &Arc<Entry>) {
-        self.kept.insert(Slot { key: key.clone(), address: None }, Kept::Entry(Arc::clone(entry)));
+        let slot = Slot { key: key.clone(), address: None };
+        self.kept.entry(slot).and_compute_with(|kept| match kept.as_ref().map(moka::Entry::value) {
+            Some(Kept::Entry(kept)) if kept.checked_ms() > entry.checked_ms() => Op::Nop,
+            _ => Op::Put(Kept::Entry(Arc::clone(entry))),
+        });
     }
 
     pub fn remove(&self, key: &Key) {
@@ -220,6 +226,13 @@ impl Cache {
         let since = self.clock.now_ms() - entry.checked_ms();
         (0..ms(age)).contains(&since)
     }
+}
+
+/// A value of its own: it may be a part of a large buffer.
+fn owned(value: &HeaderValue) -> HeaderValue {
+    let mut own = HeaderValue::from_bytes(value.as_bytes()).expect("it was one before");
+    own.set_sensitive(value.is_sensitive());
+    own
 }
 
 fn ms(duration: Duration) -> i64 {

@@ -19,6 +19,7 @@ use serde::de::IgnoredAny;
 
 use super::etag::{self, Proofs};
 use super::key::Key;
+use super::owned;
 use crate::github::tokens::Token;
 
 /// Longest plain body that is kept: what is packed tightly is not unpacked without end.
@@ -184,7 +185,8 @@ impl Entry {
             Some((name, value)) if *name == IF_NONE_MATCH => Some(value),
             _ => None,
         };
-        if let Some(etag) = answer.get(ETAG).or(named) {
+        // What was asked by is certainly its tag; what the answer says is believed where nothing was named.
+        if let Some(etag) = named.or_else(|| answer.get(ETAG)) {
             known.etag = Some(owned(etag));
             known.token = token.id();
         }
@@ -247,11 +249,6 @@ impl Entry {
     fn validators(&self) -> std::sync::MutexGuard<'_, Validators> {
         self.validators.lock().expect("nothing panics while it holds this lock")
     }
-}
-
-/// A value of its own: it may be a part of a large buffer.
-fn owned(value: &HeaderValue) -> HeaderValue {
-    HeaderValue::from_bytes(value.as_bytes()).expect("it was one before")
 }
 
 /// The headers that are kept, their values in one allocation.

@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use http::header::{HeaderMap, HeaderName, HeaderValue, USER_AGENT};
 
+use super::owned;
+
 /// Headers of the caller on which an answer may hang; they go up, and are part of the key.
 pub const VARIED_BY: [&str; 5] =
     ["accept", "accept-language", "x-github-next-global-id", "graphql-features", "time-zone"];
@@ -38,11 +40,27 @@ impl Key {
         let names = VARIED_BY.into_iter().chain(["x-github-api-version"]);
         let varied = names.flat_map(|name| {
             let values = headers_up.get_all(name).iter();
-            values.map(move |value| (HeaderName::from_static(name), value.clone()))
+            // Of its own: a value as it came holds the whole of its request's head alive.
+            values.map(move |value| (HeaderName::from_static(name), owned(value)))
         });
-        let agent = headers_up.get(USER_AGENT).map(|agent| String::from_utf8_lossy(agent.as_bytes()));
-        let is_pretty = agent.is_some_and(|agent| PRETTY.iter().any(|name| agent.contains(name)));
+        let mut agents = headers_up.get_all(USER_AGENT).iter();
+        let is_pretty = agents.any(|agent| {
+            let agent = String::from_utf8_lossy(agent.as_bytes());
+            PRETTY.iter().any(|name| agent.contains(name))
+        });
         Key(Arc::new(Parts { installation, repositories, target, varied: varied.collect(), is_pretty }))
+    }
+
+    /// What the token is narrowed to.
+    pub fn repositories(&self) -> Option<&Vec<String>> {
+        self.0.repositories.as_ref()
+    }
+
+    /// The same read by a token that is narrowed to other repositories.
+    pub fn by_token_for(&self, repositories: Option<Vec<String>>) -> Key {
+        let Parts { installation, target, varied, is_pretty, .. } = &*self.0;
+        let (installation, target, varied) = (Arc::clone(installation), target.clone(), varied.clone());
+        Key(Arc::new(Parts { installation, repositories, target, varied, is_pretty: *is_pretty }))
     }
 
     /// The one `Accept` that goes up, if it is one.
@@ -109,8 +127,25 @@ mod tests {
                 "/repos/acme/widgets",
                 &[("accept", "application/json"), ("accept", "text/html")],
             ),
+            key(
+                &["widgets"],
+                "/repos/acme/widgets",
+                &[("accept", "application/json"), ("user-agent", "octokit"), ("user-agent", "curl/8")],
+            ),
+            plain.by_token_for(Some(vec!["tools".to_owned()])),
         ] {
             assert_ne!(plain, other);
         }
+    }
+
+    #[test]
+    fn a_key_holds_nothing_of_the_request_alive() {
+        let head = bytes::Bytes::from(vec![b'a'; 30_000]);
+        let value = HeaderValue::from_maybe_shared(head.slice(..16)).unwrap();
+        let headers = HeaderMap::from_iter([(HeaderName::from_static("accept"), value)]);
+        let key = Key::new("app/acme".into(), None, "/x".to_owned(), &headers);
+        drop(headers);
+        assert!(head.is_unique());
+        assert_eq!(key.accept().unwrap(), "aaaaaaaaaaaaaaaa");
     }
 }
