@@ -26,7 +26,7 @@ use crate::config::Upstream;
 use crate::error::ProxyError;
 use crate::github::client::was_unsent;
 use crate::github::rate_limit;
-use crate::github::tokens::Token;
+use crate::github::tokens::{Access, Token};
 use crate::policy::routes::Scope;
 
 /// What came of one attempt.
@@ -67,7 +67,9 @@ impl Proxy {
         let (tell, told) = oneshot::channel();
         // A look-up of the guard's comes before there is a record, and is none of it.
         let record = permitted.is_write().then(|| ctx.record.clone()).flatten();
-        let changed = permitted.is_write().then(|| (Arc::clone(&self.feed), change_of(permitted)));
+        // What is open to everybody, such as rendering Markdown, changes nothing whatever its method.
+        let may_change = permitted.is_write() && permitted.access() == Access::Write;
+        let changed = may_change.then(|| (Arc::clone(&self.feed), change_of(permitted)));
         admitted.mark_sent();
         // A task of its own: when the caller hangs up, GitHub works on and charges the call, so it has
         // to be charged here, too.
@@ -104,7 +106,11 @@ impl Proxy {
 
 /// What a write changes: anything of its repository, as far as can be told from here.
 fn change_of(permitted: &Permitted) -> Change {
-    match permitted.repository() {
+    // Mutations that name several things may reach into several repositories.
+    let graphql = permitted.call().graphql.as_ref();
+    let is_wide =
+        graphql.is_some_and(|call| call.mutations.iter().map(|one| one.ids.len()).sum::<usize>() > 1);
+    match permitted.repository().filter(|_| !is_wide) {
         Some(name) => {
             Change::Repository { name: name.to_string().to_ascii_lowercase(), areas: Area::ALL.to_vec() }
         }
