@@ -54,6 +54,7 @@ use http::{HeaderValue, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use secrecy::SecretString;
 
+use admit::Admitted;
 use body::ResponseBody;
 use context::Context;
 pub use context::Peer;
@@ -77,6 +78,9 @@ use crate::links::LinkBase;
 use crate::metrics::Metrics;
 use crate::retry::{self, RetryBudget};
 use crate::spent::SpentStore;
+
+/// What the budget lets through takes no longer.
+const AT_ONCE: Duration = Duration::from_millis(100);
 
 /// Everything the stages share.
 #[derive(Debug)]
@@ -226,6 +230,22 @@ impl Proxy {
         Ok(self.advise(&permitted, answer, ctx).await)
     }
 
+    /// Nobody waits for somebody who is held by the budget: if another attempt is, others may go first.
+    async fn admit_again(
+        &self,
+        permitted: &Permitted,
+        read: Option<&mut Read>,
+        ctx: &mut Context,
+    ) -> Result<Admitted, ProxyError> {
+        let mut admitted = std::pin::pin!(self.admit(permitted, ctx));
+        let Some(read) = read.filter(|read| read.lead.is_some()) else { return admitted.await };
+        if let Ok(at_once) = tokio::time::timeout(AT_ONCE, &mut admitted).await {
+            return at_once;
+        }
+        read.lead = None;
+        admitted.await
+    }
+
     /// Asks GitHub. Each attempt is paid for and given its credential anew.
     async fn exchange(
         &self,
@@ -239,7 +259,7 @@ impl Proxy {
             let paid = read.as_mut().and_then(|read| read.admitted.take());
             let admitted = match paid {
                 Some(admitted) => Ok(admitted),
-                None => self.admit(permitted, ctx).await,
+                None => self.admit_again(permitted, read.as_deref_mut(), ctx).await,
             };
             let admitted = match admitted {
                 Ok(admitted) => admitted,

@@ -59,7 +59,7 @@ impl Proxy {
             None => self.headers_of_call(&call.headers),
             Some(read) => {
                 let mut headers = read.headers.clone();
-                read.ask(self, call, &token, &mut headers);
+                read.ask(self, permitted, &token, &mut headers);
                 headers
             }
         };

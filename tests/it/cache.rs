@@ -14,6 +14,7 @@ use tollgate::proxy::listener::Bounds;
 
 use crate::support::{Answer, Setup, Tollgate, agent, eventually};
 
+mod hostile;
 mod rights;
 
 const ISSUE: &str = "/repos/acme/widgets/issues/1";

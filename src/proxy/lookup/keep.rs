@@ -4,12 +4,15 @@
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, Response};
+use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
+use http::{HeaderMap, Response, Version};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt;
 use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::{Instant, timeout_at};
 
 use super::read::{Asked, Read};
 use crate::cache::Cache;
@@ -24,6 +27,10 @@ use crate::proxy::settle::Answer;
 
 /// Bodies up to this length are read whole before the caller gets any of it.
 const WHOLE_BYTES_MAX: u64 = 1024 * 1024;
+/// And for so long at most: the caller, and all who wait for the same, get what came and the rest as it comes.
+const WHOLE_WITHIN: Duration = Duration::from_secs(5);
+/// Room for a body whose length nobody said; it grows with the body.
+const UNANNOUNCED_BYTES: u64 = 32 * 1024;
 /// From here on an entry is made on a thread of its own.
 const LONG_BYTES: usize = 64 * 1024;
 
@@ -83,14 +90,21 @@ impl Proxy {
         let body_max = self.cache.body_max();
         let whole_max = WHOLE_BYTES_MAX.min(body_max);
         let announced = answer.body().size_hint().exact();
+        if answer.status().is_server_error() {
+            // It says nothing of what is kept.
+            return Ok(Kept::Passing(answer));
+        }
         let may_be_kept = may_be_kept(answer.status(), answer.headers())
+            && has_an_end(&answer)
             && announced.is_none_or(|length| length <= body_max);
-        let room = self.cache.room(announced.unwrap_or(whole_max));
-        let Some(room) = room.filter(|_| may_be_kept) else {
+        let reserved = announced.unwrap_or(UNANNOUNCED_BYTES.min(whole_max));
+        let room = self.cache.room(reserved).filter(|_| may_be_kept);
+        let Some(room) = room else {
             // What was there is no longer, or not for this token.
             self.cache.remove(&read.key);
             return Ok(Kept::Passing(answer));
         };
+        let mut rooms = Rooms { taken: vec![room], reserved };
         let (head, body) = answer.into_parts();
         let recipe = Recipe {
             cache: Arc::clone(&self.cache),
@@ -102,7 +116,10 @@ impl Proxy {
         };
         let begun = match announced {
             Some(length) if length > whole_max => Begun::Longer(Bytes::new(), body),
-            announced => begin(body, announced.unwrap_or_default(), whole_max).await,
+            announced => {
+                let until = Instant::now() + WHOLE_WITHIN;
+                begin(body, announced, whole_max, until, &self.cache, &mut rooms).await
+            }
         };
         match begun {
             Begun::Whole(body) => Ok(match recipe.make(body.clone()).await {
@@ -110,11 +127,10 @@ impl Proxy {
                 None => Kept::Passing(Response::from_parts(head, full(body))),
             }),
             Begun::Longer(begun, rest) => {
-                let reserved = announced.unwrap_or(whole_max);
                 let keeping = Keeping {
                     begun: Some(begun).filter(|begun| !begun.is_empty()),
                     rest,
-                    kept: Some(Arriving { body: Vec::new(), recipe, rooms: vec![room], reserved }),
+                    kept: Some(Arriving { body: Vec::new(), recipe, rooms }),
                     left: announced,
                     body_max,
                 };
@@ -125,17 +141,58 @@ impl Proxy {
     }
 }
 
-/// Reads a body up to a length; what it holds is no larger than the body.
-async fn begin(mut body: ResponseBody, announced: u64, limit: u64) -> Begun {
-    let mut begun = Vec::with_capacity(usize::try_from(announced).unwrap_or_default());
-    while let Some(frame) = body.frame().await {
-        let Ok(frame) = frame else { return Begun::Broken };
-        begun.extend_from_slice(&frame.into_data().unwrap_or_default());
-        if begun.len() as u64 > limit {
+/// Whether a body that is cut short can be told from one that has ended: over HTTP/1 without a length and
+/// without chunks it ends where the connection does (RFC 9112 §6.3).
+fn has_an_end(answer: &Answer) -> bool {
+    let has = |name| answer.headers().contains_key(name);
+    answer.version() > Version::HTTP_11 || has(CONTENT_LENGTH) || has(TRANSFER_ENCODING)
+}
+
+/// Room for what has come of a body.
+struct Rooms {
+    taken: Vec<OwnedSemaphorePermit>,
+    /// Bytes that they are for.
+    reserved: u64,
+}
+
+impl Rooms {
+    /// Room for so many bytes in all; false when there is none.
+    fn grow(&mut self, length: u64, cache: &Cache) -> bool {
+        if length <= self.reserved {
+            return true;
+        }
+        // As much again, and no more than a piece at once.
+        let more = (length - self.reserved).max(self.reserved.min(WHOLE_BYTES_MAX));
+        let Some(room) = cache.room(more) else { return false };
+        self.taken.push(room);
+        self.reserved += more;
+        true
+    }
+}
+
+/// Reads a body up to a length, a time, and the room there is; what it holds is no larger than the body.
+async fn begin(
+    mut body: ResponseBody,
+    announced: Option<u64>,
+    limit: u64,
+    until: Instant,
+    cache: &Cache,
+    rooms: &mut Rooms,
+) -> Begun {
+    let mut begun = Vec::with_capacity(usize::try_from(announced.unwrap_or_default()).unwrap_or_default());
+    loop {
+        let Ok(frame) = timeout_at(until, body.frame()).await else {
+            return Begun::Longer(begun.into(), body);
+        };
+        match frame {
+            None => return Begun::Whole(begun.into_boxed_slice().into()),
+            Some(Err(_)) => return Begun::Broken,
+            Some(Ok(frame)) => begun.extend_from_slice(&frame.into_data().unwrap_or_default()),
+        }
+        if begun.len() as u64 > limit || !rooms.grow(begun.len() as u64, cache) {
             return Begun::Longer(begun.into(), body);
         }
     }
-    Begun::Whole(begun.into_boxed_slice().into())
 }
 
 /// A body that is kept once all of it has passed.
@@ -153,24 +210,15 @@ struct Keeping {
 struct Arriving {
     body: Vec<u8>,
     recipe: Recipe,
-    rooms: Vec<OwnedSemaphorePermit>,
-    /// Bytes that `rooms` are for.
-    reserved: u64,
+    rooms: Rooms,
 }
 
 impl Arriving {
     /// Takes a piece; false when there is no room for it.
     fn take(&mut self, piece: &[u8], body_max: u64) -> bool {
         let length = (self.body.len() + piece.len()) as u64;
-        if length > body_max {
+        if length > body_max || !self.rooms.grow(length, &self.recipe.cache) {
             return false;
-        }
-        if length > self.reserved {
-            let Some(room) = self.recipe.cache.room(WHOLE_BYTES_MAX.max(length - self.reserved)) else {
-                return false;
-            };
-            self.rooms.push(room);
-            self.reserved += WHOLE_BYTES_MAX.max(length - self.reserved);
         }
         self.body.extend_from_slice(piece);
         true

@@ -43,6 +43,8 @@ pub(crate) struct Read {
     known: Option<Arc<Entry>>,
     /// The first attempt, if it is paid for already.
     pub(in crate::proxy) admitted: Option<Admitted>,
+    /// Others wait for the answer.
+    pub(in crate::proxy) lead: Option<Lead>,
     /// The attempt made last.
     pub(super) asked: Option<Asked>,
 }
@@ -83,6 +85,7 @@ impl Proxy {
             headers,
             known,
             admitted: None,
+            lead: None,
             asked: None,
             key,
         }
@@ -101,19 +104,18 @@ impl Proxy {
             return Ok(self.known(permitted, &read.key, entry, CacheResult::Hit, ctx).await);
         }
         let flight = self.cache.flights.join(&read.key, self.cache.changed_ms(&read.reach));
-        let lead = match self.turn(permitted, &flight, ctx).await? {
+        match self.turn(permitted, &flight, ctx).await? {
             Turn::Landed(Some(entry)) => {
+                // It may have been switched off while it waited.
+                self.refuse_disabled(permitted.agent())?;
                 return Ok(self.known(permitted, &read.key, &entry, CacheResult::Coalesced, ctx).await);
             }
-            Turn::Landed(None) => None,
-            Turn::Lead(admitted, lead) => {
-                read.admitted = Some(*admitted);
-                Some(lead)
-            }
-        };
+            Turn::Landed(None) => {}
+            Turn::Lead(admitted, lead) => (read.admitted, read.lead) = (Some(*admitted), Some(lead)),
+        }
         let answer = self.exchange(permitted, Some(&mut read), ctx).await;
         let (answer, shared) = self.landed(permitted, &read, answer, ctx).await;
-        if let Some(lead) = lead {
+        if let Some(lead) = read.lead {
             lead.land(shared);
         }
         answer
@@ -156,7 +158,9 @@ impl Proxy {
         ctx: &mut Context,
     ) -> (Result<Answer, ProxyError>, Option<Arc<Entry>>) {
         let call = permitted.call();
-        let stale = read.known.as_ref().filter(|entry| self.cache.may_be_stale(entry, &read.reach));
+        let insists = says(call, "no-cache");
+        let stale =
+            read.known.as_ref().filter(|entry| !insists && self.cache.may_be_stale(entry, &read.reach));
         let answer = match (answer, stale) {
             (Err(error), Some(entry)) if error.is_upstream_failure() => {
                 tracing::warn!(request_id = ctx.request_id, %error, "served what was known");
@@ -171,8 +175,9 @@ impl Proxy {
         let Some(asked) = &read.asked else { return (Ok(answer), None) };
         ctx.cache = Some(if read.known.is_some() { CacheResult::Changed } else { CacheResult::Miss });
         if answer.status() == StatusCode::NOT_MODIFIED {
-            // Without an entry the condition was the caller's own.
-            let Some(entry) = &read.known else { return (Ok(answer), None) };
+            // Without an entry the condition was the caller's own; without a condition it says nothing.
+            let asked_for = read.known.as_ref().filter(|_| asked.condition.header.is_some());
+            let Some(entry) = asked_for else { return (Ok(answer), None) };
             self.count_validator(asked, "unchanged");
             self.metrics.quota_saved.with_label_values(&["revalidated"]).inc();
             ctx.cache = Some(CacheResult::Revalidated);
@@ -233,10 +238,16 @@ impl Read {
     pub(in crate::proxy) fn ask(
         &mut self,
         proxy: &Proxy,
-        call: &Call,
+        permitted: &Permitted,
         token: &Arc<Token>,
         headers: &mut HeaderMap,
     ) {
+        let call = permitted.call();
+        if self.key.repositories() != permitted.token_repositories() {
+            // The token had to be narrowed further, and shows less.
+            self.key = self.key.by_token_for(permitted.token_repositories().cloned());
+            self.known = proxy.cache.get(&self.key);
+        }
         let condition = match &self.known {
             Some(entry) => entry.condition(&self.key, token, &proxy.cache.proofs),
             None => Condition { by: Validator::Plain, header: None },
