@@ -146,13 +146,13 @@ impl Changes {
             }
         };
         let mut repositories = lock(&self.repositories);
-        if repositories.len() >= REPOSITORIES_MAX && !repositories.contains_key(name) {
+        if repositories.len() >= REPOSITORIES_MAX && !repositories.contains_key(&name.to_ascii_lowercase()) {
             repositories.clear();
             self.everything.fetch_max(now, Ordering::Relaxed);
         }
         let times = repositories.entry(name.to_ascii_lowercase()).or_default();
         for area in areas {
-            times[*area as usize] = now;
+            times[*area as usize] = now.max(times[*area as usize]);
         }
     }
 

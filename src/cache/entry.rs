@@ -23,7 +23,9 @@ use super::owned;
 use crate::github::tokens::Token;
 
 /// Longest plain body that is kept: what is packed tightly is not unpacked without end.
-pub const PLAIN_BYTES_MAX: u64 = 64 * 1024 * 1024;
+pub const PLAIN_BYTES_MAX: u64 = 32 * 1024 * 1024;
+/// Longest plain body whose tag is foretold: it has to be unpacked and hashed before the call goes up.
+const FORETOLD_BYTES_MAX: usize = 1024 * 1024;
 /// `Last-Modified` counts whole seconds: what changed within the last two could change again unseen.
 const SETTLED_SECONDS: u64 = 2;
 /// What one header takes beside its value.
@@ -36,6 +38,8 @@ pub struct Entry {
     /// Values lie in one allocation: those of an answer are parts of its connection's buffer.
     head: Vec<(HeaderName, HeaderValue)>,
     body: Bytes,
+    /// Bytes of the body unpacked.
+    plain_bytes: usize,
     /// Our own tag.
     tag: HeaderValue,
     validators: Mutex<Validators>,
@@ -144,11 +148,12 @@ impl Entry {
         let is_json = content_type.ends_with("json");
         Some(Entry {
             head: compact(headers),
-            tag: etag::own(&plain),
+            tag: etag::own(&plain, !lacks_next),
             validators: Mutex::new(Validators { etag, token: token.id(), last_modified }),
             checked_ms: AtomicI64::new(origin.asked_ms),
             is_full_last_page: is_json && lacks_next && holds_list_of(&plain, origin.per_page),
             is_pending: is_json && shows_pending(&plain),
+            plain_bytes: plain.len(),
             body,
         })
     }
@@ -165,6 +170,7 @@ impl Entry {
         }
         if known.etag.is_some()
             && key.has_one_accept()
+            && self.plain_bytes <= FORETOLD_BYTES_MAX
             && proofs.hold(&self.media_type())
             && let Some(body) = self.plain()
         {

@@ -22,9 +22,11 @@ const AGREED_MIN: u32 = 20;
 /// Media types that are told apart; GitHub has some dozens.
 const MEDIA_TYPES_MAX: usize = 200;
 
-/// Our tag of a body: weak, since links in it are written for who asks.
-pub fn own(plain: &[u8]) -> HeaderValue {
-    let hash = hex(&Sha256::digest(plain)[..OWN_BYTES]);
+/// Our tag of an answer: weak, since links in it are written for who asks. That there is a next page is no
+/// part of the body, and yet a change.
+pub fn own(plain: &[u8], has_next: bool) -> HeaderValue {
+    let hash = Sha256::new_with_prefix(plain).chain_update([u8::from(has_next)]).finalize();
+    let hash = hex(&hash[..OWN_BYTES]);
     HeaderValue::try_from(format!("W/\"{OWN}{hash}\"")).expect("hex is fit for a header")
 }
 
@@ -36,8 +38,13 @@ pub fn names_own(headers: &HeaderMap) -> bool {
 
 /// Whether `If-None-Match` names the tag, or is `*`; none when there is no such condition.
 pub fn is_named(headers: &HeaderMap, tag: &HeaderValue) -> Option<bool> {
-    let condition = headers.typed_get::<IfNoneMatch>()?;
-    Some(parsed(tag).is_some_and(|tag| !condition.precondition_passes(&tag)))
+    if !headers.contains_key(IF_NONE_MATCH) {
+        return None;
+    }
+    // One that can't be read names nothing.
+    let condition = headers.typed_get::<IfNoneMatch>();
+    let names = |condition: IfNoneMatch| parsed(tag).is_some_and(|tag| !condition.precondition_passes(&tag));
+    Some(condition.is_some_and(names))
 }
 
 /// The tag GitHub would give the body under these headers, without quotes.
@@ -102,7 +109,7 @@ mod tests {
 
     #[test]
     fn a_condition_is_met_by_our_tag_in_any_spelling() {
-        let tag = own(b"body");
+        let tag = own(b"body", false);
         let text: &'static str = Box::leak(tag.to_str().unwrap().to_owned().into_boxed_str());
         let strong: &'static str = text.strip_prefix("W/").unwrap();
         assert_eq!(is_named(&conditions(&[]), &tag), None);
@@ -115,7 +122,9 @@ mod tests {
         let list: &'static str = Box::leak(format!("\"a,b\", {text}").into_boxed_str());
         assert_eq!(is_named(&conditions(&[list]), &tag), Some(true));
         assert!(names_own(&conditions(&["\"x\"", text])) && !names_own(&conditions(&["\"x\""])));
-        assert_ne!(own(b"body"), own(b"Body"));
+        assert_eq!(is_named(&conditions(&["garbled, \"x"]), &tag), Some(false));
+        assert_ne!(own(b"body", false), own(b"Body", false));
+        assert_ne!(own(b"body", false), own(b"body", true));
     }
 
     #[test]

@@ -83,7 +83,7 @@ mod tests {
         let text = "
 tokens: [{ name: dev, token_env: PATH }]
 policy: { approval: { mode: presence } }
-cache: { max_size: 0 }
+budget: { store: memory, redis: { url: redis://a:1 } }
 agents: [{ name: a, key_sha256: \"00000000000000000000000000000000000000000000000000000000000000aa\", repositories: [\"*\"] }]
 ";
         let (code, out, err) = check("sound", text);
@@ -91,7 +91,7 @@ agents: [{ name: a, key_sha256: \"0000000000000000000000000000000000000000000000
             out, "ok: 1 agent, 0 apps, 1 token, approvals presence, upstream https://api.github.com\n",
             "{err}"
         );
-        assert_eq!(err, "warning: cache, line 4: has no effect yet in this version\n");
+        assert_eq!(err, "warning: budget.redis, line 4: is not used: `budget.store` is `memory`\n");
         assert_eq!(code, ExitCode::SUCCESS);
     }
 

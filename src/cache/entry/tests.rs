@@ -60,7 +60,7 @@ fn an_answer_is_github_s_under_our_own_tag_and_without_what_concerned_one_exchan
     let entry = entry(PLAIN, b"{}", &Token::for_tests("a"), 30);
     let answer = entry.answer();
     assert_eq!(answer.body().as_ref(), b"{}");
-    assert_eq!(answer.headers()[ETAG], etag::own(b"{}"));
+    assert_eq!(answer.headers()[ETAG], etag::own(b"{}", false));
     assert_eq!(answer.headers()[CONTENT_LENGTH], "2");
     assert_eq!(answer.headers()[LAST_MODIFIED], "Wed, 01 Jul 2026 10:00:00 GMT");
     for name in ["x-ratelimit-remaining", "x-github-request-id"] {

@@ -695,7 +695,7 @@ fn a_path_counts_the_elements_left_out() {
 }
 
 #[test]
-fn warns_of_what_has_no_effect_yet() {
+fn warns_of_what_has_no_effect() {
     let text = format!(
         "cache:\n  fresh_for: 3s\nagents:\n  - {{ name: a, weight: 2, key_sha256: {HASH_A}, repositories: [\"*\"] }}\n  \
          - {{ name: b, key_sha256: {HASH_B}, repositories: [\"*\"] }}\n  \
@@ -706,8 +706,7 @@ fn warns_of_what_has_no_effect_yet() {
     let (_, warnings) = Place::new().load(&completed(&text)).unwrap();
     assert_eq!(
         warnings.to_string(),
-        "warning: cache, line 1: has no effect yet in this version\n\
-         warning: budget.redis, line 9: is not used: `budget.store` is `memory`"
+        "warning: budget.redis, line 9: is not used: `budget.store` is `memory`"
     );
     let (_, warnings) =
         Place::new().load(&completed("budget: { store: memory }\nretry: { max_attempts: 3 }")).unwrap();

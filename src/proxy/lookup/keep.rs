@@ -7,6 +7,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::header::CONTENT_ENCODING;
 use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::{HeaderMap, Response, Version};
 use http_body::{Body, Frame, SizeHint};
@@ -31,8 +32,9 @@ const WHOLE_BYTES_MAX: u64 = 1024 * 1024;
 const WHOLE_WITHIN: Duration = Duration::from_secs(5);
 /// Room for a body whose length nobody said; it grows with the body.
 const UNANNOUNCED_BYTES: u64 = 32 * 1024;
-/// From here on an entry is made on a thread of its own.
-const LONG_BYTES: usize = 64 * 1024;
+/// From here on an entry is made on a thread of its own, packed bodies much sooner.
+const LONG_BYTES: usize = 128 * 1024;
+const LONG_PACKED_BYTES: usize = 16 * 1024;
 
 /// What became of an answer.
 pub(super) enum Kept {
@@ -58,7 +60,8 @@ struct Recipe {
 impl Recipe {
     /// Makes the entry, away from the requests if it is long; none when its body can't be read.
     async fn make(self, body: Bytes) -> Option<Arc<Entry>> {
-        let is_long = body.len() > LONG_BYTES;
+        let is_packed = self.head.contains_key(CONTENT_ENCODING);
+        let is_long = body.len() > if is_packed { LONG_PACKED_BYTES } else { LONG_BYTES };
         let make = move || {
             let Recipe { cache, key, head, token, asked_ms, per_page } = self;
             let origin = Origin { key: &key, token: &token, asked_ms, per_page };
