@@ -7,10 +7,10 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tollgate::proxy::listener::{Bounds, Patience};
 
-use crate::support::{Setup, Tollgate};
+use crate::support::{Setup, Tollgate, UNCACHED};
 
 async fn impatient() -> Tollgate {
-    let mut setup = Setup::worker();
+    let mut setup = Setup { cache: UNCACHED, ..Setup::worker() };
     setup.bounds = Bounds {
         patience: Patience {
             head: Duration::from_millis(200),

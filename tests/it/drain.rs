@@ -5,11 +5,11 @@ use std::time::Duration;
 use github_sim::{Fault, FaultKind};
 use tokio::net::TcpStream;
 
-use crate::support::{Setup, eventually};
+use crate::support::{Setup, UNCACHED, eventually};
 
 #[tokio::test]
 async fn requests_in_flight_are_finished_and_new_connections_are_not_taken() {
-    let tollgate = Setup::worker().start().await;
+    let tollgate = Setup { cache: UNCACHED, ..Setup::worker() }.start().await;
     assert_eq!(tollgate.get("/repos/acme/widgets").await.verdict(), "200");
     let slow =
         tollgate.sim.faults().add(Fault::new(FaultKind::SlowFirstByte { ms: 700 }).on("GET", "/repos/acme"));

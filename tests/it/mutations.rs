@@ -304,10 +304,12 @@ async fn commits_by_graphql_say_who_made_them() {
         let body = tollgate.arrived().pop().unwrap().body.unwrap();
         assert!(body.contains(expected), "{message}: {body}");
     }
-    // A name that is none gets into no document.
+    // What a variable holds gets into no document.
     let odd = "mutation M($h: X) { createCommitOnBranch(input: {branch: {repositoryNameWithOwner: \"acme/widgets\", \
          branchName: \"w\"}, message: {headline: $h}}) { clientMutationId } }";
     let variables = json!({"h": {"x: 1}}) { id } evil: mergePullRequest(input: {a": "b"}});
-    let answer = send(&tollgate, odd, &variables, None).await;
-    assert_eq!(answer.verdict(), "400 bad_request", "{}", answer.text());
+    send(&tollgate, odd, &variables, None).await;
+    let sent: Value = serde_json::from_str(&tollgate.arrived().pop().unwrap().body.unwrap()).unwrap();
+    assert_eq!(sent["query"], odd.replace("{headline: $h}", "{body: \"Agent: worker\" headline: $h}"));
+    assert_eq!(sent["variables"], variables);
 }

@@ -14,7 +14,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tollgate::cache::changes::{Area, Reach};
 
-use crate::support::{Tollgate, eventually};
+use crate::support::{Setup, Tollgate, eventually};
 use told::{Told, delivery, push, sign, status_line};
 
 const BODY_BYTES_MAX: usize = 25 * 1024 * 1024;
@@ -237,10 +237,11 @@ async fn an_installation_that_ends_takes_its_tokens_with_it() {
 
 #[tokio::test]
 async fn what_the_app_is_subscribed_to_is_asked_and_what_comes_is_believed() {
-    let told = Told::start().await;
+    let mut setup = Setup { further: told::section(), ..Setup::worker() };
+    setup.sim.events = vec!["push".to_owned(), "pull_request".to_owned()];
+    let told = Told::of(setup).await;
     let covers =
         |area| told.changes.covers(&Reach { repository: Some("acme/widgets".to_owned()), area: Some(area) });
-    // The stand-in's App has `push` and `pull_request`.
     eventually("what the App is subscribed to", || covers(Area::Code)).await;
     assert!(!covers(Area::Pulls) && !covers(Area::Checks) && !covers(Area::Issues));
     let payload = json!({"action": "submitted", "repository": {"full_name": "acme/widgets"}}).to_string();

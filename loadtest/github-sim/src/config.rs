@@ -29,6 +29,8 @@ pub struct SimConfig {
     pub token_form: TokenForm,
     /// How long a minted token lives; GitHub gives one hour.
     pub token_lifetime_seconds: i64,
+    /// Events the App is subscribed to. The simulator itself delivers nothing.
+    pub events: Vec<String>,
     /// Primary rate limits.
     pub limits: PrimaryLimits,
     /// Secondary rate limits, off by default.
@@ -45,6 +47,23 @@ pub struct SimConfig {
     pub seed: Seed,
 }
 
+/// What an App before whose webhook tollgate stands is subscribed to.
+const EVENTS: [&str; 13] = [
+    "check_run",
+    "check_suite",
+    "create",
+    "delete",
+    "issue_comment",
+    "issues",
+    "label",
+    "pull_request",
+    "pull_request_review",
+    "push",
+    "release",
+    "repository",
+    "status",
+];
+
 impl Default for SimConfig {
     fn default() -> Self {
         Self {
@@ -59,6 +78,7 @@ impl Default for SimConfig {
             permissions: default_permissions(),
             token_form: TokenForm::Stateless,
             token_lifetime_seconds: 3600,
+            events: EVENTS.map(str::to_owned).to_vec(),
             limits: PrimaryLimits::default(),
             secondary: SecondaryLimits::default(),
             link_base: None,

@@ -10,23 +10,6 @@ use crate::config::SimConfig;
 use crate::render::View;
 use crate::world::{BOT_LOGIN, Owner, OwnerKind, SEED_EPOCH};
 
-/// What the App is subscribed to. The simulator itself delivers nothing.
-const EVENTS: [&str; 13] = [
-    "check_run",
-    "check_suite",
-    "create",
-    "delete",
-    "issue_comment",
-    "issues",
-    "label",
-    "pull_request",
-    "pull_request_review",
-    "push",
-    "release",
-    "repository",
-    "status",
-];
-
 impl View<'_> {
     /// The short form of an account, as it stands in other objects.
     pub(crate) fn user(&self, login: &str) -> Value {
@@ -131,7 +114,7 @@ impl View<'_> {
             "target_id": owner.id,
             "target_type": if is_organization { "Organization" } else { "User" },
             "permissions": config.permissions,
-            "events": EVENTS,
+            "events": config.events,
             "created_at": iso(SEED_EPOCH),
             "updated_at": iso(SEED_EPOCH),
             "single_file_name": null,
@@ -158,7 +141,7 @@ impl View<'_> {
             "created_at": iso(SEED_EPOCH),
             "updated_at": iso(SEED_EPOCH),
             "permissions": permissions,
-            "events": EVENTS,
+            "events": config.events,
             "installations_count": installed.count(),
         })
     }

@@ -140,9 +140,10 @@ pub(super) fn text_of_string(token: &str) -> Result<String, GraphqlError> {
     if !is_block && token.contains('\n') {
         return Err(GraphqlError::Syntax("a string goes on in another line".to_owned()));
     }
-    // After `\\"""` or `"\"""` some end it, and some go on; some unescape what it holds, some do not.
-    if is_block && token.contains('\\') {
-        return Err(GraphqlError::Ambiguous("a backslash in a block string"));
+    // After `\\"""` or `"\"""` some end it, and some go on.
+    let is_torn = |token: &str| [r#"\\""#, r#""\""#].into_iter().any(|pair| token.contains(pair));
+    if is_block && token.get(3..).is_some_and(is_torn) {
+        return Err(GraphqlError::Ambiguous("a backslash between quotes or backslashes in a block string"));
     }
     // Some unescape twice.
     let is_hex = |digits: &str| digits.len() > 3 && digits.bytes().take(4).all(|b| b.is_ascii_hexdigit());

@@ -27,7 +27,7 @@ const VALUES: &[&str] = &[
     "\"\"",
     "\"# no comment {\"",
     "\"\\u0061\\\"\\\\\"",
-    "\"\"\"block } \"\" \"quoted\" \"\"\"",
+    "\"\"\"block } \\\"\"\" \"quoted\" \"\"\"",
     "\"\"\"\n    indented\n      more\n  \"\"\"",
     "[1, 2]",
     "[]",
@@ -300,6 +300,8 @@ fn other(value: &OtherValue) -> String {
                 members.iter().map(|(name, value)| format!("{name}={}", other(value))).collect();
             format!("{{{}}}", members.join(","))
         }
+        // It leaves the escape of a block string's quotes as it stands.
+        OtherValue::String(text) => plain(&Value::String(text.replace("\\\"\"\"", "\"\"\""))),
         value => plain(&value.clone().into_json().unwrap_or_default()),
     }
 }

@@ -75,7 +75,7 @@ const DISGUISES: [(&str, &str); 16] = [
     ("between comments", "# query { viewer }\nmutation # {}\r\n{ # }\n FIELD # {\n}"),
     ("between commas", ",mutation,,,{,FIELD,,}"),
     ("beside its type", "mutation { __typename FIELD ... { __typename } }"),
-    ("after a default that looks like the end", r#"mutation($a: String = """ "" } query { """) { FIELD }"#),
+    ("after a default that looks like the end", r#"mutation($a: String = """ \""" } query { """) { FIELD }"#),
     ("twice", "mutation { a: FIELD b: FIELD }"),
 ];
 
