@@ -49,9 +49,7 @@ TARGET = {"up": Family("up", "gauge")}
 UPCOMING = {
     family.name: family
     for family in (
-        Family("tollgate_cache_bytes", "gauge"),
-        Family("tollgate_quota_saved_total", "counter", ("by",)),
-        Family("tollgate_cache_validators_total", "counter", ("by", "result")),
+        Family("tollgate_feed_messages_total", "counter", ("result",)),
         Family("tollgate_webhook_deliveries_total", "counter", ("event", "result")),
         Family("tollgate_webhook_queue", "gauge"),
         Family("tollgate_config_reloads_total", "counter", ("result",)),

@@ -218,8 +218,8 @@ def build() -> Dashboard:
     )
     sheet.lines(
         "Webhook deliveries",
-        "What GitHub told of changes, by event and result. **Do:** rejected ones are a wrong secret, or somebody else's; none at all with "
-        "webhooks set up means that GitHub can't reach the listener.",
+        "What GitHub told of changes, by event and result, and how many wait. **Do:** *forged* is a wrong secret, or somebody else; *shed* is more "
+        "than can be worked in; none at all with a webhook set up: GitHub can't reach the listener.",
         "ops",
         Query("sum by (event, result) (rate(tollgate_webhook_deliveries_total[$__rate_interval]))", "{{event}} {{result}}"),
         Query("sum(tollgate_webhook_queue)", "queued", unit="short"),
@@ -232,27 +232,36 @@ def build() -> Dashboard:
         "Bytes of answers kept, by replica; at most `cache.max_size`. **Do:** a cache that is always full and seldom hits needs more room.",
         "bytes",
         Query("sum by (instance) (tollgate_cache_bytes)", "{{instance}}"),
-        width=8,
+        width=6,
     )
     sheet.lines(
         "Answers from the cache",
-        "Part of the reads the cache has a part in that cost no point. **Do:** nothing.",
+        "Part of the reads the cache has a part in that cost no point. **Do:** nothing; docs/cache.md says what is kept.",
         "percentunit",
         Query(
             'sum(rate(tollgate_cache_requests_total{result=~"hit|revalidated|coalesced|stale"}[$__rate_interval])) '
             '/ sum(rate(tollgate_cache_requests_total{result!="bypass"}[$__rate_interval]))',
             "free",
         ),
-        width=8,
+        width=6,
         highest=1,
     )
     sheet.lines(
         "Revalidations",
-        "By what was compared (`by`), and whether the answer was still the same. **Do:** `changed` on most of them: these resources change "
-        "faster than they are read, and are not worth keeping.",
+        "How GitHub was asked whether something is still so (`by`), and what it said. *predicted* is a tag worked out for a new token. **Do:** if "
+        "*predicted* is mostly `changed`, GitHub makes its tags otherwise now: tollgate stops by itself, and reads cost more; report it.",
         "ops",
         Query("sum by (by, result) (rate(tollgate_cache_validators_total[$__rate_interval]))", "{{by}} {{result}}"),
-        width=8,
+        width=6,
+        stacked=True,
+    )
+    sheet.lines(
+        "What replicas tell each other",
+        "Messages of what changed, so that no replica serves what another one knows to be old: *sent* and *heard*; *failed*, *missed* and "
+        "*garbled* ones make the replica ask GitHub again. **Do:** if they do not end, the store loses messages or is another program's.",
+        "ops",
+        Query("sum by (result) (rate(tollgate_feed_messages_total[$__rate_interval]))", "{{result}}"),
+        width=6,
         stacked=True,
     )
 

@@ -246,7 +246,7 @@ def build() -> Dashboard:
     sheet.lines(
         "Points saved",
         "Points a second that reads did not cost: *fresh* out of memory, *revalidated* by a 304, *coalesced* with another "
-        "call. **Do:** to save more, set `cache.fresh_for`, and let webhooks tell what changed.",
+        "call. **Do:** to save more, set `cache.fresh_for`: docs/cache.md.",
         "suffix: pt/s",
         Query("sum by (by) (rate(tollgate_quota_saved_total[$__rate_interval]))", "{{by}}"),
         stacked=True,

@@ -125,7 +125,8 @@ class World:
         common = self._common()
         approval = f"approval: {{ mode: signed, issuers: [{{ name: reviewers, public_key_file: {public} }}] }}"
         self.first = Replica(tollgate, files, "first", approval, common)
-        self.second = Replica(tollgate, files, "second", f"{approval}, mode: observe", common)
+        fresh = "cache: { fresh_for: 3s }\n"
+        self.second = Replica(tollgate, files, "second", f"{approval}, mode: observe", common + fresh)
         self.prometheus = Prometheus(files, [self.first, self.second])
         self._stop = threading.Event()
         self._threads: list[threading.Thread] = []
@@ -185,23 +186,26 @@ class World:
         """Agents that always want more, and once everything that seldom happens."""
         for agent in ("reviewer", "scanner"):
             for replica in (self.first, self.second):
-                for _ in range(4):
-                    self._repeat(agent, replica)
+                for thread in range(4):
+                    # Ever new ones, so that each costs a point.
+                    self._repeat(agent, replica, f"{WIDGETS}/issues/5?{agent}={thread}-")
+        for replica in (self.first, self.second):
+            self._repeat("builder", replica, f"{WIDGETS}/issues/7?per_page=", 5)
         self._once()
 
-    def _repeat(self, agent: str, replica: Replica) -> None:
+    def _repeat(self, agent: str, replica: Replica, path: str, different: int = 1_000_000) -> None:
         def always() -> None:
             number = 0
             while not self._stop.is_set():
                 number += 1
                 try:
-                    status, _ = self.ask(agent, "GET", f"{WIDGETS}/issues/{number % 70 + 1}", replica=replica)
+                    status, _ = self.ask(agent, "GET", f"{path}{number % different}", replica=replica)
                 except OSError as error:
                     if not self._stop.is_set():
                         self.problems.append(f"{agent}: {error}")
                     return
                 # Sent away: it comes back sooner than it should, as clients do.
-                self._stop.wait(0.3 if status == 403 else 0.02)
+                self._stop.wait(0.3 if status == 403 or different < 10 else 0.02)
 
         thread = threading.Thread(target=always, daemon=True)
         thread.start()
