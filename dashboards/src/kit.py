@@ -10,7 +10,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from grafana_foundation_sdk.builders import bargauge, common as common_b, dashboard as dashboard_b
-from grafana_foundation_sdk.builders import prometheus, stat as stat_b, table as table_b, timeseries as timeseries_b
+from grafana_foundation_sdk.builders import (
+    prometheus,
+    stat as stat_b,
+    table as table_b,
+    timeseries as timeseries_b,
+)
 from grafana_foundation_sdk.models import common, dashboard
 from grafana_foundation_sdk.models.dashboard import DataSourceRef, DynamicConfigValue
 
@@ -233,7 +238,9 @@ class Sheet:
             if query.steps:
                 steps = [{"value": value, "color": colour} for value, colour in query.steps]
                 cell = {"type": "color-text"}
-                values.append(DynamicConfigValue(id_val="thresholds", value={"mode": "absolute", "steps": steps}))
+                values.append(
+                    DynamicConfigValue(id_val="thresholds", value={"mode": "absolute", "steps": steps})
+                )
                 values.append(DynamicConfigValue(id_val="custom.cellOptions", value=cell))
             panel = panel.override_by_name(column, values)
         if link is not None:
@@ -301,9 +308,23 @@ class Sheet:
                 .keep_time(True)
             )
             .annotation(self._mark("Restarts", CALM, "changes(process_start_time_seconds[1m]) > 0"))
-            .annotation(self._mark("GitHub refused for a limit", BAD, counted("tollgate_limit_hits_total", "installation, kind", "1m") + " > 0"))
-            .annotation(self._mark("Reload", "purple", counted("tollgate_config_reloads_total", "instance, result", "1m") + " > 0"))
-            .with_variable(dashboard_b.DatasourceVariable("datasource").label("Data source").type("prometheus"))
+            .annotation(
+                self._mark(
+                    "GitHub refused for a limit",
+                    BAD,
+                    counted("tollgate_limit_hits_total", "installation, kind", "1m") + " > 0",
+                )
+            )
+            .annotation(
+                self._mark(
+                    "Reload",
+                    "purple",
+                    counted("tollgate_config_reloads_total", "instance, result", "1m") + " > 0",
+                )
+            )
+            .with_variable(
+                dashboard_b.DatasourceVariable("datasource").label("Data source").type("prometheus")
+            )
         )
         for name in self.variables:
             label, family = VARIABLES[name]

@@ -123,7 +123,11 @@ def _whole(sheet: dict[str, Any]) -> Iterator[str]:
     if "datasource" not in variables:
         yield "has no variable for the data source"
     used = json.dumps([panel["targets"] for panel in panels(sheet)])
-    yield from (f"${name} is used by no panel" for name in variables if f"${name}" not in used and f"${{{name}" not in used)
+    yield from (
+        f"${name} is used by no panel"
+        for name in variables
+        if f"${name}" not in used and f"${{{name}" not in used
+    )
     if not any(link["type"] == "dashboards" for link in sheet["links"]):
         yield "has no link to the others"
 
@@ -146,9 +150,15 @@ def _panel(panel: dict[str, Any], alerts: set[str]) -> Iterator[str]:
 
 def _scoped(expr: str, sheet: dict[str, Any]) -> Iterator[str]:
     """Each selector heeds each variable whose label it has."""
-    variables = [variable["name"] for variable in sheet["templating"]["list"] if variable["name"] != "datasource"]
+    variables = [
+        variable["name"] for variable in sheet["templating"]["list"] if variable["name"] != "datasource"
+    ]
     for selector in promql.selectors(promql.parse(expr)):
         family = of(promql.name_of(selector))
         labels = (*TARGET_LABELS, *(family.labels if family else ()))
         there = {matcher.name for matcher in selector.matchers.matchers}
-        yield from (f"{selector.name} does not heed ${name}" for name in variables if name in labels and name not in there)
+        yield from (
+            f"{selector.name} does not heed ${name}"
+            for name in variables
+            if name in labels and name not in there
+        )

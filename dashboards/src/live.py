@@ -116,7 +116,9 @@ def judge_families(prometheus: Prometheus, replicas: list[Replica]) -> Iterator[
         elif known[name].kind != kind:
             yield f"/metrics has {name} as a {kind}"
     seen: dict[str, set[str]] = {}
-    for series in prometheus.ask("series", **{"match[]": '{job="tollgate",__name__=~"(tollgate|process)_.+"}'}):
+    for series in prometheus.ask(
+        "series", **{"match[]": '{job="tollgate",__name__=~"(tollgate|process)_.+"}'}
+    ):
         family = families.of(series["__name__"])
         if family is not None:
             seen.setdefault(family.name, set()).update(series.keys() - {"__name__", "job", "instance", "le"})
@@ -128,7 +130,9 @@ def judge_families(prometheus: Prometheus, replicas: list[Replica]) -> Iterator[
             yield f"/metrics has {name} with the labels {', '.join(sorted(seen[name]))}"
     for replica in replicas:
         text = replica.exposition()
-        ended = subprocess.run(["promtool", "check", "metrics"], input=text, capture_output=True, text=True, check=False)
+        ended = subprocess.run(
+            ["promtool", "check", "metrics"], input=text, capture_output=True, text=True, check=False
+        )
         if ended.returncode:
             yield f"promtool check metrics: {ended.stdout}{ended.stderr}".rstrip()
 
@@ -136,10 +140,22 @@ def judge_families(prometheus: Prometheus, replicas: list[Replica]) -> Iterator[
 def planted(target: Target) -> list[Target]:
     """Questions that have no answer: each must be noticed."""
     return [
-        replace(target, panel="a value that is not there", expr='sum(rate(tollgate_requests_total{outcome="severed"}[1m]))'),
+        replace(
+            target,
+            panel="a value that is not there",
+            expr='sum(rate(tollgate_requests_total{outcome="severed"}[1m]))',
+        ),
         replace(target, panel="a metric that is renamed", expr="sum(tollgate_waiting_calls) or vector(0)"),
-        replace(target, panel="nothing by nothing", expr="0 * sum(tollgate_pool_limit) / (0 * sum(tollgate_pool_limit))"),
-        replace(target, panel="a join that matches nothing", expr="tollgate_pool_used * on (agent) tollgate_waiting"),
+        replace(
+            target,
+            panel="nothing by nothing",
+            expr="0 * sum(tollgate_pool_limit) / (0 * sum(tollgate_pool_limit))",
+        ),
+        replace(
+            target,
+            panel="a join that matches nothing",
+            expr="tollgate_pool_used * on (agent) tollgate_waiting",
+        ),
         replace(target, panel="an agent that is none", expr='tollgate_agent_share_ratio{agent="nobody"}'),
     ]
 

@@ -26,9 +26,9 @@ def build() -> Dashboard:
     sheet.row("Is it healthy?")
     sheet.stat(
         "GitHub refused for a limit",
-        "403 and 429 in which GitHub refused for a primary or secondary limit, in the range shown. Must be 0: "
-        "tollgate keeps each limit ahead of time. **Do:** see *Limits GitHub refused for* below, then the "
-        "runbook, TollgateLimitHit.",
+        "403 and 429 in which GitHub refused for a primary or secondary limit, in the range shown. Must be "
+        "0: tollgate keeps each limit ahead of time. **Do:** see *Limits GitHub refused for* below, then "
+        "the runbook, TollgateLimitHit.",
         "short",
         f"{counted('tollgate_limit_hits_total')} or vector(0)",
         steps=((None, GOOD), (1, BAD)),
@@ -37,9 +37,9 @@ def build() -> Dashboard:
     )
     sheet.stat(
         "Served",
-        "Part of the requests that were let by policy and got GitHub's answer; the rest was refused for the budget or failed. "
-        "**Do:** below 95 % look at *Requests by outcome*: refused is a budget that is too small, failed is GitHub, "
-        "the store or tollgate.",
+        "Part of the requests that were let by policy and got GitHub's answer; the rest was refused for the "
+        "budget or failed. **Do:** below 95 % look at *Requests by outcome*: refused is a budget that is "
+        "too small, failed is GitHub, the store or tollgate.",
         "percentunit",
         'sum(rate(tollgate_requests_total{outcome="served"}[$__rate_interval])) '
         '/ sum(rate(tollgate_requests_total{outcome=~"served|refused|failed"}[$__rate_interval]))',
@@ -49,16 +49,16 @@ def build() -> Dashboard:
     )
     sheet.stat(
         "Requests",
-        "Requests of all agents a second, whatever became of them. **Do:** nothing; a sudden change is worth a look at "
-        "*Points by agent*.",
+        "Requests of all agents a second, whatever became of them. **Do:** nothing; a sudden change is "
+        "worth a look at *Points by agent*.",
         "reqps",
         "sum(rate(tollgate_requests_total[$__rate_interval]))",
         none="none",
     )
     sheet.stat(
         "Waiting now",
-        "Requests the budget holds at this moment. Some are normal while several agents want more than there is. "
-        "**Do:** if it only grows, see *Why requests are held*.",
+        "Requests the budget holds at this moment. Some are normal while several agents want more than "
+        "there is. **Do:** if it only grows, see *Why requests are held*.",
         "short",
         "sum(tollgate_waiting) or vector(0)",
         steps=((None, CALM), (100, WARN), (1000, BAD)),
@@ -66,10 +66,10 @@ def build() -> Dashboard:
     )
     sheet.stat(
         "Points saved by the cache",
-        "Points of the quota that answers out of the cache did not cost, in the range shown. **Do:** nothing; near 0 "
-        "with many reads, clients ask for ever new URLs or the cache is off.",
+        "Points of the quota that answers out of the cache did not cost, in the range shown. **Do:** "
+        "nothing; near 0 with many reads, clients ask for ever new URLs or the cache is off.",
         "short",
-        "sum(increase(tollgate_quota_saved_total[$__range]))",
+        counted("tollgate_quota_saved_total"),
         none="nothing yet",
         sparkline=False,
         decimals=0,
@@ -87,10 +87,10 @@ def build() -> Dashboard:
     sheet.row("Quota")
     sheet.table(
         "Pools and their forecast",
-        "Each installation's pools by GitHub's own count. *Spent* is by everybody in the last ten minutes, users outside "
-        "tollgate included. *At reset* is what will be left if that goes on; below 0 it runs out before. tollgate spreads "
-        "what is left, so a negative figure means that somebody outside spends, or that the budget only observes. "
-        "**Do:** the runbook, TollgateBudgetRunsOut.",
+        "Each installation's pools by GitHub's own count. *Spent* is by everybody in the last ten minutes, "
+        "users outside tollgate included. *At reset* is what will be left if that goes on; below 0 it runs "
+        "out before. tollgate spreads what is left, so a negative figure means that somebody outside "
+        "spends, or that the budget only observes. **Do:** the runbook, TollgateBudgetRunsOut.",
         "short",
         Query(LIMIT, column="Limit"),
         Query(LEFT, column="Left"),
@@ -108,8 +108,9 @@ def build() -> Dashboard:
     )
     sheet.lines(
         "Left of each pool",
-        "What GitHub says is left, as a part of its limit. A straight slope down to nearly 0 at the reset is a quota "
-        "that is used well. **Do:** steeper than that, somebody outside tollgate spends: *Ledger drift* in Operations.",
+        "What GitHub says is left, as a part of its limit. A straight slope down to nearly 0 at the reset "
+        "is a quota that is used well. **Do:** steeper than that, somebody outside tollgate spends: *Ledger "
+        "drift* in Operations.",
         "percentunit",
         Query(f"{LEFT} / {LIMIT}", "{{installation}} {{resource}}"),
         steps=((None, BAD), (0.02, WARN), (0.1, "transparent")),
@@ -117,8 +118,9 @@ def build() -> Dashboard:
     )
     sheet.lines(
         "Points spent and given out",
-        "*Spent* is by GitHub's count, by everybody; *given out* is the pace at which tollgate lets calls go. **Do:** spent well "
-        "above given out means that somebody outside uses the installation: raise `budget.headroom`, or move them to another App.",
+        "*Spent* is by GitHub's count, by everybody; *given out* is the pace at which tollgate lets calls "
+        "go. **Do:** spent well above given out means that somebody outside uses the installation: raise "
+        "`budget.headroom`, or move them to another App.",
         "suffix: pt/s",
         Query(BURN, "spent, {{installation}} {{resource}}"),
         Query(f"max {POOL} (tollgate_pool_rate {OPEN})", "given out, {{installation}} {{resource}}"),
@@ -127,9 +129,9 @@ def build() -> Dashboard:
     sheet.row("Traffic")
     sheet.lines(
         "Requests by outcome",
-        "*served*: GitHub's answer, or the cache's; *refused*: told to come back later; *denied*: policy said no; *invalid*: "
-        "the request itself is wrong; *failed*: GitHub, the store or tollgate did not answer. **Do:** for failed see "
-        "*GitHub's answers*, for denied *Denials*.",
+        "*served*: GitHub's answer, or the cache's; *refused*: told to come back later; *denied*: policy "
+        "said no; *invalid*: the request itself is wrong; *failed*: GitHub, the store or tollgate did not "
+        "answer. **Do:** for failed see *GitHub's answers*, for denied *Denials*.",
         "reqps",
         Query("sum by (outcome) (rate(tollgate_requests_total[$__rate_interval]))", "{{outcome}}"),
         stacked=True,
@@ -138,8 +140,9 @@ def build() -> Dashboard:
     )
     sheet.lines(
         "GitHub's answers",
-        "Calls to GitHub by status; `none` is a call without an answer. 403 may be a missing permission of the App as well as a "
-        "limit. **Do:** 5xx and none are GitHub's or the way to it; 401 is the App's credential.",
+        "Calls to GitHub by status; `none` is a call without an answer. 403 may be a missing permission of "
+        "the App as well as a limit. **Do:** 5xx and none are GitHub's or the way to it; 401 is the App's "
+        "credential.",
         "reqps",
         Query("sum by (status) (rate(tollgate_upstream_requests_total[$__rate_interval]))", "{{status}}"),
         stacked=True,
@@ -147,7 +150,8 @@ def build() -> Dashboard:
     )
     sheet.lines(
         "Limits GitHub refused for",
-        "Refusals by kind, as increase over the step shown. Must stay empty or flat at 0. **Do:** the runbook, TollgateLimitHit.",
+        "Refusals by kind, as increase over the step shown. Must stay empty or flat at 0. **Do:** the "
+        "runbook, TollgateLimitHit.",
         "short",
         Query(
             counted("tollgate_limit_hits_total", "installation, kind", "$__rate_interval"),
@@ -158,8 +162,8 @@ def build() -> Dashboard:
     )
     sheet.lines(
         "Points by agent",
-        "The ten agents that spend most. **Do:** click a line to see one agent; to give it less, lower its `weight` or set a "
-        "`ceiling`.",
+        "The ten agents that spend most. **Do:** click a line to see one agent; to give it less, lower its "
+        "`weight` or set a `ceiling`.",
         "suffix: pt/s",
         Query("topk(10, sum by (agent) (rate(tollgate_agent_spent_total[$__rate_interval])))", "{{agent}}"),
         stacked=True,
@@ -167,8 +171,8 @@ def build() -> Dashboard:
     )
     sheet.lines(
         "Denials",
-        "Requests policy refused, by code (docs/errors.md). **Do:** `unauthenticated` is a wrong or old key; the other codes name "
-        "what the agent may not do. The audit log has each of them.",
+        "Requests policy refused, by code (docs/errors.md). **Do:** `unauthenticated` is a wrong or old "
+        "key; the other codes name what the agent may not do. The audit log has each of them.",
         "reqps",
         Query("sum by (code) (rate(tollgate_denied_total[$__rate_interval]))", "{{code}}"),
         stacked=True,
@@ -177,8 +181,8 @@ def build() -> Dashboard:
     sheet.row("Waiting")
     sheet.lines(
         "Who waits",
-        "Requests held now, by agent. **Do:** one agent that always waits wants more than its part: click for its share; "
-        "raise its `weight`, or give it a `guarantee`.",
+        "Requests held now, by agent. **Do:** one agent that always waits wants more than its part: click "
+        "for its share; raise its `weight`, or give it a `guarantee`.",
         "short",
         Query("sum by (agent) (tollgate_waiting)", "{{agent}}"),
         stacked=True,
@@ -187,11 +191,15 @@ def build() -> Dashboard:
     )
     sheet.lines(
         "Why requests are held",
-        "Requests a second that were held and then let go, by reason. *pool*: the share; *route*, *installation*, *content*, "
-        "*spacing*, *ring*: secondary limits; *exhausted*: the window is spent; *cooldown*: GitHub asked for silence; *ceiling*: "
-        "the agent's own. **Do:** pool is normal; for the secondary ones spread the work over routes or installations.",
+        "Requests a second that were held and then let go, by reason. *pool*: the share; *route*, "
+        "*installation*, *content*, *spacing*, *ring*: secondary limits; *exhausted*: the window is spent; "
+        "*cooldown*: GitHub asked for silence; *ceiling*: the agent's own. **Do:** pool is normal; for the "
+        "secondary ones spread the work over routes or installations.",
         "reqps",
-        Query('sum by (reason) (rate(tollgate_wait_seconds_count{reason!="none"}[$__rate_interval]))', "{{reason}}"),
+        Query(
+            'sum by (reason) (rate(tollgate_wait_seconds_count{reason!="none"}[$__rate_interval]))',
+            "{{reason}}",
+        ),
         stacked=True,
         width=8,
     )
@@ -207,16 +215,16 @@ def build() -> Dashboard:
     sheet.row("Speed")
     sheet.lines(
         "Latency of served requests",
-        "From the request's head to the answer's, with GitHub's time and waiting. **Do:** compare with the two panels beside it "
-        "to see whose time it is.",
+        "From the request's head to the answer's, with GitHub's time and waiting. **Do:** compare with the "
+        "two panels beside it to see whose time it is.",
         "s",
         *quantiles('tollgate_request_duration_seconds_bucket{outcome="served"}'),
         width=8,
     )
     sheet.lines(
         "Time in tollgate",
-        "Overhead: what is neither GitHub's nor waiting. Below a millisecond on a good day. **Do:** above 5 ms look at CPU and the "
-        "store in Operations.",
+        "Overhead: what is neither GitHub's nor waiting. Below a millisecond on a good day. **Do:** above 5 "
+        "ms look at CPU and the store in Operations.",
         "s",
         *quantiles("tollgate_overhead_seconds_bucket"),
         width=8,
@@ -224,11 +232,12 @@ def build() -> Dashboard:
     )
     sheet.lines(
         "GitHub's latency",
-        "From sending a call to the first byte of the answer, 95th percentile by method. **Do:** nothing here; GitHub's status "
-        "page tells more.",
+        "From sending a call to the first byte of the answer, 95th percentile by method. **Do:** nothing "
+        "here; GitHub's status page tells more.",
         "s",
         Query(
-            "histogram_quantile(0.95, sum by (le, method) (rate(tollgate_upstream_duration_seconds_bucket[$__rate_interval])))",
+            "histogram_quantile(0.95, sum by (le, method) "
+            "(rate(tollgate_upstream_duration_seconds_bucket[$__rate_interval])))",
             "{{method}}",
         ),
         width=8,
@@ -237,16 +246,17 @@ def build() -> Dashboard:
     sheet.row("Cache")
     sheet.lines(
         "Reads by what the cache did",
-        "*hit*: answered unasked; *revalidated*: GitHub said 304, free; *coalesced*: one call served several; *changed* and "
-        "*miss*: paid for; *stale*: GitHub failed; *bypass*: not for the cache. **Do:** nothing.",
+        "*hit*: answered unasked; *revalidated*: GitHub said 304, free; *coalesced*: one call served "
+        "several; *changed* and *miss*: paid for; *stale*: GitHub failed; *bypass*: not for the cache. "
+        "**Do:** nothing.",
         "reqps",
         Query("sum by (result) (rate(tollgate_cache_requests_total[$__rate_interval]))", "{{result}}"),
         stacked=True,
     )
     sheet.lines(
         "Points saved",
-        "Points a second that reads did not cost: *fresh* out of memory, *revalidated* by a 304, *coalesced* with another "
-        "call. **Do:** to save more, set `cache.fresh_for`: docs/cache.md.",
+        "Points a second that reads did not cost: *fresh* out of memory, *revalidated* by a 304, "
+        "*coalesced* with another call. **Do:** to save more, set `cache.fresh_for`: docs/cache.md.",
         "suffix: pt/s",
         Query("sum by (by) (rate(tollgate_quota_saved_total[$__rate_interval]))", "{{by}}"),
         stacked=True,

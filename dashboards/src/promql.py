@@ -48,7 +48,9 @@ SHOWN = {
     "a rate": {"ops", "reqps", "suffix: pt/s"},
 }
 # Rates of these are of requests.
-REQUESTS = re.compile(r"^tollgate_(http_|upstream_)?requests_total$|^tollgate_denied_total$|^tollgate_observed_total$")
+REQUESTS = re.compile(
+    r"^tollgate_(http_|upstream_)?requests_total$|^tollgate_denied_total$|^tollgate_observed_total$"
+)
 POINTS = re.compile(r"^tollgate_(agent_spent_total|quota_saved_total|pool_rate|pool_used)$")
 
 Expr = object
@@ -164,7 +166,9 @@ def _grouping(node: Expr) -> list[str]:
     for selector in selectors(node):
         family = families.of(name_of(selector))
         there |= set(family.labels) if family else set()
-    named = re.findall(r"\w+", " ".join(re.findall(r"\(([^)]*)\)", str(getattr(node, "modifier", None) or ""))))
+    named = re.findall(
+        r"\w+", " ".join(re.findall(r"\(([^)]*)\)", str(getattr(node, "modifier", None) or "")))
+    )
     return [f"grouped by {name}, which nothing below has" for name in named if name not in there]
 
 

@@ -1,4 +1,4 @@
-"""docs/runbook.md against alerts and families: whoever is woken finds what it means, and nothing is left over."""
+"""docs/runbook.md against alerts and families: whoever is woken finds what it means; nothing is left over."""
 
 import re
 from typing import Any
@@ -34,7 +34,11 @@ def _alerts(text: str) -> list[str]:
     for rule in rules():
         name, notes = rule["alert"], rule.get("annotations", {})
         problems += [f"{name}: {problem}" for problem in promql.check(rule["expr"])]
-        problems += [f"{name}: has no {note}" for note in ("summary", "description", "runbook_url") if not notes.get(note)]
+        problems += [
+            f"{name}: has no {note}"
+            for note in ("summary", "description", "runbook_url")
+            if not notes.get(note)
+        ]
         if rule.get("labels", {}).get("severity") not in SEVERITIES:
             problems.append(f"{name}: has no severity")
         if notes.get("runbook_url") != f"docs/runbook.md#{name.lower()}":

@@ -68,7 +68,9 @@ class Replica(Process):  # type: ignore[misc]
         config = files / f"{name}.yaml"
         audit = files / f"{name}.audit"
         config.write_text(f"{common}policy: {{ {policy}, audit_log: {json.dumps(str(audit))} }}\n")
-        super().__init__([binary, "serve", "--config", config], files, name, environment(TOLLGATE_LOG_FORMAT="json"))
+        super().__init__(
+            [binary, "serve", "--config", config], files, name, environment(TOLLGATE_LOG_FORMAT="json")
+        )
         said = self._ready(self.stderr, "tollgate serves")
         self.url = f"http://{said['listen']}"
         self.admin = said["admin_listen"]
@@ -123,7 +125,9 @@ class World:
         public, self._private = approver(files)
         self._keys = {name: new_key(tollgate, name) for name in AGENTS}
         common = self._common()
-        approval = f"approval: {{ mode: signed, issuers: [{{ name: reviewers, public_key_file: {public} }}] }}"
+        approval = (
+            f"approval: {{ mode: signed, issuers: [{{ name: reviewers, public_key_file: {public} }}] }}"
+        )
         self.first = Replica(tollgate, files, "first", approval, common)
         fresh = "cache: { fresh_for: 3s }\n"
         self.second = Replica(tollgate, files, "second", f"{approval}, mode: observe", common + fresh)
@@ -252,7 +256,9 @@ class World:
             self.ask("builder", "PUT", merge, {}, {"x-merge-approval": "eyJhbGciOiJub25lIn0.e30."})
             time.sleep(0.2)
         command = [self._tollgate, "approve", "--key-file", self._private, "--sub", "world", "--from", "-"]
-        signed = subprocess.run(command, input=refusal, capture_output=True, timeout=REQUEST_SECONDS, check=False)
+        signed = subprocess.run(
+            command, input=refusal, capture_output=True, timeout=REQUEST_SECONDS, check=False
+        )
         if signed.returncode:
             raise Failure(f"tollgate approve: {signed.stderr.decode()}\n{refusal.decode()}")
         approval = {"x-merge-approval": signed.stdout.decode().strip()}
