@@ -187,7 +187,7 @@ class World:
             return error.code, error.read()
 
     def work(self) -> None:
-        """Agents that always want more, and once everything that seldom happens."""
+        """Agents that always want more, and beside them everything that seldom happens."""
         for agent in ("reviewer", "scanner"):
             for replica in (self.first, self.second):
                 for thread in range(4):
@@ -195,6 +195,10 @@ class World:
                     self._repeat(agent, replica, f"{WIDGETS}/issues/5?{agent}={thread}-")
         for replica in (self.first, self.second):
             self._repeat("builder", replica, f"{WIDGETS}/issues/7?per_page=", 5)
+        # Twice, scrapes apart: the first time a series begins, the second it moves.
+        for _ in range(2):
+            self._seldom()
+            time.sleep(3)
         self._once()
 
     def _repeat(self, agent: str, replica: Replica, path: str, different: int = 1_000_000) -> None:
@@ -215,7 +219,7 @@ class World:
         thread.start()
         self._threads.append(thread)
 
-    def _once(self) -> None:
+    def _seldom(self) -> None:
         # What goes wrong at GitHub, and on the way to it.
         self.fault(kind="mint_fails", status=500, path="/app/installations/1002", count=1)
         self._each("visitor", 3, "GET", "/repos/other/tool")
@@ -234,14 +238,15 @@ class World:
         for number in range(3):
             self.ask("builder", "POST", f"{WIDGETS}/issues/5/comments", {"body": f"Comment {number}."})
         cost = '{ rateLimit { cost } repository(owner: "acme", name: "widgets") { issues(first: 50) { nodes { title } } } }'
-        self._each("builder", 4, "POST", "/graphql", {"query": cost})
+        self._each("builder", 3, "POST", "/graphql", {"query": cost})
+        # The store hangs for a moment.
+        self.redis.say("CLIENT", "PAUSE", "700", "ALL")
+
+    def _once(self) -> None:
         self._approvals()
         # GitHub refuses although it should not need to, and asks for silence.
         self.fault(kind="limit", form="secondary403", retry_after=4, path="/contributors", count=1)
         self._each("builder", 1, "GET", f"{WIDGETS}/contributors")
-        time.sleep(6)
-        # The store hangs for a moment.
-        self.redis.say("CLIENT", "PAUSE", "700", "ALL")
 
     def _each(self, agent: str | None, times: int, method: str, path: str, body: Any = None) -> None:
         for _ in range(times):
