@@ -25,9 +25,6 @@ STEP_SECONDS = 5
 
 # Queries that may have no answer, by a metric they name or as `dashboard: panel`, and why.
 MAY_BE_EMPTY = {
-    "tollgate_feed_messages_total": "what replicas tell each other of changes is being built",
-    "tollgate_webhook_deliveries_total": "webhooks are being built",
-    "tollgate_webhook_queue": "webhooks are being built",
     "tollgate_config_reloads_total": "reload is being built",
 }
 

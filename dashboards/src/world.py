@@ -2,6 +2,8 @@
 of tollgate and a Prometheus that scrapes them, and agents that work, wait, overdo it and are turned away.
 """
 
+import hashlib
+import hmac
 import json
 import shutil
 import socket
@@ -12,6 +14,7 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
+import uuid
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -38,14 +41,16 @@ SCRAPE = "1s"
 READY_SECONDS = 20
 REQUEST_SECONDS = 15
 
-# Two that always want more, one that builds, one that is in two installations, and one that may do little.
+# Two that always want more, one that builds, one that merges, and one of another installation.
 AGENTS = {
     "reviewer": "weight: 3, repositories: [acme/widgets]",
     "scanner": "weight: 1, repositories: [acme/widgets]",
     "builder": "weight: 2, repositories: [acme/widgets, acme/gadgets]",
+    "merger": "weight: 50, repositories: [acme/widgets]",
     "visitor": "weight: 1, repositories: [other/tool]",
 }
 WIDGETS = "/repos/acme/widgets"
+HOOK_SECRET = "of this world alone"
 
 
 class Redis(Process):  # type: ignore[misc]
@@ -128,7 +133,10 @@ class World:
         approval = (
             f"approval: {{ mode: signed, issuers: [{{ name: reviewers, public_key_file: {public} }}] }}"
         )
-        self.first = Replica(tollgate, files, "first", approval, common)
+        self._hook = free_port()
+        (files / "webhook.secret").write_text(HOOK_SECRET)
+        hook = f"webhook: {{ listen: '127.0.0.1:{self._hook}', secret_file: webhook.secret }}\n"
+        self.first = Replica(tollgate, files, "first", approval, common + hook)
         fresh = "cache: { fresh_for: 3s }\n"
         self.second = Replica(tollgate, files, "second", f"{approval}, mode: observe", common + fresh)
         self.prometheus = Prometheus(files, [self.first, self.second])
@@ -239,6 +247,8 @@ class World:
             self.ask("builder", "POST", f"{WIDGETS}/issues/5/comments", {"body": f"Comment {number}."})
         cost = '{ rateLimit { cost } repository(owner: "acme", name: "widgets") { issues(first: 50) { nodes { title } } } }'
         self._each("builder", 3, "POST", "/graphql", {"query": cost})
+        self._tell(HOOK_SECRET, 202)
+        self._tell("another", 401)
         # The store hangs for a moment.
         self.redis.say("CLIENT", "PAUSE", "700", "ALL")
 
@@ -246,19 +256,43 @@ class World:
         self._approvals()
         # GitHub refuses although it should not need to, and asks for silence.
         self.fault(kind="limit", form="secondary403", retry_after=4, path="/contributors", count=1)
-        self._each("builder", 1, "GET", f"{WIDGETS}/contributors")
+        self._each("merger", 1, "GET", f"{WIDGETS}/contributors")
 
     def _each(self, agent: str | None, times: int, method: str, path: str, body: Any = None) -> None:
         for _ in range(times):
             self.ask(agent, method, path, body)
             time.sleep(0.2)
 
+    def _tell(self, secret: str, wanted: int) -> None:
+        """GitHub, or somebody else, tells of a push."""
+        body = json.dumps(
+            {
+                "ref": "refs/heads/main",
+                "repository": {"full_name": "acme/widgets", "owner": {"login": "acme"}},
+            }
+        ).encode()
+        signature = hmac.new(secret.encode(), body, hashlib.sha256).hexdigest()
+        headers = {
+            "content-type": "application/json",
+            "x-github-event": "push",
+            "x-github-delivery": str(uuid.uuid4()),
+            "x-hub-signature-256": f"sha256={signature}",
+        }
+        request = urllib.request.Request(f"http://127.0.0.1:{self._hook}/", data=body, headers=headers)
+        try:
+            with DIRECT.open(request, timeout=REQUEST_SECONDS) as answer:
+                status = answer.status
+        except urllib.error.HTTPError as error:
+            status = error.code
+        if status != wanted:
+            raise Failure(f"a delivery was answered {status}, not {wanted}")
+
     def _approvals(self) -> None:
         merge = f"{WIDGETS}/pulls/76/merge"
-        _, refusal = self.ask("builder", "PUT", merge, {})
-        self._each("builder", 2, "PUT", merge, {})
+        _, refusal = self.ask("merger", "PUT", merge, {})
+        self._each("merger", 2, "PUT", merge, {})
         for _ in range(5):
-            self.ask("builder", "PUT", merge, {}, {"x-merge-approval": "eyJhbGciOiJub25lIn0.e30."})
+            self.ask("merger", "PUT", merge, {}, {"x-merge-approval": "eyJhbGciOiJub25lIn0.e30."})
             time.sleep(0.2)
         command = [self._tollgate, "approve", "--key-file", self._private, "--sub", "world", "--from", "-"]
         signed = subprocess.run(
@@ -266,8 +300,8 @@ class World:
         )
         if signed.returncode:
             raise Failure(f"tollgate approve: {signed.stderr.decode()}\n{refusal.decode()}")
-        approval = {"x-merge-approval": signed.stdout.decode().strip()}
-        status, answer = self.ask("builder", "PUT", merge, {}, approval)
+        approval = {"x-merge-approval": signed.stdout.decode().strip(), "prefer": "wait=14"}
+        status, answer = self.ask("merger", "PUT", merge, {}, approval)
         if status != 200:
             raise Failure(f"the approved merge: {status} {answer.decode()}")
 
