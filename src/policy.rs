@@ -2,9 +2,9 @@
 //!
 //! [`target`] reads the request line, [`routes`] knows every published operation and its class,
 //! [`judge`] says what a REST request does and [`branch`] to which branch, [`repositories`] which
-//! repositories an agent has, and [`json`] and [`graphql`] read the bodies that decide. [`approval`] says
-//! what an approval must name, and whether one does. The stages in [`crate::proxy`] put the pieces
-//! together.
+//! repositories an agent has, [`json`] and [`graphql`] read the bodies that decide, and [`jws`] reads
+//! signed tokens. [`approval`] says what an approval must name, and whether one does. The stages in
+//! [`crate::proxy`] put the pieces together.
 
 pub mod approval;
 
@@ -15,6 +15,8 @@ pub mod graphql;
 pub mod judge;
 
 pub mod json;
+
+pub mod jws;
 
 pub mod repositories;
 

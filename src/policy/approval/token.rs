@@ -1,12 +1,10 @@
-//! A compact JWS, read strictly: RFC 7515 leaves room that two readers could fill differently.
+//! An approval as it came: a compact JWS with no more in its header than is needed.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::Algorithm;
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::{Issuer, Rejected};
-use crate::policy::json;
+use crate::policy::jws::{self, Jws, JwsError, NotText};
 
 /// Longest token read, in bytes; an RS256 token for a stack of fifty is shorter.
 const BYTES_MAX: usize = 16 * 1024;
@@ -15,45 +13,39 @@ const NAME_BYTES_MAX: usize = 256;
 
 /// A token whose form is sound; nothing in it is proven yet.
 pub(super) struct Token<'a> {
-    /// What is signed: the first two parts as they came.
-    message: &'a str,
-    signature: &'a str,
+    jws: Jws<'a>,
     algorithm: Option<String>,
     key_id: Option<String>,
-    claims: Map<String, Value>,
+}
+
+impl From<JwsError> for Rejected {
+    fn from(error: JwsError) -> Rejected {
+        match error {
+            JwsError::Form => Rejected::Form,
+            JwsError::Json => Rejected::Json,
+        }
+    }
+}
+
+impl From<NotText> for Rejected {
+    fn from(_: NotText) -> Rejected {
+        Rejected::Header
+    }
 }
 
 /// Takes a token apart.
 pub(super) fn read(token: &[u8]) -> Result<Token<'_>, Rejected> {
-    let token =
-        std::str::from_utf8(token).ok().filter(|text| text.len() <= BYTES_MAX).ok_or(Rejected::Form)?;
-    let (message, signature) = token.rsplit_once('.').ok_or(Rejected::Form)?;
-    let (header, payload) = message.split_once('.').ok_or(Rejected::Form)?;
-    if signature.is_empty() || decode(signature).is_none() {
-        return Err(Rejected::Form);
-    }
-    let object = |part: &str| {
-        let bytes = decode(part).ok_or(Rejected::Form)?;
-        json::object(&bytes).map_err(|_| Rejected::Json)
-    };
-    let header = object(header)?;
+    let jws = jws::read(token, BYTES_MAX)?;
     // A key or an address in the header is an invitation to trust it; `crit` asks for what we don't know.
-    if header.keys().any(|key| !matches!(key.as_str(), "alg" | "typ" | "kid")) {
+    if jws.header.keys().any(|key| !matches!(key.as_str(), "alg" | "typ" | "kid")) {
         return Err(Rejected::Header);
     }
-    let text = |key: &str| match header.get(key) {
-        None => Ok(None),
-        Some(Value::String(text)) => Ok(Some(text.clone())),
-        Some(_) => Err(Rejected::Header),
-    };
-    if text("typ")?.is_some_and(|kind| !kind.eq_ignore_ascii_case("JWT")) {
+    if jws.header_text("typ")?.is_some_and(|kind| !kind.eq_ignore_ascii_case("JWT")) {
         return Err(Rejected::Header);
     }
-    Ok(Token { message, signature, algorithm: text("alg")?, key_id: text("kid")?, claims: object(payload)? })
-}
-
-fn decode(part: &str) -> Option<Vec<u8>> {
-    URL_SAFE_NO_PAD.decode(part).ok()
+    let algorithm = jws.header_text("alg")?.map(str::to_owned);
+    let key_id = jws.header_text("kid")?.map(str::to_owned);
+    Ok(Token { jws, algorithm, key_id })
 }
 
 impl Token<'_> {
@@ -65,47 +57,35 @@ impl Token<'_> {
         if self.key_id.as_ref().is_some_and(|id| *id != issuer.name) {
             return Err(Rejected::Header);
         }
-        let verified = jsonwebtoken::crypto::verify(
-            self.signature,
-            self.message.as_bytes(),
-            &issuer.key,
-            issuer.algorithm,
-        );
-        if matches!(verified, Ok(true)) { Ok(()) } else { Err(Rejected::Signature) }
+        if self.jws.is_signed_by(&issuer.key, issuer.algorithm) { Ok(()) } else { Err(Rejected::Signature) }
     }
 
     pub(super) fn has(&self, claim: &str) -> bool {
-        self.claims.contains_key(claim)
+        self.jws.claims.contains_key(claim)
     }
 
     pub(super) fn text(&self, claim: &'static str) -> Result<&str, Rejected> {
-        self.claims.get(claim).and_then(Value::as_str).ok_or(Rejected::Claim(claim))
+        self.jws.text(claim).ok_or(Rejected::Claim(claim))
     }
 
-    /// A text that names somebody or something: not blank, bounded, and safe to be logged.
     pub(super) fn name(&self, claim: &'static str) -> Result<&str, Rejected> {
-        let text = self.text(claim)?;
-        let is_sound =
-            !text.trim().is_empty() && text.len() <= NAME_BYTES_MAX && !text.chars().any(char::is_control);
-        if is_sound { Ok(text) } else { Err(Rejected::Claim(claim)) }
+        self.jws.name(claim, NAME_BYTES_MAX).ok_or(Rejected::Claim(claim))
     }
 
-    /// Whole seconds since the epoch, and of our time: nothing that overflows what is added to it.
     pub(super) fn seconds(&self, claim: &'static str) -> Result<i64, Rejected> {
-        let seconds = self.claims.get(claim).and_then(Value::as_i64);
-        seconds.filter(|seconds| (0..=1 << 40).contains(seconds)).ok_or(Rejected::Claim(claim))
+        self.jws.seconds(claim).ok_or(Rejected::Claim(claim))
     }
 
     pub(super) fn number(&self, claim: &'static str) -> Result<u64, Rejected> {
-        self.claims.get(claim).and_then(Value::as_u64).ok_or(Rejected::Claim(claim))
+        self.value(claim).and_then(Value::as_u64).ok_or(Rejected::Claim(claim))
     }
 
     pub(super) fn value(&self, claim: &'static str) -> Option<&Value> {
-        self.claims.get(claim)
+        self.jws.claims.get(claim)
     }
 
     pub(super) fn list(&self, claim: &'static str) -> Result<&[Value], Rejected> {
-        self.claims.get(claim).and_then(Value::as_array).map(Vec::as_slice).ok_or(Rejected::Claim(claim))
+        self.value(claim).and_then(Value::as_array).map(Vec::as_slice).ok_or(Rejected::Claim(claim))
     }
 }
 
