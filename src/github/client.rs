@@ -42,29 +42,50 @@ pub struct HttpClient {
 
 /// Why the client could not be made.
 #[derive(Debug, Error)]
-#[error("upstream.ca_file: {0}")]
-pub struct CaError(String);
+#[error("{path}: {why}")]
+pub struct CaError {
+    /// Of the configuration.
+    path: &'static str,
+    why: String,
+}
 
 impl HttpClient {
+    /// To GitHub.
+    ///
+    /// # Errors
+    /// As [`HttpClient::with`].
     pub fn try_new(upstream: &Upstream) -> Result<HttpClient, CaError> {
+        HttpClient::with("upstream.ca_file", upstream.ca_pem.as_deref(), upstream.connect_timeout)
+    }
+
+    /// To somebody else, trusting the public authorities and those that the configuration names at `path`.
+    ///
+    /// # Errors
+    /// When these can't be used.
+    pub fn with(
+        path: &'static str,
+        ca_pem: Option<&[u8]>,
+        connect_timeout: Duration,
+    ) -> Result<HttpClient, CaError> {
+        let fail = |why: &dyn std::fmt::Display| CaError { path, why: why.to_string() };
         let mut roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
-        if let Some(pem) = &upstream.ca_pem {
+        if let Some(pem) = ca_pem {
             for certificate in CertificateDer::pem_slice_iter(pem) {
-                let certificate = certificate.map_err(|error| CaError(error.to_string()))?;
-                roots.add(certificate).map_err(|error| CaError(error.to_string()))?;
+                let certificate = certificate.map_err(|error| fail(&error))?;
+                roots.add(certificate).map_err(|error| fail(&error))?;
             }
         }
         let tls = rustls::ClientConfig::builder_with_provider(Arc::new(
             rustls::crypto::aws_lc_rs::default_provider(),
         ))
         .with_safe_default_protocol_versions()
-        .map_err(|error| CaError(error.to_string()))?
+        .map_err(|error| fail(&error))?
         .with_root_certificates(roots)
         .with_no_client_auth();
         let mut tcp = HttpConnector::new();
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
-        tcp.set_connect_timeout(Some(upstream.connect_timeout));
+        tcp.set_connect_timeout(Some(connect_timeout));
         let connector = hyper_rustls::HttpsConnectorBuilder::new()
             .with_tls_config(tls)
             .https_or_http()
