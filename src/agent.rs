@@ -90,6 +90,11 @@ impl Agents {
         candidates.iter().find(|(known, _)| bool::from(known.ct_eq(&digest))).map(|(_, agent)| agent)
     }
 
+    /// The agent of this name.
+    pub fn named(&self, name: &str) -> Option<&Arc<Agent>> {
+        self.by_name.get(name)
+    }
+
     /// Whether nothing is served to the agent now.
     pub fn is_disabled(&self, agent: &Agent) -> bool {
         agent.disabled || self.disabled.contains(&agent.name)

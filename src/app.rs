@@ -28,6 +28,7 @@ use crate::cache::feed::{Feed, Forget};
 use crate::clock::{Clock, SystemClock};
 use crate::config::{self, Config};
 use crate::github::client::CaError;
+use crate::identity::Identities;
 use crate::metrics::Metrics;
 use crate::proxy::listener::{Bounds, Listener};
 use crate::proxy::{self, Proxy};
@@ -61,6 +62,7 @@ pub enum StartError {
 pub struct App {
     proxy: Arc<Proxy>,
     agents: Arc<Agents>,
+    identities: Arc<Identities>,
     budget: Arc<Budget>,
     spent: Arc<dyn SpentStore>,
     audit: Audit,
@@ -123,8 +125,12 @@ impl App {
         let budget = budget(&config.budget, bounds.connections, store, &metrics);
         let exported = Arc::downgrade(&budget);
         metrics.before_render(move || exported.upgrade().iter().for_each(|budget| budget.export()));
+        let issuers = std::mem::take(&mut config.identities);
+        let identities =
+            Identities::try_new(issuers, &agents, Arc::clone(&clock), Arc::clone(&metrics)).map(Arc::new)?;
         let parts = proxy::Shared {
             agents: Arc::clone(&agents),
+            identities: Arc::clone(&identities),
             budget: Arc::clone(&budget),
             spent: Arc::clone(&spent),
             audit: audit.clone(),
@@ -137,6 +143,7 @@ impl App {
         Ok(App {
             proxy,
             agents,
+            identities,
             budget,
             spent,
             audit,
@@ -197,6 +204,7 @@ impl App {
         beside.spawn(self.admin.serve());
         beside.spawn(Arc::clone(&self.budget).tend());
         beside.spawn(async move { self.agents.tend().await });
+        beside.spawn(async move { self.identities.tend().await });
         beside.spawn(spent::tend(self.spent));
         let feed = Arc::clone(self.proxy.feed());
         beside.spawn(async move { feed.tend().await });

@@ -33,6 +33,7 @@ pub use problem::{Problem, Problems};
 pub use validate::Sources;
 pub(crate) use validate::is_name;
 
+use crate::identity::pattern::SubjectPattern;
 use crate::policy::Class;
 use crate::policy::approval::Verifier;
 use crate::policy::repositories::RepositorySet;
@@ -53,6 +54,8 @@ pub struct Config {
     pub agents: Vec<Agent>,
     /// GitHub tells what changed.
     pub webhook: Option<Webhook>,
+    /// Who vouches for agents that come without a key; each name once.
+    pub identities: Vec<IdentityIssuer>,
 }
 
 /// The listeners and their bounds.
@@ -264,4 +267,28 @@ pub struct Agent {
     pub require_approval: Vec<Class>,
     pub draft_pull_requests: DraftRule,
     pub disabled: bool,
+}
+
+/// One issuer of signed identity tokens.
+#[derive(Debug)]
+pub struct IdentityIssuer {
+    /// The `iss` of its tokens.
+    pub issuer: String,
+    /// The `aud` they must name.
+    pub audience: String,
+    pub keys: IssuerKeys,
+    /// Which subject is which agent, by name; the first that matches counts.
+    pub rules: Vec<(SubjectPattern, String)>,
+}
+
+/// Where an issuer's public keys are; they are read again and again.
+#[derive(Debug)]
+pub enum IssuerKeys {
+    File(PathBuf),
+    Url {
+        /// https, or http on this machine.
+        url: Uri,
+        /// Further certificate authorities, PEM.
+        ca_pem: Option<Vec<u8>>,
+    },
 }

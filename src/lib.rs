@@ -23,6 +23,7 @@ pub mod clock;
 pub mod config;
 pub mod error;
 pub mod github;
+pub mod identity;
 pub mod links;
 pub mod metrics;
 pub mod policy;

@@ -81,6 +81,10 @@ pub struct Metrics {
     pub denied: IntCounterVec,
     /// `{result}`: accepted, missing, refused, spent, forgotten or unsure.
     pub approvals: IntCounterVec,
+    /// `{issuer,result}`: accepted, or what was wrong; the issuer is `none` when it is not a configured one.
+    pub identity_tokens: IntCounterVec,
+    /// `{issuer,result}`: ok or failed.
+    pub identity_key_reads: IntCounterVec,
     /// Without labels: lines of the audit log that could not be written.
     pub audit_lost: IntCounterVec,
     /// `{installation,result}`: ok or failed.
@@ -249,6 +253,16 @@ impl Metrics {
                 "approvals_total",
                 "Approvals looked for by gated operations.",
                 &["result"],
+            ),
+            identity_tokens: make.counter(
+                "identity_tokens_total",
+                "Signed identities by what became of them.",
+                &["issuer", "result"],
+            ),
+            identity_key_reads: make.counter(
+                "identity_key_reads_total",
+                "Times an identity issuer's keys were read.",
+                &["issuer", "result"],
             ),
             audit_lost: make.counter(
                 "audit_lost_total",

@@ -74,6 +74,7 @@ use crate::github::apps::App;
 use crate::github::client::{CaError, HttpClient};
 use crate::github::installations::Installations;
 use crate::github::tokens::Tokens;
+use crate::identity::Identities;
 use crate::links::LinkBase;
 use crate::metrics::Metrics;
 use crate::retry::{self, RetryBudget};
@@ -91,6 +92,7 @@ pub struct Proxy {
     api_version: HeaderValue,
     policy: Policy,
     agents: Arc<Agents>,
+    identities: Arc<Identities>,
     installations: Arc<Installations>,
     tokens: Arc<Tokens>,
     /// Names of numeric ids, for the guard.
@@ -129,6 +131,7 @@ pub struct Proxy {
 pub struct Shared {
     /// Those of the configuration.
     pub agents: Arc<Agents>,
+    pub identities: Arc<Identities>,
     pub budget: Arc<Budget>,
     pub spent: Arc<dyn SpentStore>,
     pub audit: Audit,
@@ -172,6 +175,7 @@ impl Proxy {
             is_observing: config.budget.is_observing,
             over_budget_status: config.budget.over_budget_status,
             agents: shared.agents,
+            identities: shared.identities,
             installations: Arc::new(Installations::new(apps, personal)),
             tokens: Arc::new(Tokens::new(Arc::clone(&clock), Arc::clone(&metrics))),
             names: guard::Names::new(),
@@ -213,11 +217,11 @@ impl Proxy {
         peer: &Peer,
         ctx: &mut Context,
     ) -> Result<Answer, ProxyError> {
-        let agent = self.identify(request.headers())?;
+        let agent = self.identify(request.headers(), ctx).await?;
         ctx.agent = Some(Arc::clone(&agent));
         ctx.hold(preference::wait_of(request.headers(), self.max_wait, self.max_wait_limit));
         if own::is_about_me(&request) {
-            return self.about_me(&agent).await;
+            return self.about_me(&agent, ctx).await;
         }
         let call = self.classify(&agent, request, peer, ctx).await?;
         let mut permitted = self.guard(&agent, call, ctx).await?;

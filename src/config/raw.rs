@@ -585,8 +585,10 @@ pub struct Identity {
     pub issuer: Option<String>,
     /// File with its public keys, a JSON Web Key Set.
     pub jwks_file: Option<String>,
-    /// Address of its public keys.
+    /// Address of its public keys: https, or http on this machine.
     pub jwks_url: Option<String>,
+    /// Further certificate authorities (PEM) for `jwks_url`.
+    pub ca_file: Option<String>,
     /// The `aud` its tokens must name.
     pub audience: Option<String>,
     /// Which subject is which agent; the first that matches counts.

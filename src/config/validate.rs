@@ -7,9 +7,9 @@ mod agents;
 
 mod budget;
 
-mod coming;
-
 mod credentials;
+
+mod identities;
 
 mod policy;
 
@@ -57,7 +57,6 @@ pub(super) fn validate(
     problems: Problems,
 ) -> (Option<Config>, Problems) {
     let mut check = Check { document, sources, problems };
-    coming::report(&mut check);
     let server = server::server(&mut check, &file.server);
     let upstream = upstream::upstream(&mut check, &file.upstream);
     let apps = credentials::apps(&mut check, &file.apps);
@@ -73,7 +72,7 @@ pub(super) fn validate(
     let cache = budget::cache(&mut check, &file.cache);
     let policy = policy::policy(&mut check, &file.policy);
     let agents = agents::agents(&mut check, file);
-    agents::identities(&mut check, file);
+    let identities = identities::identities(&mut check, file);
     let webhook = file.webhook.as_ref().map(|webhook| server::webhook(&mut check, webhook, &file.server));
     let Check { problems, .. } = check;
     if problems.has_errors() {
@@ -82,7 +81,19 @@ pub(super) fn validate(
     let config = (|| {
         let (server, upstream, budget, policy) = (server?, upstream?, budget?, policy?);
         let webhook = webhook.map_or(Some(None), |webhook| webhook.map(Some))?;
-        Some(Config { server, upstream, apps, tokens, budget, retry, cache, policy, agents, webhook })
+        Some(Config {
+            server,
+            upstream,
+            apps,
+            tokens,
+            budget,
+            retry,
+            cache,
+            policy,
+            agents,
+            identities,
+            webhook,
+        })
     })();
     debug_assert!(config.is_some(), "a section is missing without an error");
     (config, problems)

@@ -12,6 +12,7 @@ use crate::audit::Record;
 use crate::budget::{View, Wait};
 use crate::cache::CacheResult;
 use crate::config::{Agent, Server};
+use crate::identity::Rejection;
 use crate::policy::Class;
 use crate::policy::routes::Operation;
 use crate::policy::target::Prefix;
@@ -36,6 +37,10 @@ pub(crate) struct Context {
     pub(crate) prefix: Prefix,
     pub(crate) is_graphql: bool,
     pub(crate) agent: Option<Arc<Agent>>,
+    /// Who the agent is by a signed identity.
+    pub(crate) subject: Option<Arc<str>>,
+    /// Why its signed identity was not taken, for the log alone.
+    pub(crate) rejection: Option<Rejection>,
     pub(crate) operation: Option<&'static Operation>,
     pub(crate) class: Option<Class>,
     /// Path as judged, for the audit log.
@@ -70,6 +75,8 @@ impl Context {
             // Whatever its path turns out to be, an error to a GraphQL client has GraphQL's shape.
             is_graphql: request.uri().path().ends_with("/graphql"),
             agent: None,
+            subject: None,
+            rejection: None,
             operation: None,
             class: None,
             path: String::new(),

@@ -203,6 +203,7 @@ impl Proxy {
         let facts = audit::Facts {
             request_id: ctx.request_id.clone(),
             agent: asker.agent.name.clone(),
+            subject: ctx.subject.as_deref().map(str::to_owned),
             method: call.method.to_string(),
             operation: call.route.operation.id,
             repository: asker.repository.as_ref().map(RepositoryName::to_string),

@@ -1,7 +1,8 @@
 //! Stage 2, who is calling: takes the request's head, gives the agent.
 //!
 //! The key comes as `Bearer`, `token` or Basic (as user or password), schemes in any case. A second
-//! `Authorization` header, a key in the query or in a cookie identifies nobody.
+//! `Authorization` header, a key in the query or in a cookie identifies nobody. In a key's place there can
+//! be a signed identity token, told from a key by its form.
 
 use std::sync::Arc;
 
@@ -11,20 +12,47 @@ use http::HeaderMap;
 use http::header::AUTHORIZATION;
 
 use super::Proxy;
+use super::context::Context;
 use crate::config::Agent;
 use crate::error::ProxyError;
 
 impl Proxy {
-    pub(super) fn identify(&self, headers: &HeaderMap) -> Result<Arc<Agent>, ProxyError> {
+    pub(super) async fn identify(
+        &self,
+        headers: &HeaderMap,
+        ctx: &mut Context,
+    ) -> Result<Arc<Agent>, ProxyError> {
         let mut values = headers.get_all(AUTHORIZATION).iter();
         let value = values.next().ok_or(ProxyError::Unauthenticated)?;
         if values.next().is_some() {
             return Err(ProxyError::BadRequest("There is more than one Authorization header.".to_owned()));
         }
         let keys = candidate_keys(value.as_bytes());
-        let agent = keys.iter().find_map(|key| self.agents.find(key)).ok_or(ProxyError::BadCredentials)?;
-        self.refuse_disabled(agent)?;
-        Ok(Arc::clone(agent))
+        let agent = match keys.iter().find_map(|key| self.agents.find(key)) {
+            Some(agent) => Arc::clone(agent),
+            None => self.identify_by_token(&keys, ctx).await?,
+        };
+        self.refuse_disabled(&agent)?;
+        Ok(agent)
+    }
+
+    /// The caller learns no more than of a wrong key; the log says which check failed.
+    async fn identify_by_token(
+        &self,
+        credentials: &[Vec<u8>],
+        ctx: &mut Context,
+    ) -> Result<Arc<Agent>, ProxyError> {
+        let token = credentials.iter().find(|credential| self.identities.takes(credential));
+        match self.identities.identify(token.ok_or(ProxyError::BadCredentials)?).await {
+            Ok(known) => {
+                ctx.subject = Some(known.subject);
+                Ok(known.agent)
+            }
+            Err(rejection) => {
+                ctx.rejection = Some(rejection);
+                Err(ProxyError::BadCredentials)
+            }
+        }
     }
 
     /// The file can disable an agent, and so can an operator at any time.

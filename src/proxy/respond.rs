@@ -148,6 +148,7 @@ impl Proxy {
                 let mut facts = Facts {
                     request_id: ctx.request_id.clone(),
                     agent: ctx.agent.as_ref().map_or_else(String::new, |agent| agent.name.clone()),
+                    subject: ctx.subject.as_deref().map(str::to_owned),
                     method: ctx.method.to_string(),
                     operation: ctx.operation.map_or("none", |operation| operation.id),
                     path: ctx.path.clone(),
@@ -194,6 +195,8 @@ impl Proxy {
             class = ctx.class.map_or("none", crate::policy::Class::as_str),
             status = status.as_u16(),
             outcome,
+            subject = ctx.subject.as_deref(),
+            identity = ctx.rejection.as_ref().map(tracing::field::display),
             waited_ms = u64::try_from(ctx.held.as_millis()).unwrap_or(u64::MAX),
             took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
             "request"

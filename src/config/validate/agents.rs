@@ -1,10 +1,8 @@
-//! Agents: who they are, which repositories and classes are theirs, what the file promises them;
-//! and the signed identities that stand for them.
+//! Agents: who they are, which repositories and classes are theirs, what the file promises them.
 
 use std::collections::BTreeMap;
 
 use super::policy::draft_rule;
-use super::upstream::is_address;
 use super::{Check, raw};
 use crate::config::Agent;
 use crate::policy::Class;
@@ -187,43 +185,4 @@ fn guarantees(check: &mut Check<'_>, agents: &[raw::Agent]) {
             shown.join(" + ")
         )
     });
-}
-
-pub(super) fn identities(check: &mut Check<'_>, file: &raw::File) {
-    for (i, identity) in file.identities.iter().enumerate() {
-        let section = format!("identities[{i}]");
-        check.text(&format!("{section}.issuer"), identity.issuer.as_deref());
-        check.text(&format!("{section}.audience"), identity.audience.as_deref());
-        let ways = [("jwks_file", identity.jwks_file.is_some()), ("jwks_url", identity.jwks_url.is_some())];
-        check.exactly_one(&section, &ways);
-        if let Some(name) = &identity.jwks_file {
-            key_set(check, &format!("{section}.jwks_file"), name);
-        }
-        if let Some(url) = &identity.jwks_url {
-            check.rule(&format!("{section}.jwks_url"), is_address(url, &["https", "http"]), || {
-                "expected an address such as https://issuer.example/jwks".to_owned()
-            });
-        }
-        check.not_empty(&format!("{section}.rules"), identity.rules.is_empty(), "names no agent");
-        for (j, rule) in identity.rules.iter().enumerate() {
-            let path = format!("{section}.rules[{j}]");
-            check.text(&format!("{path}.subject"), rule.subject.as_deref());
-            let agent = check.text(&format!("{path}.agent"), rule.agent.as_deref());
-            let is_known =
-                agent.is_none_or(|name| file.agents.iter().any(|agent| agent.name.as_deref() == Some(name)));
-            check.rule(&format!("{path}.agent"), is_known, || "is no agent of this file".to_owned());
-        }
-    }
-}
-
-fn key_set(check: &mut Check<'_>, path: &str, name: &str) {
-    let Some(file) = check.file(path, name) else { return };
-    let Some(json) = check.accept(path, secret::read_bytes(&file)) else { return };
-    let set = serde_json::from_slice::<jsonwebtoken::jwk::JwkSet>(&json);
-    let message = match set {
-        Err(_) => "is no JSON Web Key Set",
-        Ok(set) if set.keys.is_empty() => "holds no key",
-        Ok(_) => return,
-    };
-    check.error(path, format!("`{}` {message}", file.display()));
 }

@@ -23,15 +23,15 @@ pub(super) struct BaseUrl {
 }
 
 impl BaseUrl {
-    fn host(&self) -> &str {
-        self.uri.host().unwrap_or_default()
-    }
-
     /// Whether bytes to there stay on this machine.
     fn is_loopback(&self) -> bool {
-        let host = self.host().trim_matches(['[', ']']);
-        host == "localhost" || host.parse().is_ok_and(|ip: std::net::IpAddr| ip.is_loopback())
+        is_loopback(&self.uri)
     }
+}
+
+pub(super) fn is_loopback(uri: &Uri) -> bool {
+    let host = uri.host().unwrap_or_default().trim_matches(['[', ']']);
+    host == "localhost" || host.parse().is_ok_and(|ip: std::net::IpAddr| ip.is_loopback())
 }
 
 /// No call to GitHub takes longer; a timer can't count further than some centuries.

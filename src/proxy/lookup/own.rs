@@ -13,6 +13,7 @@ use crate::github::installations::Installation;
 use crate::policy::Class;
 use crate::proxy::Proxy;
 use crate::proxy::body::full;
+use crate::proxy::context::Context;
 use crate::proxy::guard::Permitted;
 use crate::proxy::settle::Answer;
 
@@ -69,7 +70,11 @@ impl Proxy {
     }
 
     /// The answer to `GET /tollgate/me`.
-    pub(in crate::proxy) async fn about_me(&self, agent: &Arc<Agent>) -> Result<Answer, ProxyError> {
+    pub(in crate::proxy) async fn about_me(
+        &self,
+        agent: &Arc<Agent>,
+        ctx: &Context,
+    ) -> Result<Answer, ProxyError> {
         let waiting = self.budget.waiting().get(agent.name.as_str()).copied().unwrap_or_default();
         let mut pools = Vec::new();
         for installation in self.installations_of(agent).await?.into_iter().take(INSTALLATIONS_MAX) {
@@ -87,6 +92,7 @@ impl Proxy {
             |classes: &[Class]| -> Vec<&'static str> { classes.iter().map(|it| it.as_str()).collect() };
         Ok(answer(&json!({
             "agent": agent.name,
+            "subject": ctx.subject.as_deref(),
             "weight": agent.weight,
             "guarantee": agent.guarantee,
             "ceiling": agent.ceiling,

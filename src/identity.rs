@@ -1,0 +1,262 @@
+//! Signed identities: agents that come with a token of an issuer the operator trusts, and hold no key.
+//!
+//! A token proves who its bearer is when all of this is so: its `iss` is exactly an issuer of the
+//! configuration; one of *that* issuer's keys signed it, by an algorithm that belongs to the key; its
+//! `aud` names us; it has not expired; and a rule says which agent its `sub` is. Key and algorithm are
+//! never the token's to choose (RFC 8725 §3.1): what its header says of keys is not looked at, but for the
+//! name of one.
+//!
+//! A signature is verified once a minute at most for each token: what was proven is remembered by the
+//! token's hash, until the token expires or the issuer's keys change.
+
+pub mod keys;
+pub mod pattern;
+
+mod source;
+mod token;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use moka::sync::Cache;
+use sha2::{Digest, Sha256};
+use thiserror::Error;
+
+use crate::agent::Agents;
+use crate::clock::Clock;
+use crate::config::{Agent, IdentityIssuer};
+use crate::github::client::CaError;
+use crate::metrics::Metrics;
+use keys::{KeySet, Lookup};
+use pattern::SubjectPattern;
+use source::Source;
+use token::Token;
+
+/// Longest token read, in bytes; those of Kubernetes have some 1,200, of GitHub Actions some 2,000.
+const TOKEN_BYTES_MAX: usize = 8 * 1024;
+/// Tokens remembered, of some hundred bytes each.
+const REMEMBERED_MAX: u64 = 10_000;
+/// How long: a bound beside the two that follow from the token and from its issuer's keys.
+const REMEMBERED_FOR: Duration = Duration::from_secs(60);
+
+/// Who a token says its bearer is.
+#[derive(Debug, Clone)]
+pub struct Known {
+    pub agent: Arc<Agent>,
+    pub subject: Arc<str>,
+}
+
+/// Why a token is not taken. Texts are for the log alone, and hold nothing of the token but what its
+/// issuer has signed.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum Rejected {
+    #[error("it is no signed token of at most {TOKEN_BYTES_MAX} bytes")]
+    Form,
+    #[error("its header or payload is no plain JSON object with unique keys")]
+    Json,
+    #[error("its header asks for what is not understood here (`crit`, `b64`, or an unknown `typ`)")]
+    Header,
+    #[error("its issuer is not one of those configured")]
+    Issuer,
+    #[error("its algorithm is none that is taken, or not one of the key's it names")]
+    Algorithm,
+    #[error("the issuer's keys are not known: they could not be fetched yet")]
+    NoKeys,
+    #[error("it names a key that is not among the issuer's")]
+    Key,
+    #[error("it names no key, and the issuer has not exactly one that fits its algorithm")]
+    Unnamed,
+    #[error("its signature does not verify")]
+    Signature,
+    #[error("the claim `{0}` is missing or of the wrong type")]
+    Claim(&'static str),
+    #[error("its `aud` does not name the configured audience")]
+    Audience,
+    #[error("it is not valid yet: compare the clocks")]
+    Early,
+    #[error("it has expired")]
+    Expired,
+    #[error("no rule says which agent the subject `{0}` is")]
+    Subject(String),
+}
+
+impl Rejected {
+    /// As the metric has it.
+    fn label(&self) -> &'static str {
+        match self {
+            Rejected::Form | Rejected::Json | Rejected::Header => "malformed",
+            Rejected::Issuer => "issuer",
+            Rejected::Algorithm => "algorithm",
+            Rejected::NoKeys => "no_keys",
+            Rejected::Key | Rejected::Unnamed => "key",
+            Rejected::Signature => "signature",
+            Rejected::Claim(_) => "claim",
+            Rejected::Audience => "audience",
+            Rejected::Early => "early",
+            Rejected::Expired => "expired",
+            Rejected::Subject(_) => "subject",
+        }
+    }
+}
+
+/// A refusal for the log: whose token it was as far as it is one of a configured issuer, and why.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("{why} (issuer {issuer})")]
+pub struct Rejection {
+    pub issuer: String,
+    pub why: Rejected,
+}
+
+/// One issuer, and who its subjects are.
+#[derive(Debug)]
+struct Issuer {
+    name: String,
+    audience: String,
+    source: Source,
+    /// In the order of the file: the first that matches counts.
+    rules: Vec<(SubjectPattern, Arc<Agent>)>,
+}
+
+/// What was proven.
+#[derive(Debug, Clone)]
+struct Proven {
+    known: Known,
+    /// Index of the issuer.
+    issuer: usize,
+    /// The keys that proved it: with others nothing is proven any more.
+    keys: Arc<KeySet>,
+    expires_at: i64,
+}
+
+/// All issuers of the configuration.
+#[derive(Debug)]
+pub struct Identities {
+    issuers: Vec<Issuer>,
+    proven: Cache<[u8; 32], Proven>,
+    clock: Arc<dyn Clock>,
+    metrics: Arc<Metrics>,
+}
+
+impl Identities {
+    /// Reads nothing yet: see [`Identities::tend`].
+    ///
+    /// # Errors
+    /// When an issuer's certificate authorities can't be used.
+    pub fn try_new(
+        issuers: Vec<IdentityIssuer>,
+        agents: &Agents,
+        clock: Arc<dyn Clock>,
+        metrics: Arc<Metrics>,
+    ) -> Result<Identities, CaError> {
+        let issuers = issuers.into_iter().map(|issuer| {
+            // The configuration knows all agents it names.
+            let agent_of = |name: &str| agents.named(name).map(Arc::clone);
+            let rules = issuer.rules.into_iter();
+            Ok(Issuer {
+                source: Source::try_new(&issuer.issuer, issuer.keys, Arc::clone(&metrics))?,
+                rules: rules.filter_map(|(subject, agent)| Some((subject, agent_of(&agent)?))).collect(),
+                name: issuer.issuer,
+                audience: issuer.audience,
+            })
+        });
+        Ok(Identities {
+            issuers: issuers.collect::<Result<_, _>>()?,
+            proven: Cache::builder().max_capacity(REMEMBERED_MAX).time_to_live(REMEMBERED_FOR).build(),
+            clock,
+            metrics,
+        })
+    }
+
+    /// Fetches the issuers' keys and keeps them fresh; never ends while there is an issuer.
+    pub async fn tend(&self) {
+        join_all(self.issuers.iter().map(|issuer| issuer.source.tend())).await;
+    }
+
+    /// Whether a credential is to be read as a token: no key has a dot, and no token begins as keys do.
+    pub fn takes(&self, credential: &[u8]) -> bool {
+        !self.issuers.is_empty() && !credential.starts_with(b"tg_") && credential.contains(&b'.')
+    }
+
+    /// Whose token it is.
+    ///
+    /// # Errors
+    /// With the first thing that is wrong.
+    pub async fn identify(&self, token: &[u8]) -> Result<Known, Rejection> {
+        let digest = Sha256::digest(token).into();
+        if let Some(proven) = self.proven.get(&digest) {
+            let issuer = &self.issuers[proven.issuer];
+            if self.holds(issuer, &proven) {
+                self.count(&issuer.name, "accepted");
+                return Ok(proven.known);
+            }
+            self.proven.invalidate(&digest);
+        }
+        let (issuer, proven) = match self.read(token) {
+            Ok((token, index)) => (self.issuers[index].name.as_str(), self.prove(&token, index).await),
+            Err(rejected) => ("none", Err(rejected)),
+        };
+        self.count(issuer, proven.as_ref().map_or_else(Rejected::label, |_| "accepted"));
+        let proven = proven.map_err(|why| Rejection { issuer: issuer.to_owned(), why })?;
+        self.proven.insert(digest, proven.clone());
+        Ok(proven.known)
+    }
+
+    fn holds(&self, issuer: &Issuer, proven: &Proven) -> bool {
+        let keys = issuer.source.keys();
+        let is_signed = keys.is_some_and(|keys| Arc::ptr_eq(&keys, &proven.keys));
+        is_signed && self.clock.now_seconds() < proven.expires_at
+    }
+
+    fn count(&self, issuer: &str, result: &str) {
+        self.metrics.identity_tokens.with_label_values(&[issuer, result]).inc();
+    }
+
+    fn read<'a>(&self, token: &'a [u8]) -> Result<(Token<'a>, usize), Rejected> {
+        let token = token::read(token)?;
+        let name = token.issuer()?;
+        let index = self.issuers.iter().position(|issuer| issuer.name == name).ok_or(Rejected::Issuer)?;
+        Ok((token, index))
+    }
+
+    async fn prove(&self, token: &Token<'_>, index: usize) -> Result<Proven, Rejected> {
+        let issuer = &self.issuers[index];
+        let keys = issuer.check_signature(token).await?;
+        let now = self.clock.now_seconds();
+        let expires_at = token.check_times(now)?;
+        token.check_audience(&issuer.audience)?;
+        let subject = token.subject()?;
+        let rule = issuer.rules.iter().find(|(pattern, _)| pattern.matches(subject));
+        let (_, agent) = rule.ok_or_else(|| Rejected::Subject(subject.to_owned()))?;
+        let known = Known { agent: Arc::clone(agent), subject: subject.into() };
+        Ok(Proven { known, issuer: index, keys, expires_at })
+    }
+}
+
+impl Issuer {
+    /// Gives the keys one of which signed the token. An unknown key may be a new one, so the issuer is
+    /// asked once more where that is due.
+    async fn check_signature(&self, token: &Token<'_>) -> Result<Arc<KeySet>, Rejected> {
+        let mut keys = self.source.keys();
+        let lacks = |keys: &Option<Arc<KeySet>>| {
+            keys.as_ref().is_none_or(|keys| matches!(token.lookup(keys), Lookup::Unknown))
+        };
+        if lacks(&keys) && self.source.look_again().await {
+            keys = self.source.keys();
+        }
+        let keys = keys.ok_or(Rejected::NoKeys)?;
+        let candidates = match token.lookup(&keys) {
+            Lookup::Found(candidates) => candidates,
+            Lookup::Unknown => return Err(Rejected::Key),
+            Lookup::Ambiguous => return Err(Rejected::Unnamed),
+            Lookup::Misfit => return Err(Rejected::Algorithm),
+        };
+        match candidates.iter().any(|key| token.is_signed_by(key)) {
+            true => Ok(keys),
+            false => Err(Rejected::Signature),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,239 @@
+//! Where an issuer's keys come from, and how they stay fresh.
+//!
+//! One task for each issuer reads its key set, again and again; nobody else does. What was read last
+//! stays in force while nothing newer can be read, so an issuer that is away shuts nobody out. A token
+//! that names an unknown key may call for a reading before its time (keys are rotated), but tokens can be
+//! made up: of such calls one in ten seconds is heard, and all who come meanwhile share it.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwapOption;
+use bytes::Bytes;
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use http::header::{ACCEPT, HeaderValue, USER_AGENT};
+use http::{Request, StatusCode, Uri};
+use http_body_util::{BodyExt, Empty, Limited};
+use rand::RngExt;
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use super::keys::{KeySet, SET_BYTES_MAX};
+use crate::config::IssuerKeys;
+use crate::github::apps::OWN_USER_AGENT;
+use crate::github::client::{CaError, HttpClient};
+use crate::metrics::Metrics;
+use crate::secret;
+
+/// How often an address is asked. A key that was withdrawn is out of force within this.
+const FETCH_EVERY: Duration = Duration::from_secs(60);
+/// How often a file is looked at. As with certificates, it is simply read: a watch on it would not see a
+/// mounted volume being swapped.
+const READ_EVERY: Duration = Duration::from_secs(2);
+/// Unknown keys call for a reading no more often.
+const CALLED_EVERY: Duration = Duration::from_secs(10);
+/// Longest fetch; the first pause after one that failed, doubled with each further one.
+const FETCH_WITHIN: Duration = Duration::from_secs(5);
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+/// A request waits for a reading no longer; by then a fetch has ended.
+const WAIT_WITHIN: Duration = Duration::from_secs(6);
+
+/// Kubernetes' API server answers 406 unless the first is taken.
+const KEY_SETS: HeaderValue =
+    HeaderValue::from_static("application/jwk-set+json, application/json;q=0.9, */*;q=0.5");
+
+type Fetch = Box<dyn Fn() -> BoxFuture<'static, Result<Bytes, String>> + Send + Sync>;
+
+/// One issuer's keys.
+pub(super) struct Source {
+    issuer: String,
+    fetch: Fetch,
+    every: Duration,
+    current: ArcSwapOption<KeySet>,
+    progress: watch::Sender<Progress>,
+    metrics: Arc<Metrics>,
+}
+
+/// Readings by number.
+#[derive(Debug, Default, Clone, Copy)]
+struct Progress {
+    /// The last that is under way, called for, or ended.
+    wanted: u64,
+    ended: u64,
+    /// When a request last called for one.
+    called: Option<Instant>,
+}
+
+impl fmt::Debug for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Source")
+            .field("issuer", &self.issuer)
+            .field("keys", &self.current)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Source {
+    pub(super) fn try_new(issuer: &str, keys: IssuerKeys, metrics: Arc<Metrics>) -> Result<Source, CaError> {
+        Ok(match keys {
+            IssuerKeys::File(path) => Source::new(issuer, READ_EVERY, read(path), metrics),
+            IssuerKeys::Url { url, ca_pem } => {
+                let client = HttpClient::with("identities.ca_file", ca_pem.as_deref(), FETCH_WITHIN)?;
+                Source::new(issuer, FETCH_EVERY, fetch(client, url), metrics)
+            }
+        })
+    }
+
+    pub(super) fn new(issuer: &str, every: Duration, fetch: Fetch, metrics: Arc<Metrics>) -> Source {
+        Source {
+            issuer: issuer.to_owned(),
+            fetch,
+            every,
+            current: ArcSwapOption::empty(),
+            progress: watch::Sender::default(),
+            metrics,
+        }
+    }
+
+    /// Those last read; none before the first reading.
+    pub(super) fn keys(&self) -> Option<Arc<KeySet>> {
+        self.current.load_full()
+    }
+
+    /// Has the keys read again and waits for it, unless they were read for this reason just now.
+    pub(super) async fn look_again(&self) -> bool {
+        let mut reading = None;
+        self.progress.send_if_modified(|progress| {
+            if progress.wanted > progress.ended {
+                reading = Some(progress.wanted);
+                return false;
+            }
+            let now = Instant::now();
+            let is_due = progress.called.is_none_or(|called| now >= called + CALLED_EVERY);
+            if is_due {
+                progress.called = Some(now);
+                progress.wanted = progress.ended + 1;
+                reading = Some(progress.wanted);
+            }
+            is_due
+        });
+        let Some(reading) = reading else { return false };
+        let mut progress = self.progress.subscribe();
+        let ended = progress.wait_for(|progress| progress.ended >= reading);
+        tokio::time::timeout(WAIT_WITHIN, ended).await.is_ok()
+    }
+
+    /// Reads the keys at once, then whenever it is time or called for; never ends.
+    pub(super) async fn tend(&self) {
+        let mut calls = self.progress.subscribe();
+        let mut seen = Bytes::new();
+        let mut failures = 0_u32;
+        loop {
+            self.progress.send_modify(|progress| progress.wanted = progress.ended + 1);
+            let read = (self.fetch)().await;
+            failures = match read.and_then(|bytes| self.take_up(bytes, &mut seen)) {
+                Ok(()) => self.succeeded(failures),
+                Err(why) => self.failed(failures, &why),
+            };
+            self.progress.send_modify(|progress| progress.ended = progress.wanted);
+            let pause = if failures == 0 { self.every } else { self.pause_after(failures) };
+            let called = calls.wait_for(|progress| progress.wanted > progress.ended);
+            // The sender is ours, so this ends by a call or by time alone.
+            let _ = tokio::time::timeout(pause, called).await;
+        }
+    }
+
+    /// Keys that stayed the same keep what they have proven.
+    fn take_up(&self, bytes: Bytes, seen: &mut Bytes) -> Result<(), String> {
+        if self.current.load().is_some() && bytes == *seen {
+            return Ok(());
+        }
+        let keys = KeySet::parse(&bytes).map_err(|why| format!("what was read {why}"))?;
+        match keys.len() {
+            0 => tracing::warn!(
+                issuer = self.issuer,
+                "an identity issuer has no key: none of its tokens is taken"
+            ),
+            count => tracing::info!(issuer = self.issuer, count, "an identity issuer's keys were read"),
+        }
+        self.current.store(Some(Arc::new(keys)));
+        *seen = bytes;
+        Ok(())
+    }
+
+    fn succeeded(&self, failures: u32) -> u32 {
+        self.metrics.identity_key_reads.with_label_values(&[self.issuer.as_str(), "ok"]).inc();
+        if failures > 0 {
+            tracing::info!(issuer = self.issuer, "an identity issuer's keys can be read again");
+        }
+        0
+    }
+
+    fn failed(&self, failures: u32, why: &str) -> u32 {
+        self.metrics.identity_key_reads.with_label_values(&[self.issuer.as_str(), "failed"]).inc();
+        match (failures, self.current.load().is_some()) {
+            (0, true) => tracing::warn!(
+                issuer = self.issuer,
+                why,
+                "an identity issuer's keys can't be read: those read last stay in force"
+            ),
+            (0, false) => tracing::error!(
+                issuer = self.issuer,
+                why,
+                "an identity issuer's keys can't be read: none of its tokens is taken until they are"
+            ),
+            _ => {}
+        }
+        failures.saturating_add(1)
+    }
+
+    /// Doubles up to the usual period; replicas that lost an issuer together don't come back together.
+    fn pause_after(&self, failures: u32) -> Duration {
+        let doubled = FIRST_PAUSE.saturating_mul(1 << (failures - 1).min(10));
+        doubled.min(self.every).mul_f64(rand::rng().random_range(0.5..=1.0))
+    }
+}
+
+fn read(path: PathBuf) -> Fetch {
+    Box::new(move || {
+        let read = secret::read_bytes(&path).map(Bytes::from);
+        async move { read }.boxed()
+    })
+}
+
+fn fetch(client: HttpClient, url: Uri) -> Fetch {
+    Box::new(move || {
+        let (client, url) = (client.clone(), url.clone());
+        async move {
+            let get = tokio::time::timeout(FETCH_WITHIN, get(&client, url)).await;
+            get.unwrap_or_else(|_| Err(format!("no answer within {} s", FETCH_WITHIN.as_secs())))
+        }
+        .boxed()
+    })
+}
+
+/// A redirect is not followed: the configuration alone says whose keys are trusted.
+async fn get(client: &HttpClient, url: Uri) -> Result<Bytes, String> {
+    let mut request = Request::new(Empty::new().map_err(|never| match never {}).boxed_unsync());
+    *request.uri_mut() = url;
+    request.headers_mut().insert(ACCEPT, KEY_SETS);
+    request.headers_mut().insert(USER_AGENT, HeaderValue::from_static(OWN_USER_AGENT));
+    let answer = client.send(request).await.map_err(|error| full(&error))?;
+    if answer.status() != StatusCode::OK {
+        return Err(format!("the answer was {}", answer.status()));
+    }
+    let body = Limited::new(answer.into_body(), SET_BYTES_MAX).collect().await;
+    Ok(body.map_err(|error| full(&*error))?.to_bytes())
+}
+
+/// An error with its causes: the outermost one of a failed connection says little.
+fn full(error: &(dyn std::error::Error + 'static)) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}
+
+#[cfg(test)]
+mod tests;
