@@ -83,7 +83,7 @@ mod tests {
         let text = "
 tokens: [{ name: dev, token_env: PATH }]
 policy: { approval: { mode: presence } }
-budget: { store: memory, redis: { url: redis://a:1 } }
+budget: { redis: { url: redis://a:1 } }
 agents: [{ name: a, key_sha256: \"00000000000000000000000000000000000000000000000000000000000000aa\", repositories: [\"*\"] }]
 ";
         let (code, out, err) = check("sound", text);

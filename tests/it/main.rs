@@ -27,6 +27,7 @@ mod faults;
 mod framing;
 mod gate;
 mod hints;
+mod identities;
 mod mutations;
 mod observe;
 mod packed;

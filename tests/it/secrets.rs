@@ -11,7 +11,7 @@ use tokio::net::TcpStream;
 use crate::support::{Setup, agent};
 
 /// Sends bytes and gives back all that comes.
-async fn exchange(address: &str, request: String) -> String {
+pub(crate) async fn exchange(address: &str, request: String) -> String {
     let mut socket = TcpStream::connect(address).await.unwrap();
     socket.write_all(request.as_bytes()).await.unwrap();
     let mut answer = Vec::new();
@@ -109,7 +109,7 @@ async fn no_secret_in_logs_metrics_errors_or_headers() {
 }
 
 /// Ends the process it holds.
-struct End(std::process::Child);
+pub(crate) struct End(pub(crate) std::process::Child);
 
 impl Drop for End {
     fn drop(&mut self) {
@@ -119,7 +119,7 @@ impl Drop for End {
 }
 
 /// Where it listens, from its log.
-async fn addresses(log: &std::path::Path) -> (String, String) {
+pub(crate) async fn addresses(log: &std::path::Path) -> (String, String) {
     for _ in 0..500 {
         let text = std::fs::read_to_string(log).unwrap();
         if let Some(line) = text.lines().find(|line| line.contains("tollgate serves")) {

@@ -561,7 +561,24 @@ fn agent_rules() {
         ),
         (
             "identities:\n  - { issuer: i, jwks_file: no-keys.json, audience: t, rules: [{ subject: s, agent: a }] }".to_owned(),
-            "identities[0].jwks_file, line 2: `no-keys.json` holds no key",
+            "identities[0].jwks_file, line 2: `no-keys.json` holds no key that signs",
+        ),
+        (
+            "identities:\n  - { issuer: i, jwks_url: \"http://x/jwks\", audience: t, rules: [{ subject: s, agent: a }] }".to_owned(),
+            "identities[0].jwks_url, line 2: must begin with https://; plain http is for this machine alone",
+        ),
+        (
+            "identities:\n  - { issuer: i, jwks_url: \"http://[::1]:1/jwks?p=1\", audience: t, rules: [{ subject: s, agent: a }] }".to_owned(),
+            "",
+        ),
+        (
+            "identities:\n  - { issuer: i, jwks_file: jwks.json, ca_file: certificate.pem, audience: t, rules: [{ subject: s, agent: a }] }".to_owned(),
+            "identities[0].ca_file, line 2: ",
+        ),
+        (
+            "identities:\n  - { issuer: i, jwks_file: jwks.json, audience: t, rules: [{ subject: s, agent: a }] }\n  \
+             - { issuer: i, jwks_file: jwks.json, audience: u, rules: [{ subject: s, agent: a }] }".to_owned(),
+            "identities[1].issuer, line 3: is the issuer of identities[0], too",
         ),
     ];
     let cases: Vec<(&str, &str)> = cases.iter().map(|(text, expected)| (text.as_str(), *expected)).collect();
@@ -695,18 +712,20 @@ fn a_path_counts_the_elements_left_out() {
 }
 
 #[test]
-fn warns_of_what_has_no_effect() {
+fn warns_of_what_has_no_effect_and_of_what_is_open() {
     let text = format!(
         "cache:\n  fresh_for: 3s\nagents:\n  - {{ name: a, weight: 2, key_sha256: {HASH_A}, repositories: [\"*\"] }}\n  \
          - {{ name: b, key_sha256: {HASH_B}, repositories: [\"*\"] }}\n  \
          - {{ name: c, key_sha256: {hash_c}, repositories: [\"*\"] }}\n\
-         budget:\n  store: memory\n  redis: {{ url: redis://a:1 }}\n  headroom: 5%\n",
+         budget:\n  store: memory\n  redis: {{ url: redis://a:1 }}\n  headroom: 5%\n\
+         identities:\n  - {{ issuer: i, jwks_file: jwks.json, audience: t, rules: [{{ subject: \"*:main\", agent: a }}] }}\n",
         hash_c = "c".repeat(64)
     );
     let (_, warnings) = Place::new().load(&completed(&text)).unwrap();
     assert_eq!(
         warnings.to_string(),
-        "warning: budget.redis, line 9: is not used: `budget.store` is `memory`"
+        "warning: budget.redis, line 9: is not used: `budget.store` is `memory`\n\
+         warning: identities[0].rules[0].subject, line 12: begins with `*`: whoever the issuer gives a token to may choose such a subject"
     );
     let (_, warnings) =
         Place::new().load(&completed("budget: { store: memory }\nretry: { max_attempts: 3 }")).unwrap();
