@@ -54,9 +54,33 @@ pub fn key_name(agent: &str) -> String {
     agent.replace('-', "_")
 }
 
-/// Whether something that looks like an agent's key, `tg_NAME_SECRET`, stands in a text that is to go
-/// to GitHub, as it does when a client puts its credential into the wrong place.
-pub fn holds_agent_key(text: &[u8]) -> bool {
+/// Whether something that looks like an agent's credential stands in a text that is to go to GitHub, as
+/// it does when a client puts it into the wrong place: its key, or a signed token.
+pub fn holds_credential(text: &[u8]) -> bool {
+    holds_agent_key(text) || holds_signed_token(text)
+}
+
+/// Three parts of base64url of which the first two begin as a JSON object does. No call of GitHub's takes
+/// such a token outside of `Authorization`.
+fn holds_signed_token(text: &[u8]) -> bool {
+    const PART_BYTES_MIN: usize = 12;
+    let is_part_byte = |byte: &&u8| byte.is_ascii_alphanumeric() || matches!(**byte, b'-' | b'_');
+    let part_of = |text: &[u8]| text.iter().take_while(is_part_byte).count();
+    memchr::memmem::find_iter(text, b".eyJ").any(|at| {
+        let payload = &text[at + 1..];
+        let (payload, signature) = payload.split_at(part_of(payload));
+        let start = text[..at].iter().rposition(|byte| !is_part_byte(&byte)).map_or(0, |at| at + 1);
+        let header = &text[start..at];
+        header.len() >= PART_BYTES_MIN
+            && memchr::memmem::find(header, b"eyJ").is_some()
+            && payload.len() >= PART_BYTES_MIN
+            && signature.first() == Some(&b'.')
+            && part_of(&signature[1..]) >= PART_BYTES_MIN
+    })
+}
+
+/// `tg_NAME_SECRET`.
+fn holds_agent_key(text: &[u8]) -> bool {
     let is_key_byte = |byte: &&u8| byte.is_ascii_alphanumeric() || **byte == b'_';
     memchr::memmem::find_iter(text, b"tg_").any(|at| {
         let rest: Vec<u8> = text[at + 3..].iter().take_while(is_key_byte).copied().collect();
@@ -164,10 +188,19 @@ mod tests {
     fn sees_a_key_in_the_wrong_place() {
         let key = AgentKey::generate("code-reviewer");
         for text in [key.expose().to_owned(), format!("agent/1.0 ({})", key.expose())] {
-            assert!(holds_agent_key(text.as_bytes()), "{text}");
+            assert!(holds_credential(text.as_bytes()), "{text}");
+        }
+        let token = "eyJhbGciOiJFUzI1NiJ9.eyJpc3MiOiJpIn0.c2lnbmF0dXJlc2ln";
+        for text in [token.to_owned(), format!("x={token}&y"), format!("agent/1.0 ({token})")] {
+            assert!(holds_credential(text.as_bytes()), "{text}");
+        }
+        for text in
+            ["a.eyJ.b", "eyJhbGciOiJFUzI1NiJ9", "x.eyJpc3MiOiJpIn0", "eyJhbGciOiJFUzI1NiJ9.eyJpc3MiOiJpIn0."]
+        {
+            assert!(!holds_credential(text.as_bytes()), "{text}");
         }
         for text in ["", "tg_", "tg_a_b", "PyGithub/Python", "tg_notakeyatall12345678901234567890"] {
-            assert!(!holds_agent_key(text.as_bytes()), "{text}");
+            assert!(!holds_credential(text.as_bytes()), "{text}");
         }
     }
 

@@ -30,7 +30,7 @@ use crate::policy::graphql::{Kind, Request as Document, edit};
 use crate::policy::routes::{self, GRAPHQL, Operation, Route, RouteError, decimal};
 use crate::policy::target::{TARGET_BYTES_MAX, Target};
 use crate::policy::{Class, json, judge, trailer};
-use crate::secret::holds_agent_key;
+use crate::secret::holds_credential;
 pub(super) use graphql::refused;
 
 /// Bodies up to this length are held, so that a call GitHub did not take can be made again.
@@ -288,7 +288,7 @@ impl Proxy {
         let target = Target::parse(uri.path(), uri.query())
             .map_err(|error| bad(&format!("The request is ambiguous: {error}.")))?;
         let query = target.query().map(|query| percent_decode_str(query).collect::<Vec<u8>>());
-        if holds_agent_key(target.path().as_bytes()) || query.is_some_and(|query| holds_agent_key(&query)) {
+        if holds_credential(target.path().as_bytes()) || query.is_some_and(|query| holds_credential(&query)) {
             return Err(bad("A key does not belong into the address; send it in the Authorization header."));
         }
         Ok(target)

@@ -23,7 +23,7 @@ use crate::github::apps::{AppError, OWN_USER_AGENT};
 use crate::github::client::RequestBody;
 use crate::github::tokens::Token;
 use crate::policy::routes::Scope;
-use crate::secret::holds_agent_key;
+use crate::secret::holds_credential;
 
 /// Headers of the caller that go up, beside those an answer hangs on; all others stay here.
 const FORWARDED: [&str; 4] = ["content-type", "user-agent", "traceparent", "tracestate"];
@@ -122,7 +122,7 @@ impl Proxy {
         let version = from
             .get(&API_VERSION)
             .cloned()
-            .filter(|version| !version.is_empty() && !holds_agent_key(version.as_bytes()));
+            .filter(|version| !version.is_empty() && !holds_credential(version.as_bytes()));
         headers.insert(API_VERSION, version.unwrap_or_else(|| self.api_version.clone()));
         // GitHub refuses calls without one.
         if headers.get(USER_AGENT).is_none_or(HeaderValue::is_empty) {
@@ -151,10 +151,10 @@ impl Proxy {
     }
 }
 
-/// Copies headers, but for values that hold a key of an agent's.
+/// Copies headers, but for values that hold a credential of an agent's.
 fn copy(from: &HeaderMap, names: &[&'static str], to: &mut HeaderMap) {
     for name in names {
-        for value in from.get_all(*name).iter().filter(|value| !holds_agent_key(value.as_bytes())) {
+        for value in from.get_all(*name).iter().filter(|value| !holds_credential(value.as_bytes())) {
             to.append(HeaderName::from_static(name), value.clone());
         }
     }

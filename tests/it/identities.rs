@@ -280,6 +280,22 @@ async fn the_subject_is_in_the_audit_log() {
     }
 }
 
+#[tokio::test]
+async fn a_token_in_the_wrong_place_travels_nowhere() {
+    let key = SigningKey::new("one");
+    let endpoint = Endpoint::start(&[&key]).await;
+    let tollgate = start(&endpoint).await;
+    let token = key.token(&json!({}));
+    for path in [format!("{READ}/issues?labels={token}"), format!("{READ}/contents/{token}")] {
+        assert_eq!(show(&tollgate, &path, &token).await.verdict(), "400 bad_request", "{path}");
+    }
+    assert_eq!(tollgate.arrived().len(), 0);
+    let answer = tollgate.ask("GET", READ).header("user-agent", &format!("x/{token}"));
+    assert_eq!(answer.header("accept", &token).send().await.status, 200);
+    let headers = format!("{:?}", tollgate.arrived());
+    assert!(!headers.contains(&token[..40]), "{headers}");
+}
+
 /// Against the real program at its most talkative.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_log_says_which_check_failed_and_nothing_says_the_token() {
