@@ -35,7 +35,9 @@ use rand::{RngExt, SeedableRng};
 use tokio::time::Instant;
 
 pub use command::{GateKind, Reason, Snapshot, View};
+pub use queue::Waits;
 pub use reservation::Reservation;
+pub use spending::{Standing, Statement};
 
 use crate::metrics::Metrics;
 use command::{Admit, Book, Cancel, Caps, Command, LeaseId, Look, Outcome, Place, Reply, Share};
@@ -227,7 +229,9 @@ impl Budget {
             match reply.outcome {
                 Outcome::Granted { would, .. } => {
                     seat.ticket.leave(true);
-                    self.metrics.observe_wait(would.or(last_reason), arrived.elapsed());
+                    let held = arrived.elapsed();
+                    self.metrics.observe_wait(would.or(last_reason), held);
+                    self.spending.held(&charge.agent, held);
                     return Ok(Reservation::new(self, charge.clone(), lease, slot, Granted { view, would }));
                 }
                 Outcome::Wait { hint_ms, step_ms, reason, has_place } => {
@@ -329,13 +333,23 @@ impl Budget {
     }
 
     /// Calls that wait, by agent.
-    pub fn waiting(&self) -> BTreeMap<Arc<str>, usize> {
+    pub fn waiting(&self) -> BTreeMap<Arc<str>, Waits> {
         self.queues.waiting()
     }
 
     /// Points an agent spent at this replica, by method and path template, the most first.
     pub fn spent_by_route(&self, agent: &str) -> Vec<(Arc<str>, u64)> {
         self.spending.of(agent)
+    }
+
+    /// What an agent spent, its share and its waits at this replica; none for one that never called.
+    pub fn statement(&self, agent: &str) -> Option<Statement> {
+        self.spending.statement(agent)
+    }
+
+    /// Of each installation: its pools as last seen here, and the store's time.
+    pub fn pools(&self) -> Vec<(Arc<str>, Vec<Snapshot>, i64)> {
+        self.replica.all_pools()
     }
 
     /// Heartbeats and renewals; never ends.

@@ -8,11 +8,12 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
+use prometheus::core::Collector;
 use prometheus::{
     GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts, Registry, TextEncoder,
 };
 
-use crate::budget::{Reason, Snapshot, View};
+use crate::budget::{Reason, Snapshot, View, Waits};
 
 /// Seconds; from a cache hit's fraction of a millisecond to GitHub's time limit and a long wait.
 const SECONDS: [f64; 14] =
@@ -155,7 +156,7 @@ impl Maker<'_> {
         family
     }
 
-    fn register<C: prometheus::core::Collector + 'static>(&self, family: C) {
+    fn register<C: Collector + 'static>(&self, family: C) {
         self.0.register(Box::new(family)).expect("each family is registered once");
     }
 }
@@ -349,10 +350,10 @@ impl Metrics {
         self.agent_share.with_label_values(labels).set(ratio);
     }
 
-    pub fn set_waiting(&self, waiting: &BTreeMap<Arc<str>, usize>) {
+    pub fn set_waiting(&self, waiting: &BTreeMap<Arc<str>, Waits>) {
         self.waiting.reset();
-        for (agent, count) in waiting {
-            self.waiting.with_label_values(&[&**agent]).set(i64::try_from(*count).unwrap_or(i64::MAX));
+        for (agent, waits) in waiting {
+            self.waiting.with_label_values(&[&**agent]).set(i64::try_from(waits.count).unwrap_or(i64::MAX));
         }
     }
 
@@ -373,6 +374,26 @@ impl Metrics {
         }
         let seconds = (cool - now_ms).max(0).div_euclid(1000);
         self.cooldown.with_label_values(&[installation]).set(seconds);
+    }
+
+    /// A family's sums by the label named, other labels added up; without samples that are 0.
+    pub fn sums(family: &IntCounterVec, label: &str) -> BTreeMap<String, u64> {
+        let mut sums = BTreeMap::new();
+        for family in family.collect() {
+            for metric in family.get_metric() {
+                let value = metric.get_label().iter().find(|pair| pair.name() == label);
+                #[allow(
+                    clippy::cast_possible_truncation,
+                    clippy::cast_sign_loss,
+                    reason = "integers below 2^53, kept by the crate as floating-point numbers"
+                )]
+                let count = metric.get_counter().get_value() as u64;
+                if let Some(value) = value.filter(|_| count > 0) {
+                    *sums.entry(value.value().to_owned()).or_default() += count;
+                }
+            }
+        }
+        sums
     }
 
     /// The exposition in Prometheus' text format.

@@ -34,9 +34,23 @@ pub(super) struct Queues {
 /// Interactive before other, then by arrival.
 type Rank = (bool, u64);
 
+/// Somebody in a queue.
+#[derive(Debug)]
+struct Waiter {
+    wake: Arc<Notify>,
+    since: Instant,
+}
+
+/// How many of an agent's calls wait, and how long the one that came first has.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Waits {
+    pub count: usize,
+    pub longest: Duration,
+}
+
 #[derive(Debug, Default)]
 struct Queue {
-    waiting: BTreeMap<Rank, Arc<Notify>>,
+    waiting: BTreeMap<Rank, Waiter>,
     /// A head's call is under way.
     is_asking: bool,
     told: Told,
@@ -56,7 +70,7 @@ pub(super) struct Told {
 impl Queue {
     fn wake_head(&self) {
         if let Some((_, head)) = self.waiting.first_key_value() {
-            head.notify_one();
+            head.wake.notify_one();
         }
     }
 }
@@ -95,17 +109,22 @@ impl Queues {
                 // It may go where the head before it could not.
                 state.told.ask_at = None;
             }
-            state.waiting.insert(rank, Arc::clone(&wake));
+            state.waiting.insert(rank, Waiter { wake: Arc::clone(&wake), since: Instant::now() });
         }
         drop(by_key);
         Ticket { queues: self, key, queue, rank, wake, is_asking: false, has_left: false }
     }
 
-    /// How many wait, over all queues, by agent.
-    pub(super) fn waiting(&self) -> BTreeMap<Arc<str>, usize> {
-        let mut waiting = BTreeMap::new();
+    /// Who waits, over all queues, by agent.
+    pub(super) fn waiting(&self) -> BTreeMap<Arc<str>, Waits> {
+        let mut waiting = BTreeMap::<Arc<str>, Waits>::new();
+        let now = Instant::now();
         for (key, queue) in lock(&self.by_key).iter() {
-            *waiting.entry(Arc::clone(&key.agent)).or_default() += lock(queue).waiting.len();
+            let waits = waiting.entry(Arc::clone(&key.agent)).or_default();
+            for waiter in lock(queue).waiting.values() {
+                waits.count += 1;
+                waits.longest = waits.longest.max(now.saturating_duration_since(waiter.since));
+            }
         }
         waiting
     }

@@ -152,6 +152,7 @@ async fn tell(budget: Arc<Budget>, charge: Charge, settle: Settle) -> Option<Vie
     }
     if let Some(view) = &reply.view {
         budget.metrics.set_share(&labels, view);
+        budget.spending.stands(&charge.agent, &charge.installation, &charge.resource, *view);
     }
     reply.view
 }

@@ -75,7 +75,7 @@ impl Proxy {
         agent: &Arc<Agent>,
         ctx: &Context,
     ) -> Result<Answer, ProxyError> {
-        let waiting = self.budget.waiting().get(agent.name.as_str()).copied().unwrap_or_default();
+        let waiting = self.budget.waiting().get(agent.name.as_str()).map_or(0, |waits| waits.count);
         let mut pools = Vec::new();
         for installation in self.installations_of(agent).await?.into_iter().take(INSTALLATIONS_MAX) {
             for (resource, untold) in RESOURCES {
