@@ -95,6 +95,11 @@ impl Agents {
         self.by_name.get(name)
     }
 
+    /// In no order.
+    pub fn all(&self) -> impl Iterator<Item = &Arc<Agent>> {
+        self.by_name.values()
+    }
+
     /// Whether nothing is served to the agent now.
     pub fn is_disabled(&self, agent: &Agent) -> bool {
         agent.disabled || self.disabled.contains(&agent.name)

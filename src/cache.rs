@@ -189,6 +189,11 @@ impl Cache {
         self.kept.weighted_size()
     }
 
+    /// The bound on it; 0: the cache is off.
+    pub fn max_size(&self) -> u64 {
+        self.settings.max_bytes
+    }
+
     /// Longest body that is kept.
     pub fn body_max(&self) -> u64 {
         BODY_BYTES_MAX.min(self.settings.max_bytes / 8)

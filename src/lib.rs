@@ -10,7 +10,7 @@
 //! 5. [`links`] turns GitHub's addresses in answers into ours.
 //! 6. [`webhook`] takes what GitHub tells of changes.
 //! 7. [`config`] is the file, checked; [`app`] puts the parts together; [`admin`] is what an
-//!    operator sees; [`cli`] the commands.
+//!    operator sees of [`status`]; [`cli`] the commands.
 
 pub mod admin;
 pub mod agent;
@@ -32,6 +32,7 @@ pub mod redis_client;
 pub mod retry;
 pub mod secret;
 pub mod spent;
+pub mod status;
 pub mod telemetry;
 pub mod tls;
 pub mod webhook;

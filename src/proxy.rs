@@ -42,6 +42,7 @@ mod gzip;
 mod held;
 mod hints;
 mod names;
+pub mod overview;
 mod preference;
 
 use std::panic::AssertUnwindSafe;
@@ -79,6 +80,7 @@ use crate::links::LinkBase;
 use crate::metrics::Metrics;
 use crate::retry::{self, RetryBudget};
 use crate::spent::SpentStore;
+use crate::status::refusals::Refusals;
 
 /// What the budget lets through takes no longer.
 const AT_ONCE: Duration = Duration::from_millis(100);
@@ -106,6 +108,8 @@ pub struct Proxy {
     audit: Audit,
     /// Cheaper ways agents were told of.
     hints: hints::Hints,
+    /// What was refused lately, and why.
+    refusals: Refusals,
     /// Request bodies in memory.
     held: held::Held,
     budget: Arc<Budget>,
@@ -184,6 +188,7 @@ impl Proxy {
             spent: shared.spent,
             audit: shared.audit,
             hints: hints::Hints::new(),
+            refusals: Refusals::default(),
             held: held::Held::default(),
             client,
             feed: shared.feed,

@@ -23,6 +23,7 @@ use super::apps::{AppError, message_of};
 use super::installations::{AppInstallation, Installation, Kind};
 use crate::clock::Clock;
 use crate::metrics::Metrics;
+use crate::status::TokenStatus;
 
 /// Renewed this long before expiry.
 const RENEW_BEFORE_MS: i64 = 5 * 60_000;
@@ -182,6 +183,37 @@ impl Tokens {
             return Err(error);
         }
         self.mint_into(&slot, app_installation, &key).await
+    }
+
+    /// What is in use, by installation and access; personal tokens have no age.
+    pub fn overview(&self) -> Vec<TokenStatus> {
+        let now = self.clock.now_ms();
+        let mut rows = BTreeMap::<(Arc<str>, &str), TokenStatus>::new();
+        for (key, slot) in &self.slots {
+            let is_failing = now < slot.not_before_ms.load(Ordering::Relaxed);
+            let token = slot.current().filter(|token| now < token.expires_at_ms);
+            if token.is_none() && !is_failing {
+                continue;
+            }
+            let place = (Arc::clone(&key.installation), key.access.as_str());
+            let row = rows.entry(place).or_insert_with(|| TokenStatus {
+                installation: key.installation.to_string(),
+                access: key.access.as_str().to_owned(),
+                count: 0,
+                oldest_age_seconds: 0,
+                first_expiry_in_seconds: 0,
+                is_failing: false,
+            });
+            row.is_failing |= is_failing;
+            if let Some(token) = token {
+                let ends_in = (token.expires_at_ms - now) / 1000;
+                row.first_expiry_in_seconds =
+                    if row.count == 0 { ends_in } else { row.first_expiry_in_seconds.min(ends_in) };
+                row.oldest_age_seconds = row.oldest_age_seconds.max((now - token.minted_at_ms) / 1000);
+                row.count += 1;
+            }
+        }
+        rows.into_values().collect()
     }
 
     /// Drops a token GitHub did not take, so that the next call mints another.

@@ -21,6 +21,7 @@ use crate::budget::View;
 use crate::policy::Class;
 use crate::policy::routes::Scope;
 use crate::policy::target::Target;
+use crate::status::HintStatus;
 
 /// How long calls are counted together.
 const WINDOW: Duration = Duration::from_secs(60);
@@ -89,6 +90,23 @@ impl Hints {
     fn count(&self, agent: &Arc<str>, what: &impl std::hash::Hash) -> u32 {
         let key = (Arc::clone(agent), self.hasher.hash_one(what));
         self.calls.get_with(key, Arc::default).fetch_add(1, Ordering::Relaxed).saturating_add(1)
+    }
+
+    /// Who was told what in the last ten minutes.
+    pub(super) fn overview(&self) -> Vec<HintStatus> {
+        let mut agents: [Vec<String>; 4] = Default::default();
+        for (told, ()) in &self.told {
+            if let Some(place) = Hint::ALL.iter().position(|hint| *hint == told.1) {
+                agents[place].push(told.0.to_string());
+            }
+        }
+        let hints = Hint::ALL.into_iter().zip(agents).filter(|(_, agents)| !agents.is_empty());
+        hints
+            .map(|(hint, mut agents)| {
+                agents.sort_unstable();
+                HintStatus { text: hint.text().to_owned(), agents }
+            })
+            .collect()
     }
 
     /// What an agent was told in the last ten minutes.

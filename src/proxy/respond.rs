@@ -66,6 +66,7 @@ impl Proxy {
             Ok(answer) => (self.pass_on(answer, ctx), "served"),
             Err(error) => {
                 self.count_denial(&error, ctx);
+                self.keep_refusal(&error, ctx);
                 let caller = Caller {
                     agent: ctx.agent.as_ref().map(|agent| agent.name.as_str()),
                     request_id: &ctx.request_id,

@@ -1,0 +1,46 @@
+//! What the proxy knows that an operator may want to see.
+
+use super::Proxy;
+use super::context::Context;
+use crate::error::ProxyError;
+use crate::status::refusals::RefusalStatus;
+use crate::status::{HintStatus, TokenStatus};
+
+/// See [`crate::status::Status`] for what each is.
+#[derive(Debug)]
+pub struct Overview {
+    pub hints: Vec<HintStatus>,
+    pub refusals: Vec<RefusalStatus>,
+    pub tokens: Vec<TokenStatus>,
+    pub cache_bytes: u64,
+    pub cache_bytes_max: u64,
+}
+
+impl Proxy {
+    pub fn overview(&self) -> Overview {
+        Overview {
+            hints: self.hints.overview(),
+            refusals: self.refusals.latest(),
+            tokens: self.tokens.overview(),
+            cache_bytes: self.cache.size(),
+            cache_bytes_max: self.cache.max_size(),
+        }
+    }
+
+    /// Keeps a refusal among the latest. What GitHub or the way to it failed at is none.
+    pub(super) fn keep_refusal(&self, error: &ProxyError, ctx: &Context) {
+        if error.is_upstream_failure() {
+            return;
+        }
+        self.refusals.add(RefusalStatus {
+            at_epoch_ms: self.clock.now_ms(),
+            agent: ctx.agent.as_ref().map(|agent| agent.name.clone()),
+            code: error.code().to_owned(),
+            method: ctx.method.as_str().chars().take(16).collect(),
+            operation: ctx.operation.map_or("", |operation| operation.id).to_owned(),
+            path: ctx.path.clone(),
+            reason: error.to_string(),
+            count: 1,
+        });
+    }
+}

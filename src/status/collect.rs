@@ -1,0 +1,141 @@
+//! Takes the snapshot.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::{AgentStatus, CacheStatus, PoolStatus, RouteStatus, Status, StoreStatus};
+use crate::agent::Agents;
+use crate::budget::{Budget, Waits};
+use crate::clock::Clock;
+use crate::config::Agent;
+use crate::metrics::Metrics;
+use crate::proxy::Proxy;
+use crate::redis_client::RedisClient;
+
+/// Routes shown, over all agents.
+const ROUTES_MAX: usize = 20;
+
+/// The parts that know.
+#[derive(Debug)]
+pub struct Sources {
+    pub proxy: Arc<Proxy>,
+    pub agents: Arc<Agents>,
+    pub budget: Arc<Budget>,
+    /// None: the store is embedded.
+    pub redis: Option<Arc<RedisClient>>,
+    pub metrics: Arc<Metrics>,
+    pub clock: Arc<dyn Clock>,
+    pub started: Instant,
+    pub draining: CancellationToken,
+    pub observing: Vec<String>,
+    pub has_admin_token: bool,
+}
+
+impl Sources {
+    /// As things are now.
+    pub fn collect(&self) -> Status {
+        let seen = self.proxy.overview();
+        let waiting = self.budget.waiting();
+        let mut agents: Vec<AgentStatus> =
+            self.agents.all().map(|agent| self.agent(agent, waiting.get(agent.name.as_str()))).collect();
+        agents.sort_by(|a, b| {
+            (b.waiting, b.spent_in_windows, b.spent)
+                .cmp(&(a.waiting, a.spent_in_windows, a.spent))
+                .then_with(|| a.name.cmp(&b.name))
+        });
+        let (pools, replicas) = self.pools();
+        Status {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            now_epoch_ms: self.clock.now_ms(),
+            uptime_seconds: self.started.elapsed().as_secs(),
+            is_draining: self.draining.is_cancelled(),
+            observing: self.observing.clone(),
+            has_admin_token: self.has_admin_token,
+            store: StoreStatus {
+                kind: if self.redis.is_some() { "redis" } else { "memory" }.to_owned(),
+                is_up: self.redis.as_ref().is_none_or(|redis| redis.is_up()),
+                replicas,
+            },
+            limit_hits: Metrics::sums(&self.metrics.limit_hits, "kind"),
+            pools,
+            agents,
+            routes: self.routes(),
+            cache: CacheStatus {
+                bytes: seen.cache_bytes,
+                bytes_max: seen.cache_bytes_max,
+                requests: Metrics::sums(&self.metrics.cache_requests, "result"),
+                saved: Metrics::sums(&self.metrics.quota_saved, "by"),
+            },
+            hints: seen.hints,
+            refusals: seen.refusals,
+            approvals: Metrics::sums(&self.metrics.approvals, "result"),
+            tokens: seen.tokens,
+        }
+    }
+
+    /// And the most replicas that any of them is shared by.
+    fn pools(&self) -> (Vec<PoolStatus>, i64) {
+        let (mut pools, mut replicas) = (Vec::new(), 1);
+        for (installation, snapshots, now_ms) in self.budget.pools() {
+            for pool in &snapshots {
+                replicas = replicas.max(pool.replicas);
+                pools.push(PoolStatus::new(&installation, pool, now_ms));
+            }
+        }
+        // In steps of a tenth, so that rows do not change places all the time.
+        pools.sort_by(|a, b| {
+            let step = |pool: &PoolStatus| pool.fullness() / 100;
+            step(b)
+                .cmp(&step(a))
+                .then_with(|| (&a.installation, &a.resource).cmp(&(&b.installation, &b.resource)))
+        });
+        (pools, replicas)
+    }
+
+    fn agent(&self, agent: &Agent, waits: Option<&Waits>) -> AgentStatus {
+        let statement = self.budget.statement(&agent.name).unwrap_or_default();
+        let waits = waits.copied().unwrap_or_default();
+        let millis = |span: std::time::Duration| u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
+        let standing = statement.standing.as_ref();
+        #[allow(clippy::cast_precision_loss, reason = "weights are small")]
+        let share = standing.map(|at| at.view.weight as f64 / at.view.weights.max(1) as f64);
+        AgentStatus {
+            name: agent.name.clone(),
+            weight: agent.weight,
+            guarantee: agent.guarantee,
+            ceiling: agent.ceiling,
+            is_disabled: self.agents.is_disabled(agent),
+            is_disabled_in_file: agent.disabled,
+            share_ratio: share,
+            share_of: standing.map(|at| format!("{} {}", at.installation, at.resource)),
+            spent_in_windows: statement.spent_in_windows,
+            spent: statement.spent,
+            waiting: waits.count,
+            longest_wait_ms: millis(waits.longest),
+            mean_wait_ms: millis(statement.mean_held),
+        }
+    }
+
+    fn routes(&self) -> Vec<RouteStatus> {
+        let mut routes = BTreeMap::new();
+        for agent in self.agents.all() {
+            for (route, points) in self.budget.spent_by_route(&agent.name) {
+                // The dearest first; ties by name, so that the order is the same each time.
+                routes.insert((std::cmp::Reverse(points), agent.name.as_str(), route), ());
+                if routes.len() > ROUTES_MAX {
+                    routes.pop_last();
+                }
+            }
+        }
+        let rows = routes.into_keys().filter(|(points, ..)| points.0 > 0);
+        rows.map(|(points, agent, route)| RouteStatus {
+            agent: agent.to_owned(),
+            route: route.to_string(),
+            points: points.0,
+        })
+        .collect()
+    }
+}
