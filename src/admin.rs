@@ -1,10 +1,17 @@
-//! The admin listener: health, metrics, and the switch of each agent, on an address agents never reach.
+//! The admin listener: health, metrics, the status page and the switch of each agent, on an address agents
+//! never reach.
 //!
 //! Reading is open to whoever reaches the address; what changes something needs the admin token.
 
 mod access;
 
 mod api;
+
+mod board;
+
+mod events;
+
+mod page;
 
 mod refusal;
 
@@ -15,9 +22,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, HeaderValue};
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue, X_CONTENT_TYPE_OPTIONS};
 use http::{Method, Request, Response, StatusCode};
-use http_body_util::Full;
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -27,33 +35,53 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 pub use api::Api;
+pub use board::Board;
+use events::{Events, Form};
 
 use crate::metrics::Metrics;
 
-/// Probes and a scraper or two need far fewer.
+/// Probes, a scraper or two and those who look at the page need fewer.
 const CONNECTIONS_MAX: usize = 256;
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Serves health, metrics and the admin API.
+/// What is answered here; the events alone are no single piece.
+pub(super) type AdminBody = UnsyncBoxBody<Bytes, Infallible>;
+
+/// The address, taken before the parts it shows are there.
+#[derive(Debug)]
+pub struct Door(TcpListener);
+
+impl Door {
+    /// # Errors
+    /// When the address can't be bound.
+    pub async fn bind(address: SocketAddr) -> io::Result<Door> {
+        TcpListener::bind(address).await.map(Door)
+    }
+}
+
+/// Serves health, metrics, the status page and the admin API.
 #[derive(Debug)]
 pub struct Admin {
     tcp: TcpListener,
     metrics: Arc<Metrics>,
     api: Api,
+    board: Arc<Board>,
+    events: Events,
     /// Cancelled when tollgate drains: from then on it is not ready.
     draining: CancellationToken,
 }
 
 impl Admin {
-    /// # Errors
-    /// When the address can't be bound.
-    pub async fn bind(
-        address: SocketAddr,
+    pub fn new(
+        door: Door,
         metrics: Arc<Metrics>,
         api: Api,
+        board: Board,
         draining: CancellationToken,
-    ) -> io::Result<Admin> {
-        Ok(Admin { tcp: TcpListener::bind(address).await?, metrics, api, draining })
+    ) -> Admin {
+        let board = Arc::new(board);
+        let events = Events::new(Arc::clone(&board), draining.clone());
+        Admin { tcp: door.0, metrics, api, board, events, draining }
     }
 
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
@@ -78,8 +106,12 @@ impl Admin {
             tokio::spawn(async move {
                 let service = service_fn(|request| async {
                     Ok::<_, Infallible>(match api::read(request.uri().path()) {
-                        Some(order) => admin.api.answer(order, request).await,
-                        None => admin.show(&request),
+                        Some(order) => {
+                            let answer = admin.api.answer(order, request).await;
+                            admin.board.forget().await;
+                            answer.map(|body| body.boxed_unsync())
+                        }
+                        None => admin.show(&request).await,
                     })
                 });
                 let mut http = http1::Builder::new();
@@ -90,11 +122,18 @@ impl Admin {
         }
     }
 
-    fn show(&self, request: &Request<Incoming>) -> Response<Full<Bytes>> {
+    async fn show(&self, request: &Request<Incoming>) -> Response<AdminBody> {
         if !matches!(*request.method(), Method::GET | Method::HEAD) {
             return text(StatusCode::METHOD_NOT_ALLOWED, "only GET is served here\n");
         }
         match request.uri().path() {
+            "/" => self.page(request.uri().query()).await,
+            "/api/status" => self.status().await,
+            "/api/events" if request.method() == Method::HEAD => text(StatusCode::OK, ""),
+            "/api/events" => self.events.listen(match request.uri().query() {
+                Some("as=page") => Form::Page,
+                _ => Form::Json,
+            }),
             "/livez" => text(StatusCode::OK, "ok\n"),
             "/readyz" if self.draining.is_cancelled() => text(StatusCode::SERVICE_UNAVAILABLE, "draining\n"),
             "/readyz" => text(StatusCode::OK, "ok\n"),
@@ -104,13 +143,42 @@ impl Admin {
                 response.headers_mut().insert(CONTENT_TYPE, format);
                 response
             }
-            _ => text(StatusCode::NOT_FOUND, "/livez, /readyz and /metrics are served here\n"),
+            _ => text(
+                StatusCode::NOT_FOUND,
+                "/, /api/status, /api/events, /metrics, /livez and /readyz are served here\n",
+            ),
         }
+    }
+
+    async fn page(&self, query: Option<&str>) -> Response<AdminBody> {
+        let Some(shown) = self.board.latest().await else { return no_snapshot() };
+        let name = query.and_then(|query| query.strip_prefix("agent="));
+        let name = name.map(|name| percent_encoding::percent_decode_str(name).decode_utf8_lossy());
+        // One that nobody knows is not repeated.
+        let agent = name.and_then(|name| shown.status.agents.iter().find(|agent| agent.name == name));
+        let live = String::from_utf8_lossy(&shown.fragment);
+        let mut response = text(StatusCode::OK, page::whole(&shown.status, &live, agent));
+        page::set_headers(response.headers_mut());
+        response
+    }
+
+    async fn status(&self) -> Response<AdminBody> {
+        let Some(shown) = self.board.latest().await else { return no_snapshot() };
+        let mut response = text(StatusCode::OK, shown.json.clone());
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json; charset=utf-8"));
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        response
     }
 }
 
-fn text(status: StatusCode, text: impl Into<Bytes>) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::new(text.into()));
+fn no_snapshot() -> Response<AdminBody> {
+    text(StatusCode::INTERNAL_SERVER_ERROR, "no snapshot could be taken; the log says why\n")
+}
+
+fn text(status: StatusCode, text: impl Into<Bytes>) -> Response<AdminBody> {
+    let mut response = Response::new(Full::new(text.into()).boxed_unsync());
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
     response

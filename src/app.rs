@@ -11,12 +11,12 @@ use std::time::Duration;
 
 use thiserror::Error;
 use tokio::task::JoinSet;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::admin::{Admin, Api};
+use crate::admin::{Admin, Api, Board, Door};
 use crate::agent::Agents;
 use crate::agent::disabled::DisabledAgents;
 use crate::audit::Audit;
@@ -34,6 +34,7 @@ use crate::proxy::listener::{Bounds, Listener};
 use crate::proxy::{self, Proxy};
 use crate::redis_client::{RedisClient, RedisStartError};
 use crate::spent::{self, MemorySpent, RedisSpent, SpentStore};
+use crate::status::collect::Sources;
 use crate::tls::{Certificate, TlsError};
 use crate::webhook::{Webhook, subscription};
 
@@ -83,6 +84,7 @@ impl App {
     }
 
     /// As [`App::start`], with a clock and bounds of one's own.
+    #[allow(clippy::too_many_lines, reason = "a list of the parts, each made from those before it")]
     pub async fn start_with(
         mut config: Config,
         clock: Arc<dyn Clock>,
@@ -93,11 +95,7 @@ impl App {
         let stop = CancellationToken::new();
         let (listen, admin_listen) = (config.server.listen, config.server.admin_listen);
         let drain = config.server.drain_timeout;
-        let listener = Listener::bind(listen, bounds).await.map_err(|why| StartError::Bind {
-            key: "server.listen",
-            address: listen,
-            why,
-        })?;
+        let listener = Listener::bind(listen, bounds).await.map_err(unbound("server.listen", listen))?;
         let shared = match config.budget.redis.take() {
             Some(settings) => Some(RedisClient::start(settings, Arc::clone(&metrics)).await?),
             None => None,
@@ -105,9 +103,9 @@ impl App {
         let disabled = disabled(shared.as_ref()).await;
         let agents = Arc::new(Agents::new(std::mem::take(&mut config.agents), disabled));
         let api = Api::new(Arc::clone(&agents), config.server.admin_token.as_ref());
-        let admin = Admin::bind(admin_listen, Arc::clone(&metrics), api, stop.clone())
-            .await
-            .map_err(|why| StartError::Bind { key: "server.admin_listen", address: admin_listen, why })?;
+        let door = Door::bind(admin_listen).await.map_err(unbound("server.admin_listen", admin_listen))?;
+        let (observing, has_admin_token) = (observing(&config), config.server.admin_token.is_some());
+        let redis = shared.clone();
         let certificate = match config.server.tls.clone() {
             Some(files) => Some(Arc::new(Certificate::try_new(files, clock.now_seconds())?)),
             None => None,
@@ -136,10 +134,24 @@ impl App {
             audit: audit.clone(),
             feed: Arc::clone(&feed),
             clock: Arc::clone(&clock),
-            metrics,
+            metrics: Arc::clone(&metrics),
         };
         let proxy = Arc::new(Proxy::try_new(config, parts)?);
         feed.forget_with(Arc::downgrade(&proxy) as Weak<dyn Forget>);
+        let sources = Sources {
+            proxy: Arc::clone(&proxy),
+            agents: Arc::clone(&agents),
+            budget: Arc::clone(&budget),
+            redis,
+            metrics: Arc::clone(&metrics),
+            clock: Arc::clone(&clock),
+            started: Instant::now(),
+            draining: stop.clone(),
+            observing,
+            has_admin_token,
+        };
+        let board = Board::new(move || sources.collect());
+        let admin = Admin::new(door, metrics, api, board, stop.clone());
         Ok(App {
             proxy,
             agents,
@@ -241,6 +253,17 @@ async fn webhook(
     let webhook = Webhook::bind(&config, Arc::clone(feed), Arc::clone(metrics)).await;
     let address = config.listen;
     webhook.map(Some).map_err(|why| StartError::Bind { key: "webhook.listen", address, why })
+}
+
+/// Names the address that can't be listened on.
+fn unbound(key: &'static str, address: SocketAddr) -> impl FnOnce(io::Error) -> StartError {
+    move |why| StartError::Bind { key, address, why }
+}
+
+/// The parts that record what they would do and let it through.
+fn observing(config: &Config) -> Vec<String> {
+    let parts = [("budget", config.budget.is_observing), ("policy", config.policy.is_observing)];
+    parts.into_iter().filter(|(_, is_observing)| *is_observing).map(|(name, _)| name.to_owned()).collect()
 }
 
 /// What remembers used approvals. Where none is ever used, nobody waits for it to begin.

@@ -21,12 +21,17 @@ impl AdminToken {
         AdminToken { sha256: token.map(|token| Sha256::digest(token.expose_secret().trim()).into()) }
     }
 
+    /// Refuses what no token would help: requests of another origin's page, and all where none is configured.
+    pub(super) fn may_be_asked(&self, headers: &HeaderMap) -> Result<[u8; 32], Refusal> {
+        match is_foreign(headers) {
+            true => Err(Refusal::Foreign),
+            false => self.sha256.ok_or(Refusal::NoToken),
+        }
+    }
+
     /// Refuses requests without the token, and those a page of another origin sends.
     pub(super) fn check(&self, headers: &HeaderMap) -> Result<(), Refusal> {
-        if is_foreign(headers) {
-            return Err(Refusal::Foreign);
-        }
-        let sha256 = self.sha256.ok_or(Refusal::NoToken)?;
+        let sha256 = self.may_be_asked(headers)?;
         let mut values = headers.get_all(AUTHORIZATION).iter();
         let value = values.next().ok_or(Refusal::Unauthenticated)?;
         if values.next().is_some() {

@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Buf, Bytes};
-use http::{Method, Request, Response, StatusCode};
+use http::header::{AUTHORIZATION, CONTENT_TYPE};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use http_body::Body;
 use http_body_util::{BodyExt, Full};
 use secrecy::SecretString;
@@ -12,11 +13,12 @@ use serde_json::json;
 use tokio::time::timeout;
 
 use super::access::AdminToken;
+use super::page;
 use super::refusal::{Refusal, json_response};
 use crate::agent::Agents;
 use crate::policy::target::{Prefix, Segment, Target, TargetError};
 
-/// No body is needed; one that comes is read and thrown away, up to here.
+/// No body is needed but a form's; any is read up to here.
 const BODY_BYTES_MAX: usize = 64 * 1024;
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -65,10 +67,16 @@ impl Api {
         order: Result<Order, TargetError>,
         request: Request<B>,
     ) -> Response<Full<Bytes>> {
-        match self.obey(order, request).await {
+        let is_form = is_form(request.headers());
+        match self.obey(order, request, is_form).await {
+            Ok(order) if is_form => {
+                let what = if order.is_disabled { "disabled" } else { "enabled" };
+                html(StatusCode::OK, "Done", &format!("Agent {} is {what}.", order.agent))
+            }
             Ok(order) => {
                 json_response(StatusCode::OK, &json!({ "agent": order.agent, "disabled": order.is_disabled }))
             }
+            Err(refusal) if is_form => html(refusal.status(), "Nothing was changed", &refusal.to_string()),
             Err(refusal) => refusal.into_response(),
         }
     }
@@ -77,14 +85,25 @@ impl Api {
         &self,
         order: Result<Order, TargetError>,
         request: Request<B>,
+        is_form: bool,
     ) -> Result<Order, Refusal> {
         if request.method() != Method::POST {
             return Err(Refusal::Method);
         }
-        self.token.check(request.headers())?;
+        let (mut head, body) = request.into_parts();
+        let body = timeout(BODY_TIMEOUT, async {
+            if is_form {
+                self.token.may_be_asked(&head.headers)?;
+                // The page's own form, sent without JavaScript: the token is in the body.
+                let authorization = authorization_in(&read_body(body).await?)?;
+                head.headers.insert(AUTHORIZATION, authorization);
+                return self.token.check(&head.headers);
+            }
+            self.token.check(&head.headers)?;
+            read_body(body).await.map(drop)
+        });
+        body.await.map_err(|_| Refusal::BodyBroken)??;
         let order = order?;
-        let body = timeout(BODY_TIMEOUT, discard(request.into_body())).await;
-        body.map_err(|_| Refusal::BodyBroken)??;
         self.agents.switch(&order.agent, order.is_disabled).await?;
         let what = if order.is_disabled { "disabled" } else { "enabled" };
         tracing::info!(agent = order.agent, what, "an operator switched an agent");
@@ -92,18 +111,47 @@ impl Api {
     }
 }
 
+/// A form without a token in its head; another origin's page can't send it, for browsers name its origin.
+fn is_form(headers: &HeaderMap) -> bool {
+    let kind = headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+    let essence = kind.split(';').next().unwrap_or_default().trim();
+    essence.eq_ignore_ascii_case("application/x-www-form-urlencoded") && !headers.contains_key(AUTHORIZATION)
+}
+
+/// The field `token` of a form, as the header it stands for.
+fn authorization_in(form: &[u8]) -> Result<HeaderValue, Refusal> {
+    let mut fields = form.split(|byte| *byte == b'&').filter_map(|field| field.strip_prefix(b"token="));
+    let (Some(token), None) = (fields.next(), fields.next()) else { return Err(Refusal::Unauthenticated) };
+    let spaced: Vec<u8> = token.iter().map(|byte| if *byte == b'+' { b' ' } else { *byte }).collect();
+    let mut value = b"Bearer ".to_vec();
+    value.extend(percent_encoding::percent_decode(&spaced));
+    let mut value = HeaderValue::from_bytes(&value).map_err(|_| Refusal::Unauthenticated)?;
+    value.set_sensitive(true);
+    Ok(value)
+}
+
+fn html(status: StatusCode, title: &str, message: &str) -> Response<Full<Bytes>> {
+    let page = page::notice(title, message, status.is_success());
+    let mut response = Response::new(Full::new(page.into()));
+    *response.status_mut() = status;
+    page::set_headers(response.headers_mut());
+    response
+}
+
 /// Reads a body to its end, within bounds.
-async fn discard<B: Body + Unpin>(mut body: B) -> Result<(), Refusal> {
+async fn read_body<B: Body + Unpin>(mut body: B) -> Result<Vec<u8>, Refusal> {
     let mut left = BODY_BYTES_MAX;
+    let mut read = Vec::new();
     if body.size_hint().lower() > BODY_BYTES_MAX as u64 {
         return Err(Refusal::BodyTooLong);
     }
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|_| Refusal::BodyBroken)?;
-        let length = frame.data_ref().map_or(0, Buf::remaining);
-        left = left.checked_sub(length).ok_or(Refusal::BodyTooLong)?;
+        let Ok(mut data) = frame.into_data() else { continue };
+        left = left.checked_sub(data.remaining()).ok_or(Refusal::BodyTooLong)?;
+        read.extend_from_slice(&data.copy_to_bytes(data.remaining()));
     }
-    Ok(())
+    Ok(read)
 }
 
 #[cfg(test)]
@@ -140,14 +188,14 @@ mod tests {
     async fn bodies_are_bounded() {
         for (length, is_taken) in [(0, true), (BODY_BYTES_MAX, true), (BODY_BYTES_MAX + 1, false)] {
             let body = Full::new(Bytes::from(vec![b'x'; length]));
-            assert_eq!(discard(body).await.is_ok(), is_taken, "{length}");
+            assert_eq!(read_body(body).await.is_ok(), is_taken, "{length}");
             let frames = vec![b'x'; length];
             let frames: Vec<_> = frames
                 .chunks(1000)
                 .map(|part| Ok::<_, std::io::Error>(http_body::Frame::data(Bytes::copy_from_slice(part))))
                 .collect();
             let streamed = http_body_util::StreamBody::new(futures_util::stream::iter(frames));
-            assert_eq!(discard(streamed).await.is_ok(), is_taken, "{length}, streamed");
+            assert_eq!(read_body(streamed).await.is_ok(), is_taken, "{length}, streamed");
         }
     }
 }

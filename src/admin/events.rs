@@ -1,0 +1,118 @@
+//! Server-sent events: the snapshot every two seconds, as JSON or as the live part of the page.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{BufMut, Bytes, BytesMut};
+use futures_util::stream;
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
+use http::{Response, StatusCode};
+use http_body::Frame;
+use http_body_util::{BodyExt, StreamBody};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Interval, MissedTickBehavior, interval};
+use tokio_util::sync::CancellationToken;
+
+use super::board::{Board, Shown};
+use super::{AdminBody, text};
+
+const EVERY: Duration = Duration::from_secs(2);
+/// Each holds a connection; the listener has 256 in all.
+const LISTENERS_MAX: usize = 128;
+
+/// What an event carries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Form {
+    Json,
+    Page,
+}
+
+/// Who listens.
+#[derive(Debug)]
+pub(super) struct Events {
+    board: Arc<Board>,
+    places: Arc<Semaphore>,
+    draining: CancellationToken,
+}
+
+struct Listening {
+    board: Arc<Board>,
+    draining: CancellationToken,
+    ticks: Interval,
+    form: Form,
+    _place: OwnedSemaphorePermit,
+}
+
+impl Events {
+    pub(super) fn new(board: Arc<Board>, draining: CancellationToken) -> Events {
+        Events { board, places: Arc::new(Semaphore::new(LISTENERS_MAX)), draining }
+    }
+
+    /// Ends when tollgate drains.
+    pub(super) fn listen(&self, form: Form) -> Response<AdminBody> {
+        let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else {
+            return text(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "too many listen already; /api/status has the same\n",
+            );
+        };
+        let mut ticks = interval(EVERY);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let (board, draining) = (Arc::clone(&self.board), self.draining.clone());
+        let listening = Listening { board, draining, ticks, form, _place: place };
+        let events = stream::unfold(listening, |mut listening| async {
+            let event = listening.next().await?;
+            Some((Ok::<_, Infallible>(Frame::data(event)), listening))
+        });
+        let mut response = Response::new(StreamBody::new(events).boxed_unsync());
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream; charset=utf-8"));
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        response
+    }
+}
+
+impl Listening {
+    async fn next(&mut self) -> Option<Bytes> {
+        tokio::select! {
+            biased;
+            () = self.draining.cancelled() => None,
+            shown = async {
+                self.ticks.tick().await;
+                self.board.latest().await
+            } => shown.map(|shown| event(&shown, self.form)),
+        }
+    }
+}
+
+/// One event; a line break in what it carries begins another `data` line.
+fn event(shown: &Shown, form: Form) -> Bytes {
+    let carried = match form {
+        Form::Json => &shown.json,
+        Form::Page => &shown.fragment,
+    };
+    let mut event = BytesMut::with_capacity(carried.len() + 64);
+    event.put_slice(b"event: status\n");
+    for line in carried.split(|byte| matches!(byte, b'\n' | b'\r')) {
+        event.put_slice(b"data: ");
+        event.put_slice(line);
+        event.put_u8(b'\n');
+    }
+    event.put_u8(b'\n');
+    event.freeze()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_break_in_the_data_does_not_end_it() {
+        let shown = crate::admin::page::tests::shown("a\r\n\nevent: x");
+        let text = String::from_utf8(event(&shown, Form::Page).to_vec()).unwrap();
+        let (events, rest) = text.split_once("\n\n").unwrap();
+        assert!(rest.is_empty(), "{rest}");
+        assert!(events.lines().skip(1).all(|line| line.starts_with("data: ")), "{events}");
+    }
+}
