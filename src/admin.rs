@@ -15,6 +15,8 @@ mod page;
 
 mod refusal;
 
+pub(crate) mod words;
+
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;

@@ -5,6 +5,7 @@ pub mod check;
 pub mod key;
 pub mod schema;
 pub mod serve;
+pub mod status;
 
 use std::process::ExitCode;
 
@@ -28,6 +29,8 @@ enum Command {
     Key(key::KeyArgs),
     /// Sign an approval of what a person reviewed.
     Approve(approve::ApproveArgs),
+    /// The pools and agents of a running proxy.
+    Status(status::StatusArgs),
     /// The configuration file's own description.
     Config(schema::ConfigArgs),
 }
@@ -44,6 +47,7 @@ pub fn run() -> anyhow::Result<ExitCode> {
         Command::Check(args) => check::run(&args, &mut out, &mut err),
         Command::Key(args) => key::run(&args, &mut out),
         Command::Approve(args) => approve::run(&args, &mut out, &mut err),
+        Command::Status(args) => status::run(&args, &mut out),
         Command::Config(args) => schema::run(&args, &mut out),
     }
 }

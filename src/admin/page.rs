@@ -9,8 +9,6 @@ mod pools;
 
 mod rest;
 
-mod words;
-
 #[cfg(test)]
 pub(in crate::admin) mod tests;
 
@@ -25,8 +23,8 @@ use http::header::{
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 use sha2::{Digest, Sha256};
 
+use super::words::{count, span};
 use crate::status::{AgentStatus, Status};
-use words::{count, span};
 
 const STYLE: &str = include_str!("page/style.css");
 const SCRIPT: &str = include_str!("page/script.js");

@@ -38,6 +38,7 @@ mod replicas;
 mod retries;
 mod secrets;
 mod shares;
+mod status;
 mod tls;
 mod tokens;
 mod webhooks;

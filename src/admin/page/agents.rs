@@ -4,7 +4,7 @@ use maud::{Markup, html};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::card;
-use super::words::{count, millis};
+use crate::admin::words::{count, millis};
 use crate::status::AgentStatus;
 
 /// Shown at once; the rest is a click away, so that a page of a thousand stays light.

@@ -3,7 +3,7 @@
 use maud::{Markup, html};
 
 use super::card;
-use super::words::{count, span};
+use crate::admin::words::{count, span};
 use crate::status::PoolStatus;
 
 /// Shown at once; the rest is a click away.

@@ -4,7 +4,7 @@ use maud::{Markup, html};
 
 use super::card;
 use super::pools::percent;
-use super::words::{bytes, count, span};
+use crate::admin::words::{bytes, count, span};
 use crate::status::Status;
 
 /// Names shown with a hint.

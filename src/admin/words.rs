@@ -1,7 +1,7 @@
 //! Figures as people read them.
 
 /// `12 345`, with narrow spaces.
-pub(super) fn count(value: impl Into<i128>) -> String {
+pub(crate) fn count(value: impl Into<i128>) -> String {
     let value = value.into();
     let digits = value.unsigned_abs().to_string();
     let mut text = if value < 0 { "−".to_owned() } else { String::new() };
@@ -15,7 +15,7 @@ pub(super) fn count(value: impl Into<i128>) -> String {
 }
 
 /// `2 d 3 h`, `5 min 10 s`, `7 s`: the two largest units.
-pub(super) fn span(seconds: impl TryInto<u64>) -> String {
+pub(crate) fn span(seconds: impl TryInto<u64>) -> String {
     let seconds = seconds.try_into().unwrap_or_default();
     let (days, hours, minutes) = (seconds / 86_400, seconds / 3_600 % 24, seconds / 60 % 60);
     match (days, hours, minutes, seconds % 60) {
@@ -30,7 +30,7 @@ pub(super) fn span(seconds: impl TryInto<u64>) -> String {
 }
 
 /// `0`, `40 ms`, `1.2 s`, `75 s`.
-pub(super) fn millis(millis: u64) -> String {
+pub(crate) fn millis(millis: u64) -> String {
     match millis {
         0 => "0".to_owned(),
         1..1_000 => format!("{millis} ms"),
@@ -40,7 +40,7 @@ pub(super) fn millis(millis: u64) -> String {
 }
 
 /// `1.5 MiB`.
-pub(super) fn bytes(bytes: u64) -> String {
+pub(crate) fn bytes(bytes: u64) -> String {
     match bytes {
         0..1_024 => format!("{bytes} B"),
         1_024..1_048_576 => format!("{} KiB", bytes / 1_024),
