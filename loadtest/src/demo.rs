@@ -26,7 +26,7 @@ use shares::Shares;
 use snapshot::Observer;
 pub(crate) use summary::Summary;
 use table::Paint;
-use world::{BY_HAND, LIMIT, PULL, REPOSITORY, WINDOW, World};
+use world::{ADMIN_TOKEN, BY_HAND, LIMIT, PULL, REPOSITORY, WINDOW, World};
 
 /// Between two frames, between two plain lines, and between two pushes of a person's.
 const FRAME: Duration = Duration::from_millis(500);
@@ -189,10 +189,12 @@ fn introduction(world: &World, paint: Paint) -> anyhow::Result<String> {
         ),
         String::new(),
         place("tollgate", base, "the agents' API base URL"),
-        place("operator", &format!("{admin}/metrics"), "for Prometheus"),
+        place("operator", &format!("{admin}/"), "the status page, live"),
+        place("", &format!("{admin}/metrics"), "for Prometheus"),
         place("", &format!("{admin}/readyz"), "is it ready to serve?"),
         place("GitHub", &format!("{}/books", world.control_url()), "what the stand-in has seen, as JSON"),
         place("settings", &world.file().display().to_string(), "as for `tollgate serve`; gone at the end"),
+        note(format!("Its file `{ADMIN_TOKEN}` holds what disables an agent on the status page.")),
         note(format!(
             "The agents may see {REPOSITORY} and nothing else. GitHub's hour lasts {} s here, and gives",
             WINDOW.as_secs()

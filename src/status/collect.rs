@@ -15,6 +15,8 @@ use crate::metrics::Metrics;
 use crate::proxy::Proxy;
 use crate::redis_client::RedisClient;
 
+/// Whoever waits for so long comes first.
+const HELD_LONG_MS: u64 = 1_000;
 /// Routes shown, over all agents.
 const ROUTES_MAX: usize = 20;
 
@@ -42,8 +44,10 @@ impl Sources {
         let mut agents: Vec<AgentStatus> =
             self.agents.all().map(|agent| self.agent(agent, waiting.get(agent.name.as_str()))).collect();
         agents.sort_by(|a, b| {
-            (b.waiting, b.spent_in_windows, b.spent)
-                .cmp(&(a.waiting, a.spent_in_windows, a.spent))
+            // A moment in a queue is no reason to change places.
+            let is_held = |agent: &AgentStatus| agent.longest_wait_ms >= HELD_LONG_MS;
+            (is_held(b), b.spent_in_windows, b.spent)
+                .cmp(&(is_held(a), a.spent_in_windows, a.spent))
                 .then_with(|| a.name.cmp(&b.name))
         });
         let (pools, replicas) = self.pools();

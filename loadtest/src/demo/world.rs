@@ -67,6 +67,9 @@ pub(crate) struct World {
     tollgate: JoinHandle<Result<(), StartError>>,
 }
 
+/// The file that holds it, beside the configuration.
+pub(crate) const ADMIN_TOKEN: &str = "admin-token";
+
 impl World {
     pub(crate) async fn start(hires: &[Hire]) -> anyhow::Result<World> {
         let sim = Sim::start(strict_github()).await.context("the stand-in for GitHub did not start")?;
@@ -76,6 +79,7 @@ impl World {
         write_private(&directory.path().join("demo-bot.pem"), sim.private_key_pem())?;
         // Nobody holds the approver's secret, so nobody can approve.
         write_private(&directory.path().join("approver.secret"), AgentKey::generate("approver").expose())?;
+        write_private(&directory.path().join(ADMIN_TOKEN), AgentKey::generate("admin").expose())?;
         let file = directory.path().join("tollgate.yaml");
         write_private(&file, &configuration(&sim, hires, &keys))?;
 
@@ -175,6 +179,7 @@ fn configuration(sim: &Sim, hires: &[Hire], keys: &BTreeMap<String, AgentKey>) -
     let mut file = format!(
         "# Written by `cargo demo` for one run.\n\
          server:\n  listen: 127.0.0.1:0\n  admin_listen: 127.0.0.1:0\n  drain_timeout: 3s\n\
+         \x20 admin_token_file: {ADMIN_TOKEN}\n\
          upstream:\n  api_url: {api}\n  uploads_url: {uploads}\n\
          apps:\n  - name: demo-bot\n    app_id: {app_id}\n    private_key_file: demo-bot.pem\n\
          budget:\n  max_wait: {max_wait}s\n  secondary:\n\

@@ -21,7 +21,12 @@ pub(super) fn section(agents: &[AgentStatus]) -> Markup {
             }
         }
     };
-    card("agents", "Agents", "share: of the pool it called last, among those seen within a minute", &content)
+    card(
+        "agents",
+        "Agents",
+        "share of the pool it called last, among those seen within a minute; points spent; calls held",
+        &content,
+    )
 }
 
 fn table(agents: &[AgentStatus], caption: &str) -> Markup {
@@ -33,8 +38,8 @@ fn table(agents: &[AgentStatus], caption: &str) -> Markup {
                     th scope="col" { "Agent" }
                     th.number scope="col" { "Weight" }
                     th scope="col" { "Share" }
-                    th.number scope="col" { "Spent this window" }
-                    th.number scope="col" { "Spent in all" }
+                    th.number scope="col" { "This window" }
+                    th.number scope="col" { "In all" }
                     th.number scope="col" { "Waiting" }
                     th.number scope="col" { "Longest wait" }
                     th.number scope="col" { "Mean wait" }
@@ -57,8 +62,8 @@ fn row(agent: &AgentStatus) -> Markup {
             }
             td.number data-label="Weight" { (agent.weight) }
             td data-label="Share" { (share(agent)) }
-            td.number data-label="Spent this window" { (count(agent.spent_in_windows)) }
-            td.number data-label="Spent in all" { (count(agent.spent)) }
+            td.number data-label="This window" { (count(agent.spent_in_windows)) }
+            td.number data-label="In all" { (count(agent.spent)) }
             td.number data-label="Waiting" class=[(agent.waiting > 0).then_some("warn")] { (count(agent.waiting as u64)) }
             td.number data-label="Longest wait" { (millis(agent.longest_wait_ms)) }
             td.number data-label="Mean wait" { (millis(agent.mean_wait_ms)) }

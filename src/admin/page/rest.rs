@@ -7,6 +7,8 @@ use super::pools::percent;
 use crate::admin::words::{bytes, count, span};
 use crate::status::Status;
 
+/// Routes shown; `/api/status` has more.
+const ROUTES_MAX: usize = 10;
 /// Names shown with a hint.
 const NAMES_MAX: usize = 8;
 
@@ -37,7 +39,7 @@ pub(super) fn routes(status: &Status) -> Markup {
     let content = html! {
         @if status.routes.is_empty() { p.none { "No points were spent since this replica started." } }
         ol.routes {
-            @for row in &status.routes {
+            @for row in status.routes.iter().take(ROUTES_MAX) {
                 li data-key=(format!("{} {}", row.agent, row.route)) {
                     div { b.who { (row.agent) } " " code { (row.route) } }
                     span.points { (count(row.points)) }

@@ -12,6 +12,7 @@ const ROWS_MAX: usize = 30;
 const REFUSALS_MAX: usize = 8;
 const ROUTES_MAX: usize = 8;
 const BAR: usize = 20;
+const REASON_CHARS: usize = 60;
 
 /// A rule below the titles, nothing else.
 const STYLE: TableStyle = TableStyle::new().header_separator(LineStyle::none().fill('─'));
@@ -138,7 +139,7 @@ fn agents(status: &Status, width: u16) -> Table {
     ];
     let rows = status.agents.iter().take(ROWS_MAX).map(|agent: &AgentStatus| {
         let state = match agent {
-            _ if agent.is_disabled_in_file => "off (file)",
+            _ if agent.is_disabled_in_file => "off:file",
             _ if agent.is_disabled => "off",
             _ => "",
         };
@@ -173,10 +174,18 @@ fn refusals(status: &Status, width: u16) -> Table {
             refusal.agent.clone().unwrap_or_else(|| "–".to_owned()),
             format!("{} ×{}", refusal.code, refusal.count),
             format!("{} {}", refusal.method, refusal.path),
-            refusal.reason.clone(),
+            cut(&refusal.reason),
         ]
     });
     table(width, &["when#", "agent", "code", "request", "why"], rows)
+}
+
+/// The reason's beginning; all of it is in `--json` and in the audit log.
+fn cut(reason: &str) -> String {
+    match reason.char_indices().nth(REASON_CHARS) {
+        Some((end, _)) => format!("{}…", &reason[..end]),
+        None => reason.to_owned(),
+    }
 }
 
 fn tokens(status: &Status, width: u16) -> Table {
