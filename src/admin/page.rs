@@ -57,7 +57,7 @@ pub(super) fn set_headers(headers: &mut HeaderMap) {
 
 /// The page; with the form for one agent, if it is asked for.
 pub(super) fn whole(status: &Status, live: &str, switch: Option<&AgentStatus>) -> String {
-    document(html! {
+    document(&html! {
         @if let Some(agent) = switch {
             (agents::switch_form(agent, status.has_admin_token))
         }
@@ -67,7 +67,7 @@ pub(super) fn whole(status: &Status, live: &str, switch: Option<&AgentStatus>) -
 
 /// A page that says one thing, and leads back.
 pub(super) fn notice(title: &str, message: &str, is_done: bool) -> String {
-    document(html! {
+    document(&html! {
         main {
             section.card.notice.bad[!is_done] role="status" {
                 h2 { (title) }
@@ -78,7 +78,7 @@ pub(super) fn notice(title: &str, message: &str, is_done: bool) -> String {
     })
 }
 
-fn document(content: Markup) -> String {
+fn document(content: &Markup) -> String {
     let page = html! {
         (DOCTYPE)
         html lang="en" {
@@ -162,7 +162,7 @@ fn summary(status: &Status) -> Markup {
 
 fn tile(name: &str, value: &str, note: &str, mood: &str) -> Markup {
     html! {
-        div.tile class=(mood) {
+        div.tile.(mood) {
             dt { (name) }
             dd { b { (value) } small { (note) } }
         }

@@ -53,7 +53,7 @@ fn table(agents: &[AgentStatus], caption: &str) -> Markup {
 
 fn row(agent: &AgentStatus) -> Markup {
     html! {
-        tr data-key=(agent.name) class=[agent.is_disabled.then_some("off")] {
+        tr.off[agent.is_disabled] data-key=(agent.name) {
             th scope="row" {
                 span.who { (agent.name) }
                 @if agent.is_disabled { " " span.tag.bad { "disabled" } }
@@ -64,7 +64,7 @@ fn row(agent: &AgentStatus) -> Markup {
             td data-label="Share" { (share(agent)) }
             td.number data-label="This window" { (count(agent.spent_in_windows)) }
             td.number data-label="In all" { (count(agent.spent)) }
-            td.number data-label="Waiting" class=[(agent.waiting > 0).then_some("warn")] { (count(agent.waiting as u64)) }
+            td.number.warn[agent.waiting > 0] data-label="Waiting" { (count(agent.waiting as u64)) }
             td.number data-label="Longest wait" { (millis(agent.longest_wait_ms)) }
             td.number data-label="Mean wait" { (millis(agent.mean_wait_ms)) }
             td.act { (link(agent)) }

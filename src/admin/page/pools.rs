@@ -38,7 +38,7 @@ fn row(pool: &PoolStatus) -> Markup {
     };
     let used = percent(pool.used, pool.limit);
     html! {
-        li.pool class=(mood) data-key=(format!("{} {}", pool.installation, pool.resource)) {
+        li.pool.(mood) data-key=(format!("{} {}", pool.installation, pool.resource)) {
             div.name { b { (pool.installation) } " " span.tag { (pool.resource) } }
             (bar(pool))
             div.figures {

@@ -87,11 +87,14 @@ fn the_policy_names_what_is_in_the_page_and_nothing_else() {
     let policy = headers[CONTENT_SECURITY_POLICY].to_str().unwrap();
     assert!(policy.starts_with("default-src 'none'; style-src 'sha256-") && !policy.contains("unsafe"));
     // What a browser hashes is the text between the tags, to the byte.
-    let page = whole(&status("a"), "", None);
+    let status = status("a");
+    let page = whole(&status, &live(&status).into_string(), status.agents.first());
     assert!(
         page.contains(&format!("<style>{STYLE}</style>"))
             && page.contains(&format!("<script>{SCRIPT}</script>"))
     );
+    let twice = |tag: &str| tag.matches(" class=").count() > 1;
+    assert!(!page.split('>').any(twice), "a browser takes the first class attribute alone");
     assert!(!page.contains(" style=\"") && !page.contains(" onclick"));
     for outside in ["src=\"http", "href=\"http", "@import", "url("] {
         assert!(!page.contains(outside), "{outside}");

@@ -19,11 +19,11 @@ const STYLE: TableStyle = TableStyle::new().header_separator(LineStyle::none().f
 
 pub(super) fn frame(status: &Status, width: u16) -> String {
     let mut text = head(status);
-    part(&mut text, "POOLS", pools(status, width), status.pools.len(), ROWS_MAX);
-    part(&mut text, "AGENTS", agents(status, width), status.agents.len(), ROWS_MAX);
-    part(&mut text, "WHO BURNS MOST", routes(status, width), status.routes.len(), ROUTES_MAX);
-    part(&mut text, "LAST REFUSALS", refusals(status, width), status.refusals.len(), REFUSALS_MAX);
-    part(&mut text, "TOKENS", tokens(status, width), status.tokens.len(), ROWS_MAX);
+    part(&mut text, "POOLS", &pools(status, width), status.pools.len(), ROWS_MAX);
+    part(&mut text, "AGENTS", &agents(status, width), status.agents.len(), ROWS_MAX);
+    part(&mut text, "WHO BURNS MOST", &routes(status, width), status.routes.len(), ROUTES_MAX);
+    part(&mut text, "LAST REFUSALS", &refusals(status, width), status.refusals.len(), REFUSALS_MAX);
+    part(&mut text, "TOKENS", &tokens(status, width), status.tokens.len(), ROWS_MAX);
     for hint in &status.hints {
         let _ = writeln!(text, "hint to {} agent(s): {}", hint.agents.len(), hint.text);
     }
@@ -59,7 +59,7 @@ fn head(status: &Status) -> String {
     text
 }
 
-fn part(text: &mut String, title: &str, table: Table, rows: usize, most: usize) {
+fn part(text: &mut String, title: &str, table: &Table, rows: usize, most: usize) {
     if rows == 0 {
         return;
     }
