@@ -114,6 +114,6 @@ fn a_thousand_agents_and_fifty_installations_are_written_quickly() {
         .collect();
     let started = tokio::time::Instant::now();
     let page = whole(&status, &live(&status).into_string(), None);
-    println!("1,000 agents, 150 pools: {} KiB in {:?}", page.len() / 1024, started.elapsed());
+    eprintln!("1,000 agents, 150 pools: {} KiB in {:?}", page.len() / 1024, started.elapsed());
     assert!(page.contains("agent-0999") && page.contains("bot/org-49"));
 }
