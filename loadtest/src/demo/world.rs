@@ -184,6 +184,9 @@ fn configuration(sim: &Sim, hires: &[Hire], keys: &BTreeMap<String, AgentKey>) -
          apps:\n  - name: demo-bot\n    app_id: {app_id}\n    private_key_file: demo-bot.pem\n\
          budget:\n  max_wait: {max_wait}s\n  secondary:\n\
          \x20   rest_points_per_minute: {ENDPOINT_POINTS}\n    rest_points_per_minute_total: {ENDPOINT_POINTS}\n\
+         # Its agents ask for the same few things over and over; kept, those would cost nothing and leave\n\
+         # nothing to share.\n\
+         cache: {{ max_size: 0 }}\n\
          policy:\n  audit_log: off\n  approval:\n    mode: signed\n    header: {APPROVAL_HEADER}\n    issuers:\n\
          \x20     - {{ name: release-team, secret_file: approver.secret }}\n\
          agents:\n"
