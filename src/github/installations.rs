@@ -130,7 +130,9 @@ impl Installations {
         let found = self.by_owner.try_get_with(owner.clone(), async { self.look_up(&owner).await }).await;
         match found {
             Ok(installation) => {
-                self.seen.insert(owner, ());
+                if !self.seen.contains_key(&owner) {
+                    self.seen.insert(owner, ());
+                }
                 Ok(Some(installation))
             }
             Err(error) => match &*error {

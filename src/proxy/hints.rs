@@ -18,6 +18,7 @@ use super::guard::Permitted;
 use super::respond::HINT;
 use super::settle::Answer;
 use crate::budget::View;
+use crate::cache::CacheResult;
 use crate::policy::Class;
 use crate::policy::routes::Scope;
 use crate::policy::target::Target;
@@ -120,7 +121,9 @@ impl Hints {
 impl Proxy {
     /// Adds the first piece of advice there is to an answer of GitHub's.
     pub(super) async fn advise(&self, permitted: &Permitted, answer: Answer, ctx: &Context) -> Answer {
-        if permitted.call().class != Class::Read || answer.status() != StatusCode::OK {
+        // What GitHub was not asked for has no cheaper way.
+        let is_free = ctx.cache == Some(CacheResult::Hit);
+        if is_free || permitted.call().class != Class::Read || answer.status() != StatusCode::OK {
             return answer;
         }
         let (mut head, body) = answer.into_parts();

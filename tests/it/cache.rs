@@ -222,6 +222,18 @@ async fn identical_reads_in_flight_are_one() {
 }
 
 #[tokio::test]
+async fn who_insists_on_github_s_word_shares_no_earlier_question() {
+    let tollgate = Setup::worker().start().await;
+    tollgate.get("/repos/acme/widgets").await;
+    tollgate.sim.faults().add(slow(300));
+    let insists = tollgate.ask("GET", ISSUE).header("cache-control", "no-cache").send();
+    let (first, second) = futures_util::future::join(tollgate.get(ISSUE), insists).await;
+    assert_eq!((first.verdict().as_str(), second.verdict().as_str()), ("200", "200"));
+    assert!([&first, &second].iter().all(|answer| cache(answer) != "coalesced"));
+    assert_eq!(tollgate.arrived().len(), 3);
+}
+
+#[tokio::test]
 async fn who_asks_for_others_may_hang_up_or_fail() {
     let tollgate = Setup::worker().start().await;
     tollgate.get("/repos/acme/widgets").await;
@@ -258,6 +270,9 @@ async fn what_is_fresh_is_served_until_something_is_written() {
     assert_eq!((hit.header("x-ratelimit-used"), hit.header("age")), ("1", "0"));
     assert_eq!((hit.header("x-ratelimit-resource"), hit.header("x-github-request-id")), ("core", ""));
     assert_eq!(tollgate.arrived().len(), arrived);
+    for _ in 0..8 {
+        assert_eq!(tollgate.get(ISSUE).await.header("x-tollgate-hint"), "", "it costs nothing");
+    }
     let forced = tollgate.ask("GET", ISSUE).header("cache-control", "no-cache").send().await;
     assert_eq!(cache(&forced), "revalidated");
     let never = tollgate.ask("GET", ISSUE).header("cache-control", "no-store").send().await;

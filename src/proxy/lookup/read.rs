@@ -98,20 +98,21 @@ impl Proxy {
         mut read: Read,
         ctx: &mut Context,
     ) -> Result<Answer, ProxyError> {
-        if let Some(entry) = read.known.as_ref().filter(|_| !says(permitted.call(), "no-cache"))
-            && self.cache.is_fresh(entry, &read.reach)
-        {
-            return Ok(self.known(permitted, &read.key, entry, CacheResult::Hit, ctx).await);
-        }
-        let flight = self.cache.flights.join(&read.key, self.cache.changed_ms(&read.reach));
-        match self.turn(permitted, &flight, ctx).await? {
-            Turn::Landed(Some(entry)) => {
-                // It may have been switched off while it waited.
-                self.refuse_disabled(permitted.agent())?;
-                return Ok(self.known(permitted, &read.key, &entry, CacheResult::Coalesced, ctx).await);
+        // Who insists takes no answer to a question that was asked before.
+        if !says(permitted.call(), "no-cache") {
+            if let Some(entry) = read.known.as_ref().filter(|entry| self.cache.is_fresh(entry, &read.reach)) {
+                return Ok(self.known(permitted, &read.key, entry, CacheResult::Hit, ctx).await);
             }
-            Turn::Landed(None) => {}
-            Turn::Lead(admitted, lead) => (read.admitted, read.lead) = (Some(*admitted), Some(lead)),
+            let flight = self.cache.flights.join(&read.key, self.cache.changed_ms(&read.reach));
+            match self.turn(permitted, &flight, ctx).await? {
+                Turn::Landed(Some(entry)) => {
+                    // It may have been switched off while it waited.
+                    self.refuse_disabled(permitted.agent())?;
+                    return Ok(self.known(permitted, &read.key, &entry, CacheResult::Coalesced, ctx).await);
+                }
+                Turn::Landed(None) => {}
+                Turn::Lead(admitted, lead) => (read.admitted, read.lead) = (Some(*admitted), Some(lead)),
+            }
         }
         let answer = self.exchange(permitted, Some(&mut read), ctx).await;
         let (answer, shared) = self.landed(permitted, &read, answer, ctx).await;
