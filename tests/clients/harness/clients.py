@@ -20,11 +20,14 @@ AGENTS = [
     Agent("closed", "repositories: [acme/*], ceiling: 0"),
 ]
 # A busy fleet: far more is wanted than a minute has, the client's agent is one of the lightest, and what
-# it may have comes more slowly than tollgate holds a call, so some of its calls are sent away.
+# it may have comes more slowly than tollgate holds a call, so some of its calls are sent away. Nothing is
+# kept: all of them ask for the same, which would cost nothing.
 BUSY_SIM = ["--limit", "3000", "--window", "60"]
-BUSY_BUDGET = (
-    "{ max_wait: 300ms, secondary: { rest_points_per_minute: 10000, rest_points_per_minute_total: 20000 } }"
-)
+BUSY_SECTIONS = """\
+cache: { max_size: 0 }
+budget:
+  max_wait: 300ms
+  secondary: { rest_points_per_minute: 10000, rest_points_per_minute_total: 20000 }"""
 BUSY_WEIGHTS = {"heavy": 16, "middle": 8, "light": 4, "lightest": 2}
 BUSY_AGENTS = [
     *(Agent(agent.name, f"{agent.settings}, weight: 1") for agent in AGENTS),

@@ -205,7 +205,7 @@ class Tollgate(Process):
         app_key: Path,
         agents: list[Agent],
         is_tls: bool = False,
-        budget: str = "{}",
+        sections: str = "",
         is_signed: bool = False,
     ):
         self._tls = certificate(files) if is_tls else None
@@ -221,21 +221,21 @@ class Tollgate(Process):
             self._approval = f"{{ mode: signed, issuers: [{{ name: reviewers, public_key_file: {public} }}] }}"
             self.approve = [binary, "approve", "--key-file", private, "--sub", "suite", "--from", "-"]
         config = files / "tollgate.yaml"
-        config.write_text(self._config(sim, app_key, agents, budget))
+        config.write_text(self._config(sim, app_key, agents, sections))
         env = environment(TOLLGATE_LOG_FORMAT="json", TOLLGATE_LOG="trace")
         super().__init__([binary, "serve", "--config", config], files, "tollgate", env)
         address = self._ready(self.stderr, "tollgate serves")["listen"]
         port = address.rpartition(":")[2]
         self.url = f"https://localhost:{port}" if self._tls else f"http://{address}"
 
-    def _config(self, sim: GithubSim, app_key: Path, agents: list[Agent], budget: str) -> str:
+    def _config(self, sim: GithubSim, app_key: Path, agents: list[Agent], sections: str) -> str:
         tls = ", tls: {{ cert_file: {}, key_file: {} }}".format(*self._tls) if self._tls else ""
         lines = [
             f"server: {{ listen: 127.0.0.1:0, admin_listen: 127.0.0.1:0, drain_timeout: 1s{tls} }}",
             f"upstream: {{ api_url: {sim.api_url}, uploads_url: {sim.uploads_url} }}",
             f"apps: [{{ name: bot, app_id: {sim.app_id}, private_key_file: {json.dumps(str(app_key))} }}]",
             f"policy: {{ approval: {self._approval}, draft_pull_requests: off }}",
-            f"budget: {budget}",
+            sections,
             "agents:",
         ]
         for agent in agents:
