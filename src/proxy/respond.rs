@@ -90,8 +90,11 @@ impl Proxy {
     fn pass_on(&self, answer: Answer, ctx: &Context) -> Response<ResponseBody> {
         let (mut head, body) = answer.into_parts();
         let named: Vec<HeaderName> = connection_options(&head.headers);
-        for name in NOT_PASSED_ON.iter().filter_map(|name| name.parse().ok()).chain(named) {
-            head.headers.remove(&name);
+        for name in NOT_PASSED_ON {
+            head.headers.remove(name);
+        }
+        for name in named {
+            head.headers.remove(name);
         }
         head.headers.remove("x-tollgate-error");
         copy_upstream_limit(&mut head.headers);
