@@ -125,7 +125,8 @@ fn of_query(target: &Target, key: &'static str) -> Result<Option<String>, Branch
     if target.query().is_some_and(|query| query.contains(';')) {
         return ambiguous(";");
     }
-    if let Some(name) = target.query_names().iter().find(|name| looks_like(name, key)) {
+    // A name that decodes again (`%2562ranch`) is another one for who decodes twice.
+    if let Some(name) = target.query_names().iter().find(|name| looks_like(name, key) || holds_escape(name)) {
         return ambiguous(name);
     }
     let mut values = target.query_values(key);
@@ -171,10 +172,6 @@ fn is_plain(name: &str) -> bool {
         !part.is_empty() && !part.starts_with('.') && !part.to_ascii_lowercase().ends_with(".lock")
     };
     let first = name.split('/').next().unwrap_or_default().to_ascii_lowercase();
-    let holds_escape = name
-        .split('%')
-        .skip(1)
-        .any(|rest| rest.as_bytes().get(..2).is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit)));
     let is_id = matches!(name.len(), 40 | 64) && name.bytes().all(|byte| byte.is_ascii_hexdigit());
     name.len() <= 255
         && name.chars().all(is_sound)
@@ -184,7 +181,15 @@ fn is_plain(name: &str) -> bool {
         && !name.ends_with('.')
         && !matches!(first.as_str(), "refs" | "heads" | "tags" | "remotes" | "origin" | "head" | "@")
         && !is_id
-        && !holds_escape
+        && !holds_escape(name)
+}
+
+/// Whether a text that was decoded would decode again.
+fn holds_escape(text: &str) -> bool {
+    let is_escape = |rest: &str| {
+        rest.as_bytes().get(..2).is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit))
+    };
+    text.split('%').skip(1).any(is_escape)
 }
 
 /// Letters of full width, raised, in boxes and the like, which some readers fold into plain ones (NFKC),
@@ -256,6 +261,7 @@ mod tests {
             ("branch=a&branch%5B%5D=b", "{}"),
             ("Branch=a", "{}"),
             ("message=x;branch=b", "{}"),
+            ("branch=work&%2562ranch=main", "{}"),
         ] {
             assert!(find(place, "", Some(query), body).is_err(), "{query} {body}");
         }
