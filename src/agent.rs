@@ -1,17 +1,17 @@
-//! The agents by their keys, and which of them are switched off. Only SHA-256 digests of keys are kept.
+//! The agents of one configuration by their keys, of which only SHA-256 digests are kept; and which
+//! agents are served now ([`roster`]).
 
 pub mod disabled;
+
+pub mod roster;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
-use thiserror::Error;
 
-use crate::budget::store::StoreAway;
 use crate::config::Agent;
-use disabled::DisabledAgents;
 
 type KeyDigest = [u8; 32];
 
@@ -22,8 +22,6 @@ pub struct Agents {
     /// could tell of a digest's prefix leads to no key; the rest is compared in constant time.
     by_digest: HashMap<u64, Vec<(KeyDigest, Arc<Agent>)>>,
     by_name: HashMap<String, Arc<Agent>>,
-    /// Those that operators switched off.
-    disabled: DisabledAgents,
     /// Points an hour of `core` guaranteed to agents with repositories of an owner, in lower case; to
     /// those with every repository; and to all together.
     guaranteed_of_owner: HashMap<String, u32>,
@@ -31,27 +29,8 @@ pub struct Agents {
     guaranteed: u32,
 }
 
-/// Why an agent is not switched off or on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-pub enum SwitchError {
-    #[error("No agent has this name.")]
-    Unknown,
-    #[error("The configuration file disables this agent: change `disabled` there.")]
-    InFile,
-    #[error(
-        "Redis did not confirm it, so nothing was changed here; it may have arrived all the same. Send it again."
-    )]
-    Away,
-}
-
-impl From<StoreAway> for SwitchError {
-    fn from(_: StoreAway) -> SwitchError {
-        SwitchError::Away
-    }
-}
-
 impl Agents {
-    pub fn new(agents: Vec<Agent>, disabled: DisabledAgents) -> Agents {
+    pub fn new(agents: Vec<Agent>) -> Agents {
         let mut by_digest = HashMap::<u64, Vec<(KeyDigest, Arc<Agent>)>>::new();
         let mut guaranteed_of_owner = HashMap::<String, u32>::new();
         let (mut guaranteed_everywhere, mut guaranteed) = (0, 0);
@@ -73,7 +52,7 @@ impl Agents {
                 by_digest.entry(prefix(digest)).or_default().push((*digest, Arc::clone(&agent)));
             }
         }
-        Agents { by_digest, by_name, disabled, guaranteed_of_owner, guaranteed_everywhere, guaranteed }
+        Agents { by_digest, by_name, guaranteed_of_owner, guaranteed_everywhere, guaranteed }
     }
 
     /// What is guaranteed, together, to all who may use the installation on an account; on none: to all.
@@ -99,28 +78,6 @@ impl Agents {
     pub fn all(&self) -> impl Iterator<Item = &Arc<Agent>> {
         self.by_name.values()
     }
-
-    /// Whether nothing is served to the agent now.
-    pub fn is_disabled(&self, agent: &Agent) -> bool {
-        agent.disabled || self.disabled.contains(&agent.name)
-    }
-
-    /// Switches an agent off, or on again. One the file disables can't be switched on.
-    ///
-    /// # Errors
-    /// When nothing was changed; see [`DisabledAgents::set`].
-    pub async fn switch(&self, name: &str, is_disabled: bool) -> Result<(), SwitchError> {
-        let agent = self.by_name.get(name).ok_or(SwitchError::Unknown)?;
-        if agent.disabled && !is_disabled {
-            return Err(SwitchError::InFile);
-        }
-        Ok(self.disabled.set(name, is_disabled).await?)
-    }
-
-    /// Follows what other replicas switch; see [`DisabledAgents::tend`].
-    pub async fn tend(&self) {
-        self.disabled.tend().await;
-    }
 }
 
 fn prefix(digest: &KeyDigest) -> u64 {
@@ -128,12 +85,12 @@ fn prefix(digest: &KeyDigest) -> u64 {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::config::DraftRule;
     use crate::policy::repositories::RepositorySet;
 
-    fn agent(name: &str, repositories: &[&str], guarantee: Option<u32>) -> Agent {
+    pub(super) fn agent(name: &str, repositories: &[&str], guarantee: Option<u32>) -> Agent {
         Agent {
             name: name.to_owned(),
             key_sha256: Vec::new(),
@@ -159,23 +116,9 @@ mod tests {
             agent("d", &["acme/*"], None),
             gone,
         ];
-        let agents = Agents::new(agents, DisabledAgents::in_process());
+        let agents = Agents::new(agents);
         for (account, sum) in [(Some("Acme"), 600), (Some("other"), 107), (Some("new"), 100), (None, 607)] {
             assert_eq!(agents.guarantees_of(account), sum, "{account:?}");
         }
-    }
-    #[tokio::test]
-    async fn the_file_s_word_stands_above_the_switch() {
-        let gone = Agent { disabled: true, ..agent("gone", &["*"], None) };
-        let agents = Agents::new(vec![agent("a", &["*"], None), gone], DisabledAgents::in_process());
-        let is_disabled = |name: &str| agents.is_disabled(&agents.by_name[name]);
-        assert_eq!((is_disabled("a"), is_disabled("gone")), (false, true));
-        assert_eq!(agents.switch("a", true).await, Ok(()));
-        assert_eq!(agents.switch("gone", true).await, Ok(()));
-        assert_eq!((is_disabled("a"), is_disabled("gone")), (true, true));
-        assert_eq!(agents.switch("a", false).await, Ok(()));
-        assert_eq!(agents.switch("gone", false).await, Err(SwitchError::InFile));
-        assert_eq!(agents.switch("A", true).await, Err(SwitchError::Unknown));
-        assert_eq!((is_disabled("a"), is_disabled("gone")), (false, true));
     }
 }

@@ -19,6 +19,7 @@ use tokio_util::task::AbortOnDropHandle;
 use crate::admin::{Admin, Api, Board, Door};
 use crate::agent::Agents;
 use crate::agent::disabled::DisabledAgents;
+use crate::agent::roster::Roster;
 use crate::audit::Audit;
 use crate::budget::redis_store::RedisStore;
 use crate::budget::store::{MemoryStore, Store};
@@ -62,7 +63,7 @@ pub enum StartError {
 #[derive(Debug)]
 pub struct App {
     proxy: Arc<Proxy>,
-    agents: Arc<Agents>,
+    roster: Arc<Roster>,
     identities: Arc<Identities>,
     budget: Arc<Budget>,
     spent: Arc<dyn SpentStore>,
@@ -101,8 +102,9 @@ impl App {
             None => None,
         };
         let disabled = disabled(shared.as_ref()).await;
-        let agents = Arc::new(Agents::new(std::mem::take(&mut config.agents), disabled));
-        let api = Api::new(Arc::clone(&agents), config.server.admin_token.as_ref());
+        let agents = Arc::new(Agents::new(std::mem::take(&mut config.agents)));
+        let roster = Arc::new(Roster::new(Arc::clone(&agents), disabled));
+        let api = Api::new(Arc::clone(&roster), config.server.admin_token.as_ref());
         let door = Door::bind(admin_listen).await.map_err(unbound("server.admin_listen", admin_listen))?;
         let (observing, has_admin_token) = (observing(&config), config.server.admin_token.is_some());
         let redis = shared.clone();
@@ -127,7 +129,7 @@ impl App {
         let identities =
             Identities::try_new(issuers, &agents, Arc::clone(&clock), Arc::clone(&metrics)).map(Arc::new)?;
         let parts = proxy::Shared {
-            agents: Arc::clone(&agents),
+            roster: Arc::clone(&roster),
             identities: Arc::clone(&identities),
             budget: Arc::clone(&budget),
             spent: Arc::clone(&spent),
@@ -140,7 +142,7 @@ impl App {
         feed.forget_with(Arc::downgrade(&proxy) as Weak<dyn Forget>);
         let sources = Sources {
             proxy: Arc::clone(&proxy),
-            agents: Arc::clone(&agents),
+            roster: Arc::clone(&roster),
             budget: Arc::clone(&budget),
             redis,
             metrics: Arc::clone(&metrics),
@@ -154,7 +156,7 @@ impl App {
         let admin = Admin::new(door, metrics, api, board, stop.clone());
         Ok(App {
             proxy,
-            agents,
+            roster,
             identities,
             budget,
             spent,
@@ -215,7 +217,7 @@ impl App {
         };
         beside.spawn(self.admin.serve());
         beside.spawn(Arc::clone(&self.budget).tend());
-        beside.spawn(async move { self.agents.tend().await });
+        beside.spawn(async move { self.roster.tend().await });
         beside.spawn(async move { self.identities.tend().await });
         beside.spawn(spent::tend(self.spent));
         let feed = Arc::clone(self.proxy.feed());

@@ -64,6 +64,7 @@ use lookup::{Lookup, Read, own};
 use settle::{Answer, Attempts, Verdict};
 
 use crate::agent::Agents;
+use crate::agent::roster::Roster;
 use crate::audit::Audit;
 use crate::budget::Budget;
 use crate::cache::Cache;
@@ -94,6 +95,8 @@ pub struct Proxy {
     api_version: HeaderValue,
     policy: Policy,
     agents: Arc<Agents>,
+    /// Who of them is still served.
+    roster: Arc<Roster>,
     identities: Arc<Identities>,
     installations: Arc<Installations>,
     tokens: Arc<Tokens>,
@@ -133,8 +136,8 @@ pub struct Proxy {
 /// What the proxy shares with the rest of the program.
 #[derive(Debug)]
 pub struct Shared {
-    /// Those of the configuration.
-    pub agents: Arc<Agents>,
+    /// Has the configuration's agents.
+    pub roster: Arc<Roster>,
     pub identities: Arc<Identities>,
     pub budget: Arc<Budget>,
     pub spent: Arc<dyn SpentStore>,
@@ -178,7 +181,8 @@ impl Proxy {
             max_wait_limit: config.budget.max_wait_limit,
             is_observing: config.budget.is_observing,
             over_budget_status: config.budget.over_budget_status,
-            agents: shared.agents,
+            agents: shared.roster.agents(),
+            roster: shared.roster,
             identities: shared.identities,
             installations: Arc::new(Installations::new(apps, personal)),
             tokens: Arc::new(Tokens::new(Arc::clone(&clock), Arc::clone(&metrics))),
@@ -275,8 +279,8 @@ impl Proxy {
                 Err(refused) => return otherwise.unwrap_or(Err(refused)),
             };
             let request = self.inject(permitted, &admitted, read.as_deref_mut()).await?;
-            // It may have been switched off while its call waited; what was reserved goes back.
-            self.refuse_disabled(permitted.agent())?;
+            // It may have been switched off meanwhile; what was reserved goes back.
+            self.refuse_unserved(permitted.agent())?;
             let attempt = self.forward(permitted, request, admitted, ctx).await?;
             match self.settle(permitted, attempt, &mut attempts, ctx).await? {
                 Verdict::Done(answer) => return Ok(answer),

@@ -15,7 +15,7 @@ use tokio::time::timeout;
 use super::access::AdminToken;
 use super::page;
 use super::refusal::{Refusal, json_response};
-use crate::agent::Agents;
+use crate::agent::roster::Roster;
 use crate::policy::target::{Prefix, Segment, Target, TargetError};
 
 /// No body is needed but a form's; any is read up to here.
@@ -25,7 +25,7 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 /// Switches agents off and on.
 #[derive(Debug)]
 pub struct Api {
-    agents: Arc<Agents>,
+    roster: Arc<Roster>,
     token: AdminToken,
 }
 
@@ -58,8 +58,8 @@ pub(super) fn read(path: &str) -> Option<Result<Order, TargetError>> {
 
 impl Api {
     /// Without a token every change is refused.
-    pub fn new(agents: Arc<Agents>, token: Option<&SecretString>) -> Api {
-        Api { agents, token: AdminToken::new(token) }
+    pub fn new(roster: Arc<Roster>, token: Option<&SecretString>) -> Api {
+        Api { roster, token: AdminToken::new(token) }
     }
 
     pub(super) async fn answer<B: Body + Unpin>(
@@ -104,7 +104,7 @@ impl Api {
         });
         body.await.map_err(|_| Refusal::BodyBroken)??;
         let order = order?;
-        self.agents.switch(&order.agent, order.is_disabled).await?;
+        self.roster.switch(&order.agent, order.is_disabled).await?;
         let what = if order.is_disabled { "disabled" } else { "enabled" };
         tracing::info!(agent = order.agent, what, "an operator switched an agent");
         Ok(order)

@@ -7,7 +7,7 @@ use http_body_util::Full;
 use serde_json::{Value, json};
 use thiserror::Error;
 
-use crate::agent::SwitchError;
+use crate::agent::roster::SwitchError;
 use crate::policy::target::TargetError;
 
 /// Why nothing was changed.

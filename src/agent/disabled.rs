@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, watch};
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::budget::store::StoreAway;
@@ -31,6 +31,8 @@ type Names = HashSet<String>;
 #[derive(Debug, Default)]
 pub struct DisabledAgents {
     names: ArcSwap<Names>,
+    /// Told of every change.
+    changes: watch::Sender<()>,
     /// None: it lives in this process alone.
     shared: Option<SharedSet>,
     /// One at a time speaks to Redis and writes `names`, so that a poll that began before a change
@@ -57,6 +59,16 @@ impl DisabledAgents {
         self.names.load().contains(agent)
     }
 
+    /// Tells of every change.
+    pub fn changes(&self) -> watch::Sender<()> {
+        self.changes.clone()
+    }
+
+    fn put(&self, names: Names) {
+        self.names.store(Arc::new(names));
+        self.changes.send_replace(());
+    }
+
     /// Switches an agent off, or on again; in force here at once.
     ///
     /// # Errors
@@ -73,7 +85,7 @@ impl DisabledAgents {
             true => names.insert(agent.to_owned()),
             false => names.remove(agent),
         };
-        self.names.store(Arc::new(names));
+        self.put(names);
         Ok(())
     }
 
@@ -115,7 +127,7 @@ impl DisabledAgents {
             }
         };
         if found != *known {
-            self.names.store(Arc::new(found.clone()));
+            self.put(found.clone());
         }
         Ok(found)
     }

@@ -186,9 +186,8 @@ fn is_plain(name: &str) -> bool {
 
 /// Whether a text that was decoded would decode again.
 fn holds_escape(text: &str) -> bool {
-    let is_escape = |rest: &str| {
-        rest.as_bytes().get(..2).is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit))
-    };
+    let is_escape =
+        |rest: &str| rest.as_bytes().get(..2).is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit));
     text.split('%').skip(1).any(is_escape)
 }
 

@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use super::Proxy;
 use super::context::Context;
 use super::guard::Permitted;
+use super::identify::unserved;
 use crate::budget::{Charge, NotAdmitted, Refusal, Reservation, View, Wait};
 use crate::config::Agent;
 use crate::error::{Limit, ProxyError};
@@ -58,9 +59,14 @@ impl Proxy {
         let patience = ctx.hold_until.saturating_duration_since(Instant::now());
         let wait = Wait { patience, is_interactive: ctx.is_interactive };
         let asked = Instant::now();
-        let admitted = self.budget.admit(&charge, wait).await;
+        let agent = permitted.agent();
+        let admitted = tokio::select! {
+            biased;
+            admitted = self.budget.admit(&charge, wait) => Ok(admitted),
+            standing = self.roster.until_not_served(&agent.name) => Err(unserved(agent, standing)),
+        };
         ctx.held += asked.elapsed();
-        let reservation = admitted.map_err(|refused| match refused {
+        let reservation = admitted?.map_err(|refused| match refused {
             NotAdmitted::Refused(refusal) => self.refused(permitted, &refusal),
             NotAdmitted::TooManyInFlight => {
                 ProxyError::Overloaded("Too many calls wait or are in flight; nothing was sent to GitHub.")

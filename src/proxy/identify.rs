@@ -13,6 +13,7 @@ use http::header::AUTHORIZATION;
 
 use super::Proxy;
 use super::context::Context;
+use crate::agent::roster::Standing;
 use crate::config::Agent;
 use crate::error::ProxyError;
 
@@ -32,7 +33,7 @@ impl Proxy {
             Some(agent) => Arc::clone(agent),
             None => self.identify_by_token(&keys, ctx).await?,
         };
-        self.refuse_disabled(&agent)?;
+        self.refuse_unserved(&agent)?;
         Ok(agent)
     }
 
@@ -55,13 +56,22 @@ impl Proxy {
         }
     }
 
-    /// The file can disable an agent, and so can an operator at any time.
-    pub(super) fn refuse_disabled(&self, agent: &Agent) -> Result<(), ProxyError> {
-        if !self.agents.is_disabled(agent) {
-            return Ok(());
+    /// The file can disable an agent, or have it no more, and an operator can switch it off at any time.
+    pub(super) fn refuse_unserved(&self, agent: &Agent) -> Result<(), ProxyError> {
+        match self.roster.standing(&agent.name) {
+            Standing::Served => Ok(()),
+            standing => Err(unserved(agent, standing)),
         }
-        let message = format!("Agent {} is disabled. Ask its operator.", agent.name);
-        Err(ProxyError::OperationForbidden(message))
+    }
+}
+
+/// What an agent is told that is not served, or no more.
+pub(super) fn unserved(agent: &Agent, standing: Standing) -> ProxyError {
+    match standing {
+        Standing::Removed => ProxyError::BadCredentials,
+        Standing::Served | Standing::Disabled => {
+            ProxyError::OperationForbidden(format!("Agent {} is disabled. Ask its operator.", agent.name))
+        }
     }
 }
 

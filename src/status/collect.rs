@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{AgentStatus, CacheStatus, PoolStatus, RouteStatus, Status, StoreStatus};
 use crate::agent::Agents;
+use crate::agent::roster::Roster;
 use crate::budget::{Budget, Waits};
 use crate::clock::Clock;
 use crate::config::Agent;
@@ -24,7 +25,7 @@ const ROUTES_MAX: usize = 20;
 #[derive(Debug)]
 pub struct Sources {
     pub proxy: Arc<Proxy>,
-    pub agents: Arc<Agents>,
+    pub roster: Arc<Roster>,
     pub budget: Arc<Budget>,
     /// None: the store is embedded.
     pub redis: Option<Arc<RedisClient>>,
@@ -41,8 +42,9 @@ impl Sources {
     pub fn collect(&self) -> Status {
         let seen = self.proxy.overview();
         let waiting = self.budget.waiting();
+        let known = self.roster.agents();
         let mut agents: Vec<AgentStatus> =
-            self.agents.all().map(|agent| self.agent(agent, waiting.get(agent.name.as_str()))).collect();
+            known.all().map(|agent| self.agent(agent, waiting.get(agent.name.as_str()))).collect();
         agents.sort_by(|a, b| {
             // A moment in a queue is no reason to change places.
             let is_held = |agent: &AgentStatus| agent.longest_wait_ms >= HELD_LONG_MS;
@@ -66,7 +68,7 @@ impl Sources {
             limit_hits: Metrics::sums(&self.metrics.limit_hits, "kind"),
             pools,
             agents,
-            routes: self.routes(),
+            routes: self.routes(&known),
             cache: CacheStatus {
                 bytes: seen.cache_bytes,
                 bytes_max: seen.cache_bytes_max,
@@ -111,7 +113,7 @@ impl Sources {
             weight: agent.weight,
             guarantee: agent.guarantee,
             ceiling: agent.ceiling,
-            is_disabled: self.agents.is_disabled(agent),
+            is_disabled: self.roster.is_disabled(agent),
             is_disabled_in_file: agent.disabled,
             share_ratio: share,
             share_of: standing.map(|at| format!("{} {}", at.installation, at.resource)),
@@ -123,9 +125,9 @@ impl Sources {
         }
     }
 
-    fn routes(&self) -> Vec<RouteStatus> {
+    fn routes(&self, agents: &Agents) -> Vec<RouteStatus> {
         let mut routes = BTreeMap::new();
-        for agent in self.agents.all() {
+        for agent in agents.all() {
             for (route, points) in self.budget.spent_by_route(&agent.name) {
                 // The dearest first; ties by name, so that the order is the same each time.
                 routes.insert((std::cmp::Reverse(points), agent.name.as_str(), route), ());

@@ -107,7 +107,7 @@ impl Proxy {
             match self.turn(permitted, &flight, ctx).await? {
                 Turn::Landed(Some(entry)) => {
                     // It may have been switched off while it waited.
-                    self.refuse_disabled(permitted.agent())?;
+                    self.refuse_unserved(permitted.agent())?;
                     return Ok(self.known(permitted, &read.key, &entry, CacheResult::Coalesced, ctx).await);
                 }
                 Turn::Landed(None) => {}
