@@ -10,6 +10,10 @@ pub mod problem;
 
 pub mod load;
 
+pub mod watch;
+
+mod fixed;
+
 mod document;
 
 mod validate;
@@ -28,10 +32,12 @@ pub use crate::budget::{OnStoreLoss, Secondary};
 pub use crate::links::LinkBase;
 pub use crate::redis_client::{RedisAddress, RedisPlace, RedisSettings};
 pub use crate::tls::TlsFiles;
-pub use load::{from_environment, from_file};
+pub use fixed::Fixed;
+pub use load::{Reading, from_environment, from_file};
 pub use problem::{Problem, Problems};
 pub use validate::Sources;
 pub(crate) use validate::is_name;
+pub use watch::Watch;
 
 use crate::identity::pattern::SubjectPattern;
 use crate::policy::Class;

@@ -1,16 +1,18 @@
 //! Where a configuration comes from: a file, or the environment alone.
 //!
-//! Start-up, reload and `tollgate check` share [`from_file`].
+//! Start-up, reload and `tollgate check` share [`read`].
 
 use std::env;
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::Read;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+
+use sha2::{Digest, Sha256};
 
 use super::document::Document;
 use super::problem::{Problem, Problems};
-use super::validate::{Sources, validate};
+use super::validate::{Sources, Validated, validate};
 use super::{ApprovalMode, Config, raw};
 use crate::policy::Class;
 use crate::secret::{self, AgentKey};
@@ -28,11 +30,38 @@ const API_URL: &str = "TOLLGATE_API_URL";
 /// The one agent there is without a file.
 const AGENT: &str = "agent";
 
+/// Hexadecimal digits of a file's version.
+const VERSION_LENGTH: usize = 12;
+
+/// A file as it was read, be it good or bad.
+#[derive(Debug)]
+pub struct Reading {
+    /// The problems beside a [`Config`] are warnings.
+    pub outcome: Result<(Config, Problems), Problems>,
+    /// Which text it was: the first digits of its SHA-256, as `sha256sum` has them.
+    pub version: String,
+    /// Files it names, as far as they were looked for.
+    pub files: Vec<PathBuf>,
+}
+
 /// Reads and checks a file; the problems beside a [`Config`] are warnings.
 pub fn from_file(path: &Path) -> Result<(Config, Problems), Problems> {
-    let text = read(path)?;
+    read(path).outcome
+}
+
+/// Reads and checks a file.
+pub fn read(path: &Path) -> Reading {
+    let text = match read_text(path) {
+        Ok(text) => text,
+        Err(problems) => {
+            return Reading { outcome: Err(problems), version: "none".to_owned(), files: Vec::new() };
+        }
+    };
     let directory = path.parent().unwrap_or(Path::new(""));
-    from_text(&text, &Sources { directory, variable: &|name| env::var_os(name) })
+    let (outcome, files) = check(&text, &Sources { directory, variable: &|name| env::var_os(name) });
+    let mut version = secret::hex(&Sha256::digest(&text));
+    version.truncate(VERSION_LENGTH);
+    Reading { outcome, version, files }
 }
 
 /// What runs without a file: the token of `GITHUB_TOKEN`, and one agent whose key is made here.
@@ -42,7 +71,7 @@ pub fn from_environment() -> Result<(Config, AgentKey), Problems> {
     from_variables(&|name| env::var_os(name))
 }
 
-fn read(path: &Path) -> Result<String, Problems> {
+fn read_text(path: &Path) -> Result<String, Problems> {
     let problem = |message: String| Problems::from(Problem::error(path.display().to_string(), None, message));
     let fail = |error: std::io::Error| problem(format!("can't be read: {}", secret::reason(&error)));
     let file = File::open(path).map_err(fail)?;
@@ -59,13 +88,21 @@ fn read(path: &Path) -> Result<String, Problems> {
 /// # Errors
 /// With everything that is wrong.
 pub fn from_text(text: &str, sources: &Sources<'_>) -> Result<(Config, Problems), Problems> {
-    let mut document = Document::parse(text)?;
+    check(text, sources).0
+}
+
+/// And the files that the text names.
+fn check(text: &str, sources: &Sources<'_>) -> (Result<(Config, Problems), Problems>, Vec<PathBuf>) {
+    let mut document = match Document::parse(text) {
+        Ok(document) => document,
+        Err(problem) => return (Err(problem.into()), Vec::new()),
+    };
     let mut problems = Problems::default();
     let file: raw::File = document.read(&mut problems);
-    let (config, problems) = validate(&file, &document, sources, problems);
+    let Validated { config, problems, files } = validate(&file, &document, sources, problems);
     match config {
-        Some(config) => Ok((config, problems)),
-        None => Err(problems),
+        Some(config) => (Ok((config, problems)), files),
+        None => (Err(problems), files),
     }
 }
 
@@ -78,7 +115,8 @@ fn from_variables(variable: &dyn Fn(&str) -> Option<OsString>) -> Result<(Config
     let key = AgentKey::generate(AGENT);
     let file = file_of_variables(variable, &key);
     let sources = Sources { directory: Path::new(""), variable };
-    let (config, mut problems) = validate(&file, &Document::default(), &sources, Problems::default());
+    let Validated { config, mut problems, .. } =
+        validate(&file, &Document::default(), &sources, Problems::default());
     let Some(mut config) = config else {
         problems.rename_paths(|path| variable_of(path).to_owned());
         return Err(problems);

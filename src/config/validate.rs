@@ -49,14 +49,23 @@ impl fmt::Debug for Sources<'_> {
     }
 }
 
-/// Runs every rule; a [`Config`] comes out only when no problem is an error.
+/// What the rules made of a file.
+pub(super) struct Validated {
+    /// There only when no problem is an error.
+    pub(super) config: Option<Config>,
+    pub(super) problems: Problems,
+    /// Files it names, as far as they were looked for.
+    pub(super) files: Vec<PathBuf>,
+}
+
+/// Runs every rule.
 pub(super) fn validate(
     file: &raw::File,
     document: &Document,
     sources: &Sources<'_>,
     problems: Problems,
-) -> (Option<Config>, Problems) {
-    let mut check = Check { document, sources, problems };
+) -> Validated {
+    let mut check = Check { document, sources, problems, files: Vec::new() };
     let server = server::server(&mut check, &file.server);
     let upstream = upstream::upstream(&mut check, &file.upstream);
     let apps = credentials::apps(&mut check, &file.apps);
@@ -74,9 +83,9 @@ pub(super) fn validate(
     let agents = agents::agents(&mut check, file);
     let identities = identities::identities(&mut check, file);
     let webhook = file.webhook.as_ref().map(|webhook| server::webhook(&mut check, webhook, &file.server));
-    let Check { problems, .. } = check;
+    let Check { problems, files, .. } = check;
     if problems.has_errors() {
-        return (None, problems);
+        return Validated { config: None, problems, files };
     }
     let config = (|| {
         let (server, upstream, budget, policy) = (server?, upstream?, budget?, policy?);
@@ -96,7 +105,7 @@ pub(super) fn validate(
         })
     })();
     debug_assert!(config.is_some(), "a section is missing without an error");
-    (config, problems)
+    Validated { config, problems, files }
 }
 
 /// The problems found so far, and what rules need to look at.
@@ -104,6 +113,7 @@ struct Check<'a> {
     document: &'a Document,
     sources: &'a Sources<'a>,
     problems: Problems,
+    files: Vec<PathBuf>,
 }
 
 impl Check<'_> {
@@ -263,7 +273,9 @@ impl Check<'_> {
             self.error(path, "must name a file");
             return None;
         }
-        Some(self.sources.directory.join(name))
+        let file = self.sources.directory.join(name);
+        self.files.push(file.clone());
+        Some(file)
     }
 }
 
