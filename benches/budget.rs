@@ -13,7 +13,7 @@ use http::{HeaderMap, StatusCode};
 use tokio::time::Instant;
 use tollgate::budget::command::{Admit, Call, Cancel, Caps, Command, LeaseId, Outcome, Place, Share, Stamp};
 use tollgate::budget::store::{MemoryStore, Store};
-use tollgate::budget::{Budget, Charge, Identity, OnStoreLoss, Secondary, Settings, Wait};
+use tollgate::budget::{Budget, Charge, Identity, OnStoreLoss, Secondary, Settings, Tuning, Wait};
 use tollgate::clock::{Clock, ManualClock};
 use tollgate::github::rate_limit::{self, Reading};
 use tollgate::metrics::Metrics;
@@ -42,9 +42,7 @@ impl Bench {
         let clock = Arc::new(ManualClock::at_seconds(1_700_000_000));
         let secondary = roomy();
         let settings = Settings {
-            headroom_thousandths: 0,
-            secondary,
-            is_observing: false,
+            tuning: Tuning { headroom_thousandths: 0, secondary, is_observing: false },
             on_store_loss: OnStoreLoss::Degrade,
             calls_max: 1_000_000,
         };

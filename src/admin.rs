@@ -36,6 +36,7 @@ use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
+pub use access::AdminToken;
 pub use api::Api;
 pub use board::Board;
 use events::{Events, Form};

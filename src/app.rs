@@ -2,21 +2,25 @@
 //!
 //! On the stop, in this order: `/readyz` fails, no connection is accepted any more, requests on open
 //! connections are served for a moment longer, those in flight finish within `drain_timeout`, and
-//! the admin listener goes last.
+//! the admin listener goes last. In between, other configurations take effect; see [`reload`].
+
+mod reload;
 
 use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use thiserror::Error;
+use tokio::sync::Notify;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::admin::{Admin, Api, Board, Door};
+use crate::admin::{Admin, AdminToken, Api, Door};
 use crate::agent::Agents;
 use crate::agent::disabled::DisabledAgents;
 use crate::agent::roster::Roster;
@@ -27,17 +31,20 @@ use crate::budget::{self, Budget, Identity};
 use crate::cache::changes::Changes;
 use crate::cache::feed::{Feed, Forget};
 use crate::clock::{Clock, SystemClock};
-use crate::config::{self, Config};
+use crate::config::{self, Config, Watch};
 use crate::github::client::CaError;
 use crate::identity::Identities;
 use crate::metrics::Metrics;
+use crate::proxy::in_force::InForce;
 use crate::proxy::listener::{Bounds, Listener};
 use crate::proxy::{self, Proxy};
 use crate::redis_client::{RedisClient, RedisStartError};
 use crate::spent::{self, MemorySpent, RedisSpent, SpentStore};
-use crate::status::collect::Sources;
+use crate::status::ConfigStatus;
 use crate::tls::{Certificate, TlsError};
 use crate::webhook::{Webhook, subscription};
+
+use reload::Reload;
 
 /// What the webhook received is told to other replicas before the end, unless that takes longer.
 const WEBHOOK_ENDS_WITHIN: Duration = Duration::from_secs(2);
@@ -62,17 +69,17 @@ pub enum StartError {
 /// A tollgate that listens, ready to run.
 #[derive(Debug)]
 pub struct App {
-    proxy: Arc<Proxy>,
-    roster: Arc<Roster>,
-    identities: Arc<Identities>,
-    budget: Arc<Budget>,
+    reload: Reload,
+    /// The files the configuration came from, if it shall follow them.
+    watch: Option<Watch>,
+    /// Asks for them to be read again.
+    reread: Arc<Notify>,
     spent: Arc<dyn SpentStore>,
     audit: Audit,
     listener: Listener,
     admin: Admin,
     webhook: Option<Webhook>,
     certificate: Option<Arc<Certificate>>,
-    clock: Arc<dyn Clock>,
     drain: Duration,
     stop: CancellationToken,
 }
@@ -94,31 +101,30 @@ impl App {
         install_crypto();
         let metrics = Arc::new(Metrics::new());
         let stop = CancellationToken::new();
+        let fixed = config.fixed();
         let (listen, admin_listen) = (config.server.listen, config.server.admin_listen);
         let drain = config.server.drain_timeout;
         let listener = Listener::bind(listen, bounds).await.map_err(unbound("server.listen", listen))?;
-        let shared = match config.budget.redis.take() {
+        let redis = match config.budget.redis.take() {
             Some(settings) => Some(RedisClient::start(settings, Arc::clone(&metrics)).await?),
             None => None,
         };
-        let disabled = disabled(shared.as_ref()).await;
         let agents = Arc::new(Agents::new(std::mem::take(&mut config.agents)));
-        let roster = Arc::new(Roster::new(Arc::clone(&agents), disabled));
-        let api = Api::new(Arc::clone(&roster), config.server.admin_token.as_ref());
+        let roster = Arc::new(Roster::new(Arc::clone(&agents), disabled(redis.as_ref()).await));
+        let admin_token = Arc::new(AdminToken::new(config.server.admin_token.as_ref()));
+        let api = Api::new(Arc::clone(&roster), Arc::clone(&admin_token));
         let door = Door::bind(admin_listen).await.map_err(unbound("server.admin_listen", admin_listen))?;
-        let (observing, has_admin_token) = (observing(&config), config.server.admin_token.is_some());
-        let redis = shared.clone();
         let certificate = match config.server.tls.clone() {
             Some(files) => Some(Arc::new(Certificate::try_new(files, clock.now_seconds())?)),
             None => None,
         };
         let audit =
             Audit::start(&config.policy.audit_log, Arc::clone(&metrics)).map_err(StartError::Audit)?;
-        let spent = spent(&config.policy, shared.as_ref(), &clock).await;
+        let spent = spent(&config.policy, redis.as_ref(), &clock).await;
         let changes = Arc::new(Changes::new(Arc::clone(&clock)));
-        let feed = Arc::new(Feed::new(changes, shared.clone(), Arc::clone(&metrics)));
+        let feed = Arc::new(Feed::new(changes, redis.clone(), Arc::clone(&metrics)));
         let webhook = webhook(config.webhook.take(), &feed, &metrics).await?;
-        let store: Arc<dyn Store> = match shared {
+        let store: Arc<dyn Store> = match redis.clone() {
             Some(redis) => Arc::new(RedisStore::new(redis)),
             None => Arc::new(MemoryStore::new(Arc::clone(&clock))),
         };
@@ -130,7 +136,7 @@ impl App {
             Identities::try_new(issuers, &agents, Arc::clone(&clock), Arc::clone(&metrics)).map(Arc::new)?;
         let parts = proxy::Shared {
             roster: Arc::clone(&roster),
-            identities: Arc::clone(&identities),
+            identities,
             budget: Arc::clone(&budget),
             spent: Arc::clone(&spent),
             audit: audit.clone(),
@@ -138,37 +144,51 @@ impl App {
             clock: Arc::clone(&clock),
             metrics: Arc::clone(&metrics),
         };
-        let proxy = Arc::new(Proxy::try_new(config, parts)?);
-        feed.forget_with(Arc::downgrade(&proxy) as Weak<dyn Forget>);
-        let sources = Sources {
-            proxy: Arc::clone(&proxy),
-            roster: Arc::clone(&roster),
-            budget: Arc::clone(&budget),
-            redis,
-            metrics: Arc::clone(&metrics),
-            clock: Arc::clone(&clock),
-            started: Instant::now(),
-            draining: stop.clone(),
-            observing,
-            has_admin_token,
-        };
-        let board = Board::new(move || sources.collect());
-        let admin = Admin::new(door, metrics, api, board, stop.clone());
-        Ok(App {
-            proxy,
+        let in_force = Arc::new(InForce::new(Proxy::try_new(config, parts)?));
+        feed.forget_with(Arc::downgrade(&in_force) as Weak<dyn Forget>);
+        let status = ConfigStatus { since_epoch_ms: clock.now_ms(), ..ConfigStatus::default() };
+        let reload = Reload {
+            in_force,
             roster,
-            identities,
             budget,
+            admin_token,
+            fixed,
+            status: Arc::new(ArcSwap::from_pointee(status)),
+            metrics,
+            clock,
+        };
+        let board = reload.board(redis, stop.clone());
+        let admin = Admin::new(door, Arc::clone(&reload.metrics), api, board, stop.clone());
+        Ok(App {
+            reload,
+            watch: None,
+            reread: Arc::default(),
             spent,
             audit,
             listener,
             admin,
             webhook,
             certificate,
-            clock,
             drain,
             stop,
         })
+    }
+
+    /// Takes up changes of the file that its configuration came from, and of those which that names.
+    #[must_use]
+    pub fn following(mut self, watch: Watch, version: &str) -> App {
+        let status = ConfigStatus {
+            version: Some(version.to_owned()),
+            ..ConfigStatus::clone(&self.reload.status.load())
+        };
+        self.reload.status.store(Arc::new(status));
+        self.watch = Some(watch);
+        self
+    }
+
+    /// Notified, it has the file read again at once.
+    pub fn reread(&self) -> Arc<Notify> {
+        Arc::clone(&self.reread)
     }
 
     /// Where agents are served.
@@ -188,12 +208,12 @@ impl App {
 
     /// What is known to have changed at GitHub.
     pub fn changes(&self) -> Arc<Changes> {
-        Arc::clone(self.proxy.feed().changes())
+        Arc::clone(self.feed().changes())
     }
 
     /// What replicas tell each other.
     pub fn feed(&self) -> Arc<Feed> {
-        Arc::clone(self.proxy.feed())
+        Arc::clone(self.reload.in_force.proxy().feed())
     }
 
     /// Cancelling it stops [`App::run`].
@@ -207,31 +227,35 @@ impl App {
     /// When TLS can't be set up.
     pub async fn run(self) -> Result<(), StartError> {
         let mut beside = JoinSet::new();
+        let clock = Arc::clone(&self.reload.clock);
         let tls = match self.certificate {
             Some(certificate) => {
                 let acceptor = TlsAcceptor::from(Arc::new(certificate.server_config()?));
-                beside.spawn(certificate.watch(Arc::clone(&self.clock)));
+                beside.spawn(certificate.watch(Arc::clone(&clock)));
                 Some(acceptor)
             }
             None => None,
         };
+        let (in_force, budget) = (Arc::clone(&self.reload.in_force), Arc::clone(&self.reload.budget));
+        let (roster, feed) = (Arc::clone(&self.reload.roster), Arc::clone(in_force.proxy().feed()));
+        let changes = Arc::clone(feed.changes());
         beside.spawn(self.admin.serve());
-        beside.spawn(Arc::clone(&self.budget).tend());
-        beside.spawn(async move { self.roster.tend().await });
-        beside.spawn(async move { self.identities.tend().await });
+        beside.spawn(Arc::clone(&budget).tend());
+        beside.spawn(async move { roster.tend().await });
         beside.spawn(spent::tend(self.spent));
-        let feed = Arc::clone(self.proxy.feed());
         beside.spawn(async move { feed.tend().await });
+        beside.spawn(self.reload.tend(self.watch, self.reread));
         let webhook = self.webhook.map(|webhook| {
-            let (installations, changes) = (self.proxy.installations(), self.proxy.feed().changes());
-            beside.spawn(subscription::tend(Arc::clone(installations), Arc::clone(changes), self.clock));
+            let latest = Arc::clone(&in_force);
+            let installations = move || Arc::clone(latest.proxy().installations());
+            beside.spawn(subscription::tend(installations, changes, clock));
             AbortOnDropHandle::new(tokio::spawn(webhook.serve(self.stop.clone())))
         });
-        self.listener.serve(self.proxy, tls, self.stop, self.drain).await;
+        self.listener.serve(in_force, tls, self.stop, self.drain).await;
         if let Some(webhook) = webhook {
             let _ = timeout(WEBHOOK_ENDS_WITHIN, webhook).await;
         }
-        self.budget.leave().await;
+        budget.leave().await;
         self.audit.flush().await;
         Ok(())
     }
@@ -262,22 +286,25 @@ fn unbound(key: &'static str, address: SocketAddr) -> impl FnOnce(io::Error) -> 
     move |why| StartError::Bind { key, address, why }
 }
 
-/// The parts that record what they would do and let it through.
-fn observing(config: &Config) -> Vec<String> {
-    let parts = [("budget", config.budget.is_observing), ("policy", config.policy.is_observing)];
-    parts.into_iter().filter(|(_, is_observing)| *is_observing).map(|(name, _)| name.to_owned()).collect()
-}
-
-/// What remembers used approvals. Where none is ever used, nobody waits for it to begin.
+/// What remembers used approvals. Where nobody can sign one yet, nobody waits for it to begin.
 async fn spent(
     policy: &config::Policy,
     shared: Option<&Arc<RedisClient>>,
     clock: &Arc<dyn Clock>,
 ) -> Arc<dyn SpentStore> {
     match shared {
-        _ if policy.verifier.is_empty() => Arc::new(MemorySpent::of_all_times(Arc::clone(clock))),
         Some(redis) => Arc::new(RedisSpent::begin(Arc::clone(redis), Arc::clone(clock)).await),
+        None if policy.verifier.is_empty() => Arc::new(MemorySpent::begin_soon(Arc::clone(clock))),
         None => Arc::new(MemorySpent::begin(Arc::clone(clock)).await),
+    }
+}
+
+/// What of the budget can be changed while it runs.
+fn tuning(config: &config::Budget) -> budget::Tuning {
+    budget::Tuning {
+        headroom_thousandths: config.headroom_thousandths,
+        secondary: config.secondary,
+        is_observing: config.is_observing,
     }
 }
 
@@ -288,13 +315,8 @@ fn budget(
     store: Arc<dyn Store>,
     metrics: &Arc<Metrics>,
 ) -> Arc<Budget> {
-    let settings = budget::Settings {
-        headroom_thousandths: config.headroom_thousandths,
-        secondary: config.secondary,
-        is_observing: config.is_observing,
-        on_store_loss: config.on_store_loss,
-        calls_max,
-    };
+    let settings =
+        budget::Settings { tuning: tuning(config), on_store_loss: config.on_store_loss, calls_max };
     Budget::new(settings, Identity::random(), store, Arc::clone(metrics))
 }
 

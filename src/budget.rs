@@ -29,6 +29,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use futures_util::FutureExt;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -51,14 +52,26 @@ use store::Store;
 /// What is configured.
 #[derive(Debug, Clone)]
 pub struct Settings {
+    pub tuning: Tuning,
+    pub on_store_loss: OnStoreLoss,
+    /// Most calls that wait or are in flight at this replica; each takes a descriptor or two.
+    pub calls_max: usize,
+}
+
+/// What can be changed while calls wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Tuning {
     /// Thousandths of each primary limit left to users outside.
     pub headroom_thousandths: i64,
     pub secondary: Secondary,
     /// Decide and record, but let everything through.
     pub is_observing: bool,
-    pub on_store_loss: OnStoreLoss,
-    /// Most calls that wait or are in flight at this replica; each takes a descriptor or two.
-    pub calls_max: usize,
+}
+
+impl Tuning {
+    fn caps(&self) -> Caps {
+        Caps::new(self.headroom_thousandths, self.secondary)
+    }
 }
 
 /// GitHub's secondary limits, with a distance kept; for one installation.
@@ -167,7 +180,7 @@ pub struct Refusal {
 /// Shares the quota.
 #[derive(Debug)]
 pub struct Budget {
-    settings: Settings,
+    tuning: ArcSwap<Tuning>,
     replica: Replica,
     queues: Queues,
     in_flight: InFlight,
@@ -185,11 +198,10 @@ impl Budget {
         store: Arc<dyn Store>,
         metrics: Arc<Metrics>,
     ) -> Arc<Budget> {
-        let caps = Caps::new(settings.headroom_thousandths, settings.secondary);
-        let on_loss = settings.on_store_loss;
+        let (caps, on_loss) = (settings.tuning.caps(), settings.on_store_loss);
         Arc::new(Budget {
             in_flight: InFlight::new(settings.calls_max),
-            settings,
+            tuning: ArcSwap::from_pointee(settings.tuning),
             replica: Replica::new(identity.replica, store, caps, on_loss),
             queues: Queues::default(),
             dice: Mutex::new(StdRng::seed_from_u64(identity.seed)),
@@ -197,6 +209,14 @@ impl Budget {
             compared: Mutex::default(),
             metrics,
         })
+    }
+
+    /// Goes on by other figures: calls that wait are weighed by them when they ask next.
+    pub fn tune(&self, tuning: Tuning) {
+        self.replica.set_caps(tuning.caps());
+        self.tuning.store(Arc::new(tuning));
+        // What is guaranteed may have changed, too.
+        self.lock_compared().clear();
     }
 
     /// Holds a call until it may go.
@@ -212,7 +232,7 @@ impl Budget {
         let mut seat = Seat::take(self, charge, wait.is_interactive);
         if let Some((rest, step)) = seat.ticket.outlook()
             && rest > wait.patience
-            && !self.settings.is_observing
+            && !self.tuning.load().is_observing
         {
             return Err(self.book(charge, rest, step).await);
         }
@@ -272,7 +292,7 @@ impl Budget {
             is_interactive,
             patience_ms: i64::try_from(patience.as_millis()).unwrap_or(i64::MAX / 4),
             random: self.roll(),
-            is_observing: self.settings.is_observing,
+            is_observing: self.tuning.load().is_observing,
         };
         let asked = Asked { budget: self, charge, lease, is_answered: false };
         let reply = self.replica.call(&charge.installation, Command::Admit(admit)).await;
@@ -307,7 +327,7 @@ impl Budget {
     /// The most that one call could ever be paid with, and the limit it comes from; none until GitHub named it.
     pub async fn price_max(&self, charge: &Charge) -> Option<(i64, i64)> {
         let pool = self.look(charge).await.1.filter(|pool| pool.is_known)?;
-        let kept = self.settings.headroom_thousandths * pool.limit / 1000;
+        let kept = self.tuning.load().headroom_thousandths * pool.limit / 1000;
         Some((pool.limit - kept, pool.limit))
     }
 

@@ -20,6 +20,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use bytes::Bytes;
 use http::HeaderValue;
 use moka::ops::compute::Op;
@@ -102,11 +103,25 @@ impl Kept {
     }
 }
 
+/// How long what is kept may be served, as configured.
+#[derive(Debug, Clone, Copy)]
+struct Times {
+    fresh_for: Duration,
+    stale_if_error: Duration,
+}
+
+impl Times {
+    fn of(settings: config::Cache) -> Times {
+        Times { fresh_for: settings.fresh_for, stale_if_error: settings.stale_if_error }
+    }
+}
+
 /// Keeps answers.
 pub struct Cache {
     /// One bound for both kinds.
     kept: moka::sync::Cache<Slot, Kept>,
-    settings: config::Cache,
+    max_bytes: u64,
+    times: ArcSwap<Times>,
     /// What is known of changes, and whether all of them are heard of.
     feed: Arc<Feed>,
     pub flights: Flights,
@@ -117,7 +132,10 @@ pub struct Cache {
 
 impl fmt::Debug for Cache {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Cache").field("settings", &self.settings).finish_non_exhaustive()
+        f.debug_struct("Cache")
+            .field("max_bytes", &self.max_bytes)
+            .field("times", &self.times)
+            .finish_non_exhaustive()
     }
 }
 
@@ -129,7 +147,8 @@ impl Cache {
         };
         Cache {
             kept: moka::sync::Cache::builder().weigher(size).max_capacity(settings.max_bytes).build(),
-            settings,
+            max_bytes: settings.max_bytes,
+            times: ArcSwap::from_pointee(Times::of(settings)),
             feed,
             flights: Flights::default(),
             proofs: Proofs::default(),
@@ -138,8 +157,13 @@ impl Cache {
         }
     }
 
+    /// Goes on by other times; its bound stays.
+    pub fn tune(&self, settings: config::Cache) {
+        self.times.store(Arc::new(Times::of(settings)));
+    }
+
     pub fn is_off(&self) -> bool {
-        self.settings.max_bytes == 0
+        self.max_bytes == 0
     }
 
     pub fn get(&self, key: &Key) -> Option<Arc<Entry>> {
@@ -191,12 +215,12 @@ impl Cache {
 
     /// The bound on it; 0: the cache is off.
     pub fn max_size(&self) -> u64 {
-        self.settings.max_bytes
+        self.max_bytes
     }
 
     /// Longest body that is kept.
     pub fn body_max(&self) -> u64 {
-        BODY_BYTES_MAX.min(self.settings.max_bytes / 8)
+        BODY_BYTES_MAX.min(self.max_bytes / 8)
     }
 
     /// Room for a body that is kept when it has come whole; none when too many are on their way.
@@ -214,7 +238,7 @@ impl Cache {
     pub fn is_fresh(&self, entry: &Entry, reach: &Reach) -> bool {
         let is_told = !entry.is_pending() && self.feed.changes().covers(reach);
         let told_for = if is_told { TOLD_FOR } else { Duration::ZERO };
-        let fresh_for = self.settings.fresh_for.max(told_for);
+        let fresh_for = self.times.load().fresh_for.max(told_for);
         // GitHub may have shown what was before a change for some time after it.
         let is_settled =
             entry.checked_ms() >= self.feed.changes().last(reach).saturating_add(ms(SETTLES_WITHIN));
@@ -224,7 +248,7 @@ impl Cache {
     /// Whether it may be served when GitHub fails: it is not known to have changed.
     pub fn may_be_stale(&self, entry: &Entry, reach: &Reach) -> bool {
         entry.checked_ms() > self.feed.changes().last(reach)
-            && self.is_younger(entry, self.settings.stale_if_error)
+            && self.is_younger(entry, self.times.load().stale_if_error)
     }
 
     fn is_younger(&self, entry: &Entry, age: Duration) -> bool {

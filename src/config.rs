@@ -26,7 +26,7 @@ use std::time::Duration;
 use http::header::HeaderName;
 use http::{StatusCode, Uri};
 use ipnet::IpNet;
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 
 pub use crate::budget::{OnStoreLoss, Secondary};
 pub use crate::links::LinkBase;
@@ -65,7 +65,7 @@ pub struct Config {
 }
 
 /// The listeners and their bounds.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Server {
     pub listen: SocketAddr,
     pub admin_listen: SocketAddr,
@@ -126,6 +126,16 @@ pub struct App {
 pub enum PrivateKey {
     File(PathBuf),
     Pem(SecretString),
+}
+
+impl PartialEq for PrivateKey {
+    fn eq(&self, other: &PrivateKey) -> bool {
+        match (self, other) {
+            (PrivateKey::File(one), PrivateKey::File(other)) => one == other,
+            (PrivateKey::Pem(one), PrivateKey::Pem(other)) => one.expose_secret() == other.expose_secret(),
+            _ => false,
+        }
+    }
 }
 
 /// A personal access token.
@@ -288,7 +298,7 @@ pub struct IdentityIssuer {
 }
 
 /// Where an issuer's public keys are; they are read again and again.
-#[derive(Debug)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum IssuerKeys {
     File(PathBuf),
     Url {

@@ -15,17 +15,18 @@ pub mod pattern;
 mod source;
 mod token;
 
+use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::future::join_all;
 use moka::sync::Cache;
 use sha2::{Digest, Sha256};
 use thiserror::Error;
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::agent::Agents;
 use crate::clock::Clock;
-use crate::config::{Agent, IdentityIssuer};
+use crate::config::{Agent, IdentityIssuer, IssuerKeys};
 use crate::github::client::CaError;
 use crate::metrics::Metrics;
 use keys::{KeySet, Lookup};
@@ -113,9 +114,34 @@ pub struct Rejection {
 struct Issuer {
     name: String,
     audience: String,
-    source: Source,
+    keys: IssuerKeys,
+    source: Arc<Tended>,
     /// In the order of the file: the first that matches counts.
     rules: Vec<(SubjectPattern, Arc<Agent>)>,
+}
+
+/// A source, and the task that keeps it fresh for as long as somebody needs it.
+#[derive(Debug)]
+struct Tended {
+    source: Arc<Source>,
+    _task: AbortOnDropHandle<()>,
+}
+
+impl Tended {
+    fn try_new(issuer: &str, keys: &IssuerKeys, metrics: &Arc<Metrics>) -> Result<Tended, CaError> {
+        let source = Arc::new(Source::try_new(issuer, keys.clone(), Arc::clone(metrics))?);
+        let tended = Arc::clone(&source);
+        let task = tokio::spawn(async move { tended.tend().await });
+        Ok(Tended { source, _task: AbortOnDropHandle::new(task) })
+    }
+}
+
+impl Deref for Tended {
+    type Target = Source;
+
+    fn deref(&self) -> &Source {
+        &self.source
+    }
 }
 
 /// What was proven.
@@ -139,7 +165,7 @@ pub struct Identities {
 }
 
 impl Identities {
-    /// Reads nothing yet: see [`Identities::tend`].
+    /// Begins to read the issuers' keys, in tasks that end with it.
     ///
     /// # Errors
     /// When an issuer's certificate authorities can't be used.
@@ -149,12 +175,38 @@ impl Identities {
         clock: Arc<dyn Clock>,
         metrics: Arc<Metrics>,
     ) -> Result<Identities, CaError> {
+        Identities::knowing(&[], issuers, agents, clock, metrics)
+    }
+
+    /// Those of another configuration. Keys of an issuer that are at the same place stay known, so one
+    /// that is away just now shuts nobody out.
+    ///
+    /// # Errors
+    /// As of [`Identities::try_new`].
+    pub fn renewed(&self, issuers: Vec<IdentityIssuer>, agents: &Agents) -> Result<Identities, CaError> {
+        let (clock, metrics) = (Arc::clone(&self.clock), Arc::clone(&self.metrics));
+        Identities::knowing(&self.issuers, issuers, agents, clock, metrics)
+    }
+
+    fn knowing(
+        known: &[Issuer],
+        issuers: Vec<IdentityIssuer>,
+        agents: &Agents,
+        clock: Arc<dyn Clock>,
+        metrics: Arc<Metrics>,
+    ) -> Result<Identities, CaError> {
         let issuers = issuers.into_iter().map(|issuer| {
             // The configuration knows all agents it names.
             let agent_of = |name: &str| agents.named(name).map(Arc::clone);
             let rules = issuer.rules.into_iter();
+            let is_same = |known: &&Issuer| known.name == issuer.issuer && known.keys == issuer.keys;
+            let source = match known.iter().find(is_same) {
+                Some(known) => Arc::clone(&known.source),
+                None => Arc::new(Tended::try_new(&issuer.issuer, &issuer.keys, &metrics)?),
+            };
             Ok(Issuer {
-                source: Source::try_new(&issuer.issuer, issuer.keys, Arc::clone(&metrics))?,
+                source,
+                keys: issuer.keys,
                 rules: rules.filter_map(|(subject, agent)| Some((subject, agent_of(&agent)?))).collect(),
                 name: issuer.issuer,
                 audience: issuer.audience,
@@ -166,11 +218,6 @@ impl Identities {
             clock,
             metrics,
         })
-    }
-
-    /// Fetches the issuers' keys and keeps them fresh; never ends while there is an issuer.
-    pub async fn tend(&self) {
-        join_all(self.issuers.iter().map(|issuer| issuer.source.tend())).await;
     }
 
     /// Whether a credential is to be read as a token: no key has a dot, and no token begins as keys do.

@@ -93,6 +93,7 @@ pub struct Metrics {
     /// `{installation,access}`, epoch seconds.
     pub token_expiry: IntGaugeVec,
     /// `{result}`: hit, miss, … as in `x-tollgate-cache`.
+    pub config_reloads: IntCounterVec,
     pub cache_requests: IntCounterVec,
     /// `{by,result}`: how GitHub was asked whether something is still so, and what it said.
     pub cache_validators: IntCounterVec,
@@ -279,6 +280,11 @@ impl Metrics {
                 "token_expiry_timestamp_seconds",
                 "When the newest token ends.",
                 &["installation", "access"],
+            ),
+            config_reloads: make.counter(
+                "config_reloads_total",
+                "Times the configuration was read again.",
+                &["result"],
             ),
             cache_requests: make.counter(
                 "cache_requests_total",

@@ -41,6 +41,7 @@ mod context;
 mod gzip;
 mod held;
 mod hints;
+pub mod in_force;
 mod names;
 pub mod overview;
 mod preference;
@@ -50,10 +51,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use futures_util::future::BoxFuture;
 use http::{HeaderValue, Request, Response, StatusCode};
 use hyper::body::Incoming;
-use secrecy::SecretString;
 
 use admit::Admitted;
 use body::ResponseBody;
@@ -68,9 +67,9 @@ use crate::agent::roster::Roster;
 use crate::audit::Audit;
 use crate::budget::Budget;
 use crate::cache::Cache;
-use crate::cache::feed::{Feed, Forget};
+use crate::cache::feed::Feed;
 use crate::clock::Clock;
-use crate::config::{Config, Policy, Server, Upstream};
+use crate::config::{self, Config, PersonalToken, Policy, Server, Upstream};
 use crate::error::ProxyError;
 use crate::github::apps::App;
 use crate::github::client::{CaError, HttpClient};
@@ -86,11 +85,11 @@ use crate::status::refusals::Refusals;
 /// What the budget lets through takes no longer.
 const AT_ONCE: Duration = Duration::from_millis(100);
 
-/// Everything the stages share.
-#[derive(Debug)]
+/// Everything the stages share, under one configuration.
+#[derive(Debug, Clone)]
 pub struct Proxy {
     server: Server,
-    upstream: Upstream,
+    upstream: Arc<Upstream>,
     link_bases: Arc<[LinkBase]>,
     api_version: HeaderValue,
     policy: Policy,
@@ -112,14 +111,14 @@ pub struct Proxy {
     /// Cheaper ways agents were told of.
     hints: hints::Hints,
     /// What was refused lately, and why.
-    refusals: Refusals,
+    refusals: Arc<Refusals>,
     /// Request bodies in memory.
     held: held::Held,
     budget: Arc<Budget>,
     cache: Arc<Cache>,
     retry: retry::Policy,
-    retry_budget: RetryBudget,
-    route_names: names::RouteNames,
+    retry_budget: Arc<RetryBudget>,
+    route_names: Arc<names::RouteNames>,
     max_wait: Duration,
     max_wait_limit: Duration,
     /// Let everything through, and say what would have been refused.
@@ -161,22 +160,20 @@ impl Proxy {
                 bytes.set(i64::try_from(cache.size()).unwrap_or(i64::MAX));
             }
         });
-        let app = |app| Arc::new(App::new(app, client.clone(), &config.upstream, Arc::clone(&clock)));
-        let apps = config.apps.into_iter().map(app).collect();
-        let personal: Vec<(String, SecretString)> =
-            config.tokens.into_iter().map(|personal| (personal.name, personal.token)).collect();
+        let upstream = Arc::new(config.upstream);
+        let installations = installations(config.apps, config.tokens, &client, &upstream, &clock);
         Ok(Proxy {
-            link_bases: config.upstream.link_bases.clone().into(),
-            api_version: HeaderValue::from_str(&config.upstream.api_version)
+            link_bases: upstream.link_bases.clone().into(),
+            api_version: HeaderValue::from_str(&upstream.api_version)
                 .expect("the configuration holds a date"),
             server: config.server,
-            upstream: config.upstream,
+            upstream,
             policy: config.policy,
             budget: shared.budget,
             cache,
             retry: retry::Policy::new(config.retry),
-            retry_budget: RetryBudget::new(),
-            route_names: names::RouteNames::default(),
+            retry_budget: Arc::default(),
+            route_names: Arc::default(),
             max_wait: config.budget.max_wait,
             max_wait_limit: config.budget.max_wait_limit,
             is_observing: config.budget.is_observing,
@@ -184,7 +181,7 @@ impl Proxy {
             agents: shared.roster.agents(),
             roster: shared.roster,
             identities: shared.identities,
-            installations: Arc::new(Installations::new(apps, personal)),
+            installations,
             tokens: Arc::new(Tokens::new(Arc::clone(&clock), Arc::clone(&metrics))),
             names: guard::Names::new(),
             facts: guard::FactCache::new(),
@@ -192,13 +189,37 @@ impl Proxy {
             spent: shared.spent,
             audit: shared.audit,
             hints: hints::Hints::new(),
-            refusals: Refusals::default(),
+            refusals: Arc::default(),
             held: held::Held::default(),
             client,
             feed: shared.feed,
             metrics,
             clock,
         })
+    }
+
+    /// The same proxy under another configuration, whose agents the roster has already. What was learned
+    /// stays, and so does what takes effect at a start alone; see [`Config::fixed`].
+    pub fn renewed(&self, config: Config, agents: Arc<Agents>, identities: Arc<Identities>) -> Proxy {
+        let mut proxy = Proxy {
+            server: config.server,
+            policy: config.policy,
+            retry: retry::Policy::new(config.retry),
+            max_wait: config.budget.max_wait,
+            max_wait_limit: config.budget.max_wait_limit,
+            is_observing: config.budget.is_observing,
+            over_budget_status: config.budget.over_budget_status,
+            agents,
+            identities,
+            ..self.clone()
+        };
+        if !self.installations.is_of(&config.apps, &config.tokens) {
+            let (apps, tokens) = (config.apps, config.tokens);
+            proxy.installations = installations(apps, tokens, &self.client, &self.upstream, &self.clock);
+            self.metrics.token_expiry.reset();
+            proxy.tokens = Arc::new(Tokens::new(Arc::clone(&self.clock), Arc::clone(&self.metrics)));
+        }
+        proxy
     }
 
     /// What is known to have changed at GitHub, and is told to the other replicas.
@@ -209,6 +230,16 @@ impl Proxy {
     /// Finds the Apps' installations.
     pub fn installations(&self) -> &Arc<Installations> {
         &self.installations
+    }
+
+    /// Who vouches for agents that come without a key.
+    pub fn identities(&self) -> &Arc<Identities> {
+        &self.identities
+    }
+
+    /// What is known of GitHub's answers.
+    pub fn cache(&self) -> &Arc<Cache> {
+        &self.cache
     }
 
     /// Serves one request. There is always an answer: an error given to hyper would close the
@@ -293,12 +324,13 @@ impl Proxy {
     }
 }
 
-impl Forget for Proxy {
-    fn forget<'a>(&'a self, account: &'a str) -> BoxFuture<'a, ()> {
-        async move {
-            self.installations.forget(account).await;
-            self.tokens.forget(account).await;
-        }
-        .boxed()
-    }
+fn installations(
+    apps: Vec<config::App>,
+    tokens: Vec<PersonalToken>,
+    client: &HttpClient,
+    upstream: &Upstream,
+    clock: &Arc<dyn Clock>,
+) -> Arc<Installations> {
+    let app = |app| Arc::new(App::new(app, client.clone(), upstream, Arc::clone(clock)));
+    Arc::new(Installations::new(apps.into_iter().map(app).collect(), tokens))
 }

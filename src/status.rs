@@ -26,6 +26,7 @@ pub struct Status {
     pub now_epoch_ms: i64,
     pub uptime_seconds: u64,
     pub is_draining: bool,
+    pub config: ConfigStatus,
     /// Parts that only record what they would do: `budget`, `policy`.
     pub observing: Vec<String>,
     /// Whether the admin API takes orders at all.
@@ -47,6 +48,18 @@ pub struct Status {
     /// By result: accepted, missing, refused, spent, forgotten, unsure.
     pub approvals: BTreeMap<String, u64>,
     pub tokens: Vec<TokenStatus>,
+}
+
+/// The configuration in force, and what became of the file since.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConfigStatus {
+    /// First digits of the file's SHA-256 (see `sha256sum`); none without a file.
+    pub version: Option<String>,
+    pub since_epoch_ms: i64,
+    /// What is wrong with the file as it is now, so that it is not in force.
+    pub problems: Vec<String>,
+    /// Keys of the file that have other values than those in force, until tollgate is started again.
+    pub needs_start: Vec<String>,
 }
 
 /// Where the budget is kept.

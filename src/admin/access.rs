@@ -1,7 +1,9 @@
 //! Who may change something: whoever has the admin token, and no page a browser shows.
 
 use std::fmt;
+use std::sync::Arc;
 
+use arc_swap::ArcSwapOption;
 use http::HeaderMap;
 use http::header::{AUTHORIZATION, HOST, HeaderName, HeaderValue, ORIGIN};
 use secrecy::{ExposeSecret, SecretString};
@@ -11,21 +13,31 @@ use subtle::ConstantTimeEq;
 use super::refusal::Refusal;
 
 /// The admin token as configured. Only its digest is kept, and compared in constant time.
-pub(super) struct AdminToken {
-    sha256: Option<[u8; 32]>,
+pub struct AdminToken {
+    sha256: ArcSwapOption<[u8; 32]>,
 }
 
 impl AdminToken {
-    pub(super) fn new(token: Option<&SecretString>) -> AdminToken {
-        // HTTP has no blanks around a header's value, so those around the secret can't count.
-        AdminToken { sha256: token.map(|token| Sha256::digest(token.expose_secret().trim()).into()) }
+    /// None: nobody may change anything.
+    pub fn new(token: Option<&SecretString>) -> AdminToken {
+        AdminToken { sha256: ArcSwapOption::from_pointee(token.map(digest)) }
+    }
+
+    /// Takes another token, or none, in place of the one before.
+    pub fn replace(&self, token: Option<&SecretString>) {
+        self.sha256.store(token.map(digest).map(Arc::new));
+    }
+
+    /// Whether there is one.
+    pub fn is_set(&self) -> bool {
+        self.sha256.load().is_some()
     }
 
     /// Refuses what no token would help: requests of another origin's page, and all where none is configured.
     pub(super) fn may_be_asked(&self, headers: &HeaderMap) -> Result<[u8; 32], Refusal> {
         match is_foreign(headers) {
             true => Err(Refusal::Foreign),
-            false => self.sha256.ok_or(Refusal::NoToken),
+            false => self.sha256.load().as_deref().copied().ok_or(Refusal::NoToken),
         }
     }
 
@@ -47,8 +59,13 @@ impl AdminToken {
 
 impl fmt::Debug for AdminToken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(if self.sha256.is_some() { "AdminToken([redacted])" } else { "AdminToken(none)" })
+        f.write_str(if self.is_set() { "AdminToken([redacted])" } else { "AdminToken(none)" })
     }
+}
+
+/// HTTP has no blanks around a header's value, so those around the secret can't count.
+fn digest(token: &SecretString) -> [u8; 32] {
+    Sha256::digest(token.expose_secret().trim()).into()
 }
 
 /// What stands behind the scheme `Bearer`.
@@ -121,6 +138,19 @@ mod tests {
         for map in [HeaderMap::new(), headers(&[("authorization", "Bearer ")])] {
             assert!(matches!(token.check(&map), Err(Refusal::NoToken)));
         }
+    }
+
+    #[test]
+    fn another_token_takes_its_place() {
+        let token = AdminToken::new(None);
+        let check = |value: &str| token.check(&headers(&[("authorization", value)])).is_ok();
+        assert!(!token.is_set() && !check("Bearer one"));
+        token.replace(Some(&SecretString::from("one")));
+        assert!(token.is_set() && check("Bearer one"));
+        token.replace(Some(&SecretString::from("two")));
+        assert!(!check("Bearer one") && check("Bearer two"));
+        token.replace(None);
+        assert!(!token.is_set() && !check("Bearer two"));
     }
 
     #[test]

@@ -8,7 +8,6 @@ use http::header::{AUTHORIZATION, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use http_body::Body;
 use http_body_util::{BodyExt, Full};
-use secrecy::SecretString;
 use serde_json::json;
 use tokio::time::timeout;
 
@@ -26,7 +25,7 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub struct Api {
     roster: Arc<Roster>,
-    token: AdminToken,
+    token: Arc<AdminToken>,
 }
 
 /// What a path asks for.
@@ -58,8 +57,8 @@ pub(super) fn read(path: &str) -> Option<Result<Order, TargetError>> {
 
 impl Api {
     /// Without a token every change is refused.
-    pub fn new(roster: Arc<Roster>, token: Option<&SecretString>) -> Api {
-        Api { roster, token: AdminToken::new(token) }
+    pub fn new(roster: Arc<Roster>, token: Arc<AdminToken>) -> Api {
+        Api { roster, token }
     }
 
     pub(super) async fn answer<B: Body + Unpin>(

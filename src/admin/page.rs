@@ -127,6 +127,7 @@ pub(super) fn live(status: &Status) -> Markup {
         footer.foot {
             span { "tollgate " (status.version) }
             span { "up " (span(status.uptime_seconds)) }
+            @if let Some(version) = &status.config.version { span { "configuration " (version) } }
             span { a href="/api/status" { "/api/status" } " · " a href="/metrics" { "/metrics" } }
         }
     }
@@ -145,6 +146,13 @@ fn summary(status: &Status) -> Markup {
         @if status.is_draining { p.banner { "This replica drains: it takes no new connection." } }
         @if !status.observing.is_empty() {
             p.banner { "Observe mode (" (status.observing.join(", ")) "): what would be held or refused is only recorded." }
+        }
+        @if let Some(first) = status.config.problems.first() {
+            p.banner { "The configuration file as it is now is not in force: " (first)
+                @if status.config.problems.len() > 1 { " (and " (status.config.problems.len() - 1) " more)" } }
+        }
+        @if !status.config.needs_start.is_empty() {
+            p.banner { "Takes effect when tollgate is started again: " (status.config.needs_start.join(", ")) }
         }
         dl.tiles {
             (tile("GitHub's rate refusals", &count(hits), if hits == 0 { "none, as it must be" } else { "must be 0: see the log" },

@@ -14,6 +14,8 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
+use arc_swap::ArcSwap;
+
 use super::command::{Call, Caps, Command, LeaseId, Outcome, Reason, Reply, Snapshot};
 use super::store::{Store, StoreAway};
 use link::{Asked, Link};
@@ -37,7 +39,7 @@ pub enum OnStoreLoss {
 pub(super) struct Replica {
     pub(super) id: u64,
     store: Arc<dyn Store>,
-    caps: Caps,
+    caps: ArcSwap<Caps>,
     on_loss: OnStoreLoss,
     numbers: AtomicU64,
     /// The most replicas heard of at any installation, for those not heard of yet; 0: never heard.
@@ -50,12 +52,20 @@ impl Replica {
         Replica {
             id,
             store,
-            caps,
+            caps: ArcSwap::from_pointee(caps),
             on_loss,
             numbers: AtomicU64::new(1),
             replicas: AtomicI64::new(0),
             links: Mutex::default(),
         }
+    }
+
+    pub(super) fn set_caps(&self, caps: Caps) {
+        self.caps.store(Arc::new(caps));
+    }
+
+    fn caps(&self) -> Caps {
+        **self.caps.load()
     }
 
     pub(super) fn new_lease(&self) -> LeaseId {
@@ -83,7 +93,7 @@ impl Replica {
             }
             link.ask()
         };
-        let call = Call { stamp: asked.stamp(self.id, self.caps), command };
+        let call = Call { stamp: asked.stamp(self.id, self.caps()), command };
         match self.store.call(installation, &call).await {
             Ok(reply) => {
                 self.heard(installation, &link, &call.command, &reply, &asked).await;
@@ -110,7 +120,7 @@ impl Replica {
 
     fn own_step(&self, link: &mut Link, command: Command) -> Reply {
         self.go_alone(link);
-        link.step_alone(self.id, self.caps, command)
+        link.step_alone(self.id, self.caps(), command)
     }
 
     fn go_alone(&self, link: &mut Link) {
@@ -134,7 +144,7 @@ impl Replica {
             let mut link = lock(link);
             if link.is_alone() {
                 // Another call found the store away meanwhile.
-                link.heard_late(self.id, self.caps, command, reply);
+                link.heard_late(self.id, self.caps(), command, reply);
                 return;
             }
             link.hear(command, reply, asked);
@@ -168,7 +178,7 @@ impl Replica {
         command: Command,
     ) -> Option<Reply> {
         let asked = lock(link).ask();
-        let call = Call { stamp: asked.stamp(self.id, self.caps), command };
+        let call = Call { stamp: asked.stamp(self.id, self.caps()), command };
         match self.store.call(installation, &call).await {
             Ok(reply) => {
                 lock(link).note(&reply);

@@ -8,7 +8,7 @@ use clap::Args;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::app::App;
-use crate::config::{self, Config, Problems};
+use crate::config::{self, Config, Problems, Reading, Watch};
 use crate::secret::AgentKey;
 use crate::telemetry::{self, LogFormat};
 
@@ -27,29 +27,47 @@ pub struct ServeArgs {
 }
 
 pub(super) fn run(args: &ServeArgs, err: &mut dyn Write) -> anyhow::Result<ExitCode> {
-    let Some((config, key)) = load(args, err)? else {
+    let Some(source) = load(args, err)? else {
         return Ok(ExitCode::FAILURE);
     };
     telemetry::start(&args.log, args.log_format)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(serve(config, key, err))?;
+    runtime.block_on(serve(source, err))?;
     // What is still running was given its time to drain.
     runtime.shutdown_background();
     Ok(ExitCode::SUCCESS)
 }
 
-/// The configuration, and without a file the key of its one agent; or its problems on standard error.
-fn load(args: &ServeArgs, err: &mut dyn Write) -> anyhow::Result<Option<(Config, Option<AgentKey>)>> {
+/// A configuration, and where it came from.
+enum Source {
+    File {
+        config: Config,
+        watch: Watch,
+        version: String,
+    },
+    /// With the key of its one agent.
+    Environment {
+        config: Config,
+        key: AgentKey,
+    },
+}
+
+/// None: its problems are on standard error.
+fn load(args: &ServeArgs, err: &mut dyn Write) -> anyhow::Result<Option<Source>> {
     let loaded = match &args.config {
-        Some(path) => config::from_file(path).map(|(config, warnings)| (config, None, warnings)),
-        None => config::from_environment().map(|(config, key)| (config, Some(key), Problems::default())),
+        Some(path) => {
+            let (watch, Reading { outcome, version, .. }) = Watch::open(path);
+            outcome.map(|(config, warnings)| (Source::File { config, watch, version }, warnings))
+        }
+        None => config::from_environment()
+            .map(|(config, key)| (Source::Environment { config, key }, Problems::default())),
     };
     match loaded {
-        Ok((config, key, warnings)) => {
+        Ok((source, warnings)) => {
             if !warnings.is_empty() {
                 writeln!(err, "{warnings}")?;
             }
-            Ok(Some((config, key)))
+            Ok(Some(source))
         }
         Err(problems) => {
             writeln!(err, "{problems}")?;
@@ -58,13 +76,25 @@ fn load(args: &ServeArgs, err: &mut dyn Write) -> anyhow::Result<Option<(Config,
     }
 }
 
-async fn serve(config: Config, key: Option<AgentKey>, err: &mut dyn Write) -> anyhow::Result<()> {
-    let app = App::start(config).await?;
-    if let Some(key) = key {
-        writeln!(err, "tollgate: one agent, all repositories the token reaches, reads and plain writes.")?;
-        writeln!(err, "  base URL  http://{}", app.address()?)?;
-        writeln!(err, "  key       {}    (shown once; a new one at each start)", key.expose())?;
+async fn start(source: Source, err: &mut dyn Write) -> anyhow::Result<App> {
+    match source {
+        Source::File { config, watch, version } => Ok(App::start(config).await?.following(watch, &version)),
+        Source::Environment { config, key } => {
+            let app = App::start(config).await?;
+            writeln!(
+                err,
+                "tollgate: one agent, all repositories the token reaches, reads and plain writes."
+            )?;
+            writeln!(err, "  base URL  http://{}", app.address()?)?;
+            writeln!(err, "  key       {}    (shown once; a new one at each start)", key.expose())?;
+            Ok(app)
+        }
     }
+}
+
+async fn serve(source: Source, err: &mut dyn Write) -> anyhow::Result<()> {
+    let app = start(source, err).await?;
+    let reread = app.reread();
     let stop = app.stop_token();
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     tracing::info!(listen = %app.address()?, admin_listen = %app.admin_address()?, "tollgate serves");
@@ -74,8 +104,7 @@ async fn serve(config: Config, key: Option<AgentKey>, err: &mut dyn Write) -> an
             tokio::select! {
                 _ = terminate.recv() => break,
                 _ = interrupt.recv() => break,
-                // Its default would end the process, which is not what who sends it wants.
-                _ = hangup.recv() => tracing::warn!("reloading is not in this version; restart to take up changes"),
+                _ = hangup.recv() => reread.notify_one(),
             }
         }
         tracing::info!("stopping");

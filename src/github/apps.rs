@@ -90,6 +90,13 @@ impl App {
         }
     }
 
+    /// Whether it is the one that is configured so.
+    pub fn is(&self, config: &config::App) -> bool {
+        let config::App { name, issuer, private_key, read_permissions, write_permissions } = config;
+        (&self.name, &self.issuer, &self.key) == (name, issuer, private_key)
+            && (&self.read_permissions, &self.write_permissions) == (read_permissions, write_permissions)
+    }
+
     /// Calls the API as the App and gives back status and body; a status is no error here.
     pub async fn call(
         &self,

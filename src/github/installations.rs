@@ -7,10 +7,11 @@ use std::time::Duration;
 use http::{Method, StatusCode};
 use moka::future::Cache;
 use moka::sync;
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 
 use super::apps::{App, AppError, message_of};
+use crate::config::{self, PersonalToken};
 use crate::policy::repositories::is_account;
 
 /// How long an answer is believed: a removed or suspended installation is noticed within it.
@@ -92,10 +93,12 @@ pub struct Installations {
 }
 
 impl Installations {
-    pub fn new(apps: Vec<Arc<App>>, personal: Vec<(String, SecretString)>) -> Installations {
-        let personal = personal
+    pub fn new(apps: Vec<Arc<App>>, tokens: Vec<PersonalToken>) -> Installations {
+        let personal = tokens
             .into_iter()
-            .map(|(name, token)| Arc::new(Installation { label: name.into(), kind: Kind::Personal(token) }))
+            .map(|PersonalToken { name, token }| {
+                Arc::new(Installation { label: name.into(), kind: Kind::Personal(token) })
+            })
             .collect();
         Installations {
             apps,
@@ -173,6 +176,19 @@ impl Installations {
         self.by_owner.invalidate(&owner).await;
         self.missing.invalidate(&owner).await;
         self.all.invalidate(&()).await;
+    }
+
+    /// Whether it is of these Apps and tokens, in this order.
+    pub fn is_of(&self, apps: &[config::App], tokens: &[PersonalToken]) -> bool {
+        let is_same = |known: &Arc<Installation>, token: &PersonalToken| match &known.kind {
+            Kind::Personal(secret) => {
+                *known.label == *token.name && secret.expose_secret() == token.token.expose_secret()
+            }
+            Kind::App(_) => false,
+        };
+        (self.apps.len(), self.personal.len()) == (apps.len(), tokens.len())
+            && self.apps.iter().zip(apps).all(|(known, app)| known.is(app))
+            && self.personal.iter().zip(tokens).all(|(known, token)| is_same(known, token))
     }
 
     /// The Apps of the configuration.

@@ -71,7 +71,7 @@ impl Hint {
 }
 
 /// What agents asked lately, and what they were told.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Hints {
     hasher: RandomState,
     calls: Cache<(Arc<str>, u64), Arc<AtomicU32>>,

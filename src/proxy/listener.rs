@@ -1,4 +1,4 @@
-//! Stage 1, listen: takes connections, gives requests to [`Proxy::handle`], and drains on shutdown.
+//! Stage 1, listen: takes connections, gives requests to the proxy in force, and drains on shutdown.
 //!
 //! Every connection is bounded: how many there are, in all and from one address, how long a head may
 //! take, how long one may idle. What may not be HTTP in every reader's eyes never reaches hyper; see
@@ -22,8 +22,8 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::Proxy;
 use super::context::new_request_id;
+use super::in_force::InForce;
 use super::respond::refusal_on_the_wire;
 use crate::error::ProxyError;
 use connection::Serving;
@@ -99,13 +99,13 @@ impl Listener {
     /// Accepts until `stop`; returns when every connection has ended or `drain` has passed.
     pub async fn serve(
         self,
-        proxy: Arc<Proxy>,
+        in_force: Arc<InForce>,
         tls: Option<TlsAcceptor>,
         stop: CancellationToken,
         drain: Duration,
     ) {
         let connections = TaskTracker::new();
-        let serving = Serving { proxy, tls, stop: stop.clone(), patience: self.bounds.patience };
+        let serving = Serving { in_force, tls, stop: stop.clone(), patience: self.bounds.patience };
         loop {
             let accepted = tokio::select! {
                 accepted = self.tcp.accept() => accepted,

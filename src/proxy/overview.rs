@@ -9,6 +9,8 @@ use crate::status::{HintStatus, TokenStatus};
 /// See [`crate::status::Status`] for what each is.
 #[derive(Debug)]
 pub struct Overview {
+    /// Parts that only record what they would do.
+    pub observing: Vec<String>,
     pub hints: Vec<HintStatus>,
     pub refusals: Vec<RefusalStatus>,
     pub tokens: Vec<TokenStatus>,
@@ -18,7 +20,10 @@ pub struct Overview {
 
 impl Proxy {
     pub fn overview(&self) -> Overview {
+        let parts = [("budget", self.is_observing), ("policy", self.policy.is_observing)];
+        let observing = parts.into_iter().filter(|(_, is_observing)| *is_observing);
         Overview {
+            observing: observing.map(|(name, _)| name.to_owned()).collect(),
             hints: self.hints.overview(),
             refusals: self.refusals.latest(),
             tokens: self.tokens.overview(),

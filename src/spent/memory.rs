@@ -47,9 +47,14 @@ impl MemorySpent {
     /// Begins with the next whole second, and waits for it: an approval signed once this returned is
     /// never older than the memory.
     pub async fn begin(clock: Arc<dyn Clock>) -> MemorySpent {
-        let since = first_second_after(clock.now_ms());
+        let spent = MemorySpent::begin_soon(Arc::clone(&clock));
         until_next_second(clock.as_ref()).await;
-        MemorySpent { clock, since, uses: Mutex::default() }
+        spent
+    }
+
+    /// Begins with the next whole second; what is signed until then is taken for older.
+    pub fn begin_soon(clock: Arc<dyn Clock>) -> MemorySpent {
+        MemorySpent { since: first_second_after(clock.now_ms()), clock, uses: Mutex::default() }
     }
 
     /// Beside a memory that outlives this process: it says what was used here, and nothing of what is

@@ -3,17 +3,19 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::{AgentStatus, CacheStatus, PoolStatus, RouteStatus, Status, StoreStatus};
+use super::{AgentStatus, CacheStatus, ConfigStatus, PoolStatus, RouteStatus, Status, StoreStatus};
+use crate::admin::AdminToken;
 use crate::agent::Agents;
 use crate::agent::roster::Roster;
 use crate::budget::{Budget, Waits};
 use crate::clock::Clock;
 use crate::config::Agent;
 use crate::metrics::Metrics;
-use crate::proxy::Proxy;
+use crate::proxy::in_force::InForce;
 use crate::redis_client::RedisClient;
 
 /// Whoever waits for so long comes first.
@@ -24,7 +26,7 @@ const ROUTES_MAX: usize = 20;
 /// The parts that know.
 #[derive(Debug)]
 pub struct Sources {
-    pub proxy: Arc<Proxy>,
+    pub in_force: Arc<InForce>,
     pub roster: Arc<Roster>,
     pub budget: Arc<Budget>,
     /// None: the store is embedded.
@@ -33,14 +35,15 @@ pub struct Sources {
     pub clock: Arc<dyn Clock>,
     pub started: Instant,
     pub draining: CancellationToken,
-    pub observing: Vec<String>,
-    pub has_admin_token: bool,
+    pub admin_token: Arc<AdminToken>,
+    pub config: Arc<ArcSwap<ConfigStatus>>,
 }
 
 impl Sources {
     /// As things are now.
     pub fn collect(&self) -> Status {
-        let seen = self.proxy.overview();
+        let proxy = self.in_force.proxy();
+        let seen = proxy.overview();
         let waiting = self.budget.waiting();
         let known = self.roster.agents();
         let mut agents: Vec<AgentStatus> =
@@ -58,8 +61,9 @@ impl Sources {
             now_epoch_ms: self.clock.now_ms(),
             uptime_seconds: self.started.elapsed().as_secs(),
             is_draining: self.draining.is_cancelled(),
-            observing: self.observing.clone(),
-            has_admin_token: self.has_admin_token,
+            config: ConfigStatus::clone(&self.config.load()),
+            observing: seen.observing,
+            has_admin_token: self.admin_token.is_set(),
             store: StoreStatus {
                 kind: if self.redis.is_some() { "redis" } else { "memory" }.to_owned(),
                 is_up: self.redis.as_ref().is_none_or(|redis| redis.is_up()),

@@ -28,9 +28,16 @@ struct Subscribed {
 }
 
 /// Asks at once and then every hour; never ends.
-pub(crate) async fn tend(installations: Arc<Installations>, changes: Arc<Changes>, clock: Arc<dyn Clock>) {
+///
+/// `latest` gives those of the configuration in force.
+pub(crate) async fn tend(
+    latest: impl Fn() -> Arc<Installations>,
+    changes: Arc<Changes>,
+    clock: Arc<dyn Clock>,
+) {
     let mut was_failing = false;
     loop {
+        let installations = latest();
         let mut is_failing = false;
         for app in installations.apps() {
             let Err(error) = ask(app, &installations, &changes, &*clock).await else { continue };

@@ -165,3 +165,38 @@ fn a_new_key_comes_with_the_lines_for_the_file() {
     let schema: serde_json::Value = serde_json::from_slice(&schema.stdout).unwrap();
     assert_eq!(schema["additionalProperties"], false);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sighup_reads_the_file_again_and_ends_nothing() {
+    let sim = Sim::start(Default::default()).await.unwrap();
+    let files = TempDir::new().unwrap();
+    let setup = Setup::with(vec![agent("worker", &["repositories: [acme/*]"])]);
+    let config = setup.write_config(&sim, &files);
+    let mut serving = serve(tollgate().args(["serve", "--config"]).arg(&config));
+    let key = setup.agents[0].key.expose();
+    let url = format!("{}/repos/acme/widgets", serving.address);
+    assert_eq!(get(&url, key).await, 200);
+    let hang_up = || {
+        let sent = Command::new("kill").args(["-HUP", &serving.child.id().to_string()]).status().unwrap();
+        assert!(sent.success());
+    };
+    let text = std::fs::read_to_string(&config).unwrap();
+    std::fs::write(&config, text.replace("[acme/*]", "[other/*]")).unwrap();
+    for _ in 0..20 {
+        hang_up();
+    }
+    let mut status = 200;
+    for _ in 0..500 {
+        status = get(&url, key).await;
+        if status == 403 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert_eq!(status, 403);
+    std::fs::write(&config, "nonsense").unwrap();
+    hang_up();
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert_eq!(get(&url, key).await, 403);
+    assert_eq!(serving.child.try_wait().unwrap(), None, "it still runs");
+}

@@ -34,6 +34,7 @@ mod packed;
 mod prices;
 mod reading;
 mod redis;
+mod reload;
 mod replicas;
 mod retries;
 mod secrets;

@@ -20,12 +20,13 @@ use serde_json::Value;
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tollgate::app::App;
 use tollgate::cache::changes::Changes;
 use tollgate::cache::feed::Feed;
 use tollgate::clock::{Clock, SystemClock};
-use tollgate::config;
+use tollgate::config::Watch;
 use tollgate::proxy::listener::Bounds;
 use tollgate::secret::{AgentKey, hex};
 
@@ -101,8 +102,11 @@ impl Setup {
         let sim = Sim::start(self.sim.clone()).await.unwrap();
         let files = TempDir::new().unwrap();
         let config = self.write_config(&sim, &files);
-        let (config, _) = config::from_file(&config).unwrap_or_else(|problems| panic!("{problems}"));
+        let (watch, reading) = Watch::open(&config);
+        let (config, _) = reading.outcome.unwrap_or_else(|problems| panic!("{problems}"));
         let app = App::start_with(config, self.clock, self.bounds).await.unwrap();
+        let app = app.following(watch, &reading.version);
+        let reread = app.reread();
         let (address, admin) = (app.address().unwrap(), app.admin_address().unwrap());
         let webhook = app.webhook_address().map(|address| address.unwrap());
         let (changes, feed) = (app.changes(), app.feed());
@@ -117,6 +121,7 @@ impl Setup {
             webhook,
             changes,
             feed,
+            reread,
             keys,
             stop,
             running,
@@ -183,6 +188,8 @@ pub(crate) struct Tollgate {
     pub(crate) webhook: Option<SocketAddr>,
     pub(crate) changes: Arc<Changes>,
     pub(crate) feed: Arc<Feed>,
+    /// Has the configuration read again, as SIGHUP does.
+    pub(crate) reread: Arc<Notify>,
     keys: Vec<AgentKey>,
     pub(crate) stop: CancellationToken,
     pub(crate) running: tokio::task::JoinHandle<Result<(), tollgate::app::StartError>>,

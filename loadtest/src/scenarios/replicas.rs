@@ -14,7 +14,7 @@ use tokio::task::AbortHandle;
 use tollgate::budget::command::{Call, Reply};
 use tollgate::budget::store::{Store, StoreAway};
 use tollgate::budget::{
-    Budget, Charge, Identity, NotAdmitted, OnStoreLoss, Reservation, Secondary, Settings, Wait,
+    Budget, Charge, Identity, NotAdmitted, OnStoreLoss, Reservation, Secondary, Settings, Tuning, Wait,
 };
 use tollgate::metrics::Metrics;
 
@@ -158,9 +158,7 @@ impl Replica {
             calls: AtomicU64::new(0),
         });
         let settings = Settings {
-            headroom_thousandths: 0,
-            secondary: Secondary::default(),
-            is_observing: false,
+            tuning: Tuning { headroom_thousandths: 0, secondary: Secondary::default(), is_observing: false },
             on_store_loss: OnStoreLoss::Degrade,
             calls_max: CALLS_MAX,
         };

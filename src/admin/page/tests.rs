@@ -5,7 +5,7 @@ use crate::admin::board::Shown;
 use crate::status::refusals::tests::refusal;
 use crate::status::tests::snapshot;
 use crate::status::{
-    CacheStatus, HintStatus, PoolStatus, RefusalStatus, RouteStatus, StoreStatus, TokenStatus,
+    CacheStatus, ConfigStatus, HintStatus, PoolStatus, RefusalStatus, RouteStatus, StoreStatus, TokenStatus,
 };
 
 pub(in crate::admin) fn shown(fragment: &str) -> Shown {
@@ -38,6 +38,12 @@ fn status(text: &str) -> Status {
         now_epoch_ms: 10_000,
         uptime_seconds: 61,
         is_draining: true,
+        config: ConfigStatus {
+            version: Some(t()),
+            since_epoch_ms: 1,
+            problems: vec![t()],
+            needs_start: vec![t()],
+        },
         observing: vec![t()],
         has_admin_token: true,
         store: StoreStatus { kind: t(), is_up: false, replicas: 3 },

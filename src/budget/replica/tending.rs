@@ -72,7 +72,7 @@ impl Replica {
         }
         if let Some(heartbeat) = due.heartbeat {
             let asked = lock(link).ask();
-            let call = super::Call { stamp: asked.stamp(self.id, self.caps), command: heartbeat };
+            let call = super::Call { stamp: asked.stamp(self.id, self.caps()), command: heartbeat };
             match self.store.call(installation, &call).await {
                 Ok(reply) => self.heard(installation, link, &call.command, &reply, &asked).await,
                 Err(_) => lock(link).never_told(&asked),
@@ -86,7 +86,7 @@ impl Replica {
         if now - link.renewed_at >= RENEW_EVERY {
             link.renewed_at = now;
             let leases = link.leases();
-            link.step_alone(self.id, self.caps, Command::Renew(leases));
+            link.step_alone(self.id, self.caps(), Command::Renew(leases));
         }
     }
 

@@ -218,7 +218,7 @@ async fn alone_it_is_one_of_those_that_use_the_installation() {
     };
     // Three replicas use this one, and then this replica hears of one that it has to itself.
     for other in [8, 9] {
-        let stamp = Stamp { replica: other, last_reply: None, caps: replica.caps, ended: Vec::new() };
+        let stamp = Stamp { replica: other, last_reply: None, caps: replica.caps(), ended: Vec::new() };
         let beat = Call { stamp, command: Command::Heartbeat(Known::default()) };
         store.answer(&beat).await.unwrap();
     }

@@ -77,9 +77,8 @@ impl Online {
         let client = HttpClient::try_new(&config.upstream)?;
         let app = |app| Arc::new(App::new(app, client.clone(), &config.upstream, Arc::clone(&clock)));
         let apps = config.apps.into_iter().map(app).collect();
-        let personal = config.tokens.into_iter().map(|one| (one.name, one.token)).collect();
         Ok(Online {
-            installations: Installations::new(apps, personal),
+            installations: Installations::new(apps, config.tokens),
             tokens: Arc::new(Tokens::new(clock, Arc::new(Metrics::new()))),
             agents: config.agents,
             api_url: config.upstream.api_url.to_string().trim_end_matches('/').to_owned(),

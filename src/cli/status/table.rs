@@ -56,6 +56,12 @@ fn head(status: &Status) -> String {
     if !status.observing.is_empty() {
         let _ = writeln!(text, "OBSERVE MODE: {}", status.observing.join(", "));
     }
+    for problem in &status.config.problems {
+        let _ = writeln!(text, "CONFIGURATION FILE NOT IN FORCE: {problem}");
+    }
+    if !status.config.needs_start.is_empty() {
+        let _ = writeln!(text, "TAKES EFFECT AT A START: {}", status.config.needs_start.join(", "));
+    }
     text
 }
 

@@ -31,7 +31,7 @@ const ANSWER_BYTES_MAX: usize = 2 * 1024 * 1024;
 pub(super) const MOVES_MAX: usize = 2;
 
 /// Answers as they were given, by installation: what one may see another may not.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct FactCache {
     answers: Cache<(String, Question), Answered>,
 }

@@ -67,7 +67,7 @@ pub(super) struct Node {
 }
 
 /// What ids stand for, as GitHub said.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Nodes {
     known: Cache<String, Node>,
 }

@@ -37,7 +37,7 @@ const INSTALLATIONS_ASKED_MAX: usize = 10;
 const ANSWER_BYTES_MAX: usize = 1024 * 1024;
 
 /// What numeric ids stand for.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Names {
     repositories: Cache<u64, RepositoryName>,
     organizations: Cache<u64, String>,

@@ -20,7 +20,8 @@ use tokio_util::sync::CancellationToken;
 use super::activity::{Activity, Running, RunningBody};
 use super::refuse;
 use super::strict::{Patience, Strict};
-use crate::proxy::{Peer, Proxy};
+use crate::proxy::Peer;
+use crate::proxy::in_force::InForce;
 
 /// More fields than are let through, so that hyper never refuses by itself.
 const HYPER_HEADERS_MAX: usize = 128;
@@ -42,7 +43,7 @@ const PING_EVERY: Duration = Duration::from_secs(30);
 /// What every connection needs.
 #[derive(Clone)]
 pub(super) struct Serving {
-    pub(super) proxy: Arc<Proxy>,
+    pub(super) in_force: Arc<InForce>,
     pub(super) tls: Option<TlsAcceptor>,
     pub(super) stop: CancellationToken,
     pub(super) patience: Patience,
@@ -130,7 +131,7 @@ impl Serving {
         peer: Peer,
         running: Running,
     ) -> Pin<Box<dyn Future<Output = Result<Response<RunningBody>, Infallible>> + Send>> {
-        let (proxy, stop) = (Arc::clone(&self.proxy), self.stop.clone());
+        let (proxy, stop) = (self.in_force.proxy(), self.stop.clone());
         // Boxed, or hyper would keep room for all of a request's state on every idle connection.
         Box::pin(async move {
             let is_http1 = request.version() < Version::HTTP_2;

@@ -1,0 +1,44 @@
+//! The proxy of the configuration in force.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+
+use super::Proxy;
+use crate::cache::feed::Forget;
+
+/// Where the proxy of another configuration takes the place of the one before.
+///
+/// A request is served by one proxy from its first stage to its last, so nobody sees a configuration that
+/// is half applied, and nobody's request is lost.
+#[derive(Debug)]
+pub struct InForce(ArcSwap<Proxy>);
+
+impl InForce {
+    pub fn new(proxy: Proxy) -> InForce {
+        InForce(ArcSwap::from_pointee(proxy))
+    }
+
+    /// For requests that come now.
+    pub fn proxy(&self) -> Arc<Proxy> {
+        self.0.load_full()
+    }
+
+    /// Has requests that come from now on served by another.
+    pub fn replace(&self, proxy: Proxy) {
+        self.0.store(Arc::new(proxy));
+    }
+}
+
+impl Forget for InForce {
+    fn forget<'a>(&'a self, account: &'a str) -> BoxFuture<'a, ()> {
+        async move {
+            let proxy = self.proxy();
+            proxy.installations.forget(account).await;
+            proxy.tokens.forget(account).await;
+        }
+        .boxed()
+    }
+}

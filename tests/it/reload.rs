@@ -1,0 +1,327 @@
+//! Another configuration for a running tollgate.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use github_sim::SimConfig;
+use serde_json::{Value, json};
+
+use crate::support::{Setup, Tollgate, UNCACHED, agent};
+
+impl Tollgate {
+    fn config(&self) -> String {
+        fs::read_to_string(self.files.path().join("tollgate.yaml")).unwrap()
+    }
+
+    /// Writes the file anew; nobody is told.
+    fn edit(&self, from: &str, to: &str) {
+        let text = self.config();
+        assert!(text.contains(from), "{from:?} is not in\n{text}");
+        fs::write(self.files.path().join("tollgate.yaml"), text.replace(from, to)).unwrap();
+    }
+
+    /// How often a reload ended so.
+    async fn reloads(&self, result: &str) -> u64 {
+        let line = format!("tollgate_config_reloads_total{{result=\"{result}\"}} ");
+        let metrics = self.metrics().await;
+        metrics.lines().find_map(|found| found.strip_prefix(&line)?.parse().ok()).unwrap_or(0)
+    }
+
+    async fn until_reloaded(&self, result: &str, count: u64) {
+        for _ in 0..1000 {
+            if self.reloads(result).await >= count {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        panic!("no reload {result} {count} within 10 s");
+    }
+
+    /// Edits the file and asks for it to be read again.
+    async fn reload(&self, from: &str, to: &str, result: &str) {
+        let count = self.reloads(result).await;
+        self.edit(from, to);
+        self.reread.notify_one();
+        self.until_reloaded(result, count + 1).await;
+    }
+
+    /// What `/api/status` says of the configuration, once it is so.
+    async fn status_of_config(&self, is_so: impl Fn(&Value) -> bool) -> Value {
+        let mut config = Value::Null;
+        for _ in 0..50 {
+            let answer = self.ask_at("GET", &format!("{}/api/status", self.admin)).send().await;
+            config = answer.json()["config"].clone();
+            if is_so(&config) {
+                return config;
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        panic!("{config}");
+    }
+}
+
+/// Two agents; the second is there to be taken out. Few searches are enough to have spent them.
+async fn fleet() -> Tollgate {
+    let agents = vec![
+        agent("stays", &["repositories: [acme/*]"]),
+        agent("leaves", &["repositories: [acme/*]", "weight: 7"]),
+    ];
+    Setup { cache: UNCACHED, sim: SimConfig::default(), ..Setup::with(agents) }.start().await
+}
+
+/// The lines of the agent that stands last.
+fn last_agent(config: &str) -> String {
+    config[config.rfind("  - name:").unwrap()..].to_owned()
+}
+
+const WIDGETS: &str = "/repos/acme/widgets";
+
+#[tokio::test]
+async fn a_changed_file_is_taken_up_by_itself() {
+    let tollgate = fleet().await;
+    assert_eq!(tollgate.ask("GET", WIDGETS).by(1).send().await.verdict(), "200");
+    let version = tollgate.status_of_config(|config| config["version"].is_string()).await["version"].clone();
+    let gone = last_agent(&tollgate.config());
+    tollgate.edit(&gone, "");
+    tollgate.until_reloaded("ok", 1).await;
+    let removed = tollgate.ask("GET", WIDGETS).by(1).send().await;
+    assert_eq!(
+        (removed.verdict().as_str(), &removed.json()["message"]),
+        ("401 unauthenticated", &json!("Bad credentials"))
+    );
+    assert_eq!(tollgate.get(WIDGETS).await.verdict(), "200");
+    // And back.
+    tollgate.edit("name: stays", "name: stays\n    weight: 3");
+    let text = tollgate.config();
+    fs::write(tollgate.files.path().join("tollgate.yaml"), text + &gone).unwrap();
+    tollgate.until_reloaded("ok", 2).await;
+    assert_eq!(tollgate.ask("GET", WIDGETS).by(1).send().await.verdict(), "200");
+    assert_eq!(tollgate.get("/tollgate/me").await.json()["weight"], 3);
+    let config = tollgate.status_of_config(|config| config["version"] != version).await;
+    assert_eq!((&config["problems"], &config["needs_start"]), (&json!([]), &json!([])));
+    assert_eq!(tollgate.reloads("failed").await, 0);
+    tollgate.assert_clean();
+}
+
+#[tokio::test]
+async fn a_mounted_volume_that_is_swapped_is_taken_up() {
+    let tollgate = fleet().await;
+    let at = |name: &str| tollgate.files.path().join(name);
+    fs::create_dir(at("..1")).unwrap();
+    fs::rename(at("tollgate.yaml"), at("..1/tollgate.yaml")).unwrap();
+    symlink("..1", at("..data")).unwrap();
+    symlink("..data/tollgate.yaml", at("tollgate.yaml")).unwrap();
+    fs::create_dir(at("..2")).unwrap();
+    fs::write(at("..2/tollgate.yaml"), tollgate.config().replace("weight: 7", "weight: 9")).unwrap();
+    symlink("..2", at("..data_tmp")).unwrap();
+    fs::rename(at("..data_tmp"), at("..data")).unwrap();
+    tollgate.until_reloaded("ok", 1).await;
+    assert_eq!(tollgate.ask("GET", "/tollgate/me").by(1).send().await.json()["weight"], 9);
+}
+
+#[tokio::test]
+async fn a_bad_file_changes_nothing_and_says_so() {
+    let tollgate = fleet().await;
+    let started = tollgate.status_of_config(|config| config["version"].is_string()).await;
+    tollgate.reload("weight: 7", "wieght: 9", "failed").await;
+    assert_eq!(tollgate.ask("GET", "/tollgate/me").by(1).send().await.json()["weight"], 7);
+    let config = tollgate.status_of_config(|config| config["problems"] != json!([])).await;
+    assert_eq!(config["version"], started["version"], "the one in force");
+    let problems = config["problems"].to_string();
+    assert!(problems.contains("agents[1].wieght, line"), "{problems}");
+    let page = tollgate.ask_at("GET", &format!("{}/", tollgate.admin)).send().await.text();
+    assert!(page.contains("is not in force: agents[1]"), "{page}");
+    // It is said once, not at every look.
+    tokio::time::sleep(Duration::from_millis(2_500)).await;
+    assert_eq!(tollgate.reloads("failed").await, 1);
+    tollgate.reload("wieght: 9", "weight: 8", "ok").await;
+    assert_eq!(tollgate.ask("GET", "/tollgate/me").by(1).send().await.json()["weight"], 8);
+    tollgate.status_of_config(|config| config["problems"] == json!([])).await;
+}
+
+#[tokio::test]
+async fn a_secret_that_goes_is_a_bad_file_and_one_that_changes_a_new_one() {
+    let mut setup = Setup { cache: UNCACHED, personal_token: true, ..Setup::worker() };
+    setup.sim.personal_tokens = vec!["ghp_one".to_owned(), "ghp_two".to_owned()];
+    let tollgate = setup.start().await;
+    assert_eq!(tollgate.get(WIDGETS).await.verdict(), "200");
+    let token = tollgate.files.path().join("pat");
+    for (reload, (secret, status)) in [("ghp_unknown", 502), ("ghp_two", 200)].into_iter().enumerate() {
+        fs::write(&token, secret).unwrap();
+        tollgate.until_reloaded("ok", reload as u64 + 1).await;
+        assert_eq!(tollgate.get(WIDGETS).await.status.as_u16(), status);
+    }
+    fs::remove_file(&token).unwrap();
+    tollgate.until_reloaded("failed", 1).await;
+    assert_eq!(tollgate.get(WIDGETS).await.status.as_u16(), 200);
+}
+
+/// The two configurations of the next test, as an agent sees them.
+fn marks(answer: &Value) -> Value {
+    json!([answer["weight"], answer["may"]["repositories"], answer["approval"]["header"], answer["holding"]])
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn under_load_nothing_is_lost_and_nothing_half_applied() {
+    let setup = Setup {
+        cache: UNCACHED,
+        further: "budget: { max_wait: 1s }\n".to_owned(),
+        ..Setup::with(vec![agent("worker", &["repositories: [acme/widgets]", "weight: 1"])])
+    };
+    let tollgate = setup.start().await;
+    let first = tollgate.config();
+    let second = first
+        .replace("max_wait: 1s", "max_wait: 2s")
+        .replace("[acme/widgets]", "[other/tool]")
+        .replace("weight: 1", "weight: 2")
+        .replace("mode: presence", "mode: presence, header: x-second");
+    let both = [
+        json!([1, ["acme/widgets"], "x-merge-approval", {"default_seconds": 1, "most_seconds": 60}]),
+        json!([2, ["other/tool"], "x-second", {"default_seconds": 2, "most_seconds": 60}]),
+    ];
+    let is_over = AtomicBool::new(false);
+    let reader = async |path: &str, allowed: &[&str]| {
+        let mut seen = std::collections::BTreeSet::new();
+        while !is_over.load(Ordering::SeqCst) {
+            let answer = tollgate.get(path).await;
+            assert!(allowed.contains(&answer.verdict().as_str()), "{path}: {}", answer.text());
+            seen.insert(match path {
+                "/tollgate/me" => marks(&answer.json()).to_string(),
+                _ => answer.verdict(),
+            });
+            // The stand-in's own limits are not what this is about.
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        seen
+    };
+    let either = ["200", "403 repository_forbidden"];
+    let reload = async {
+        for round in 0..20 {
+            let text = if round % 2 == 0 { &second } else { &first };
+            fs::write(tollgate.files.path().join("tollgate.yaml"), text).unwrap();
+            tollgate.reread.notify_one();
+            tollgate.until_reloaded("ok", round + 1).await;
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        is_over.store(true, Ordering::SeqCst);
+    };
+    let (widgets, tool, me, again, ()) = tokio::join!(
+        reader(WIDGETS, &either),
+        reader("/repos/other/tool", &either),
+        reader("/tollgate/me", &["200"]),
+        reader("/tollgate/me", &["200"]),
+        reload,
+    );
+    assert_eq!((widgets.len(), tool.len()), (2, 2), "both were seen");
+    let expected: std::collections::BTreeSet<String> = both.iter().map(Value::to_string).collect();
+    assert_eq!((&me, &again), (&expected, &expected));
+    assert_eq!(tollgate.reloads("failed").await, 0);
+    tollgate.assert_clean();
+}
+
+#[tokio::test]
+async fn an_agent_that_is_taken_out_waits_no_longer() {
+    let tollgate = fleet().await;
+    let path = "/search/issues?q=repo:acme/widgets";
+    let search = |wait| tollgate.ask("GET", path).by(1).header("prefer", wait);
+    let mut last = String::new();
+    for _ in 0..60 {
+        last = search("wait=0").send().await.verdict();
+        if last != "200" {
+            break;
+        }
+    }
+    assert_eq!(last, "403 budget_exhausted");
+    let arrived = tollgate.arrived().len();
+    let (answer, ()) = tokio::join!(search("wait=60").send(), async {
+        for _ in 0..200 {
+            if tollgate.metrics().await.contains("tollgate_waiting{agent=\"leaves\"} 1") {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        tollgate.reload(&last_agent(&tollgate.config()), "", "ok").await;
+    });
+    assert_eq!(answer.verdict(), "401 unauthenticated");
+    assert_eq!(tollgate.arrived().len(), arrived, "nothing was sent");
+    assert!(!tollgate.metrics().await.contains("tollgate_waiting{agent=\"leaves\"} 1"));
+    // What it would have spent is another's.
+    let other = tollgate.ask("GET", path).header("prefer", "wait=30").send().await;
+    assert_eq!(other.verdict(), "200");
+    tollgate.assert_clean();
+}
+
+#[tokio::test]
+async fn what_takes_a_start_is_named_and_the_rest_taken_up() {
+    let tollgate = fleet().await;
+    tollgate.reload("uploads_url:", "request_timeout: 7s\n  uploads_url:", "ok").await;
+    tollgate.reload("weight: 7", "weight: 5", "ok").await;
+    let config = tollgate.status_of_config(|config| config["needs_start"] != json!([])).await;
+    assert_eq!(config["needs_start"], json!(["upstream"]));
+    assert_eq!(tollgate.ask("GET", "/tollgate/me").by(1).send().await.json()["weight"], 5);
+    tollgate.reload("request_timeout: 7s\n  ", "", "ok").await;
+    tollgate.status_of_config(|config| config["needs_start"] == json!([])).await;
+}
+
+#[tokio::test]
+async fn approvers_and_the_admin_token_change() {
+    let tollgate = fleet().await;
+    let disable = async |token: &str| {
+        let at = format!("{}/api/agents/leaves/disable", tollgate.admin);
+        tollgate
+            .ask_at("POST", &at)
+            .header("authorization", &format!("Bearer {token}"))
+            .send()
+            .await
+            .status
+            .as_u16()
+    };
+    assert_eq!(disable("one").await, 403);
+    for token in ["one", "two"] {
+        fs::write(tollgate.files.path().join("admin"), token).unwrap();
+        let count = tollgate.reloads("ok").await;
+        if token == "one" {
+            tollgate.edit("server:\n", "server:\n  admin_token_file: admin\n");
+        }
+        tollgate.until_reloaded("ok", count + 1).await;
+        assert_eq!(disable(token).await, 200);
+    }
+    assert_eq!(disable("one").await, 401);
+    // What an operator switched off stays off under the next configuration.
+    tollgate.reload("weight: 7", "weight: 5", "ok").await;
+    assert_eq!(tollgate.ask("GET", WIDGETS).by(1).send().await.verdict(), "403 operation_forbidden");
+}
+
+#[tokio::test]
+async fn limits_and_modes_change() {
+    let tollgate = fleet().await;
+    let limit = async || tollgate.get(WIDGETS).await.header("x-ratelimit-limit").parse::<i64>().unwrap();
+    let before = limit().await;
+    tollgate.reload("policy:\n", "budget: { headroom: 50%, over_budget_status: 429 }\npolicy:\n", "ok").await;
+    let after = limit().await;
+    assert!(after <= before / 2 + 1, "{before} {after}");
+    let exhausted = async || {
+        let mut last = String::new();
+        for _ in 0..60 {
+            last = tollgate
+                .ask("GET", "/search/issues?q=repo:acme/widgets")
+                .header("prefer", "wait=0")
+                .send()
+                .await
+                .verdict();
+            if last != "200" {
+                break;
+            }
+        }
+        last
+    };
+    assert_eq!(exhausted().await, "429 budget_exhausted");
+    tollgate.reload("over_budget_status: 429", "mode: observe", "ok").await;
+    // Let through, and refused by GitHub itself.
+    assert_eq!(exhausted().await, "403");
+    tollgate.status_of_config(|_| true).await;
+    let status = tollgate.ask_at("GET", &format!("{}/api/status", tollgate.admin)).send().await;
+    assert_eq!(status.json()["observing"], json!(["budget"]));
+}
