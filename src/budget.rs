@@ -50,7 +50,7 @@ use spending::Spending;
 use store::Store;
 
 /// What is configured.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy)]
 pub struct Settings {
     pub tuning: Tuning,
     pub on_store_loss: OnStoreLoss,

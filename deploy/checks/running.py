@@ -172,6 +172,8 @@ class Inside:
                 status, headers, body = get(8080, "/repos/acme/widgets", {"Authorization": f"Bearer {KEY}"})
                 answered = status == 200 and headers.get("x-tollgate-agent") == "reviewer"
                 self.result("a first call is answered", "" if answered else f"{status} {headers} {body}")
+            self.swap(Path(self.task["args"][-1]).name, lambda text: text + "# another version\n")
+            self.result("a changed ConfigMap is taken up", self.until(lambda: has_reloaded("ok")))
             gate.send_signal(signal.SIGTERM)
             self.result("it ends by itself when told to", "" if gate.wait(DEADLINE_SECONDS) == 0 else self.said(gate))
         except (AssertionError, OSError, subprocess.SubprocessError) as error:
@@ -180,9 +182,24 @@ class Inside:
             for each in self.processes:
                 each.kill()
 
+    def swap(self, name: str, change) -> None:
+        """Another version of a mounted file, as the kubelet brings it: a new directory, then the link."""
+        old = os.readlink("..data", dir_fd=self.volume)
+        with open(os.open(f"{old}/{name}", os.O_RDONLY, dir_fd=self.volume)) as file:
+            text = change(file.read())
+        os.mkdir("..next", dir_fd=self.volume)
+        flags = os.O_WRONLY | os.O_CREAT
+        with open(os.open(f"..next/{name}", flags, 0o644, dir_fd=self.volume), "w") as file:
+            file.write(text)
+        os.symlink("..next", "..data_tmp", dir_fd=self.volume)
+        os.rename("..data_tmp", "..data", src_dir_fd=self.volume, dst_dir_fd=self.volume)
+
     def start(self, command: list[str], in_image: bool = False) -> subprocess.Popen:
         confined = {}
         if in_image:
+            # Opened before the root is read-only: the kubelet writes from outside, too.
+            config = Path(self.task["root"] + self.task["args"][-1])
+            self.volume = os.open(config.parent, os.O_RDONLY | os.O_DIRECTORY)
             mount_read_only(self.task["root"])
             confined = {"preexec_fn": lambda: enter(self.task["root"], self.task["user"]), "env": {}}
         log = Path(f"{self.task['root']}.{len(self.processes)}.log")
@@ -225,6 +242,10 @@ def get(port: int, path: str, headers: dict | None = None) -> tuple[int, dict, s
 
 def store_is_up() -> bool:
     return "\ntollgate_store_up 1\n" in get(9090, "/metrics")[2]
+
+
+def has_reloaded(result: str) -> bool:
+    return f'tollgate_config_reloads_total{{result="{result}"}} 1\n' in get(9090, "/metrics")[2]
 
 
 def of_process(pid: int, field: str) -> list[str]:

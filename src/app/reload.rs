@@ -91,7 +91,7 @@ impl Reload {
 
     fn take(&self, reading: Reading) {
         let result = match reading.outcome {
-            Ok((config, warnings)) => self.put_into_force(config, warnings, &reading.version),
+            Ok((config, warnings)) => self.put_into_force(config, &warnings, &reading.version),
             Err(problems) => Err(problems.iter().map(ToString::to_string).collect()),
         };
         let label = if result.is_ok() { "ok" } else { "failed" };
@@ -107,7 +107,7 @@ impl Reload {
     }
 
     /// Everything that can fail comes before the first change.
-    fn put_into_force(&self, config: Config, warnings: Problems, version: &str) -> Result<(), Vec<String>> {
+    fn put_into_force(&self, config: Config, warnings: &Problems, version: &str) -> Result<(), Vec<String>> {
         let needs_start = self.fixed.changed(&config.fixed());
         let (tuning, cache) = (super::tuning(&config.budget), config.cache);
         let admin_token = config.server.admin_token.clone();

@@ -340,3 +340,24 @@ async fn the_log_says_which_check_failed_and_nothing_says_the_token() {
         }
     }
 }
+
+#[tokio::test]
+async fn a_reload_keeps_the_keys_of_an_issuer_that_is_away_and_changes_who_is_who() {
+    let key = SigningKey::new("one");
+    let endpoint = Endpoint::start(&[&key]).await;
+    let tollgate = start(&endpoint).await;
+    let token = key.token(&json!({}));
+    let who = async || show(&tollgate, READ, &token).await.header("x-tollgate-agent").to_owned();
+    assert_eq!(who().await, "reviewer");
+    endpoint.set_away(true);
+    tollgate.reload("reviewer-*\", agent: reviewer", "reviewer-*\", agent: worker", "ok").await;
+    assert_eq!(who().await, "worker");
+    tollgate.reload("audience: tollgate", "audience: another", "ok").await;
+    assert_eq!(verdict(&tollgate, &token).await, REFUSED);
+    tollgate.reload("audience: another", "audience: tollgate", "ok").await;
+    assert_eq!(who().await, "worker");
+    let text = tollgate.config();
+    let section = &text[text.find("identities:").unwrap()..text.find("\nagents:").unwrap() + 1];
+    tollgate.reload(section, "", "ok").await;
+    assert_eq!(verdict(&tollgate, &token).await, REFUSED);
+}

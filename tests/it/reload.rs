@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use crate::support::{Setup, Tollgate, UNCACHED, agent};
 
 impl Tollgate {
-    fn config(&self) -> String {
+    pub(crate) fn config(&self) -> String {
         fs::read_to_string(self.files.path().join("tollgate.yaml")).unwrap()
     }
 
@@ -40,7 +40,7 @@ impl Tollgate {
     }
 
     /// Edits the file and asks for it to be read again.
-    async fn reload(&self, from: &str, to: &str, result: &str) {
+    pub(crate) async fn reload(&self, from: &str, to: &str, result: &str) {
         let count = self.reloads(result).await;
         self.edit(from, to);
         self.reread.notify_one();
