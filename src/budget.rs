@@ -11,6 +11,7 @@
 //! | [`redis_store`] | the ledger at Redis, for all replicas |
 //! | `replica` | this replica's side of the store, and what it does without it |
 //! | `queue` | the waiting: only the head of a queue asks |
+//! | `turns` | where agents were told to wait, and until when |
 //! | `reservation` | what an admitted call holds, and how it is settled |
 //! | `spending` | where the points went |
 //! | `in_flight` | a bound on all of it |
@@ -24,6 +25,7 @@ mod replica;
 mod reservation;
 mod spending;
 pub mod store;
+mod turns;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
@@ -48,6 +50,7 @@ pub use replica::OnStoreLoss;
 use replica::Replica;
 use spending::Spending;
 use store::Store;
+use turns::Turns;
 
 /// What is configured.
 #[derive(Debug, Clone, Copy)]
@@ -168,6 +171,20 @@ pub enum NotAdmitted {
     TooManyInFlight,
 }
 
+/// What a pool has to give to an agent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Room {
+    /// Until the agent's next turn; nothing where it has not been told to wait.
+    pub wait: Duration,
+    /// Neither spent nor promised in this window.
+    pub points: i64,
+}
+
+impl Room {
+    /// GitHub's least limit: for a pool that nobody has called in yet.
+    const UNKNOWN: i64 = 5_000;
+}
+
 /// Sent away, with a time at which the call will be served.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {
@@ -183,6 +200,7 @@ pub struct Budget {
     tuning: ArcSwap<Tuning>,
     replica: Replica,
     queues: Queues,
+    turns: Turns,
     in_flight: InFlight,
     dice: Mutex<StdRng>,
     spending: Spending,
@@ -204,6 +222,7 @@ impl Budget {
             tuning: ArcSwap::from_pointee(settings.tuning),
             replica: Replica::new(identity.replica, store, caps, on_loss),
             queues: Queues::default(),
+            turns: Turns::default(),
             dice: Mutex::new(StdRng::seed_from_u64(identity.seed)),
             spending: Spending::default(),
             compared: Mutex::default(),
@@ -256,6 +275,7 @@ impl Budget {
                 }
                 Outcome::Wait { hint_ms, step_ms, reason, has_place } => {
                     last_reason = Some(reason);
+                    self.turns.told(charge, hint_ms, step_ms);
                     seat.hold(hint_ms, step_ms, has_place);
                 }
                 Outcome::Refused { retry_after, reason } => {
@@ -329,6 +349,18 @@ impl Budget {
         let pool = self.look(charge).await.1.filter(|pool| pool.is_known)?;
         let kept = self.tuning.load().headroom_thousandths * pool.limit / 1000;
         Some((pool.limit - kept, pool.limit))
+    }
+
+    /// What a pool has to give to an agent, as far as this replica knows. Asks nobody.
+    pub fn room(&self, installation: &Arc<str>, resource: &str, agent: &str) -> Room {
+        let wait = self.turns.next(installation, resource, agent);
+        let Some((pool, now_ms)) = self.replica.pool(installation, resource) else {
+            return Room { wait, points: Room::UNKNOWN };
+        };
+        let kept = self.tuning.load().headroom_thousandths * pool.limit / 1000;
+        let spent = if pool.reset <= now_ms { 0 } else { pool.used.max(pool.own) };
+        let points = if now_ms < pool.cool { 0 } else { pool.limit - kept - spent - pool.in_flight };
+        Room { wait, points: points.max(0) }
     }
 
     /// Says once, when an installation's limit is first seen, if more is guaranteed than can be kept.

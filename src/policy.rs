@@ -8,6 +8,8 @@
 
 pub mod approval;
 
+pub mod authorship;
+
 pub mod branch;
 
 pub mod graphql;

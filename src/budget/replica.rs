@@ -202,6 +202,13 @@ impl Replica {
             .collect()
     }
 
+    /// A pool as last seen here, and the store's time.
+    pub(super) fn pool(&self, installation: &Arc<str>, resource: &str) -> Option<(Snapshot, i64)> {
+        let link = lock(&self.links).get(installation).map(Arc::clone)?;
+        let link = lock(&link);
+        Some((link.pool(resource)?, link.store_time()))
+    }
+
     fn links(&self) -> Vec<(Arc<str>, Arc<Mutex<Link>>)> {
         lock(&self.links).iter().map(|(name, link)| (Arc::clone(name), Arc::clone(link))).collect()
     }

@@ -1,10 +1,11 @@
-//! Which installation serves an owner's repositories: asked of GitHub, remembered for minutes.
+//! Which installations can serve an owner's repositories: asked of GitHub, remembered for minutes.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use http::{Method, StatusCode};
+use moka::Expiry;
 use moka::future::Cache;
 use moka::sync;
 use secrecy::{ExposeSecret, SecretString};
@@ -12,7 +13,7 @@ use serde::Deserialize;
 
 use super::apps::{App, AppError, message_of};
 use crate::config::{self, PersonalToken};
-use crate::policy::repositories::is_account;
+use crate::policy::repositories::{RepositoryName, is_account};
 
 /// How long an answer is believed: a removed or suspended installation is noticed within it.
 const FOUND_FOR: Duration = Duration::from_secs(300);
@@ -59,6 +60,8 @@ pub struct AppInstallation {
     pub account: String,
     /// Permission name -> level the installation was given.
     pub permissions: BTreeMap<String, String>,
+    /// It covers some of the account's repositories only.
+    is_selected: bool,
 }
 
 /// GitHub's installation object, as far as we need it.
@@ -68,6 +71,8 @@ struct Found {
     account: Option<Account>,
     #[serde(default)]
     permissions: BTreeMap<String, String>,
+    #[serde(default)]
+    repository_selection: String,
     suspended_at: Option<String>,
 }
 
@@ -81,7 +86,10 @@ struct Account {
 pub struct Installations {
     apps: Vec<Arc<App>>,
     personal: Vec<Arc<Installation>>,
-    by_owner: Cache<String, Arc<Installation>>,
+    /// Of every App that is installed there, in the order of the Apps; never empty.
+    by_owner: Cache<String, Arc<[Arc<Installation>]>>,
+    /// Whether a selection of repositories has one, by label and repository.
+    covered: Cache<(Arc<str>, String), bool>,
     missing: Cache<String, ()>,
     /// Owners that had an installation at some time.
     seen: sync::Cache<String, ()>,
@@ -103,6 +111,7 @@ impl Installations {
         Installations {
             apps,
             personal,
+            covered: Cache::builder().max_capacity(OWNERS_MAX).expire_after(Believed).build(),
             by_owner: Cache::builder().max_capacity(OWNERS_MAX).time_to_live(FOUND_FOR).build(),
             seen: sync::Cache::builder().max_capacity(OWNERS_MAX).build(),
             misses: sync::Cache::builder().max_capacity(OWNERS_MAX).time_to_live(MISS_COUNTED_FOR).build(),
@@ -112,12 +121,14 @@ impl Installations {
         }
     }
 
-    /// The installation on an account, or else the first personal token; none when neither is there.
-    pub async fn of_owner(&self, owner: &str) -> Result<Option<Arc<Installation>>, Arc<AppError>> {
+    /// Those on an account, in the order of the Apps; or else the first personal token. Empty when neither
+    /// is there.
+    pub async fn of_owner(&self, owner: &str) -> Result<Arc<[Arc<Installation>]>, Arc<AppError>> {
         let owner = owner.to_ascii_lowercase();
+        let personal = || self.personal.iter().take(1).cloned().collect::<Arc<[_]>>();
         // What can't be an account must not become part of a path that is asked for as the App.
         if !is_account(&owner) || self.missing.contains_key(&owner) {
-            return Ok(self.personal.first().cloned());
+            return Ok(personal());
         }
         if !self.by_owner.contains_key(&owner)
             && let Some(error) = self.failed.get(&()).await
@@ -127,32 +138,84 @@ impl Installations {
         if !self.by_owner.contains_key(&owner) && !self.may_look_up(&owner) {
             // The list of all is one call for minutes, whatever names are asked for.
             let all = self.all().await?;
-            let listed = all.iter().find(|one| one.is_on(&owner)).cloned();
-            return Ok(listed.or_else(|| self.personal.first().cloned()));
+            let listed: Arc<[_]> = all.iter().filter(|one| one.is_on(&owner)).cloned().collect();
+            return Ok(if listed.is_empty() { personal() } else { listed });
         }
         let found = self.by_owner.try_get_with(owner.clone(), async { self.look_up(&owner).await }).await;
         match found {
-            Ok(installation) => {
+            Ok(found) => {
                 if !self.seen.contains_key(&owner) {
                     self.seen.insert(owner, ());
                 }
-                Ok(Some(installation))
+                Ok(found)
             }
             Err(error) => match &*error {
                 LookUpError::Missing => {
                     self.misses.insert(owner.clone(), ());
                     self.misses.run_pending_tasks();
                     self.missing.insert(owner, ()).await;
-                    Ok(self.personal.first().cloned())
+                    Ok(personal())
                 }
                 // Whoever suspended it wants no access, by no other credential either.
-                LookUpError::Suspended => Ok(None),
+                LookUpError::Suspended => Ok(Arc::default()),
                 LookUpError::Failed(error) => {
                     let error = Arc::new(error.clone());
                     self.failed.insert((), Arc::clone(&error)).await;
                     Err(error)
                 }
             },
+        }
+    }
+
+    /// Those of an account that cover a repository, of which there are several. Where none says so, all of
+    /// them: GitHub tells its caller more than could be said here.
+    pub async fn covering(
+        &self,
+        of_owner: Arc<[Arc<Installation>]>,
+        repository: &RepositoryName,
+    ) -> Arc<[Arc<Installation>]> {
+        let mut covering = Vec::new();
+        for installation in of_owner.iter() {
+            if self.covers(installation, repository).await {
+                covering.push(Arc::clone(installation));
+            }
+        }
+        if covering.is_empty() { of_owner } else { covering.into() }
+    }
+
+    /// Asked of GitHub where repositories were selected; what can't be known now counts as not covered.
+    async fn covers(&self, installation: &Arc<Installation>, repository: &RepositoryName) -> bool {
+        let Kind::App(on) = &installation.kind else { return true };
+        if !on.is_selected {
+            return true;
+        }
+        let key = (Arc::clone(&installation.label), repository.to_string().to_ascii_lowercase());
+        if let Some(known) = self.covered.get(&key).await {
+            return known;
+        }
+        // As with owners: made-up names are asked for so many times a minute.
+        if !self.may_look_up(&key.1) {
+            return false;
+        }
+        let path = format!("/repos/{repository}/installation");
+        let asked = async || match on.app.call(Method::GET, &path, None).await {
+            Ok((StatusCode::OK, _)) => Ok(true),
+            Ok((StatusCode::NOT_FOUND, _)) => Ok(false),
+            Ok((status, body)) => Err(refused(status, "a repository's installation", &body)),
+            Err(error) => Err(error),
+        };
+        match self.covered.try_get_with(key.clone(), asked()).await {
+            Ok(is_covered) => {
+                if !is_covered {
+                    self.misses.insert(key.1, ());
+                    self.misses.run_pending_tasks();
+                }
+                is_covered
+            }
+            Err(error) => {
+                tracing::warn!(installation = &*installation.label, %error, "it is not known what it covers");
+                false
+            }
         }
     }
 
@@ -175,6 +238,7 @@ impl Installations {
         let owner = owner.to_ascii_lowercase();
         self.by_owner.invalidate(&owner).await;
         self.missing.invalidate(&owner).await;
+        self.covered.invalidate_all();
         self.all.invalidate(&()).await;
     }
 
@@ -205,27 +269,60 @@ impl Installations {
         }
     }
 
-    async fn look_up(&self, owner: &str) -> Result<Arc<Installation>, LookUpError> {
+    async fn look_up(&self, owner: &str) -> Result<Arc<[Arc<Installation>]>, LookUpError> {
+        let mut installations = Vec::new();
+        let mut is_suspended = false;
+        let mut failed = None;
         for app in &self.apps {
-            // An organization's and a user's installation have different addresses.
-            for kind in ["orgs", "users"] {
-                let path = format!("/{kind}/{owner}/installation");
-                let (status, body) = app.call(Method::GET, &path, None).await?;
-                match status {
-                    StatusCode::OK => {
-                        let found: Found = read("an installation", &body)?;
-                        if found.suspended_at.is_none() {
-                            return Ok(Arc::new(installation(app, found, owner)));
-                        }
-                        tracing::warn!(app = app.name, owner, "the installation is suspended");
-                        return Err(LookUpError::Suspended);
-                    }
-                    StatusCode::NOT_FOUND => {}
-                    status => return Err(refused(status, "an installation", &body).into()),
+            match look_up_of(app, owner).await {
+                Ok(None) => {}
+                Ok(Some(found)) if found.suspended_at.is_some() => {
+                    tracing::warn!(app = app.name, owner, "the installation is suspended");
+                    is_suspended = true;
+                }
+                Ok(Some(found)) => installations.push(Arc::new(installation(app, found, owner))),
+                // Another App may serve it meanwhile.
+                Err(error) => {
+                    tracing::warn!(app = app.name, owner, %error, "it is not known whether it is installed");
+                    failed = Some(error);
                 }
             }
         }
-        Err(LookUpError::Missing)
+        match (installations.is_empty(), failed) {
+            (false, _) => Ok(installations.into()),
+            (true, Some(error)) => Err(error.into()),
+            (true, None) if is_suspended => Err(LookUpError::Suspended),
+            (true, None) => Err(LookUpError::Missing),
+        }
+    }
+}
+
+/// An App's installation on an account.
+async fn look_up_of(app: &App, owner: &str) -> Result<Option<Found>, AppError> {
+    // An organization's and a user's installation have different addresses.
+    for kind in ["orgs", "users"] {
+        let path = format!("/{kind}/{owner}/installation");
+        let (status, body) = app.call(Method::GET, &path, None).await?;
+        match status {
+            StatusCode::OK => return Ok(Some(read("an installation", &body)?)),
+            StatusCode::NOT_FOUND => {}
+            status => return Err(refused(status, "an installation", &body)),
+        }
+    }
+    Ok(None)
+}
+
+/// How long it is believed that a repository is covered, or not.
+struct Believed;
+
+impl Expiry<(Arc<str>, String), bool> for Believed {
+    fn expire_after_create(
+        &self,
+        _key: &(Arc<str>, String),
+        is_covered: &bool,
+        _now: std::time::Instant,
+    ) -> Option<Duration> {
+        Some(if *is_covered { FOUND_FOR } else { MISSING_FOR })
     }
 }
 
@@ -268,6 +365,7 @@ fn installation(app: &Arc<App>, found: Found, asked_for: &str) -> Installation {
             id: found.id,
             account,
             permissions: found.permissions,
+            is_selected: found.repository_selection == "selected",
         }),
     }
 }

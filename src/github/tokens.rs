@@ -362,30 +362,48 @@ fn bearer(secret: &SecretString) -> Option<HeaderValue> {
 
 /// The permissions a token is minted with: those configured, or what the installation has, cut down.
 fn permissions_for(installation: &AppInstallation, access: Access) -> BTreeMap<String, String> {
-    let configured = match access {
-        Access::Read => &installation.app.read_permissions,
-        Access::Write => &installation.app.write_permissions,
-    };
-    if let Some(configured) = configured {
-        return configured.clone();
-    }
-    let mut permissions: BTreeMap<String, String> = match access {
-        Access::Read => installation
-            .permissions
-            .keys()
-            .filter(|name| !WITHOUT_READ.contains(&name.as_str()))
-            .map(|name| (name.clone(), "read".to_owned()))
-            .collect(),
-        Access::Write => installation
-            .permissions
-            .iter()
-            .filter(|(name, _)| !is_withheld(name))
-            .map(|(name, level)| (name.clone(), level.clone()))
-            .collect(),
-    };
+    let levels = names(installation, access).filter_map(|name| {
+        let level = level(installation, access, name)?;
+        Some((name.clone(), level.to_owned()))
+    });
+    let mut permissions: BTreeMap<String, String> = levels.collect();
     // An empty set would mean everything.
-    permissions.entry("metadata".to_owned()).or_insert_with(|| "read".to_owned());
+    if configured(installation, access).is_none() {
+        permissions.entry("metadata".to_owned()).or_insert_with(|| "read".to_owned());
+    }
     permissions
+}
+
+/// Whether tokens of one installation may do whatever those of another may.
+pub fn may_as_much(one: &AppInstallation, other: &AppInstallation, access: Access) -> bool {
+    let rank = |level: &str| ["read", "write", "admin"].iter().position(|known| *known == level);
+    names(other, access).all(|name| match level(other, access, name) {
+        None => true,
+        Some(wanted) => level(one, access, name).is_some_and(|held| rank(held) >= rank(wanted)),
+    })
+}
+
+fn configured(installation: &AppInstallation, access: Access) -> Option<&BTreeMap<String, String>> {
+    match access {
+        Access::Read => installation.app.read_permissions.as_ref(),
+        Access::Write => installation.app.write_permissions.as_ref(),
+    }
+}
+
+fn names(installation: &AppInstallation, access: Access) -> impl Iterator<Item = &String> {
+    configured(installation, access).unwrap_or(&installation.permissions).keys()
+}
+
+/// The level of one permission.
+fn level<'a>(installation: &'a AppInstallation, access: Access, name: &str) -> Option<&'a str> {
+    if let Some(configured) = configured(installation, access) {
+        return configured.get(name).map(String::as_str);
+    }
+    let held = installation.permissions.get(name)?;
+    match access {
+        Access::Read => (!WITHOUT_READ.contains(&name)).then_some("read"),
+        Access::Write => (!is_withheld(name)).then_some(held.as_str()),
+    }
 }
 
 /// Permissions no agent's write needs unless the operator says so.

@@ -6,6 +6,7 @@
 
 mod approval;
 mod branches;
+mod choose;
 mod confine;
 mod drafts;
 mod facts;
@@ -151,7 +152,7 @@ impl Proxy {
         self.check_auto_merge(&mut call)?;
         self.check_possible(agent, &call, ctx)?;
         let (repository, owner) = self.confine(agent, &mut call, ctx).await?;
-        let installation = self.installation_for(agent, &call.route.scope, owner.as_deref()).await?;
+        let installation = self.installation_for(agent, &call, repository.as_ref(), owner.as_deref()).await?;
         let asker = Asker { agent: Arc::clone(agent), installation, repository };
         self.settle_class(&asker, &mut call, ctx).await?;
         self.check_class(agent, &call, ctx)?;
@@ -273,6 +274,12 @@ impl Proxy {
     }
 }
 
+/// What is open to everybody needs no right to write, whatever its method.
+fn access_of(call: &Call) -> Access {
+    let reads = call.class == Class::Read || call.route.scope == Scope::Everyone;
+    if reads { Access::Read } else { Access::Write }
+}
+
 /// Makes the proof.
 fn permit(asker: Asker, call: Call, sanction: Option<Sanction>) -> Result<Permitted, ProxyError> {
     let Asker { agent, installation, repository } = asker;
@@ -305,8 +312,6 @@ fn permit(asker: Asker, call: Call, sanction: Option<Sanction>) -> Result<Permit
             agent.name
         )));
     }
-    // What is open to everybody needs no right to write, whatever its method.
-    let reads = call.class == Class::Read || call.route.scope == Scope::Everyone;
-    let access = if reads { Access::Read } else { Access::Write };
+    let access = access_of(&call);
     Ok(Permitted { agent, call, installation, access, token_repositories, repository, sanction })
 }

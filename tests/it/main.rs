@@ -38,6 +38,7 @@ mod reload;
 mod replicas;
 mod retries;
 mod secrets;
+mod several_apps;
 mod shares;
 mod status;
 mod tls;

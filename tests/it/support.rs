@@ -142,7 +142,14 @@ impl Setup {
                 "tokens:\n  - { name: dev, token_file: pat }\n".to_owned()
             }
             false => {
-                format!("apps:\n  - {{ name: bot, app_id: {}, private_key_file: app.pem }}\n", sim.app_id())
+                let ids = std::iter::once(sim.app_id())
+                    .chain(self.sim.further_apps.iter().map(|app| app.app_id))
+                    .enumerate();
+                let app = |(place, id): (usize, u64)| {
+                    let number = if place == 0 { String::new() } else { (place + 1).to_string() };
+                    format!("  - {{ name: bot{number}, app_id: {id}, private_key_file: app.pem }}\n")
+                };
+                format!("apps:\n{}", ids.map(app).collect::<String>())
             }
         };
         let text = format!(

@@ -10,7 +10,7 @@ use crate::exchange::{Reply, Request};
 use crate::routes::Need;
 use crate::server::{Links, Shared, State};
 use crate::tokens::{Grant, covers};
-use crate::world::{Repository, World};
+use crate::world::{Repository, World, app_of_installation};
 
 /// GitHub's 403 for an App that lacks a permission.
 pub(crate) const NOT_ACCESSIBLE: &str = "Resource not accessible by integration";
@@ -19,14 +19,14 @@ pub(crate) const NOT_ACCESSIBLE: &str = "Resource not accessible by integration"
 pub(crate) fn check(cx: &mut Cx<'_>) -> Result<(), Reply> {
     let need = cx.route.need;
     match (need, &cx.caller) {
-        (Need::Public, _) | (Need::App, Caller::App) => Ok(()),
+        (Need::Public, _) | (Need::App, Caller::App(_)) => Ok(()),
         (Need::Token | Need::Installation, Caller::Installation { .. })
         | (Need::Token | Need::User, Caller::Personal) => Ok(()),
         (Need::App, Caller::Anonymous | Caller::Installation { .. } | Caller::Personal) => {
             Err(Reply::error(401, UNDECODABLE))
         }
         (_, Caller::Anonymous) => Err(Reply::error(401, "Requires authentication")),
-        (_, Caller::App) => Err(bad_credentials()),
+        (_, Caller::App(_)) => Err(bad_credentials()),
         (Need::User, Caller::Installation { .. }) => Err(Reply::error(403, NOT_ACCESSIBLE)),
         (Need::Installation, Caller::Personal) => Err(Reply::error(
             403,
@@ -55,7 +55,7 @@ pub(crate) fn sight(world: &World, caller: &Caller, repository: &Repository) -> 
         Caller::Personal => {
             world.owner(&repository.owner).is_some_and(|owner| owner.installation_id.is_some())
         }
-        Caller::Anonymous | Caller::App => false,
+        Caller::Anonymous | Caller::App(_) => false,
     };
     match (is_own, repository.private) {
         (true, _) => Sight::Own,
@@ -66,7 +66,7 @@ pub(crate) fn sight(world: &World, caller: &Caller, repository: &Repository) -> 
 
 fn grant_covers(world: &World, grant: &Grant, repository: &Repository) -> bool {
     let owner = world.owner(&repository.owner);
-    owner.is_some_and(|owner| owner.installation_id == Some(grant.installation_id))
+    owner.is_some_and(|owner| owner.installation_id == Some(app_of_installation(grant.installation_id).1))
         && grant.repositories.as_ref().is_none_or(|ids| ids.contains(&repository.id))
 }
 
@@ -99,7 +99,7 @@ fn check_repository(cx: &mut Cx<'_>, wanted: &'static str) -> Result<(), Reply> 
 pub(crate) fn forbidden(caller: &Caller, wanted: &str) -> Reply {
     let message = match caller {
         Caller::Personal => "Resource not accessible by personal access token",
-        Caller::Anonymous | Caller::App | Caller::Installation { .. } => NOT_ACCESSIBLE,
+        Caller::Anonymous | Caller::App(_) | Caller::Installation { .. } => NOT_ACCESSIBLE,
     };
     Reply::error(403, message).header("x-accepted-github-permissions", wanted)
 }

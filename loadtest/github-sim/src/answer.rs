@@ -47,7 +47,7 @@ pub(crate) fn answer(
         .map_or_else(|| request.path.clone(), |query| format!("{}?{query}", request.path));
     let plan = state.faults.take(&request.method, &target, &identity.label, true_ms);
     let account = match &identity.caller {
-        Ok(caller) => caller.account(shared.config.app_id),
+        Ok(caller) => caller.account(&shared.config),
         Err(_) => "anonymous".to_owned(),
     };
     let resource = plan
@@ -123,7 +123,7 @@ impl Course<'_> {
         let Some((route, params)) = found else {
             return Err(match caller {
                 Caller::Anonymous => Reply::error(401, "Requires authentication"),
-                Caller::App | Caller::Installation { .. } | Caller::Personal => {
+                Caller::App(_) | Caller::Installation { .. } | Caller::Personal => {
                     access::unknown_path(self.shared, self.state, self.request, &path, &caller)
                 }
             });

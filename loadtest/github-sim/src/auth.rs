@@ -9,6 +9,7 @@ use jsonwebtoken::{Algorithm, crypto};
 use serde_json::Value;
 
 use crate::books::Leak;
+use crate::config::SimConfig;
 use crate::digest::sha256_hex;
 use crate::exchange::{Reply, Request};
 use crate::server::{Shared, State};
@@ -25,17 +26,21 @@ const LEAK_SCAN_BYTES: usize = 64 * 1024;
 #[derive(Clone, Debug)]
 pub(crate) enum Caller {
     Anonymous,
-    App,
-    Installation { grant: Grant, token: String },
+    /// By its place among the Apps.
+    App(usize),
+    Installation {
+        grant: Grant,
+        token: String,
+    },
     Personal,
 }
 
 impl Caller {
     /// The account whose limits are charged.
-    pub(crate) fn account(&self, app_id: u64) -> String {
+    pub(crate) fn account(&self, config: &SimConfig) -> String {
         match self {
             Self::Anonymous => "anonymous".to_owned(),
-            Self::App => format!("app:{app_id}"),
+            Self::App(app) => format!("app:{}", config.app_id_of(*app)),
             Self::Installation { grant, .. } => format!("installation:{}", grant.installation_id),
             Self::Personal => format!("user:{PERSONAL_ID}"),
         }
@@ -84,7 +89,7 @@ pub(crate) fn identify(
         ("pat".to_owned(), Ok(Caller::Personal))
     } else if credential.starts_with("eyJ") && credential.matches('.').count() == 2 {
         let checked = if is_bearer { check_jwt(shared, credential, now) } else { Err(UNDECODABLE) };
-        let caller = checked.map(|()| Caller::App);
+        let caller = checked.map(Caller::App);
         ("app-jwt".to_owned(), caller.map_err(|message| Reply::error(401, message)))
     } else {
         leak(state, seq, "authorization", kind_of(credential), credential);
@@ -105,7 +110,7 @@ pub(crate) fn bad_credentials() -> Reply {
 /// GitHub's 401 for a JWT that cannot be read, and for anything else where a JWT is wanted.
 pub(crate) const UNDECODABLE: &str = "A JSON web token could not be decoded";
 
-fn check_jwt(shared: &Shared, token: &str, now: i64) -> Result<(), &'static str> {
+fn check_jwt(shared: &Shared, token: &str, now: i64) -> Result<usize, &'static str> {
     let (message, signature) = token.rsplit_once('.').ok_or(UNDECODABLE)?;
     let (header, claims) = message.split_once('.').ok_or(UNDECODABLE)?;
     if json_part(header).and_then(|header| Some(header.get("alg")? == "RS256")) != Some(true) {
@@ -132,10 +137,8 @@ fn check_jwt(shared: &Shared, token: &str, now: i64) -> Result<(), &'static str>
         return Err("'Expiration time' claim ('exp') is too far in the future");
     }
     let issuer = claims.get("iss").and_then(Value::as_str).unwrap_or_default();
-    if issuer != shared.config.client_id && issuer != shared.config.app_id.to_string() {
-        return Err("'Issuer' claim ('iss') must be the client ID or the ID of the App");
-    }
-    Ok(())
+    let app = shared.config.app_of(issuer);
+    app.ok_or("'Issuer' claim ('iss') must be the client ID or the ID of the App")
 }
 
 fn json_part(base64: &str) -> Option<Value> {

@@ -21,6 +21,8 @@ pub struct SimConfig {
     pub client_id: String,
     /// Public or private PEM of the App; the crate's PKCS#1 test key when absent.
     pub app_key_pem: Option<String>,
+    /// Apps beside the first, with the same key and permissions, installed on the same accounts.
+    pub further_apps: Vec<FurtherApp>,
     /// Personal access tokens that are accepted, all of the user `sim-user`.
     pub personal_tokens: Vec<String>,
     /// Permissions of every installation: name to `read`, `write` or `admin`.
@@ -64,6 +66,49 @@ const EVENTS: [&str; 13] = [
     "status",
 ];
 
+/// An App beside the first. Its installation on an account has the id of the first one's and
+/// [`INSTALLATION_STEP`] for each App before it.
+#[derive(Clone, Debug)]
+pub struct FurtherApp {
+    /// Its numeric id.
+    pub app_id: u64,
+    /// Full names of the repositories that were selected for it; none: all.
+    pub repositories: Option<Vec<String>>,
+}
+
+/// Between ids of two Apps' installations on one account.
+pub const INSTALLATION_STEP: u64 = 1_000_000;
+
+impl SimConfig {
+    /// The id of an App by its place: 0 is the first.
+    pub(crate) fn app_id_of(&self, app: usize) -> u64 {
+        match app.checked_sub(1) {
+            None => self.app_id,
+            Some(further) => self.further_apps[further].app_id,
+        }
+    }
+
+    /// The place of the App that an `iss` names.
+    pub(crate) fn app_of(&self, issuer: &str) -> Option<usize> {
+        if issuer == self.client_id || issuer == self.app_id.to_string() {
+            return Some(0);
+        }
+        let found = self.further_apps.iter().position(|app| issuer == app.app_id.to_string());
+        found.map(|place| place + 1)
+    }
+
+    /// Full names of what was selected for an App; none: all.
+    pub(crate) fn selection(&self, app: usize) -> Option<&[String]> {
+        app.checked_sub(1).and_then(|place| self.further_apps[place].repositories.as_deref())
+    }
+
+    /// Whether an App's installations cover a repository.
+    pub(crate) fn is_selected(&self, app: usize, full_name: &str) -> bool {
+        let selection = self.selection(app);
+        selection.is_none_or(|names| names.iter().any(|name| name.eq_ignore_ascii_case(full_name)))
+    }
+}
+
 impl Default for SimConfig {
     fn default() -> Self {
         Self {
@@ -74,6 +119,7 @@ impl Default for SimConfig {
             app_id: 4242,
             client_id: "Iv23liGithubSim00001".to_owned(),
             app_key_pem: None,
+            further_apps: Vec::new(),
             personal_tokens: vec!["ghp_githubsimpersonaltoken0000000000000000".to_owned()],
             permissions: default_permissions(),
             token_form: TokenForm::Stateless,

@@ -12,7 +12,7 @@ use crate::render::View;
 use crate::routes::Route;
 use crate::server::{Links, Shared, State};
 use crate::world::git::Person;
-use crate::world::{BOT_LOGIN, Issue, PERSONAL_LOGIN, Repository};
+use crate::world::{BOT_LOGIN, Issue, PERSONAL_LOGIN, Repository, app_of_installation};
 
 /// One request on its way through a handler.
 #[derive(Debug)]
@@ -42,6 +42,15 @@ impl Cx<'_> {
     /// A numeric parameter of the path, or 404.
     pub(crate) fn number(&self, name: &str) -> Result<u64, Reply> {
         self.param(name).parse().map_err(|_| Reply::not_found())
+    }
+
+    /// The caller's App, by its place; the first one's when it is no App's.
+    pub(crate) fn app(&self) -> usize {
+        match &self.caller {
+            Caller::App(app) => *app,
+            Caller::Installation { grant, .. } => app_of_installation(grant.installation_id).0,
+            Caller::Anonymous | Caller::Personal => 0,
+        }
     }
 
     pub(crate) fn links(&self) -> &Links {
@@ -78,7 +87,7 @@ impl Cx<'_> {
     pub(crate) fn actor(&self) -> &'static str {
         match self.caller {
             Caller::Personal => PERSONAL_LOGIN,
-            Caller::Anonymous | Caller::App | Caller::Installation { .. } => BOT_LOGIN,
+            Caller::Anonymous | Caller::App(_) | Caller::Installation { .. } => BOT_LOGIN,
         }
     }
 
@@ -93,7 +102,7 @@ impl Cx<'_> {
         match &self.caller {
             Caller::Installation { grant, .. } => grant_permits(grant, wanted),
             Caller::Personal => true,
-            Caller::Anonymous | Caller::App => false,
+            Caller::Anonymous | Caller::App(_) => false,
         }
     }
 

@@ -57,7 +57,7 @@ use tokens::{Grant, fresh_token};
 
 pub use books::{Books, Leak, Merge, RecordedRequest};
 pub use clock::Clock;
-pub use config::{PrimaryLimits, SecondaryLimits, SimConfig, TokenForm};
+pub use config::{FurtherApp, INSTALLATION_STEP, PrimaryLimits, SecondaryLimits, SimConfig, TokenForm};
 pub use faults::{Fault, FaultKind, Faults, LimitForm};
 pub use keys::{PRIVATE_KEY_PKCS1, PRIVATE_KEY_PKCS8};
 pub use world::{OwnerKind, OwnerSeed, RepositorySeed, Seed, World};

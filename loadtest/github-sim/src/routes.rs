@@ -222,6 +222,7 @@ static CODE: &[Route] = &[
     get("/repos/{owner}/{repo}/commits/{ref}/statuses", Need::Repo("statuses=read"), checks::statuses),
     post("/repos/{owner}/{repo}/statuses/{sha}", Need::Repo("statuses=write"), checks::create_status),
     get("/repos/{owner}/{repo}/commits/{ref}/check-runs", Need::Repo("checks=read"), checks::runs),
+    patch("/repos/{owner}/{repo}/check-runs/{check_run_id}", Need::Repo("checks=write"), checks::update_run),
     post("/repos/{owner}/{repo}/check-runs", Need::Repo("checks=write"), checks::create_run),
     get("/repos/{owner}/{repo}/commits/{ref}/pulls", PULLS_READ, pulls::of_commit),
 ];

@@ -18,6 +18,7 @@ use serde_json::Value;
 pub use seed::{OwnerSeed, RepositorySeed, Seed};
 
 use crate::books::Merge;
+use crate::config::INSTALLATION_STEP;
 
 use git::{FILE_MODE, Git, Person};
 use stacks::Stack;
@@ -339,12 +340,19 @@ impl World {
         self.owners.iter().find(|owner| owner.login.eq_ignore_ascii_case(login))
     }
 
-    pub(crate) fn installation(&self, id: u64) -> Option<&Owner> {
-        self.owners.iter().find(|owner| owner.installation_id == Some(id))
+    /// The owner with an App's installation of this id.
+    pub(crate) fn installation(&self, app: usize, id: u64) -> Option<&Owner> {
+        let (of, base) = app_of_installation(id);
+        self.owners.iter().find(|owner| of == app && owner.installation_id == Some(base))
     }
 
     /// The repositories of an owner, by id.
     pub(crate) fn repositories_of<'a>(&'a self, login: &'a str) -> impl Iterator<Item = &'a Repository> {
         self.repositories.values().filter(move |repository| repository.owner.eq_ignore_ascii_case(login))
     }
+}
+
+/// The place of the App whose installation has this id, and the id of the first one's beside it.
+pub(crate) fn app_of_installation(id: u64) -> (usize, u64) {
+    (usize::try_from(id / INSTALLATION_STEP).unwrap_or(usize::MAX), id % INSTALLATION_STEP)
 }

@@ -152,6 +152,10 @@ impl Link {
         self.pools.values().cloned().collect()
     }
 
+    pub(super) fn pool(&self, resource: &str) -> Option<Snapshot> {
+        self.pools.get(resource).cloned()
+    }
+
     pub(super) fn known(&self) -> Known {
         Known { resources: self.pools.keys().cloned().collect() }
     }

@@ -133,12 +133,13 @@ impl Online {
         let mut wrong = 0;
         for owner in agent.repositories.owners() {
             match self.installations.of_owner(owner).await {
-                Ok(Some(installation)) => {
-                    writeln!(out, "agent {}: {owner} is served by {}", agent.name, installation.label)?;
-                }
-                Ok(None) => {
+                Ok(found) if found.is_empty() => {
                     writeln!(out, "wrong: agent {}: no installation covers {owner}", agent.name)?;
                     wrong += 1;
+                }
+                Ok(found) => {
+                    let labels: Vec<&str> = found.iter().map(|one| &*one.label).collect();
+                    writeln!(out, "agent {}: {owner} is served by {}", agent.name, labels.join(" and "))?;
                 }
                 Err(error) => {
                     writeln!(out, "wrong: agent {}: {owner}: {error}", agent.name)?;

@@ -23,6 +23,7 @@ use crate::policy::routes::Scope;
 use crate::policy::target::Target;
 use crate::proxy::Proxy;
 use crate::proxy::body::read_answer;
+use crate::proxy::classify::Call;
 use crate::proxy::context::Context;
 
 /// How long a name is believed.
@@ -150,35 +151,52 @@ impl Proxy {
         }
         let mut found: Vec<Arc<Installation>> = Vec::new();
         for owner in agent.repositories.owners().into_iter().take(INSTALLATIONS_ASKED_MAX) {
-            let installation =
-                self.installations.of_owner(owner).await.map_err(|error| unavailable(&error))?;
-            found.extend(installation.filter(|new| !found.iter().any(|known| known.label == new.label)));
+            let of_owner = self.installations.of_owner(owner).await.map_err(|error| unavailable(&error))?;
+            for new in of_owner.iter() {
+                if !found.iter().any(|known| known.label == new.label) {
+                    found.push(Arc::clone(new));
+                }
+            }
         }
         Ok(found)
     }
 
-    /// The installation on the owner, or the agent's default.
+    /// An installation on the owner, or on the agent's default.
     pub(super) async fn installation_for(
         &self,
         agent: &Agent,
-        scope: &Scope,
+        call: &Call,
+        repository: Option<&RepositoryName>,
         owner: Option<&str>,
     ) -> Result<Arc<Installation>, ProxyError> {
+        let scope = &call.route.scope;
         let default = agent.installation.as_deref().or_else(|| agent.repositories.owners().first().copied());
         if let Some(owner) = owner {
-            let found = self.installations.of_owner(owner).await.map_err(|error| unavailable(&error))?;
             let about_a_repository = matches!(scope, Scope::Repository(_) | Scope::RepositoryId(_));
-            match found {
+            match self.choose_on(owner, repository, agent, call).await? {
                 Some(installation) => return Ok(installation),
                 None if about_a_repository => return Err(not_installed(owner)),
                 None => {}
             }
         }
         if let Some(owner) = default {
-            let found = self.installations.of_owner(owner).await.map_err(|error| unavailable(&error))?;
-            return found.ok_or_else(|| not_installed(owner));
+            return self.choose_on(owner, None, agent, call).await?.ok_or_else(|| not_installed(owner));
         }
         self.only_installation(agent, scope).await
+    }
+
+    async fn choose_on(
+        &self,
+        owner: &str,
+        repository: Option<&RepositoryName>,
+        agent: &Agent,
+        call: &Call,
+    ) -> Result<Option<Arc<Installation>>, ProxyError> {
+        let mut found = self.installations.of_owner(owner).await.map_err(|error| unavailable(&error))?;
+        if let Some(repository) = repository.filter(|_| found.len() > 1) {
+            found = self.installations.covering(found, repository).await;
+        }
+        Ok(self.choose(&found, agent, call))
     }
 
     /// For an agent with every repository and no default: the only installation there is.

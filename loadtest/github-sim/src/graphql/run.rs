@@ -133,7 +133,7 @@ impl<'a, 'w> Runner<'a, 'w> {
     /// The `rateLimit` object, as it is once this query has been charged.
     fn rate_limit(&self) -> Value {
         let cx = self.cx;
-        let account = cx.caller.account(cx.shared.config.app_id);
+        let account = cx.caller.account(&cx.shared.config);
         let window = cx.state.limits.window(&account, "graphql", cx.now);
         let used = (window.used + self.profile.cost).min(window.limit);
         json!({

@@ -17,19 +17,20 @@ use crate::world::{Owner, OwnerKind, PERSONAL_LOGIN};
 const LISTED_MAX: usize = 500;
 
 pub(crate) fn app(cx: &mut Cx<'_>) -> Answer {
-    Ok(Reply::ok(cx.view().app(&cx.shared.config)))
+    Ok(Reply::ok(cx.view().app(cx.app(), &cx.shared.config)))
 }
 
 pub(crate) fn installations(cx: &mut Cx<'_>) -> Answer {
     let owners = cx.state.world.owners.iter();
     let installed: Vec<&Owner> = owners.filter(|owner| owner.installation_id.is_some()).collect();
-    Ok(cx.page(&installed, |view, owner| view.installation(owner, &cx.shared.config)))
+    let app = cx.app();
+    Ok(cx.page(&installed, |view, owner| view.installation(owner, app, &cx.shared.config)))
 }
 
 pub(crate) fn installation(cx: &mut Cx<'_>) -> Answer {
     let id = cx.number("installation_id")?;
-    let owner = cx.state.world.installation(id).ok_or_else(Reply::not_found)?;
-    Ok(Reply::ok(cx.view().installation(owner, &cx.shared.config)))
+    let owner = cx.state.world.installation(cx.app(), id).ok_or_else(Reply::not_found)?;
+    Ok(Reply::ok(cx.view().installation(owner, cx.app(), &cx.shared.config)))
 }
 
 /// The installation on an organization or user.
@@ -37,7 +38,7 @@ pub(crate) fn owner_installation(cx: &mut Cx<'_>) -> Answer {
     let owner = cx.state.world.owner(cx.param("org"));
     let owner = owner.filter(|owner| owner.installation_id.is_some());
     let owner = owner.ok_or_else(Reply::not_found)?;
-    Ok(Reply::ok(cx.view().installation(owner, &cx.shared.config)))
+    Ok(Reply::ok(cx.view().installation(owner, cx.app(), &cx.shared.config)))
 }
 
 pub(crate) fn repository_installation(cx: &mut Cx<'_>) -> Answer {
@@ -48,15 +49,16 @@ pub(crate) fn repository_installation(cx: &mut Cx<'_>) -> Answer {
         return Err(access::redirect(cx.links(), cx.request, moved, "/installation"));
     };
     let owner = world.owner(&repository.owner).filter(|owner| owner.installation_id.is_some());
+    let owner = owner.filter(|_| cx.shared.config.is_selected(cx.app(), &full_name));
     let owner = owner.ok_or_else(Reply::not_found)?;
-    Ok(Reply::ok(cx.view().installation(owner, &cx.shared.config)))
+    Ok(Reply::ok(cx.view().installation(owner, cx.app(), &cx.shared.config)))
 }
 
 /// `POST /app/installations/{id}/access_tokens`: everything the installation has, or less.
 pub(crate) fn mint(cx: &mut Cx<'_>) -> Answer {
     let installation_id = cx.number("installation_id")?;
     let body = cx.request.json()?;
-    let owner = cx.state.world.installation(installation_id).ok_or_else(Reply::not_found)?;
+    let owner = cx.state.world.installation(cx.app(), installation_id).ok_or_else(Reply::not_found)?;
     let repositories = narrowed_repositories(cx, owner, &body)?;
     let permissions = narrowed_permissions(cx, &body)?;
     let form = match cx.request.header("x-github-stateless-s2s-token") {
@@ -65,7 +67,7 @@ pub(crate) fn mint(cx: &mut Cx<'_>) -> Answer {
         _ => cx.shared.config.token_form,
     };
     let expires_at = cx.now + cx.shared.config.token_lifetime_seconds;
-    let token = fresh_token(form, cx.shared.config.app_id, expires_at);
+    let token = fresh_token(form, cx.shared.config.app_id_of(cx.app()), expires_at);
     let mut answer = json!({
         "token": token,
         "expires_at": iso(expires_at),
@@ -97,7 +99,9 @@ fn narrowed_repositories(
 ) -> Result<Option<BTreeSet<u64>>, Reply> {
     let members = ["repositories", "repository_ids"].map(|name| body.get(name));
     if members.iter().all(Option::is_none) {
-        return Ok(None);
+        let selection = cx.shared.config.selection(cx.app());
+        let id = |name: &String| cx.state.world.find(name).map(|found| found.id);
+        return Ok(selection.map(|names| names.iter().filter_map(id).collect()));
     }
     if members.iter().flatten().any(|list| !list.is_array()) {
         return Err(Reply::error(422, "Invalid request."));
@@ -118,12 +122,14 @@ fn narrowed_repositories(
     }
     let mut wanted = BTreeSet::new();
     for name in names.iter().flatten() {
-        let found = world.find(&format!("{}/{name}", owner.login)).ok_or_else(beyond)?;
-        wanted.insert(found.id);
+        let full_name = format!("{}/{name}", owner.login);
+        let found = world.find(&full_name).filter(|_| cx.shared.config.is_selected(cx.app(), &full_name));
+        wanted.insert(found.ok_or_else(beyond)?.id);
     }
     for id in ids.into_iter().flatten() {
         let found = id.as_u64().and_then(|id| world.repositories.get(&id));
         let found = found.filter(|found| found.owner.eq_ignore_ascii_case(&owner.login));
+        let found = found.filter(|found| cx.shared.config.is_selected(cx.app(), &found.full_name()));
         wanted.insert(found.ok_or_else(beyond)?.id);
     }
     Ok(Some(wanted))

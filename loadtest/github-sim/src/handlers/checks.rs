@@ -117,11 +117,36 @@ pub(crate) fn create_run(cx: &mut Cx<'_>) -> Answer {
         "html_url": format!("https://github.com/checks/{id}"),
         "output": body.get("output").cloned().unwrap_or_else(no_output),
         "check_suite": {"id": id},
-        "app": view.app(&cx.shared.config),
+        "app": view.app(cx.app(), &cx.shared.config),
         "pull_requests": [],
     });
     cx.repository_mut().check_runs.push(run.clone());
     Ok(Reply::created(run))
+}
+
+/// `PATCH …/check-runs/{check_run_id}`: open to the App that made it alone.
+pub(crate) fn update_run(cx: &mut Cx<'_>) -> Answer {
+    let body = cx.request.json()?;
+    let id = cx.number("check_run_id")?;
+    let app_id = cx.shared.config.app_id_of(cx.app());
+    let now = iso(cx.now);
+    let runs = &mut cx.repository_mut().check_runs;
+    let run = runs.iter_mut().find(|run| run["id"] == id).ok_or_else(Reply::not_found)?;
+    if run["app"]["id"] != app_id {
+        let message = format!(
+            "Invalid app_id `{app_id}` - check run can only be modified by the GitHub App that created it."
+        );
+        return Err(Reply::error(403, &message));
+    }
+    for key in ["name", "status", "conclusion", "external_id", "details_url", "output"] {
+        if let Some(value) = body.get(key) {
+            run[key] = value.clone();
+        }
+    }
+    if body.contains_key("conclusion") {
+        (run["status"], run["completed_at"]) = (json!("completed"), json!(now));
+    }
+    Ok(Reply::ok(run.clone()))
 }
 
 fn no_output() -> Value {

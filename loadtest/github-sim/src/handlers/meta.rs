@@ -44,7 +44,7 @@ pub(crate) fn emojis(_: &mut Cx<'_>) -> Answer {
 
 /// `GET /rate_limit`: the caller's windows. The version of March 2026 has no `rate`.
 pub(crate) fn rate_limit(cx: &mut Cx<'_>) -> Answer {
-    let account = cx.caller.account(cx.shared.config.app_id);
+    let account = cx.caller.account(&cx.shared.config);
     let show = |resource: &str| {
         let window: Window = cx.state.limits.window(&account, resource, cx.now);
         json!({

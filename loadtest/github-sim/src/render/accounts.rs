@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::auth::PERSONAL_ID;
 use crate::clock::iso;
-use crate::config::SimConfig;
+use crate::config::{INSTALLATION_STEP, SimConfig};
 use crate::render::View;
 use crate::world::{BOT_LOGIN, Owner, OwnerKind, SEED_EPOCH};
 
@@ -92,8 +92,8 @@ impl View<'_> {
         })
     }
 
-    pub(crate) fn installation(&self, owner: &Owner, config: &SimConfig) -> Value {
-        let id = owner.installation_id.unwrap_or(0);
+    pub(crate) fn installation(&self, owner: &Owner, app: usize, config: &SimConfig) -> Value {
+        let id = owner.installation_id.unwrap_or(0) + INSTALLATION_STEP * app as u64;
         let is_organization = owner.kind == OwnerKind::Organization;
         let html_url = if is_organization {
             format!("https://github.com/organizations/{}/settings/installations/{id}", owner.login)
@@ -104,12 +104,12 @@ impl View<'_> {
             "id": id,
             "client_id": config.client_id,
             "account": self.user(&owner.login),
-            "repository_selection": "all",
+            "repository_selection": if config.selection(app).is_some() { "selected" } else { "all" },
             "access_tokens_url":
                 format!("{}/app/installations/{id}/access_tokens", self.links.api),
             "repositories_url": format!("{}/installation/repositories", self.links.api),
             "html_url": html_url,
-            "app_id": config.app_id,
+            "app_id": config.app_id_of(app),
             "app_slug": "github-sim",
             "target_id": owner.id,
             "target_type": if is_organization { "Organization" } else { "User" },
@@ -125,14 +125,15 @@ impl View<'_> {
         })
     }
 
-    pub(crate) fn app(&self, config: &SimConfig) -> Value {
+    pub(crate) fn app(&self, app: usize, config: &SimConfig) -> Value {
+        let id = config.app_id_of(app);
         let permissions: &BTreeMap<String, String> = &config.permissions;
         let installed = self.world.owners.iter().filter(|owner| owner.installation_id.is_some());
         json!({
-            "id": config.app_id,
+            "id": id,
             "client_id": config.client_id,
             "slug": "github-sim",
-            "node_id": format!("A_kwDO{}", config.app_id),
+            "node_id": format!("A_kwDO{id}"),
             "owner": self.user("acme"),
             "name": "github-sim",
             "description": "",
