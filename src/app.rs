@@ -115,7 +115,9 @@ impl App {
         let api = Api::new(Arc::clone(&roster), Arc::clone(&admin_token));
         let door = Door::bind(admin_listen).await.map_err(unbound("server.admin_listen", admin_listen))?;
         let certificate = match config.server.tls.clone() {
-            Some(files) => Some(Arc::new(Certificate::try_new(files, clock.now_seconds())?)),
+            Some(files) => {
+                Some(Arc::new(Certificate::try_new(files, clock.now_seconds(), Arc::clone(&metrics))?))
+            }
             None => None,
         };
         let audit =

@@ -93,6 +93,9 @@ pub struct Metrics {
     /// `{installation,access}`, epoch seconds.
     pub token_expiry: IntGaugeVec,
     /// `{result}`: hit, miss, … as in `x-tollgate-cache`.
+    /// Of the listener's certificate.
+    pub certificate_start: IntGaugeVec,
+    pub certificate_expiry: IntGaugeVec,
     pub config_reloads: IntCounterVec,
     pub cache_requests: IntCounterVec,
     /// `{by,result}`: how GitHub was asked whether something is still so, and what it said.
@@ -280,6 +283,16 @@ impl Metrics {
                 "token_expiry_timestamp_seconds",
                 "When the newest token ends.",
                 &["installation", "access"],
+            ),
+            certificate_start: make.gauge(
+                "certificate_start_timestamp_seconds",
+                "When the listener's certificate begins.",
+                &[],
+            ),
+            certificate_expiry: make.gauge(
+                "certificate_expiry_timestamp_seconds",
+                "When the listener's certificate ends.",
+                &[],
             ),
             config_reloads: make.counter(
                 "config_reloads_total",

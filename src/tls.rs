@@ -17,6 +17,7 @@ use rustls::{ServerConfig, crypto};
 use thiserror::Error;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
+use crate::metrics::Metrics;
 use crate::secret;
 
 /// How often the files are looked at. A mounted secret is swapped by a symbolic link, which a watch
@@ -49,6 +50,13 @@ pub enum TlsError {
     Mismatch,
 }
 
+/// A pair that can be served, and from when to when; epoch seconds.
+struct Sound {
+    key: CertifiedKey,
+    from: i64,
+    to: i64,
+}
+
 /// A pair as read, to see whether it changed.
 #[derive(PartialEq, Eq)]
 struct Pair {
@@ -67,7 +75,7 @@ impl TlsFiles {
         Ok(Pair { certificate: read(&self.cert_file)?, key: read(&self.key_file)? })
     }
 
-    fn certified(&self, pair: &Pair, now_seconds: i64) -> Result<CertifiedKey, TlsError> {
+    fn certified(&self, pair: &Pair, now_seconds: i64) -> Result<Sound, TlsError> {
         let (cert_file, key_file) =
             (self.cert_file.display().to_string(), self.key_file.display().to_string());
         let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_slice_iter(&pair.certificate)
@@ -75,16 +83,17 @@ impl TlsFiles {
             .map_err(|_| TlsError::Damaged(cert_file.clone()))?;
         let own = chain.first().ok_or_else(|| TlsError::NoCertificate(cert_file.clone()))?;
         let (_, parsed) = X509Certificate::from_der(own).map_err(|_| TlsError::Damaged(cert_file.clone()))?;
-        let end = parsed.validity().not_after;
+        let (start, end) = (parsed.validity().not_before, parsed.validity().not_after);
         if end.timestamp() <= now_seconds {
             return Err(TlsError::Ended { file: cert_file, end: end.to_string() });
         }
         let key = PrivateKeyDer::from_pem_slice(&pair.key).map_err(|_| TlsError::NoKey(key_file.clone()))?;
         let provider = crypto::aws_lc_rs::default_provider();
-        CertifiedKey::from_der(chain, key, &provider).map_err(|error| match error {
+        let key = CertifiedKey::from_der(chain, key, &provider).map_err(|error| match error {
             rustls::Error::InconsistentKeys(_) => TlsError::Mismatch,
             _ => TlsError::NoKey(key_file),
-        })
+        })?;
+        Ok(Sound { key, from: start.timestamp(), to: end.timestamp() })
     }
 }
 
@@ -92,6 +101,7 @@ impl TlsFiles {
 pub struct Certificate {
     files: TlsFiles,
     current: ArcSwap<CertifiedKey>,
+    metrics: Arc<Metrics>,
 }
 
 impl fmt::Debug for Certificate {
@@ -101,9 +111,14 @@ impl fmt::Debug for Certificate {
 }
 
 impl Certificate {
-    pub fn try_new(files: TlsFiles, now_seconds: i64) -> Result<Certificate, TlsError> {
-        let key = files.certified(&files.read()?, now_seconds)?;
-        Ok(Certificate { files, current: ArcSwap::from_pointee(key) })
+    pub fn try_new(
+        files: TlsFiles,
+        now_seconds: i64,
+        metrics: Arc<Metrics>,
+    ) -> Result<Certificate, TlsError> {
+        let sound = files.certified(&files.read()?, now_seconds)?;
+        export(&metrics, &sound);
+        Ok(Certificate { files, current: ArcSwap::from_pointee(sound.key), metrics })
     }
 
     /// The configuration of a listener that serves this certificate, over HTTP/2 or HTTP/1.1.
@@ -127,8 +142,9 @@ impl Certificate {
                 continue;
             }
             match self.files.certified(&pair, clock.now_seconds()) {
-                Ok(key) => {
-                    self.current.store(Arc::new(key));
+                Ok(sound) => {
+                    export(&self.metrics, &sound);
+                    self.current.store(Arc::new(sound.key));
                     tracing::info!("the listener's certificate was renewed");
                 }
                 // The two files may be replaced one after the other: the next look sees both.
@@ -137,6 +153,11 @@ impl Certificate {
             seen = Some(pair);
         }
     }
+}
+
+fn export(metrics: &Metrics, sound: &Sound) {
+    metrics.certificate_start.with_label_values::<&str>(&[]).set(sound.from);
+    metrics.certificate_expiry.with_label_values::<&str>(&[]).set(sound.to);
 }
 
 impl ResolvesServerCert for Certificate {

@@ -71,6 +71,15 @@ def build() -> Dashboard:
         none="no reload",
         decimals=0,
     )
+    sheet.stat(
+        "Certificate ends in",
+        "Time until the listener's certificate ends, of the replica where it ends first. **Do:** below a sixth of "
+        "its life, the runbook, TollgateCertificateEnds.",
+        "s",
+        "min(tollgate_certificate_expiry_timestamp_seconds) - time()",
+        steps=((None, BAD), (86400, WARN), (21 * 86400, GOOD)),
+        none="no TLS",
+    )
     sheet.table(
         "Versions and uptime",
         "A row for each replica. **Do:** different versions outside a roll-out mean that one did not "
@@ -91,6 +100,7 @@ def build() -> Dashboard:
         ),
         names={"instance": "Replica", "version": "Version"},
         sort="Uptime",
+        width=20,
         height=6,
     )
 

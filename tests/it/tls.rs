@@ -166,6 +166,14 @@ async fn a_new_certificate_is_taken_up_and_open_connections_go_on() {
         }
         tokio::time::sleep(std::time::Duration::from_millis(100)).await;
     }
+    let metrics = tollgate.metrics().await;
+    let at = |name: &str| -> i64 {
+        let line = metrics.lines().find(|line| line.starts_with(name)).unwrap();
+        line.rsplit(' ').next().unwrap().parse().unwrap()
+    };
+    let start = at("tollgate_certificate_start_timestamp_seconds ");
+    let life = at("tollgate_certificate_expiry_timestamp_seconds ") - start;
+    assert!(life > 50 * 86_400, "that of the new one: {life} s");
     assert!(taken_up && connect(&tollgate, &old, b"h2").await.is_err());
     let request = ask(&tollgate, "/repos/acme/widgets").body(Empty::new()).unwrap();
     assert_eq!(open.send_request(request).await.unwrap().status(), 200);
