@@ -176,15 +176,16 @@ impl App {
         })
     }
 
-    /// Takes up changes of the file that its configuration came from, and of those which that names.
+    /// Takes up changes of the file that its configuration came from, and of those which that names; none
+    /// where it came from a pipe.
     #[must_use]
-    pub fn following(mut self, watch: Watch, version: &str) -> App {
+    pub fn following(mut self, watch: Option<Watch>, version: &str) -> App {
         let status = ConfigStatus {
             version: Some(version.to_owned()),
             ..ConfigStatus::clone(&self.reload.status.load())
         };
         self.reload.status.store(Arc::new(status));
-        self.watch = Some(watch);
+        self.watch = watch;
         self
     }
 

@@ -4,7 +4,7 @@
 //! looks like the secret itself (typed where its place belongs) isn't repeated either.
 
 use std::fmt;
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::Read;
 use std::path::Path;
 
@@ -110,13 +110,27 @@ pub fn sha256_from_hex(text: &str) -> Option<[u8; 32]> {
 
 /// The text of a secret file as it is, line ends with it.
 pub fn read_file(path: &Path) -> Result<SecretString, String> {
-    let bytes = read_bytes(path)?;
+    text(path, read_bytes(path)?)
+}
+
+/// What was read of a file, as text.
+pub fn text(path: &Path, bytes: Vec<u8>) -> Result<SecretString, String> {
     let text = String::from_utf8(bytes).map_err(|_| format!("`{}` is not text", path.display()))?;
     Ok(SecretString::from(text))
 }
 
-/// A file of keys or certificates, bounded.
+/// A file of keys or certificates, bounded. What could keep its reader waiting, as a pipe does, is refused.
 pub fn read_bytes(path: &Path) -> Result<Vec<u8>, String> {
+    match fs::metadata(path) {
+        Ok(metadata) if !metadata.is_file() && !metadata.is_dir() => {
+            Err(format!("`{}` is no plain file", path.display()))
+        }
+        _ => read_any(path),
+    }
+}
+
+/// Likewise, from a pipe as well.
+pub fn read_any(path: &Path) -> Result<Vec<u8>, String> {
     let fail = |error: std::io::Error| format!("`{}` can't be read: {}", path.display(), reason(&error));
     let file = File::open(path).map_err(fail)?;
     if file.metadata().map_err(fail)?.is_dir() {

@@ -28,8 +28,11 @@ use crate::status::collect::Sources;
 
 /// How often the files are looked at; a change is taken up at the second look that finds it.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// Problems of a file that are shown; the log has all.
+/// A file that takes longer is said to be stuck; it is waited for all the same.
+const READ_WITHIN: Duration = Duration::from_secs(10);
+/// Problems of a file that are shown, and characters of each; the log has all.
 const PROBLEMS_SHOWN: usize = 20;
+const PROBLEM_LENGTH: usize = 300;
 
 /// What a configuration is put into.
 #[derive(Debug)]
@@ -70,21 +73,38 @@ impl Reload {
                 () = asked.notified() => true,
                 () = tokio::time::sleep(LOOK_EVERY), if watch.is_some() => false,
             };
-            let Some(mut files) = watch.take() else {
-                tracing::warn!("there is no configuration file to read again");
-                continue;
-            };
-            // Files may lie on a slow disk, and a fleet's takes a moment to check.
-            let read = tokio::task::spawn_blocking(move || {
-                let reading = (files.is_due() || is_asked).then(|| files.read());
-                (files, reading)
-            });
-            match read.await {
-                Ok((files, reading)) => {
-                    reading.into_iter().for_each(|reading| self.take(reading));
-                    watch = Some(files);
+            watch = match watch {
+                Some(files) => Some(self.look(files, is_asked).await),
+                None => {
+                    tracing::warn!("there is no configuration file to read again");
+                    None
                 }
-                Err(error) => tracing::error!(%error, "the configuration can't be read again"),
+            };
+        }
+    }
+
+    /// Files may lie on a slow disk, and a fleet's takes a moment to check.
+    async fn look(&self, mut files: Watch, is_asked: bool) -> Watch {
+        let path = files.path().to_owned();
+        let mut read = tokio::task::spawn_blocking(move || {
+            let reading = (is_asked || files.is_due()).then(|| files.read());
+            (files, reading)
+        });
+        let read = match tokio::time::timeout(READ_WITHIN, &mut read).await {
+            Ok(read) => read,
+            Err(_) => {
+                self.refuse(&[format!("{} or a file it names can't be read to its end", path.display())]);
+                read.await
+            }
+        };
+        match read {
+            Ok((files, reading)) => {
+                reading.into_iter().for_each(|reading| self.take(reading));
+                files
+            }
+            Err(error) => {
+                self.refuse(&[error.to_string()]);
+                Watch::unread(&path)
             }
         }
     }
@@ -94,14 +114,19 @@ impl Reload {
             Ok((config, warnings)) => self.put_into_force(config, &warnings, &reading.version),
             Err(problems) => Err(problems.iter().map(ToString::to_string).collect()),
         };
-        let label = if result.is_ok() { "ok" } else { "failed" };
-        self.metrics.config_reloads.with_label_values(&[label]).inc();
-        let Err(mut problems) = result else { return };
+        match result {
+            Ok(()) => self.metrics.config_reloads.with_label_values(&["ok"]).inc(),
+            Err(problems) => self.refuse(&problems),
+        }
+    }
+
+    fn refuse(&self, problems: &[String]) {
+        self.metrics.config_reloads.with_label_values(&["failed"]).inc();
         tracing::error!(
             problems = problems.join("; "),
             "the configuration was not reloaded; the one in force stays"
         );
-        problems.truncate(PROBLEMS_SHOWN);
+        let problems = problems.iter().take(PROBLEMS_SHOWN).map(|problem| for_everybody(problem)).collect();
         let status = ConfigStatus { problems, ..ConfigStatus::clone(&self.status.load()) };
         self.status.store(Arc::new(status));
     }
@@ -143,5 +168,30 @@ impl Reload {
         let issuers = std::mem::take(&mut config.identities);
         let identities = Arc::new(proxy.identities().renewed(issuers, &agents)?);
         Ok((Arc::clone(&agents), proxy.renewed(config, agents, identities)))
+    }
+}
+
+/// Without what stands between backticks: the page is open to whoever reaches it, and somebody may have
+/// typed a secret where the name of its file belongs.
+fn for_everybody(problem: &str) -> String {
+    let parts = problem.split('`').enumerate();
+    let shown: String = parts.map(|(place, part)| if place % 2 == 0 { part } else { "…" }).collect();
+    shown.chars().take(PROBLEM_LENGTH).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_everybody_sees_holds_no_values_and_is_bounded() {
+        for (problem, shown) in [
+            ("agents[1].weight, line 21: must be 1 to 1000", "agents[1].weight, line 21: must be 1 to 1000"),
+            ("a, line 2: `/etc/S3cret` can't be read: it is `x`", "a, line 2: … can't be read: it is …"),
+            ("`", "…"),
+        ] {
+            assert_eq!(for_everybody(problem), shown);
+        }
+        assert_eq!(for_everybody(&"x".repeat(400_000)).len(), PROBLEM_LENGTH);
     }
 }

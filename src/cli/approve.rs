@@ -123,7 +123,7 @@ fn issuer(args: &ApproveArgs) -> anyhow::Result<String> {
 /// The key says which algorithm: an approver has one.
 fn signing_key(path: &Path) -> anyhow::Result<(Algorithm, EncodingKey)> {
     let wrong = |what: &str| anyhow::anyhow!("--key-file: `{}` {what}", path.display());
-    let bytes = secret::read_bytes(path).map_err(|error| anyhow::anyhow!("--key-file: {error}"))?;
+    let bytes = secret::read_any(path).map_err(|error| anyhow::anyhow!("--key-file: {error}"))?;
     let text = String::from_utf8_lossy(&bytes);
     if !text.contains("-----BEGIN ") {
         let secret = text.strip_suffix('\n').map_or(&*text, |text| text.strip_suffix('\r').unwrap_or(text));

@@ -42,7 +42,7 @@ pub(super) fn run(args: &ServeArgs, err: &mut dyn Write) -> anyhow::Result<ExitC
 enum Source {
     File {
         config: Config,
-        watch: Watch,
+        watch: Option<Watch>,
         version: String,
     },
     /// With the key of its one agent.
@@ -93,12 +93,16 @@ async fn start(source: Source, err: &mut dyn Write) -> anyhow::Result<App> {
 }
 
 async fn serve(source: Source, err: &mut dyn Write) -> anyhow::Result<()> {
-    let app = start(source, err).await?;
-    let reread = app.reread();
-    let stop = app.stop_token();
+    // Before the start, which may take a moment: their default would end the process without a word.
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    tracing::info!(listen = %app.address()?, admin_listen = %app.admin_address()?, "tollgate serves");
     let mut hangup = signal(SignalKind::hangup())?;
+    let app = tokio::select! {
+        app = start(source, err) => app?,
+        _ = terminate.recv() => return Ok(()),
+        _ = interrupt.recv() => return Ok(()),
+    };
+    let (stop, reread) = (app.stop_token(), app.reread());
+    tracing::info!(listen = %app.address()?, admin_listen = %app.admin_address()?, "tollgate serves");
     tokio::spawn(async move {
         loop {
             tokio::select! {

@@ -4,21 +4,15 @@
 
 use std::env;
 use std::ffi::OsString;
-use std::fs::File;
-use std::io::Read;
-use std::path::{Path, PathBuf};
-
-use sha2::{Digest, Sha256};
+use std::path::Path;
 
 use super::document::Document;
 use super::problem::{Problem, Problems};
 use super::validate::{Sources, Validated, validate};
+use super::watch::{self, Contents};
 use super::{ApprovalMode, Config, raw};
 use crate::policy::Class;
 use crate::secret::{self, AgentKey};
-
-/// A fleet of some thousand agents fits.
-const FILE_BYTES_MAX: u64 = 1 << 20;
 
 const TOKEN: &str = "GITHUB_TOKEN";
 
@@ -40,8 +34,8 @@ pub struct Reading {
     pub outcome: Result<(Config, Problems), Problems>,
     /// Which text it was: the first digits of its SHA-256, as `sha256sum` has them.
     pub version: String,
-    /// Files it names, as far as they were looked for.
-    pub files: Vec<PathBuf>,
+    /// What it was made of: the file, and those it names as far as they were looked for.
+    pub(super) contents: Contents,
 }
 
 /// Reads and checks a file; the problems beside a [`Config`] are warnings.
@@ -49,19 +43,29 @@ pub fn from_file(path: &Path) -> Result<(Config, Problems), Problems> {
     read(path).outcome
 }
 
-/// Reads and checks a file.
-pub fn read(path: &Path) -> Reading {
-    let text = match read_text(path) {
-        Ok(text) => text,
-        Err(problems) => {
-            return Reading { outcome: Err(problems), version: "none".to_owned(), files: Vec::new() };
-        }
-    };
+/// Reads and checks a file, or what comes from a pipe.
+pub(super) fn read(path: &Path) -> Reading {
+    made_of(path, secret::read_any(path))
+}
+
+/// Checks what was read of a file.
+pub(super) fn made_of(path: &Path, read: Result<Vec<u8>, String>) -> Reading {
+    let content = watch::seen(&read);
+    let version = secret::hex(&content)[..VERSION_LENGTH].to_owned();
     let directory = path.parent().unwrap_or(Path::new(""));
-    let (outcome, files) = check(&text, &Sources { directory, variable: &|name| env::var_os(name) });
-    let mut version = secret::hex(&Sha256::digest(&text));
-    version.truncate(VERSION_LENGTH);
-    Reading { outcome, version, files }
+    let (outcome, mut contents) = match text_of(path, read) {
+        Ok(text) => check(&text, &Sources { directory, variable: &|name| env::var_os(name) }),
+        Err(problem) => (Err(problem.into()), Contents::new()),
+    };
+    contents.insert(path.to_owned(), content);
+    Reading { outcome, version, contents }
+}
+
+fn text_of(path: &Path, read: Result<Vec<u8>, String>) -> Result<String, Problem> {
+    let problem = |message: &str| Problem::error(path.display().to_string(), None, message);
+    let named = format!("`{}` ", path.display());
+    let bytes = read.map_err(|why| problem(why.strip_prefix(&named).unwrap_or(&why)))?;
+    String::from_utf8(bytes).map_err(|_| problem("is not text (UTF-8)"))
 }
 
 /// What runs without a file: the token of `GITHUB_TOKEN`, and one agent whose key is made here.
@@ -69,18 +73,6 @@ pub fn read(path: &Path) -> Reading {
 /// It may read and write everywhere the token may, and nothing that waits for an approval.
 pub fn from_environment() -> Result<(Config, AgentKey), Problems> {
     from_variables(&|name| env::var_os(name))
-}
-
-fn read_text(path: &Path) -> Result<String, Problems> {
-    let problem = |message: String| Problems::from(Problem::error(path.display().to_string(), None, message));
-    let fail = |error: std::io::Error| problem(format!("can't be read: {}", secret::reason(&error)));
-    let file = File::open(path).map_err(fail)?;
-    let mut bytes = Vec::new();
-    file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(fail)?;
-    if bytes.len() as u64 > FILE_BYTES_MAX {
-        return Err(problem("is longer than 1 MiB".to_owned()));
-    }
-    String::from_utf8(bytes).map_err(|_| problem("is not text (UTF-8)".to_owned()))
 }
 
 /// The way of a file's text to a configuration; what it names is looked up in `sources`, and nowhere else.
@@ -91,11 +83,11 @@ pub fn from_text(text: &str, sources: &Sources<'_>) -> Result<(Config, Problems)
     check(text, sources).0
 }
 
-/// And the files that the text names.
-fn check(text: &str, sources: &Sources<'_>) -> (Result<(Config, Problems), Problems>, Vec<PathBuf>) {
+/// And what the files hold that the text names.
+fn check(text: &str, sources: &Sources<'_>) -> (Result<(Config, Problems), Problems>, Contents) {
     let mut document = match Document::parse(text) {
         Ok(document) => document,
-        Err(problem) => return (Err(problem.into()), Vec::new()),
+        Err(problem) => return (Err(problem.into()), Contents::new()),
     };
     let mut problems = Problems::default();
     let file: raw::File = document.read(&mut problems);

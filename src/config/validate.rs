@@ -33,6 +33,7 @@ use super::Config;
 use super::document::Document;
 use super::problem::{Problem, Problems, Severity};
 use super::raw;
+use super::watch::{self, Contents};
 use crate::secret;
 
 /// Where the values come from that the file only names.
@@ -54,8 +55,8 @@ pub(super) struct Validated {
     /// There only when no problem is an error.
     pub(super) config: Option<Config>,
     pub(super) problems: Problems,
-    /// Files it names, as far as they were looked for.
-    pub(super) files: Vec<PathBuf>,
+    /// What the files hold that it names, as far as they were looked for.
+    pub(super) files: Contents,
 }
 
 /// Runs every rule.
@@ -65,7 +66,7 @@ pub(super) fn validate(
     sources: &Sources<'_>,
     problems: Problems,
 ) -> Validated {
-    let mut check = Check { document, sources, problems, files: Vec::new() };
+    let mut check = Check { document, sources, problems, files: Contents::new() };
     let server = server::server(&mut check, &file.server);
     let upstream = upstream::upstream(&mut check, &file.upstream);
     let apps = credentials::apps(&mut check, &file.apps);
@@ -113,7 +114,7 @@ struct Check<'a> {
     document: &'a Document,
     sources: &'a Sources<'a>,
     problems: Problems,
-    files: Vec<PathBuf>,
+    files: Contents,
 }
 
 impl Check<'_> {
@@ -256,7 +257,8 @@ impl Check<'_> {
 
     fn secret_file(&mut self, path: &str, name: &str) -> Option<SecretString> {
         let file = self.file(path, name)?;
-        let secret = self.accept(path, secret::read_file(&file))?;
+        let bytes = self.read(path, &file)?;
+        let secret = self.accept(path, secret::text(&file, bytes))?;
         let text = secret.expose_secret();
         Some(SecretString::from(
             text.strip_suffix('\n').map_or(text, |text| text.strip_suffix('\r').unwrap_or(text)),
@@ -273,9 +275,14 @@ impl Check<'_> {
             self.error(path, "must name a file");
             return None;
         }
-        let file = self.sources.directory.join(name);
-        self.files.push(file.clone());
-        Some(file)
+        Some(self.sources.directory.join(name))
+    }
+
+    /// What a file holds that the configuration names: with other contents it is another configuration.
+    fn read(&mut self, path: &str, file: &Path) -> Option<Vec<u8>> {
+        let read = secret::read_bytes(file);
+        self.files.insert(file.to_owned(), watch::seen(&read));
+        self.accept(path, read)
     }
 }
 

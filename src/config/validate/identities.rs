@@ -9,7 +9,6 @@ use super::{Check, raw};
 use crate::config::{IdentityIssuer, IssuerKeys};
 use crate::identity::keys::KeySet;
 use crate::identity::pattern::SubjectPattern;
-use crate::secret;
 
 pub(super) fn identities(check: &mut Check<'_>, file: &raw::File) -> Vec<IdentityIssuer> {
     let mut seen = BTreeMap::new();
@@ -60,7 +59,7 @@ fn url(check: &mut Check<'_>, path: &str, text: &str) -> Option<Uri> {
 
 fn key_set(check: &mut Check<'_>, path: &str, name: &str) -> Option<IssuerKeys> {
     let file = check.file(path, name)?;
-    let json = check.accept(path, secret::read_bytes(&file))?;
+    let json = check.read(path, &file)?;
     match KeySet::parse(&json) {
         Err(why) => check.error(path, format!("`{}` {why}", file.display())),
         Ok(set) if set.is_empty() => {

@@ -7,7 +7,6 @@ use secrecy::ExposeSecret;
 use super::{Check, raw};
 use crate::config::{ApprovalMode, AuditLog, DraftRule, Policy};
 use crate::policy::approval::{Issuer, Verifier};
-use crate::secret;
 
 /// Headers that mean something to a client, to us or to GitHub; an approval in one would be lost or leak.
 const TAKEN_HEADERS: &[&str] = &[
@@ -191,7 +190,7 @@ fn issuer_key(
     if let Some(name) = &issuer.public_key_file {
         let path = format!("{section}.public_key_file");
         let file = check.file(&path, name)?;
-        let pem = check.accept(&path, secret::read_bytes(&file))?;
+        let pem = check.read(&path, &file)?;
         let key = public_key(&pem).map_err(|what| format!("`{}` {what}", file.display()));
         return check.accept(&path, key);
     }

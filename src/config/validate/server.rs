@@ -67,6 +67,9 @@ fn certificate(check: &mut Check<'_>, raw: &raw::Tls) -> Option<TlsFiles> {
     let key_file = check.text("server.tls.key_file", raw.key_file.as_deref());
     let cert_file = check.file("server.tls.cert_file", cert_file?)?;
     let key_file = check.file("server.tls.key_file", key_file?)?;
+    // Looked at before they are checked: what changes in between is found by the next look.
+    check.read("server.tls.cert_file", &cert_file)?;
+    check.read("server.tls.key_file", &key_file)?;
     let files = TlsFiles { cert_file, key_file };
     let checked = files.check(SystemClock.now_seconds()).map_err(|error| error.to_string());
     check.accept("server.tls", checked).map(|()| files)
