@@ -62,11 +62,12 @@ impl Agents {
         self.guaranteed_everywhere + of_owner.copied().unwrap_or_default()
     }
 
-    /// The agent whose key this is.
-    pub fn find(&self, key: &[u8]) -> Option<&Arc<Agent>> {
+    /// The agent whose key this is, and the key's SHA-256.
+    pub fn find(&self, key: &[u8]) -> Option<(&Arc<Agent>, [u8; 32])> {
         let digest: KeyDigest = Sha256::digest(key).into();
         let candidates = self.by_digest.get(&prefix(&digest))?;
-        candidates.iter().find(|(known, _)| bool::from(known.ct_eq(&digest))).map(|(_, agent)| agent)
+        let (_, agent) = candidates.iter().find(|(known, _)| bool::from(known.ct_eq(&digest)))?;
+        Some((agent, digest))
     }
 
     /// The agent of this name.

@@ -146,7 +146,7 @@ impl App {
             clock: Arc::clone(&clock),
             metrics: Arc::clone(&metrics),
         };
-        let in_force = Arc::new(InForce::new(Proxy::try_new(config, parts)?));
+        let in_force = InForce::new(Proxy::try_new(config, parts)?);
         feed.forget_with(Arc::downgrade(&in_force) as Weak<dyn Forget>);
         let status = ConfigStatus { since_epoch_ms: clock.now_ms(), ..ConfigStatus::default() };
         let reload = Reload {

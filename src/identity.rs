@@ -45,6 +45,8 @@ const REMEMBERED_FOR: Duration = Duration::from_secs(60);
 #[derive(Debug, Clone)]
 pub struct Known {
     pub agent: Arc<Agent>,
+    /// The `iss` it was proven by.
+    pub issuer: Arc<str>,
     pub subject: Arc<str>,
 }
 
@@ -112,7 +114,7 @@ pub struct Rejection {
 /// One issuer, and who its subjects are.
 #[derive(Debug)]
 struct Issuer {
-    name: String,
+    name: Arc<str>,
     audience: String,
     keys: IssuerKeys,
     source: Arc<Tended>,
@@ -199,7 +201,7 @@ impl Identities {
             // The configuration knows all agents it names.
             let agent_of = |name: &str| agents.named(name).map(Arc::clone);
             let rules = issuer.rules.into_iter();
-            let is_same = |known: &&Issuer| known.name == issuer.issuer && known.keys == issuer.keys;
+            let is_same = |known: &&Issuer| *known.name == *issuer.issuer && known.keys == issuer.keys;
             let source = match known.iter().find(is_same) {
                 Some(known) => Arc::clone(&known.source),
                 None => Arc::new(Tended::try_new(&issuer.issuer, &issuer.keys, &metrics)?),
@@ -208,7 +210,7 @@ impl Identities {
                 source,
                 keys: issuer.keys,
                 rules: rules.filter_map(|(subject, agent)| Some((subject, agent_of(&agent)?))).collect(),
-                name: issuer.issuer,
+                name: issuer.issuer.into(),
                 audience: issuer.audience,
             })
         });
@@ -240,13 +242,18 @@ impl Identities {
             self.proven.invalidate(&digest);
         }
         let (issuer, proven) = match self.read(token) {
-            Ok((token, index)) => (self.issuers[index].name.as_str(), self.prove(&token, index).await),
+            Ok((token, index)) => (&*self.issuers[index].name, self.prove(&token, index).await),
             Err(rejected) => ("none", Err(rejected)),
         };
         self.count(issuer, proven.as_ref().map_or_else(Rejected::label, |_| "accepted"));
         let proven = proven.map_err(|why| Rejection { issuer: issuer.to_owned(), why })?;
         self.proven.insert(digest, proven.clone());
         Ok(proven.known)
+    }
+
+    /// Which agent a subject of an issuer is.
+    pub fn agent_of(&self, issuer: &str, subject: &str) -> Option<&Arc<Agent>> {
+        self.issuers.iter().find(|known| &*known.name == issuer)?.agent_of(subject)
     }
 
     fn holds(&self, issuer: &Issuer, proven: &Proven) -> bool {
@@ -262,7 +269,7 @@ impl Identities {
     fn read<'a>(&self, token: &'a [u8]) -> Result<(Token<'a>, usize), Rejected> {
         let token = token::read(token)?;
         let name = token.issuer()?;
-        let index = self.issuers.iter().position(|issuer| issuer.name == name).ok_or(Rejected::Issuer)?;
+        let index = self.issuers.iter().position(|issuer| *issuer.name == *name).ok_or(Rejected::Issuer)?;
         Ok((token, index))
     }
 
@@ -273,14 +280,18 @@ impl Identities {
         let expires_at = token.check_times(now)?;
         token.check_audience(&issuer.audience)?;
         let subject = token.subject()?;
-        let rule = issuer.rules.iter().find(|(pattern, _)| pattern.matches(subject));
-        let (_, agent) = rule.ok_or_else(|| Rejected::Subject(subject.to_owned()))?;
-        let known = Known { agent: Arc::clone(agent), subject: subject.into() };
+        let agent = issuer.agent_of(subject).ok_or_else(|| Rejected::Subject(subject.to_owned()))?;
+        let (agent, name) = (Arc::clone(agent), Arc::clone(&issuer.name));
+        let known = Known { agent, issuer: name, subject: subject.into() };
         Ok(Proven { known, issuer: index, keys, expires_at })
     }
 }
 
 impl Issuer {
+    fn agent_of(&self, subject: &str) -> Option<&Arc<Agent>> {
+        self.rules.iter().find(|(pattern, _)| pattern.matches(subject)).map(|(_, agent)| agent)
+    }
+
     /// Gives the keys one of which signed the token. An unknown key may be a new one, so the issuer is
     /// asked once more where that is due.
     async fn check_signature(&self, token: &Token<'_>) -> Result<Arc<KeySet>, Rejected> {

@@ -47,7 +47,7 @@ pub mod overview;
 mod preference;
 
 use std::panic::AssertUnwindSafe;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
 use futures_util::FutureExt;
@@ -59,6 +59,7 @@ use body::ResponseBody;
 use context::Context;
 pub use context::Peer;
 use guard::Permitted;
+use in_force::InForce;
 use lookup::{Lookup, Read, own};
 use settle::{Answer, Attempts, Verdict};
 
@@ -130,6 +131,8 @@ pub struct Proxy {
     feed: Arc<Feed>,
     metrics: Arc<Metrics>,
     clock: Arc<dyn Clock>,
+    /// Where the one of the configuration in force is.
+    in_force: Arc<OnceLock<Weak<InForce>>>,
 }
 
 /// What the proxy shares with the rest of the program.
@@ -195,6 +198,7 @@ impl Proxy {
             feed: shared.feed,
             metrics,
             clock,
+            in_force: Arc::default(),
         })
     }
 
@@ -235,6 +239,12 @@ impl Proxy {
     /// Who vouches for agents that come without a key.
     pub fn identities(&self) -> &Arc<Identities> {
         &self.identities
+    }
+
+    /// The one of the configuration in force, if that is another than this.
+    fn successor(&self) -> Option<Arc<Proxy>> {
+        let latest = self.in_force.get()?.upgrade()?.proxy();
+        (!std::ptr::eq(&raw const *latest, self)).then_some(latest)
     }
 
     /// What is known of GitHub's answers.
@@ -290,6 +300,15 @@ impl Proxy {
         admitted.await
     }
 
+    /// Between two attempts; an agent that is not served any more is not held for it.
+    async fn hold_off(&self, permitted: &Permitted, pause: Duration) -> Result<(), ProxyError> {
+        let agent = permitted.agent();
+        tokio::select! {
+            () = tokio::time::sleep(pause) => Ok(()),
+            standing = self.roster.until_not_served(&agent.name) => Err(identify::unserved(agent, standing)),
+        }
+    }
+
     /// Asks GitHub. Each attempt is paid for and given its credential anew.
     async fn exchange(
         &self,
@@ -310,14 +329,12 @@ impl Proxy {
                 Err(refused) => return otherwise.unwrap_or(Err(refused)),
             };
             let request = self.inject(permitted, &admitted, read.as_deref_mut()).await?;
-            // It may have been switched off meanwhile; what was reserved goes back.
-            self.refuse_unserved(permitted.agent())?;
             let attempt = self.forward(permitted, request, admitted, ctx).await?;
             match self.settle(permitted, attempt, &mut attempts, ctx).await? {
                 Verdict::Done(answer) => return Ok(answer),
                 Verdict::Again { pause, otherwise: told } => {
                     otherwise = told;
-                    tokio::time::sleep(pause).await;
+                    self.hold_off(permitted, pause).await?;
                 }
             }
         }

@@ -29,6 +29,7 @@ static VERIFIER: LazyLock<Verifier> = LazyLock::new(|| {
         name: name.to_owned(),
         algorithm: Algorithm::HS256,
         key: DecodingKey::from_secret(secret),
+        key_sha256: [0; 32],
     };
     let issuers = vec![issuer("team", SECRET), issuer("other", OTHER_SECRET)];
     Verifier::new(issuers, Duration::from_secs(LIFETIME_MAX.unsigned_abs()))

@@ -117,7 +117,7 @@ mod tests {
     use super::*;
 
     fn key(target: &str) -> Key {
-        Key::new("app/acme".into(), None, target.to_owned(), &HeaderMap::new())
+        Key::new(("app/acme".into(), 1), None, target.to_owned(), &HeaderMap::new())
     }
 
     #[test]

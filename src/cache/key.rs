@@ -20,6 +20,8 @@ pub struct Key(Arc<Parts>);
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct Parts {
     installation: Arc<str>,
+    /// What its credential may do; see [`crate::github::installations::Installation::rights`].
+    rights: u64,
     /// What the token is narrowed to; none: all of the installation's.
     repositories: Option<Vec<String>>,
     /// As it goes up, with its query.
@@ -32,7 +34,7 @@ struct Parts {
 impl Key {
     /// For a GET of `target` with these headers, by a token that can read.
     pub fn new(
-        installation: Arc<str>,
+        (installation, rights): (Arc<str>, u64),
         repositories: Option<Vec<String>>,
         target: String,
         headers_up: &HeaderMap,
@@ -48,7 +50,14 @@ impl Key {
             let agent = String::from_utf8_lossy(agent.as_bytes());
             PRETTY.iter().any(|name| agent.contains(name))
         });
-        Key(Arc::new(Parts { installation, repositories, target, varied: varied.collect(), is_pretty }))
+        Key(Arc::new(Parts {
+            installation,
+            rights,
+            repositories,
+            target,
+            varied: varied.collect(),
+            is_pretty,
+        }))
     }
 
     /// What the token is narrowed to.
@@ -58,9 +67,16 @@ impl Key {
 
     /// The same read by a token that is narrowed to other repositories.
     pub fn by_token_for(&self, repositories: Option<Vec<String>>) -> Key {
-        let Parts { installation, target, varied, is_pretty, .. } = &*self.0;
+        let Parts { installation, rights, target, varied, is_pretty, .. } = &*self.0;
         let (installation, target, varied) = (Arc::clone(installation), target.clone(), varied.clone());
-        Key(Arc::new(Parts { installation, repositories, target, varied, is_pretty: *is_pretty }))
+        Key(Arc::new(Parts {
+            installation,
+            rights: *rights,
+            repositories,
+            target,
+            varied,
+            is_pretty: *is_pretty,
+        }))
     }
 
     /// The one `Accept` that goes up, if it is one.
@@ -93,7 +109,7 @@ mod tests {
             map.append(*name, HeaderValue::from_static(value));
         }
         let repositories = repositories.iter().map(|name| (*name).to_owned()).collect();
-        Key::new("app/acme".into(), Some(repositories), target.to_owned(), &map)
+        Key::new(("app/acme".into(), 1), Some(repositories), target.to_owned(), &map)
     }
 
     #[test]
@@ -143,7 +159,7 @@ mod tests {
         let head = bytes::Bytes::from(vec![b'a'; 30_000]);
         let value = HeaderValue::from_maybe_shared(head.slice(..16)).unwrap();
         let headers = HeaderMap::from_iter([(HeaderName::from_static("accept"), value)]);
-        let key = Key::new("app/acme".into(), None, "/x".to_owned(), &headers);
+        let key = Key::new(("app/acme".into(), 1), None, "/x".to_owned(), &headers);
         drop(headers);
         assert!(head.is_unique());
         assert_eq!(key.accept().unwrap(), "aaaaaaaaaaaaaaaa");

@@ -4,6 +4,7 @@
 //! in the past against clock drift, `exp` at most ten minutes ahead, `iss` the client id or app id.
 
 use std::collections::BTreeMap;
+use std::hash::Hash;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -88,6 +89,11 @@ impl App {
             timeout: upstream.request_timeout,
             clock,
         }
+    }
+
+    /// What its tokens hang on, beside what GitHub gives it.
+    pub fn identity(&self) -> impl Hash + '_ {
+        (&self.issuer, &self.read_permissions, &self.write_permissions)
     }
 
     /// Whether it is the one that is configured so.

@@ -1,7 +1,8 @@
 //! Which installations can serve an owner's repositories: asked of GitHub, remembered for minutes.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use http::{Method, StatusCode};
@@ -14,6 +15,8 @@ use serde::Deserialize;
 use super::apps::{App, AppError, message_of};
 use crate::config::{self, PersonalToken};
 use crate::policy::repositories::{RepositoryName, is_account};
+
+static HASHER: LazyLock<RandomState> = LazyLock::new(RandomState::new);
 
 /// How long an answer is believed: a removed or suspended installation is noticed within it.
 const FOUND_FOR: Duration = Duration::from_secs(300);
@@ -34,6 +37,9 @@ const PAGES_MAX: usize = 20;
 pub struct Installation {
     /// `APP/ACCOUNT`, or the personal token's name: the label in metrics.
     pub label: Arc<str>,
+    /// Tells its credential and what that may do from others under the same label, within this process:
+    /// what was learned with one is not for another.
+    pub rights: u64,
     pub kind: Kind,
 }
 
@@ -105,7 +111,8 @@ impl Installations {
         let personal = tokens
             .into_iter()
             .map(|PersonalToken { name, token }| {
-                Arc::new(Installation { label: name.into(), kind: Kind::Personal(token) })
+                let rights = HASHER.hash_one(token.expose_secret());
+                Arc::new(Installation { label: name.into(), rights, kind: Kind::Personal(token) })
             })
             .collect();
         Installations {
@@ -360,6 +367,7 @@ fn installation(app: &Arc<App>, found: Found, asked_for: &str) -> Installation {
     let account = found.account.map_or_else(|| asked_for.to_owned(), |account| account.login);
     Installation {
         label: format!("{}/{account}", app.name).into(),
+        rights: HASHER.hash_one((app.identity(), found.id, &found.permissions)),
         kind: Kind::App(AppInstallation {
             app: Arc::clone(app),
             id: found.id,

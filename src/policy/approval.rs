@@ -181,6 +181,8 @@ pub struct Issuer {
     pub name: String,
     pub algorithm: Algorithm,
     pub key: DecodingKey,
+    /// Of what the key was made from, to tell it from another.
+    pub key_sha256: [u8; 32],
 }
 
 impl fmt::Debug for Issuer {
@@ -206,6 +208,12 @@ impl Verifier {
             issuers: issuers.into_iter().map(|issuer| (issuer.name.clone(), issuer)).collect(),
             lifetime_max_seconds: i64::try_from(lifetime_max.as_secs()).unwrap_or(i64::MAX),
         }
+    }
+
+    /// Whether an issuer's key is the one that another verifier has.
+    pub fn has_kept(&self, other: &Verifier, issuer: &str) -> bool {
+        let key = |verifier: &Verifier| verifier.issuers.get(issuer).map(|issuer| issuer.key_sha256);
+        key(self).is_some() && key(self) == key(other)
     }
 
     /// Whether nobody may approve.

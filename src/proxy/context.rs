@@ -26,6 +26,17 @@ pub struct Peer {
     pub is_tls: bool,
 }
 
+/// What a caller proved to be an agent with.
+#[derive(Debug, Clone)]
+pub(crate) enum Credential {
+    /// The key's SHA-256.
+    Key([u8; 32]),
+    Identity {
+        issuer: Arc<str>,
+        subject: Arc<str>,
+    },
+}
+
 /// One request's companion.
 #[derive(Debug)]
 pub(crate) struct Context {
@@ -37,6 +48,8 @@ pub(crate) struct Context {
     pub(crate) prefix: Prefix,
     pub(crate) is_graphql: bool,
     pub(crate) agent: Option<Arc<Agent>>,
+    /// What said so.
+    pub(crate) credential: Option<Credential>,
     /// Who the agent is by a signed identity.
     pub(crate) subject: Option<Arc<str>>,
     /// Why its signed identity was not taken, for the log alone.
@@ -75,6 +88,7 @@ impl Context {
             // Whatever its path turns out to be, an error to a GraphQL client has GraphQL's shape.
             is_graphql: request.uri().path().ends_with("/graphql"),
             agent: None,
+            credential: None,
             subject: None,
             rejection: None,
             operation: None,

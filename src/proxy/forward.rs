@@ -61,6 +61,8 @@ impl Proxy {
     ) -> Result<Attempt, ProxyError> {
         let (request, token, progress) = request.into_parts();
         self.commit(permitted, &token, ctx).await?;
+        // What was reserved for a call that may go no more goes back.
+        self.check_still(permitted, ctx)?;
         let method = request.method().clone();
         let is_graphql = permitted.call().route.scope == Scope::Graphql;
         let (client, patience) = (self.client.clone(), Patience::of(&self.upstream));

@@ -14,6 +14,7 @@ mod graphql;
 mod nodes;
 mod pulls;
 mod resolve;
+mod still;
 
 use std::sync::Arc;
 

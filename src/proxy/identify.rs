@@ -12,7 +12,7 @@ use http::HeaderMap;
 use http::header::AUTHORIZATION;
 
 use super::Proxy;
-use super::context::Context;
+use super::context::{Context, Credential};
 use crate::agent::roster::Standing;
 use crate::config::Agent;
 use crate::error::ProxyError;
@@ -30,7 +30,10 @@ impl Proxy {
         }
         let keys = candidate_keys(value.as_bytes());
         let agent = match keys.iter().find_map(|key| self.agents.find(key)) {
-            Some(agent) => Arc::clone(agent),
+            Some((agent, digest)) => {
+                ctx.credential = Some(Credential::Key(digest));
+                Arc::clone(agent)
+            }
             None => self.identify_by_token(&keys, ctx).await?,
         };
         self.refuse_unserved(&agent)?;
@@ -46,6 +49,8 @@ impl Proxy {
         let token = credentials.iter().find(|credential| self.identities.takes(credential));
         match self.identities.identify(token.ok_or(ProxyError::BadCredentials)?).await {
             Ok(known) => {
+                let (issuer, subject) = (known.issuer, Arc::clone(&known.subject));
+                ctx.credential = Some(Credential::Identity { issuer, subject });
                 ctx.subject = Some(known.subject);
                 Ok(known.agent)
             }

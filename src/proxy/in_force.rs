@@ -17,8 +17,12 @@ use crate::cache::feed::Forget;
 pub struct InForce(ArcSwap<Proxy>);
 
 impl InForce {
-    pub fn new(proxy: Proxy) -> InForce {
-        InForce(ArcSwap::from_pointee(proxy))
+    pub fn new(proxy: Proxy) -> Arc<InForce> {
+        let known = Arc::clone(&proxy.in_force);
+        let in_force = Arc::new(InForce(ArcSwap::from_pointee(proxy)));
+        // A proxy is put in here once, and those that follow are made from it.
+        let _ = known.set(Arc::downgrade(&in_force));
+        in_force
     }
 
     /// For requests that come now.

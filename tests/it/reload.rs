@@ -5,10 +5,10 @@ use std::os::unix::fs::symlink;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use github_sim::SimConfig;
+use github_sim::{Fault, FaultKind, SimConfig};
 use serde_json::{Value, json};
 
-use crate::support::{Setup, Tollgate, UNCACHED, agent};
+use crate::support::{Setup, Tollgate, UNCACHED, agent, approvals};
 
 impl Tollgate {
     pub(crate) fn config(&self) -> String {
@@ -324,4 +324,111 @@ async fn limits_and_modes_change() {
     tollgate.status_of_config(|_| true).await;
     let status = tollgate.ask_at("GET", &format!("{}/api/status", tollgate.admin)).send().await;
     assert_eq!(status.json()["observing"], json!(["budget"]));
+}
+
+/// Waits until something has arrived at the stand-in.
+async fn until_arrived(tollgate: &Tollgate, line: &str) {
+    for _ in 0..500 {
+        if tollgate.arrived_lines().iter().any(|arrived| arrived == line) {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("{line} did not arrive: {:?}", tollgate.arrived_lines());
+}
+
+/// An approved call is sent once its token is known at GitHub, which takes a read; meanwhile anything can
+/// happen.
+#[tokio::test]
+async fn what_was_approved_does_not_go_up_for_an_agent_that_is_gone() {
+    for change in ["the agent", "its key", "its repositories", "what it may do"] {
+        let agents = vec![
+            agent("stays", &["repositories: [acme/*]"]),
+            agent("leaves", &["repositories: [acme/*]", "allow: [read, write, merge]"]),
+        ];
+        let tollgate = Setup { cache: UNCACHED, ..Setup::with(agents) }.start().await;
+        // The budget lets one call through at a time until it has seen an answer.
+        assert_eq!(tollgate.ask("GET", "/repos/acme/gadgets").by(1).send().await.verdict(), "200");
+        let slow = Fault::new(FaultKind::SlowFirstByte { ms: 1_500 });
+        tollgate.sim.faults().add(slow.on("GET", "/repos/acme/widgets"));
+        let merge = async {
+            let merge = tollgate.ask("PUT", "/repos/acme/widgets/pulls/76/merge").by(1);
+            merge.header("x-merge-approval", "yes").json(&json!({})).send().await
+        };
+        let removal = async {
+            until_arrived(&tollgate, "GET /repos/acme/widgets").await;
+            let lines = last_agent(&tollgate.config());
+            let less = match change {
+                "its key" => {
+                    let key = lines.lines().find(|line| line.contains("key_sha256")).unwrap();
+                    lines.replace(key, &format!("    key_sha256: {}", "a".repeat(64)))
+                }
+                "its repositories" => lines.replace("[acme/*]", "[other/tool]"),
+                "what it may do" => lines.replace("[read, write, merge]", "[read, write]"),
+                _ => String::new(),
+            };
+            tollgate.reload(&lines, &less, "ok").await;
+        };
+        let (answer, ()) = tokio::join!(merge, removal);
+        assert!(answer.headers.contains_key("x-tollgate-error"), "{change}: {}", answer.text());
+        assert!(tollgate.sim.books().merges.is_empty(), "{change}: it went up");
+        tollgate.assert_clean();
+    }
+}
+
+#[tokio::test]
+async fn an_approval_by_who_may_approve_no_more_opens_nothing() {
+    let worker = agent("worker", &["repositories: [acme/*]", "require_approval: [merge]"]);
+    let setup = Setup { cache: UNCACHED, approval_mode: "signed", ..Setup::with(vec![worker]) };
+    let tollgate = setup.start().await;
+    let path = "/repos/acme/widgets/pulls/76/merge";
+    let refusal = tollgate.ask("PUT", path).json(&json!({})).send().await;
+    let approval = approvals::approve(&refusal);
+    let slow = Fault::new(FaultKind::SlowFirstByte { ms: 1_500 });
+    tollgate.sim.faults().add(slow.on("GET", "/repos/acme/widgets"));
+    let merge = async {
+        tollgate.ask("PUT", path).header("x-merge-approval", &approval).json(&json!({})).send().await
+    };
+    let removal = async {
+        until_arrived(&tollgate, "GET /repos/acme/widgets").await;
+        fs::write(tollgate.files.path().join("approver.secret"), "another secret, of 32 bytes or more")
+            .unwrap();
+        let count = tollgate.reloads("ok").await;
+        tollgate.reread.notify_one();
+        tollgate.until_reloaded("ok", count + 1).await;
+    };
+    let (answer, ()) = tokio::join!(merge, removal);
+    assert_eq!(answer.verdict(), "403 approval_invalid", "{}", answer.text());
+    assert!(tollgate.sim.books().merges.is_empty());
+    tollgate.assert_clean();
+}
+
+#[tokio::test]
+async fn what_one_credential_read_is_not_for_another() {
+    let setup = Setup { cache: "cache: { fresh_for: 10m }\n", ..Setup::worker() };
+    let tollgate = setup.start().await;
+    let path = "/repos/acme/widgets/contents/README.md";
+    for result in ["miss", "hit"] {
+        assert_eq!(tollgate.get(path).await.header("x-tollgate-cache"), result);
+    }
+    let app = "private_key_file: app.pem";
+    tollgate.reload(app, &format!("{app}, read_permissions: {{ metadata: read }}"), "ok").await;
+    let answer = tollgate.get(path).await;
+    assert_eq!((answer.verdict().as_str(), answer.header("x-tollgate-cache")), ("403", "miss"));
+    tollgate.reload(", read_permissions: { metadata: read }", "", "ok").await;
+    assert_eq!(tollgate.get(path).await.header("x-tollgate-cache"), "hit", "what was known is of use again");
+}
+
+/// Lines of the audit log are no configuration, and no reason to read it again.
+#[tokio::test]
+async fn writing_the_audit_log_reloads_nothing_and_holds_nothing_off() {
+    let setup = Setup { audit_log: "audit.log", cache: UNCACHED, ..Setup::worker() };
+    let tollgate = setup.start().await;
+    for number in 0..5 {
+        let path = "/repos/acme/widgets/issues/1/comments";
+        let made = tollgate.ask("POST", path).json(&json!({"body": number.to_string()})).send().await;
+        assert_eq!(made.verdict(), "201");
+        tokio::time::sleep(Duration::from_millis(600)).await;
+    }
+    assert_eq!(tollgate.reloads("ok").await, 0);
 }

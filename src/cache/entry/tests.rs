@@ -14,7 +14,7 @@ fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
 }
 
 fn key() -> Key {
-    Key::new("app/acme".into(), None, "/x".to_owned(), &headers(&[("accept", "application/json")]))
+    Key::new(("app/acme".into(), 1), None, "/x".to_owned(), &headers(&[("accept", "application/json")]))
 }
 
 const PLAIN: &[(&str, &str)] = &[

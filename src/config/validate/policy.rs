@@ -3,6 +3,7 @@
 use http::header::HeaderName;
 use jsonwebtoken::{Algorithm, DecodingKey};
 use secrecy::ExposeSecret;
+use sha2::{Digest, Sha256};
 
 use super::{Check, raw};
 use crate::config::{ApprovalMode, AuditLog, DraftRule, Policy};
@@ -168,18 +169,20 @@ fn commit_trailer(text: &str) -> Result<(), String> {
 fn issuers(check: &mut Check<'_>, issuers: &[raw::Issuer]) -> Vec<Issuer> {
     check.names("policy.approval.issuers", issuers.iter().map(|issuer| issuer.name.as_deref()));
     let read = issuers.iter().enumerate().filter_map(|(i, issuer)| {
-        let (algorithm, key) = issuer_key(check, &format!("policy.approval.issuers[{i}]"), issuer)?;
-        Some(Issuer { name: issuer.name.clone()?, algorithm, key })
+        let (algorithm, key, key_sha256) =
+            issuer_key(check, &format!("policy.approval.issuers[{i}]"), issuer)?;
+        Some(Issuer { name: issuer.name.clone()?, algorithm, key, key_sha256 })
     });
     read.collect()
 }
 
-/// The key of an issuer says which algorithm its approvals are signed with.
+/// The key of an issuer says which algorithm its approvals are signed with. With the SHA-256 of what it was
+/// made from.
 fn issuer_key(
     check: &mut Check<'_>,
     section: &str,
     issuer: &raw::Issuer,
-) -> Option<(Algorithm, DecodingKey)> {
+) -> Option<(Algorithm, DecodingKey, [u8; 32])> {
     let ways = [
         ("public_key_file", issuer.public_key_file.is_some()),
         ("secret_file", issuer.secret_file.is_some()),
@@ -192,7 +195,8 @@ fn issuer_key(
         let file = check.file(&path, name)?;
         let pem = check.read(&path, &file)?;
         let key = public_key(&pem).map_err(|what| format!("`{}` {what}", file.display()));
-        return check.accept(&path, key);
+        let (algorithm, key) = check.accept(&path, key)?;
+        return Some((algorithm, key, Sha256::digest(&pem).into()));
     }
     let path = format!("{section}.secret_file");
     let secret = check.secret_file(&path, issuer.secret_file.as_ref()?)?;
@@ -204,7 +208,8 @@ fn issuer_key(
     check.rule(&path, !secret.contains("-----BEGIN"), || {
         "names a PEM file; a public key belongs into `public_key_file`".to_owned()
     });
-    Some((Algorithm::HS256, DecodingKey::from_secret(secret.as_bytes())))
+    let key = DecodingKey::from_secret(secret.as_bytes());
+    Some((Algorithm::HS256, key, Sha256::digest(secret.as_bytes()).into()))
 }
 
 /// The key of a PEM file, if it is one of the three kinds approvals are checked with.

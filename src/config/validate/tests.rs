@@ -179,7 +179,7 @@ fn server_rules() {
             "server:\n  drain_timeout: 30",
             "server.drain_timeout, line 2: expected a duration with its unit, such as 500ms, 30s or 1h, found the number 30",
         ),
-        ("server:\n  tls: { cert_file: a, key_file: b }", "server.tls, line 2: `a` can't be read"),
+        ("server:\n  tls: { cert_file: a, key_file: b }", "server.tls.cert_file, line 2: `a` can't be read"),
         (
             "server:\n  admin_token_env: ADMIN",
             "server.admin_token_env, line 2: the environment variable `ADMIN` is not set",

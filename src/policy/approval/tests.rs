@@ -20,6 +20,7 @@ fn verifier() -> Verifier {
         name: name.to_owned(),
         algorithm: Algorithm::HS256,
         key: DecodingKey::from_secret(secret),
+        key_sha256: [0; 32],
     };
     Verifier::new(
         vec![issuer("team", SECRET), issuer("other", b"another secret of 32 bytes, or more")],
@@ -247,6 +248,7 @@ fn algorithm_and_key_are_the_configuration_s() {
         name: "team".to_owned(),
         algorithm: Algorithm::EdDSA,
         key: DecodingKey::from_ed_pem(public.as_bytes()).unwrap(),
+        key_sha256: [0; 32],
     };
     let verifier = Verifier::new(vec![issuer], Duration::from_secs(3600));
     let message =

@@ -30,6 +30,8 @@ impl Proxy {
         }
         if let Sanction::Signed { approval, wanted, stack } = sanction {
             self.check_again(permitted, approval, stack, wanted, ctx).await?;
+            // An approval of who may go no more is not used up.
+            self.check_still(permitted, ctx)?;
             self.spend(approval, wanted, ctx).await?;
         }
         match &ctx.record {

@@ -70,7 +70,7 @@ pub(super) fn check_repository(agent: &Agent, name: &RepositoryName) -> Result<(
 }
 
 /// The same words whether the repository exists or not.
-fn outside(agent: &Agent) -> ProxyError {
+pub(super) fn outside(agent: &Agent) -> ProxyError {
     ProxyError::RepositoryForbidden(format!(
         "This repository is not among those of agent {}; asking again will not help. Its operator can add it to the \
          agent's `repositories`.",
@@ -80,7 +80,7 @@ fn outside(agent: &Agent) -> ProxyError {
 
 /// A second repository in the path: `…/repos/{repo_owner}/{repo_name}`, `compare/other:branch...` and
 /// `…/other:repo:branch` reach into another repository of the network.
-fn check_compared(agent: &Agent, call: &Call) -> Result<(), ProxyError> {
+pub(super) fn check_compared(agent: &Agent, call: &Call) -> Result<(), ProxyError> {
     if let (Some(owner), Some(name)) = (call.route.param("repo_owner"), call.route.param("repo_name")) {
         let name = RepositoryName::new(owner, name).ok_or_else(|| outside(agent))?;
         check_repository(agent, &name)?;

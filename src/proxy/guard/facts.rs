@@ -7,6 +7,8 @@
 
 mod question;
 
+use std::sync::Arc;
+
 use http::StatusCode;
 use http::header::{ETAG, HeaderValue, IF_NONE_MATCH};
 use moka::sync::Cache;
@@ -33,7 +35,7 @@ pub(super) const MOVES_MAX: usize = 2;
 /// Answers as they were given, by installation: what one may see another may not.
 #[derive(Debug, Clone)]
 pub(crate) struct FactCache {
-    answers: Cache<(String, Question), Answered>,
+    answers: Cache<(Arc<str>, u64, Question), Answered>,
 }
 
 #[derive(Debug, Clone)]
@@ -60,7 +62,8 @@ impl Proxy {
         question: &Question,
         ctx: &mut Context,
     ) -> Result<Option<Fact>, ProxyError> {
-        let key = (asker.installation.label.to_string(), question.clone());
+        let installation = &asker.installation;
+        let key = (Arc::clone(&installation.label), installation.rights, question.clone());
         let known = self.facts.answers.get(&key);
         if let Some(known) = &known
             && known.fact != Fact::Missing

@@ -24,6 +24,7 @@ use crate::proxy::body::full;
 use crate::proxy::classify::Call;
 use crate::proxy::context::Context;
 use crate::proxy::guard::Permitted;
+use crate::proxy::identify::unserved;
 use crate::proxy::settle::Answer;
 
 /// Entries of a page where the caller does not say: GitHub's default, and its most.
@@ -75,7 +76,9 @@ impl Proxy {
             None => call.target.path(),
         };
         let repositories = permitted.token_repositories().cloned();
-        let key = Key::new(Arc::clone(&permitted.installation().label), repositories, target, &headers);
+        let installation = permitted.installation();
+        let rights = (Arc::clone(&installation.label), installation.rights);
+        let key = Key::new(rights, repositories, target, &headers);
         let repository = permitted.repository().map(|name| name.to_string().to_ascii_lowercase());
         let area = repository.as_ref().and_then(|_| Area::of_template(call.route.operation.template));
         let known = self.cache.get(&key);
@@ -107,7 +110,7 @@ impl Proxy {
             match self.turn(permitted, &flight, ctx).await? {
                 Turn::Landed(Some(entry)) => {
                     // It may have been switched off while it waited.
-                    self.refuse_unserved(permitted.agent())?;
+                    self.check_still(permitted, ctx)?;
                     return Ok(self.known(permitted, &read.key, &entry, CacheResult::Coalesced, ctx).await);
                 }
                 Turn::Landed(None) => {}
@@ -130,11 +133,15 @@ impl Proxy {
         ctx: &mut Context,
     ) -> Result<Turn, ProxyError> {
         let mut state = flight.watch();
+        let agent = permitted.agent();
         loop {
             let seen = state.borrow_and_update().clone();
             match seen {
                 State::Landed(entry) => return Ok(Turn::Landed(entry)),
-                State::Flying => drop(state.changed().await),
+                State::Flying => tokio::select! {
+                    _ = state.changed() => {}
+                    standing = self.roster.until_not_served(&agent.name) => return Err(unserved(agent, standing)),
+                },
                 State::Waiting => tokio::select! {
                     biased;
                     _ = state.changed() => {}

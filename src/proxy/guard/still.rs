@@ -1,0 +1,93 @@
+//! Whether a call that was let through may still go up: it may have waited, and meanwhile the configuration
+//! may have changed.
+//!
+//! A call is judged by the configuration it met, whole. What that let through and another would not, is
+//! looked for here once more, right before it goes up: the agent and its key or identity, the repository,
+//! the class, who approves. It only ever takes away.
+
+use std::sync::Arc;
+
+use super::confine::{check_compared, check_repository, outside};
+use super::{Permitted, Sanction};
+use crate::agent::roster::Standing;
+use crate::config::Agent;
+use crate::error::ProxyError;
+use crate::policy::Class;
+use crate::policy::routes::Scope;
+use crate::proxy::Proxy;
+use crate::proxy::context::{Context, Credential};
+use crate::proxy::identify::unserved;
+
+impl Proxy {
+    /// # Errors
+    /// When the configuration in force has taken away what the call needs.
+    pub(in crate::proxy) fn check_still(
+        &self,
+        permitted: &Permitted,
+        ctx: &mut Context,
+    ) -> Result<(), ProxyError> {
+        let agent = permitted.agent();
+        self.refuse_unserved(agent)?;
+        let Some(latest) = self.successor() else { return Ok(()) };
+        let now = latest.agents.named(&agent.name).ok_or_else(|| unserved(agent, Standing::Removed))?;
+        if !latest.knows(ctx.credential.as_ref(), now) {
+            return Err(ProxyError::BadCredentials);
+        }
+        if let Some(sanction) = permitted.sanction() {
+            self.check_approver(&latest, sanction)?;
+        }
+        latest.check_class(now, permitted.call(), ctx)?;
+        let confined = check_confined(permitted, now);
+        latest.tolerate(now, ctx, confined)?;
+        check_gate(permitted, now)
+    }
+
+    /// Whether who called would still be this agent.
+    fn knows(&self, credential: Option<&Credential>, agent: &Arc<Agent>) -> bool {
+        match credential {
+            Some(Credential::Key(digest)) => agent.key_sha256.contains(digest),
+            Some(Credential::Identity { issuer, subject }) => {
+                self.identities.agent_of(issuer, subject).is_some_and(|found| Arc::ptr_eq(found, agent))
+            }
+            None => false,
+        }
+    }
+
+    fn check_approver(&self, latest: &Proxy, sanction: &Sanction) -> Result<(), ProxyError> {
+        match sanction {
+            Sanction::Presence => Ok(()),
+            Sanction::Signed { approval, wanted, .. } => {
+                let is_kept = latest.policy.verifier.has_kept(&self.policy.verifier, &approval.issuer);
+                let reason = || "who signed it may not approve any more".to_owned();
+                is_kept
+                    .then_some(())
+                    .ok_or_else(|| ProxyError::ApprovalInvalid { reason: reason(), wanted: wanted.clone() })
+            }
+        }
+    }
+}
+
+fn check_confined(permitted: &Permitted, now: &Agent) -> Result<(), ProxyError> {
+    let call = permitted.call();
+    match (&call.route.scope, permitted.repository()) {
+        (Scope::Everyone, _) => Ok(()),
+        (_, Some(name)) => check_repository(now, name).and_then(|()| check_compared(now, call)),
+        _ if now.repositories.is_everything() => Ok(()),
+        // What it reaches hangs on all of them.
+        _ if now.repositories.patterns() == permitted.agent().repositories.patterns() => Ok(()),
+        _ => Err(outside(now)),
+    }
+}
+
+fn check_gate(permitted: &Permitted, now: &Agent) -> Result<(), ProxyError> {
+    let class = permitted.call().class;
+    let is_gated = class == Class::Merge || now.require_approval.contains(&class);
+    if !is_gated || permitted.sanction().is_some() {
+        return Ok(());
+    }
+    Err(ProxyError::OperationForbidden(format!(
+        "The configuration changed while the call waited: {class} operations of agent {} wait for an approval now. \
+         Send it again.",
+        now.name
+    )))
+}
