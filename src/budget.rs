@@ -417,9 +417,17 @@ impl Budget {
     /// Brings what is exported up to date.
     pub fn export(&self) {
         self.metrics.set_waiting(&self.queues.waiting());
-        for (installation, pools, now) in self.replica.all_pools() {
+        let all = self.replica.all_pools();
+        self.metrics.forget_pools(|name| all.iter().any(|(known, ..)| **known == *name));
+        for (installation, pools, now) in all {
             self.metrics.set_pools(&installation, &pools, now);
         }
+    }
+
+    /// Drops the accounts of agents that are there no more.
+    pub fn forget_agents(&self, is_known: impl Fn(&str) -> bool) {
+        self.spending.retain(&is_known);
+        self.metrics.forget_agents(is_known);
     }
 
     /// 0..=999.

@@ -3,6 +3,8 @@
 //! Labels come from closed sets: agents and installations of the configuration, GitHub's resources,
 //! path templates. Never a raw path, a repository or a user.
 
+mod forget;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard};

@@ -30,6 +30,8 @@ use crate::status::collect::Sources;
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// A file that takes longer is said to be stuck; it is waited for all the same.
 const READ_WITHIN: Duration = Duration::from_secs(10);
+/// What is counted of agents that are gone is kept until what they had under way has ended, and been read.
+const FORGET_AFTER: Duration = Duration::from_secs(120);
 /// Problems of a file that are shown, and characters of each; the log has all.
 const PROBLEMS_SHOWN: usize = 20;
 const PROBLEM_LENGTH: usize = 300;
@@ -68,23 +70,43 @@ impl Reload {
 
     /// Follows the files, or what is asked for where there are none; never ends.
     pub(super) async fn tend(self, mut watch: Option<Watch>, asked: Arc<Notify>) {
+        let mut forget_at = None;
         loop {
             let is_asked = tokio::select! {
                 () = asked.notified() => true,
                 () = tokio::time::sleep(LOOK_EVERY), if watch.is_some() => false,
             };
             watch = match watch {
-                Some(files) => Some(self.look(files, is_asked).await),
+                Some(files) => {
+                    let (files, has_reloaded) = self.look(files, is_asked).await;
+                    if has_reloaded {
+                        forget_at = Some(Instant::now() + FORGET_AFTER);
+                    }
+                    Some(files)
+                }
                 None => {
                     tracing::warn!("there is no configuration file to read again");
                     None
                 }
             };
+            if forget_at.is_some_and(|at| at <= Instant::now()) {
+                forget_at = None;
+                self.forget();
+            }
         }
     }
 
-    /// Files may lie on a slow disk, and a fleet's takes a moment to check.
-    async fn look(&self, mut files: Watch, is_asked: bool) -> Watch {
+    /// What is counted of agents and Apps that are there no more.
+    fn forget(&self) {
+        let agents = self.roster.agents();
+        self.budget.forget_agents(|name| agents.named(name).is_some());
+        let tokens = self.in_force.proxy().overview().tokens;
+        self.metrics.forget_tokens(|name| tokens.iter().any(|token| token.installation == name));
+    }
+
+    /// Files may lie on a slow disk, and a fleet's takes a moment to check. Gives whether another
+    /// configuration is in force.
+    async fn look(&self, mut files: Watch, is_asked: bool) -> (Watch, bool) {
         let path = files.path().to_owned();
         let mut read = tokio::task::spawn_blocking(move || {
             let reading = (is_asked || files.is_due()).then(|| files.read());
@@ -99,25 +121,26 @@ impl Reload {
         };
         match read {
             Ok((files, reading)) => {
-                reading.into_iter().for_each(|reading| self.take(reading));
-                files
+                let has_reloaded = reading.is_some_and(|reading| self.take(reading));
+                (files, has_reloaded)
             }
             Err(error) => {
                 self.refuse(&[error.to_string()]);
-                Watch::unread(&path)
+                (Watch::unread(&path), false)
             }
         }
     }
 
-    fn take(&self, reading: Reading) {
+    fn take(&self, reading: Reading) -> bool {
         let result = match reading.outcome {
             Ok((config, warnings)) => self.put_into_force(config, &warnings, &reading.version),
             Err(problems) => Err(problems.iter().map(ToString::to_string).collect()),
         };
-        match result {
+        match &result {
             Ok(()) => self.metrics.config_reloads.with_label_values(&["ok"]).inc(),
-            Err(problems) => self.refuse(&problems),
+            Err(problems) => self.refuse(problems),
         }
+        result.is_ok()
     }
 
     fn refuse(&self, problems: &[String]) {

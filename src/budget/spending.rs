@@ -21,8 +21,8 @@ type Routes = FxHashMap<Arc<str>, u64>;
 /// Installation and resource.
 type PoolKey = (Arc<str>, Arc<str>);
 
-/// By agent; agents, installations and resources are configured and routes are templates, so it stays
-/// bounded.
+/// By agent. Agents, installations and resources are configured and routes are templates, so it stays
+/// bounded; agents that are taken out are dropped.
 #[derive(Debug, Default)]
 pub(super) struct Spending {
     by_agent: Mutex<FxHashMap<Arc<str>, Account>>,
@@ -79,6 +79,10 @@ impl Spending {
         self.with(agent, |account| {
             account.mean_held_s += (held.as_secs_f64() - account.mean_held_s) * MEAN_MOVES_BY;
         });
+    }
+
+    pub(super) fn retain(&self, is_known: impl Fn(&str) -> bool) {
+        self.lock().retain(|agent, _| is_known(agent));
     }
 
     /// The dearest first.

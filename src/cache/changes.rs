@@ -179,6 +179,11 @@ impl Changes {
         self.believe(account, event, until_ms, until_ms);
     }
 
+    /// Forgets what is delivered: the Apps are other ones.
+    pub fn forget_told(&self) {
+        lock(&self.told).clear();
+    }
+
     fn believe(&self, account: &str, event: &str, until_ms: i64, listed_until_ms: i64) {
         if !Area::ALL.into_iter().any(|area| area.events().contains(&event)) {
             return;

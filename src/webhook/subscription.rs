@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use http::{Method, StatusCode};
 use serde::Deserialize;
+use tokio::time::Instant;
 
 use crate::cache::changes::Changes;
 use crate::clock::Clock;
@@ -17,6 +18,8 @@ use crate::github::installations::{Installations, Kind};
 const ASK_EVERY: Duration = Duration::from_secs(3_600);
 /// After a failure.
 const ASK_AGAIN: Duration = Duration::from_secs(60);
+/// Whether the Apps are other ones now.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
 /// What GitHub said is believed for so long: one failed question changes nothing.
 const BELIEVED_MS: i64 = 2 * 3_600_000;
 const WHAT: &str = "the question for the App's events";
@@ -48,7 +51,15 @@ pub(crate) async fn tend(
             }
         }
         was_failing = is_failing;
-        tokio::time::sleep(if is_failing { ASK_AGAIN } else { ASK_EVERY }).await;
+        let ask_at = Instant::now() + if is_failing { ASK_AGAIN } else { ASK_EVERY };
+        while Instant::now() < ask_at {
+            tokio::time::sleep(LOOK_EVERY).await;
+            if !Arc::ptr_eq(&latest(), &installations) {
+                // What is delivered for one App is not for another.
+                changes.forget_told();
+                break;
+            }
+        }
     }
 }
 

@@ -1,0 +1,68 @@
+//! Series of what is there no more: without this, each name that was ever used would stay.
+
+use std::collections::HashMap;
+
+use prometheus::core::{Collector, MetricVec, MetricVecBuilder};
+use prometheus::proto::MetricFamily;
+
+use super::Metrics;
+
+impl Metrics {
+    /// Drops what is counted of agents that are there no more.
+    pub fn forget_agents(&self, is_known: impl Fn(&str) -> bool) {
+        for family in [&self.requests, &self.agent_spent, &self.observed, &self.denied] {
+            keep(family, "agent", &is_known);
+        }
+        keep(&self.agent_share, "agent", &is_known);
+    }
+
+    /// Likewise of installations for which no token is held.
+    pub fn forget_tokens(&self, is_known: impl Fn(&str) -> bool) {
+        keep(&self.token_expiry, "installation", is_known);
+    }
+
+    /// Likewise of pools that nobody has called in for hours.
+    pub fn forget_pools(&self, is_known: impl Fn(&str) -> bool) {
+        let pools = [&self.pool_limit, &self.pool_used, &self.pool_remaining, &self.pool_reset];
+        for family in pools.into_iter().chain([&self.ledger_drift, &self.cooldown, &self.inflight]) {
+            keep(family, "installation", &is_known);
+        }
+        keep(&self.pool_rate, "installation", &is_known);
+        keep(&self.agent_share, "installation", &is_known);
+    }
+}
+
+/// Removes a family's series unless what they have under a label is known.
+fn keep<B: MetricVecBuilder>(family: &MetricVec<B>, label: &str, is_known: impl Fn(&str) -> bool) {
+    for series in family.collect().iter().flat_map(MetricFamily::get_metric) {
+        let labels: HashMap<&str, &str> =
+            series.get_label().iter().map(|pair| (pair.name(), pair.value())).collect();
+        if labels.get(label).is_some_and(|value| !is_known(value)) {
+            // It may be gone already.
+            let _ = family.remove(&labels);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_gone_is_exported_no_more() {
+        let metrics = Metrics::new();
+        for agent in ["stays", "leaves"] {
+            metrics.requests.with_label_values(&[agent, "core", "ok"]).inc();
+            metrics.agent_share.with_label_values(&[agent, "bot/acme", "core"]).set(0.5);
+            metrics.denied.with_label_values(&[agent, "x"]).inc();
+        }
+        metrics.forget_agents(|name| name == "stays");
+        let text = metrics.render();
+        assert!(text.contains("agent=\"stays\"") && !text.contains("agent=\"leaves\""), "{text}");
+        metrics.pool_limit.with_label_values(&["bot/acme", "core"]).set(1);
+        metrics.cooldown.with_label_values(&["gone/acme"]).set(1);
+        metrics.forget_pools(|name| name == "bot/acme");
+        let text = metrics.render();
+        assert!(text.contains("bot/acme") && !text.contains("gone/acme"), "{text}");
+    }
+}
