@@ -7,9 +7,10 @@ use futures_util::FutureExt;
 use http::StatusCode;
 use prometheus::IntGauge;
 
+use super::admit::{Granted, cancel, detach};
 use super::command::{Command, Figures, LeaseId, Outcome, Reason, Settle, UpstreamRefusal, View};
 use super::in_flight::Slot;
-use super::{Budget, Charge, Granted, cancel, detach};
+use super::{Budget, Charge};
 use crate::github::rate_limit::{LimitKind, Reading};
 
 /// One attempt, paid for.

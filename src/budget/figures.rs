@@ -1,0 +1,88 @@
+//! What the budget knows and tells: of pools, of agents, and for whoever can choose.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::command::{Command, Look, Snapshot, View};
+use super::{Budget, Charge, Room, Statement, Waits};
+
+impl Budget {
+    /// How an agent stands in a pool.
+    pub async fn look(&self, charge: &Charge) -> (View, Option<Snapshot>) {
+        let look = Look { share: charge.share(), resource: Arc::clone(&charge.resource) };
+        let reply = self.replica.call(&charge.installation, Command::Look(look)).await;
+        (reply.view.unwrap_or_default(), reply.pool)
+    }
+
+    /// The most that one call could ever be paid with, and the limit it comes from; none until GitHub named it.
+    pub async fn price_max(&self, charge: &Charge) -> Option<(i64, i64)> {
+        let pool = self.look(charge).await.1.filter(|pool| pool.is_known)?;
+        let kept = self.tuning.load().headroom_thousandths * pool.limit / 1000;
+        Some((pool.limit - kept, pool.limit))
+    }
+
+    /// What a pool has to give to an agent, as far as this replica knows. Asks nobody.
+    pub fn room(&self, installation: &Arc<str>, resource: &str, agent: &str) -> Room {
+        let wait = self.turns.next(installation, resource, agent);
+        let Some((pool, now_ms)) = self.replica.pool(installation, resource) else {
+            return Room { wait, points: Room::UNKNOWN };
+        };
+        let kept = self.tuning.load().headroom_thousandths * pool.limit / 1000;
+        let spent = if pool.reset <= now_ms { 0 } else { pool.used.max(pool.own) };
+        let points = if now_ms < pool.cool { 0 } else { pool.limit - kept - spent - pool.in_flight };
+        Room { wait, points: points.max(0) }
+    }
+
+    /// Says once, when an installation's limit is first seen, if more is guaranteed than can be kept.
+    pub(super) fn compare_guarantees(&self, charge: &Charge, pool: &Snapshot) {
+        if charge.guarantees == 0 || !pool.is_known || &*pool.resource != "core" {
+            return;
+        }
+        let is_first = self.lock_compared().insert(Arc::clone(&charge.installation));
+        let (sum, keeps) = (i64::from(charge.guarantees), pool.limit * 4 / 5);
+        if is_first && sum > keeps {
+            tracing::warn!(
+                installation = &*charge.installation,
+                "guarantees add up to {sum} points an hour, more than four fifths of the limit (0.8 x {} = {keeps}): \
+                 while all are claimed, each gets {keeps}/{sum} of its own",
+                pool.limit
+            );
+        }
+    }
+
+    /// Calls that wait, by agent.
+    pub fn waiting(&self) -> BTreeMap<Arc<str>, Waits> {
+        self.queues.waiting()
+    }
+
+    /// Points an agent spent at this replica, by method and path template, the most first.
+    pub fn spent_by_route(&self, agent: &str) -> Vec<(Arc<str>, u64)> {
+        self.spending.of(agent)
+    }
+
+    /// What an agent spent, its share and its waits at this replica; none for one that never called.
+    pub fn statement(&self, agent: &str) -> Option<Statement> {
+        self.spending.statement(agent)
+    }
+
+    /// Of each installation: its pools as last seen here, and the store's time.
+    pub fn pools(&self) -> Vec<(Arc<str>, Vec<Snapshot>, i64)> {
+        self.replica.all_pools()
+    }
+
+    /// Brings what is exported up to date.
+    pub fn export(&self) {
+        self.metrics.set_waiting(&self.queues.waiting());
+        let all = self.replica.all_pools();
+        self.metrics.forget_pools(|name| all.iter().any(|(known, ..)| **known == *name));
+        for (installation, pools, now) in all {
+            self.metrics.set_pools(&installation, &pools, now);
+        }
+    }
+
+    /// Drops the accounts of agents that are there no more.
+    pub fn forget_agents(&self, is_known: impl Fn(&str) -> bool) {
+        self.spending.retain(&is_known);
+        self.metrics.forget_agents(is_known);
+    }
+}
