@@ -7,8 +7,10 @@ use std::fmt;
 use std::fs::{self, File};
 use std::io::Read;
 use std::path::Path;
+use std::sync::LazyLock;
 
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
+use memchr::memmem::Finder;
 use rand::distr::{Alphanumeric, SampleString};
 use rand::rand_core::UnwrapErr;
 use rand::rngs::SysRng;
@@ -60,13 +62,17 @@ pub fn holds_credential(text: &[u8]) -> bool {
     holds_agent_key(text) || holds_signed_token(text)
 }
 
+/// Made once: headers are looked through on each request's way.
+static PAYLOAD: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b".eyJ"));
+static AGENT_KEY: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"tg_"));
+
 /// Three parts of base64url of which the first two begin as a JSON object does. No call of GitHub's takes
 /// such a token outside of `Authorization`.
 fn holds_signed_token(text: &[u8]) -> bool {
     const PART_BYTES_MIN: usize = 12;
     let is_part_byte = |byte: &&u8| byte.is_ascii_alphanumeric() || matches!(**byte, b'-' | b'_');
     let part_of = |text: &[u8]| text.iter().take_while(is_part_byte).count();
-    memchr::memmem::find_iter(text, b".eyJ").any(|at| {
+    PAYLOAD.find_iter(text).any(|at| {
         let payload = &text[at + 1..];
         let (payload, signature) = payload.split_at(part_of(payload));
         let start = text[..at].iter().rposition(|byte| !is_part_byte(&byte)).map_or(0, |at| at + 1);
@@ -82,7 +88,7 @@ fn holds_signed_token(text: &[u8]) -> bool {
 /// `tg_NAME_SECRET`.
 fn holds_agent_key(text: &[u8]) -> bool {
     let is_key_byte = |byte: &&u8| byte.is_ascii_alphanumeric() || **byte == b'_';
-    memchr::memmem::find_iter(text, b"tg_").any(|at| {
+    AGENT_KEY.find_iter(text).any(|at| {
         let rest: Vec<u8> = text[at + 3..].iter().take_while(is_key_byte).copied().collect();
         rest.rsplit(|byte| *byte == b'_')
             .next()

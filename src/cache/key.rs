@@ -2,13 +2,19 @@
 
 use std::sync::Arc;
 
-use http::header::{HeaderMap, HeaderName, HeaderValue, USER_AGENT};
+use http::header::{ACCEPT, ACCEPT_LANGUAGE, HeaderMap, HeaderName, HeaderValue, USER_AGENT};
 
 use super::owned;
 
 /// Headers of the caller on which an answer may hang; they go up, and are part of the key.
-pub const VARIED_BY: [&str; 5] =
-    ["accept", "accept-language", "x-github-next-global-id", "graphql-features", "time-zone"];
+pub static VARIED_BY: [HeaderName; 5] = [
+    ACCEPT,
+    ACCEPT_LANGUAGE,
+    HeaderName::from_static("x-github-next-global-id"),
+    HeaderName::from_static("graphql-features"),
+    HeaderName::from_static("time-zone"),
+];
+static API_VERSION: HeaderName = HeaderName::from_static("x-github-api-version");
 
 /// User agents for which GitHub indents its JSON. Observed by clients, not documented.
 const PRETTY: [&str; 4] = ["curl", "Wget", "Safari", "Firefox"];
@@ -39,11 +45,11 @@ impl Key {
         target: String,
         headers_up: &HeaderMap,
     ) -> Key {
-        let names = VARIED_BY.into_iter().chain(["x-github-api-version"]);
+        let names = VARIED_BY.iter().chain([&API_VERSION]);
         let varied = names.flat_map(|name| {
             let values = headers_up.get_all(name).iter();
             // Of its own: a value as it came holds the whole of its request's head alive.
-            values.map(move |value| (HeaderName::from_static(name), owned(value)))
+            values.map(move |value| (name.clone(), owned(value)))
         });
         let mut agents = headers_up.get_all(USER_AGENT).iter();
         let is_pretty = agents.any(|agent| {
@@ -81,13 +87,13 @@ impl Key {
 
     /// The one `Accept` that goes up, if it is one.
     pub fn accept(&self) -> Option<&HeaderValue> {
-        let mut accepts = self.0.varied.iter().filter(|(name, _)| name == "accept");
+        let mut accepts = self.0.varied.iter().filter(|(name, _)| *name == ACCEPT);
         accepts.next().filter(|_| accepts.next().is_none()).map(|(_, value)| value)
     }
 
     /// Whether GitHub's tag can be foretold: it is not known how several `Accept`s count.
     pub fn has_one_accept(&self) -> bool {
-        self.0.varied.iter().filter(|(name, _)| name == "accept").count() <= 1
+        self.0.varied.iter().filter(|(name, _)| *name == ACCEPT).count() <= 1
     }
 
     /// Bytes it takes, about.

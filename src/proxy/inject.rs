@@ -6,7 +6,10 @@
 
 use std::sync::Arc;
 
-use http::header::{ACCEPT_ENCODING, AUTHORIZATION, CONTENT_TYPE, HeaderName, HeaderValue, USER_AGENT};
+use http::header::{
+    ACCEPT_ENCODING, AUTHORIZATION, CONTENT_TYPE, HeaderName, HeaderValue, IF_MATCH, IF_MODIFIED_SINCE,
+    IF_NONE_MATCH, IF_UNMODIFIED_SINCE, RANGE, USER_AGENT,
+};
 use http::{HeaderMap, Request, Uri};
 use http_body_util::{BodyExt, Empty, Full};
 
@@ -26,11 +29,11 @@ use crate::policy::routes::Scope;
 use crate::secret::holds_credential;
 
 /// Headers of the caller that go up, beside those an answer hangs on; all others stay here.
-const FORWARDED: [&str; 4] = ["content-type", "user-agent", "traceparent", "tracestate"];
+static FORWARDED: [HeaderName; 4] =
+    [CONTENT_TYPE, USER_AGENT, HeaderName::from_static("traceparent"), HeaderName::from_static("tracestate")];
 /// Conditions of the caller's on what it has; where the cache has a part they end there.
-const CONDITIONS: [&str; 5] =
-    ["if-match", "if-none-match", "if-modified-since", "if-unmodified-since", "range"];
-const API_VERSION: HeaderName = HeaderName::from_static("x-github-api-version");
+static CONDITIONS: [HeaderName; 5] = [IF_MATCH, IF_NONE_MATCH, IF_MODIFIED_SINCE, IF_UNMODIFIED_SINCE, RANGE];
+static API_VERSION: HeaderName = HeaderName::from_static("x-github-api-version");
 
 /// A request that may be sent to GitHub: charged, cleaned, and with a credential.
 #[derive(Debug)]
@@ -123,7 +126,7 @@ impl Proxy {
             .get(&API_VERSION)
             .cloned()
             .filter(|version| !version.is_empty() && !holds_credential(version.as_bytes()));
-        headers.insert(API_VERSION, version.unwrap_or_else(|| self.api_version.clone()));
+        headers.insert(&API_VERSION, version.unwrap_or_else(|| self.api_version.clone()));
         // GitHub refuses calls without one.
         if headers.get(USER_AGENT).is_none_or(HeaderValue::is_empty) {
             headers.insert(USER_AGENT, HeaderValue::from_static(OWN_USER_AGENT));
@@ -152,10 +155,10 @@ impl Proxy {
 }
 
 /// Copies headers, but for values that hold a credential of an agent's.
-fn copy(from: &HeaderMap, names: &[&'static str], to: &mut HeaderMap) {
+fn copy(from: &HeaderMap, names: &[HeaderName], to: &mut HeaderMap) {
     for name in names {
-        for value in from.get_all(*name).iter().filter(|value| !holds_credential(value.as_bytes())) {
-            to.append(HeaderName::from_static(name), value.clone());
+        for value in from.get_all(name).iter().filter(|value| !holds_credential(value.as_bytes())) {
+            to.append(name, value.clone());
         }
     }
 }

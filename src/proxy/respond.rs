@@ -33,25 +33,31 @@ use refusal::{Caller, outcome_of, refusal};
 /// Says what would serve the caller better.
 pub(super) const HINT: HeaderName = HeaderName::from_static("x-tollgate-hint");
 
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const CACHE: HeaderName = HeaderName::from_static("x-tollgate-cache");
+const WAIT_MS: HeaderName = HeaderName::from_static("x-tollgate-wait-ms");
+const AGENT: HeaderName = HeaderName::from_static("x-tollgate-agent");
+
 /// Where links to the uploads host lead.
 const UPLOADS_PREFIX: &str = "/api/uploads";
 
 /// Headers that concern one hop only (RFC 9110 §7.6.1), or would bind the caller to GitHub's host.
-const NOT_PASSED_ON: [&str; 14] = [
-    "connection",
-    "keep-alive",
-    "proxy-authenticate",
-    "proxy-authorization",
-    "proxy-connection",
-    "te",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
-    "set-cookie",
-    "alt-svc",
-    "strict-transport-security",
-    "authorization",
-    "www-authenticate",
+static NOT_PASSED_ON: [HeaderName; 15] = [
+    HeaderName::from_static("connection"),
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-authenticate"),
+    HeaderName::from_static("proxy-authorization"),
+    HeaderName::from_static("proxy-connection"),
+    HeaderName::from_static("te"),
+    HeaderName::from_static("trailer"),
+    HeaderName::from_static("transfer-encoding"),
+    HeaderName::from_static("upgrade"),
+    HeaderName::from_static("set-cookie"),
+    HeaderName::from_static("alt-svc"),
+    HeaderName::from_static("strict-transport-security"),
+    HeaderName::from_static("authorization"),
+    HeaderName::from_static("www-authenticate"),
+    HeaderName::from_static("x-tollgate-error"),
 ];
 
 impl Proxy {
@@ -77,11 +83,12 @@ impl Proxy {
             }
         };
         let headers = response.headers_mut();
-        insert_text(headers, "x-request-id", &ctx.request_id);
-        insert_text(headers, "x-tollgate-cache", ctx.cache.unwrap_or(CacheResult::Bypass).as_str());
-        insert_text(headers, "x-tollgate-wait-ms", &ctx.held.as_millis().to_string());
+        let cache = ctx.cache.unwrap_or(CacheResult::Bypass).as_str();
+        insert_text(headers, REQUEST_ID, &ctx.request_id);
+        headers.insert(CACHE, HeaderValue::from_static(cache));
+        headers.insert(WAIT_MS, HeaderValue::from(u64::try_from(ctx.held.as_millis()).unwrap_or(u64::MAX)));
         if let Some(agent) = &ctx.agent {
-            insert_text(headers, "x-tollgate-agent", &agent.name);
+            insert_text(headers, AGENT, &agent.name);
         }
         self.record_request(ctx, response.status(), outcome);
         response
@@ -90,13 +97,12 @@ impl Proxy {
     fn pass_on(&self, answer: Answer, ctx: &Context) -> Response<ResponseBody> {
         let (mut head, body) = answer.into_parts();
         let named: Vec<HeaderName> = connection_options(&head.headers);
-        for name in NOT_PASSED_ON {
+        for name in &NOT_PASSED_ON {
             head.headers.remove(name);
         }
         for name in named {
             head.headers.remove(name);
         }
-        head.headers.remove("x-tollgate-error");
         copy_upstream_limit(&mut head.headers);
         if let (Some(view), Some(operation)) = (&ctx.view, ctx.operation) {
             insert_own_limit(&mut head.headers, view, operation.resource, self.clock.now_ms());
@@ -208,15 +214,24 @@ impl Proxy {
     }
 }
 
+const LIMIT: HeaderName = HeaderName::from_static("x-ratelimit-limit");
+const REMAINING: HeaderName = HeaderName::from_static("x-ratelimit-remaining");
+const USED: HeaderName = HeaderName::from_static("x-ratelimit-used");
+const RESET: HeaderName = HeaderName::from_static("x-ratelimit-reset");
+const RESOURCE: HeaderName = HeaderName::from_static("x-ratelimit-resource");
+
+/// GitHub's figures that the caller gets to see, and under which name.
+static UPSTREAM: [(HeaderName, HeaderName); 3] = [
+    (LIMIT, HeaderName::from_static("x-tollgate-upstream-limit")),
+    (REMAINING, HeaderName::from_static("x-tollgate-upstream-remaining")),
+    (RESET, HeaderName::from_static("x-tollgate-upstream-reset")),
+];
+
 /// GitHub's own figures, under names that stay GitHub's when `x-ratelimit-*` become the agent's.
 fn copy_upstream_limit(headers: &mut HeaderMap) {
-    for (from, to) in [
-        ("x-ratelimit-limit", "x-tollgate-upstream-limit"),
-        ("x-ratelimit-remaining", "x-tollgate-upstream-remaining"),
-        ("x-ratelimit-reset", "x-tollgate-upstream-reset"),
-    ] {
+    for (from, to) in &UPSTREAM {
         if let Some(value) = headers.get(from).cloned() {
-            headers.insert(HeaderName::from_static(to), value);
+            headers.insert(to, value);
         }
     }
 }
@@ -226,15 +241,13 @@ fn copy_upstream_limit(headers: &mut HeaderMap) {
 /// Whoever is served can go on: a 0 would make some clients stop until the reset.
 fn insert_own_limit(headers: &mut HeaderMap, view: &View, resource: &'static str, now_ms: i64) {
     let remaining = view.remaining.max(1);
-    for (name, value) in [
-        ("x-ratelimit-limit", view.used + remaining),
-        ("x-ratelimit-remaining", remaining),
-        ("x-ratelimit-used", view.used),
-        ("x-ratelimit-reset", (now_ms + view.reset_in_ms + 999).div_euclid(1000)),
-    ] {
-        headers.insert(HeaderName::from_static(name), HeaderValue::from(value));
+    let reset = (now_ms + view.reset_in_ms + 999).div_euclid(1000);
+    for (name, value) in
+        [(LIMIT, view.used + remaining), (REMAINING, remaining), (USED, view.used), (RESET, reset)]
+    {
+        headers.insert(name, HeaderValue::from(value));
     }
-    headers.insert("x-ratelimit-resource", HeaderValue::from_static(resource));
+    headers.insert(RESOURCE, HeaderValue::from_static(resource));
 }
 
 /// Headers that `Connection` names belong to the hop, too.
@@ -275,7 +288,7 @@ pub(super) fn holds_links(headers: &HeaderMap) -> bool {
     (essence == "application/json" || essence.ends_with("+json")) && !is_content
 }
 
-fn insert_text(headers: &mut HeaderMap, name: &'static str, value: &str) {
+fn insert_text(headers: &mut HeaderMap, name: HeaderName, value: &str) {
     if let Ok(value) = HeaderValue::from_str(value) {
         headers.insert(name, value);
     }

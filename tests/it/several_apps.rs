@@ -152,3 +152,14 @@ async fn an_app_with_fewer_rights_never_stands_in() {
     assert!(writes.iter().all(|request| request.credential == "installation:1001"), "{writes:?}");
     assert_eq!(tollgate.by_app().len(), 2, "reads go by both");
 }
+
+/// With every repository and no default, a call that names none goes to the only account there is.
+#[tokio::test]
+async fn two_apps_on_the_only_account_are_no_question() {
+    let mut setup = setup(None);
+    setup.sim.seed.owners.retain(|owner| owner.login == "acme");
+    setup.sim.seed.repositories.retain(|repository| repository.full_name.starts_with("acme/"));
+    setup.agents = vec![agent("worker", &["repositories: [\"*\"]"])];
+    let tollgate = setup.start().await;
+    assert_eq!(tollgate.get("/installation/repositories").await.verdict(), "200");
+}

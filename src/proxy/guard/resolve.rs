@@ -182,7 +182,7 @@ impl Proxy {
         if let Some(owner) = default {
             return self.choose_on(owner, None, agent, call).await?.ok_or_else(|| not_installed(owner));
         }
-        self.only_installation(agent, scope).await
+        self.only_installation(agent, call).await
     }
 
     async fn choose_on(
@@ -200,14 +200,18 @@ impl Proxy {
     }
 
     /// For an agent with every repository and no default: the only installation there is.
-    async fn only_installation(&self, agent: &Agent, scope: &Scope) -> Result<Arc<Installation>, ProxyError> {
+    async fn only_installation(&self, agent: &Agent, call: &Call) -> Result<Arc<Installation>, ProxyError> {
         let all = self.installations.all().await.map_err(|error| unavailable(&error))?;
-        let apps: Vec<_> = all.iter().filter(|one| matches!(one.kind, Kind::App(_))).collect();
+        let apps: Vec<_> = all.iter().filter(|one| matches!(one.kind, Kind::App(_))).cloned().collect();
+        // Several Apps on one account are as good as one.
+        if let Some(chosen) = on_one_account(&apps).then(|| self.choose(&apps, agent, call)).flatten() {
+            return Ok(chosen);
+        }
+        let scope = &call.route.scope;
         match (apps.as_slice(), all.first()) {
-            ([only], _) => Ok(Arc::clone(only)),
             ([], Some(personal)) => Ok(Arc::clone(personal)),
             ([first, ..], _) if *scope == Scope::Everyone => Ok(Arc::clone(first)),
-            ([_, _, ..], _) => Err(ProxyError::NoInstallation(format!(
+            ([_, ..], _) => Err(ProxyError::NoInstallation(format!(
                 "This call names no repository and there are {} installations. The operator can name one as \
                  `installation` of agent {}.",
                 apps.len(),
@@ -216,6 +220,16 @@ impl Proxy {
             ([], None) => Err(ProxyError::NoInstallation("The App is installed nowhere.".to_owned())),
         }
     }
+}
+
+fn on_one_account(apps: &[Arc<Installation>]) -> bool {
+    let accounts = apps.iter().filter_map(|one| match &one.kind {
+        Kind::App(app) => Some(app.account.as_str()),
+        Kind::Personal(_) => None,
+    });
+    let mut accounts = accounts.collect::<Vec<_>>();
+    accounts.dedup_by(|a, b| a.eq_ignore_ascii_case(b));
+    accounts.len() == 1
 }
 
 fn not_installed(owner: &str) -> ProxyError {
