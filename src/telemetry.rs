@@ -3,8 +3,6 @@
 //! Tokens and keys live in types whose debug output is redacted. Other crates' lines are cut off
 //! below `warn` whatever the filter says, since at trace level they print what goes over the wire.
 
-mod lines;
-
 use std::io::IsTerminal;
 
 use tracing::Level;
@@ -13,8 +11,6 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Layer, fmt};
 
-use lines::Lines;
-
 /// How lines look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum LogFormat {
@@ -22,22 +18,11 @@ pub enum LogFormat {
     Text,
 }
 
-/// Writes what has been logged when it is dropped.
-#[derive(Debug)]
-#[must_use]
-pub struct Logging(Lines);
-
-impl Drop for Logging {
-    fn drop(&mut self) {
-        self.0.flush();
-    }
-}
-
 /// Starts logging to standard error; `filter` as in `RUST_LOG`, such as `tollgate=debug`.
 ///
 /// # Errors
 /// When the filter does not parse.
-pub fn start(filter: &str, format: Option<LogFormat>) -> anyhow::Result<Logging> {
+pub fn start(filter: &str, format: Option<LogFormat>) -> anyhow::Result<()> {
     let filter: EnvFilter = filter.parse()?;
     let ours = filter_fn(|metadata| {
         let target = metadata.target();
@@ -50,12 +35,11 @@ pub fn start(filter: &str, format: Option<LogFormat>) -> anyhow::Result<Logging>
         true => LogFormat::Text,
         false => LogFormat::Json,
     });
-    let written = Lines::to(std::io::stderr())?;
-    let lines = fmt::layer().with_writer(written.clone());
+    let lines = fmt::layer().with_writer(std::io::stderr);
     let layer = match format {
         LogFormat::Json => lines.json().flatten_event(true).with_filter(filter.and(ours)).boxed(),
         LogFormat::Text => lines.with_filter(filter.and(ours)).boxed(),
     };
     tracing_subscriber::registry().with(layer).try_init()?;
-    Ok(Logging(written))
+    Ok(())
 }
