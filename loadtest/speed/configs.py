@@ -66,7 +66,8 @@ def nginx(files: Path, name: str, http: str, modules: list[str] | None = None) -
     home = files / name
     home.mkdir()
     loads = "".join(f"load_module {module};\n" for module in modules or [])
-    temporary = "".join(f"{kind}_temp_path {home}/{kind};\n" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
+    kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    temporary = "".join(f"{kind}_temp_path {home}/{kind};\n" for kind in kinds)
     (home / "nginx.conf").write_text(
         f"{loads}daemon off;\nworker_processes 1;\npid {home}/pid;\nerror_log stderr;\n"
         f"events {{ worker_connections 1024; }}\n"
@@ -136,7 +137,9 @@ def haproxy(files: Path, port: int, origin_port: int) -> list[str | Path]:
     return ["haproxy", "-db", "-f", files / "haproxy.cfg"]
 
 
-def tollgate(files: Path, name: str, port: int, api_url: str, hash_: str, cache: str, redis_port: int | None) -> Path:
+def tollgate(
+    files: Path, name: str, ports: tuple[int, int], api_url: str, hash_: str, cache: str, redis_port: int | None
+) -> Path:
     """Everything on that is on by default, and limits that hold nobody."""
     store = f"redis\n  redis: {{ url: redis://127.0.0.1:{redis_port} }}" if redis_port else "memory"
     high = ", ".join(
@@ -154,7 +157,7 @@ def tollgate(files: Path, name: str, port: int, api_url: str, hash_: str, cache:
     (files / "github.token").chmod(0o600)
     path = files / f"{name}.yaml"
     path.write_text(
-        f"server:\n  listen: 127.0.0.1:{port}\n  admin_listen: 127.0.0.1:0\n"
+        f"server:\n  listen: 127.0.0.1:{ports[0]}\n  admin_listen: 127.0.0.1:{ports[1]}\n"
         f"upstream:\n  api_url: {api_url}\n  uploads_url: {api_url}\n  link_bases: [{API}]\n{certificates}"
         f"tokens:\n  - {{ name: speed, token_file: github.token }}\n"
         f"budget:\n  store: {store}\n  secondary: {{ concurrent: 1000000, {high} }}\n"

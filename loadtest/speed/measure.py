@@ -32,6 +32,7 @@ class Sample:
     p99_us: float
     client_us: float
     resident_mib: float
+    held: int
 
 
 class Measurer:
@@ -55,9 +56,21 @@ class Measurer:
             if problems:
                 raise Failure(f"{variant.name}: {', '.join(problems)}: {body[:300].decode(errors='replace')}")
 
+    def held(self, variant: Variant) -> int:
+        """How many requests the budget has held so far."""
+        if variant.server.admin_port is None:
+            return 0
+        connection = http.client.HTTPConnection("127.0.0.1", variant.server.admin_port, timeout=10)
+        connection.request("GET", "/metrics")
+        text = connection.getresponse().read().decode()
+        connection.close()
+        counts = re.findall(r'^tollgate_wait_seconds_count\{reason="(\w+)"\} (\d+)', text, re.MULTILINE)
+        return sum(int(count) for reason, count in counts if reason != "none")
+
     def sample(self, variant: Variant) -> Sample:
         server = variant.server
         self.verify(variant)
+        held = self.held(variant)
         warm_seconds, warm = self._load(variant, 1)
         seconds = max(1, math.ceil(self._requests * warm_seconds / warm))
         before, redis_before = server.process.cpu_seconds(), server.redis.cpu_seconds() if server.redis else 0.0
@@ -65,6 +78,7 @@ class Measurer:
         cpu = server.process.cpu_seconds() - before
         redis = server.redis.cpu_seconds() - redis_before if server.redis else 0.0
         open_loop = self._open_loop(variant)
+        held = self.held(variant) - held
         self.verify(variant)
         return Sample(
             cpu_us=1e6 * cpu / requests,
@@ -75,6 +89,7 @@ class Measurer:
             p99_us=open_loop["p99_us"],
             client_us=1e6 * open_loop["client_cpu_s"] / (RATE * self._open_seconds),
             resident_mib=server.process.resident_mib(),
+            held=held,
         )
 
     def _load(self, variant: Variant, seconds: int) -> tuple[float, int]:

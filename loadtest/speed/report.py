@@ -72,6 +72,9 @@ def remarks(result: dict) -> list[str]:
             both = of["ratios"]["cpu_with_redis"]
             redis = of["medians"]["redis_us"]
             said.append(f"{name}: Redis takes {redis:.1f} µs more a request; with it {both['median']:.2f} × nginx")
+        held = sum(sample["held"] for sample in of["samples"])
+        if held:
+            said.append(f"{name}: the budget held {held} requests, so its figures are not the proxy's alone")
         if of["against"] == name:
             for figure, unit in (("cpu_us", "CPU"), ("p50_us", "p50"), ("p99_us", "p99")):
                 values = [sample[figure] for sample in of["samples"]]

@@ -44,6 +44,7 @@ class Server:
     port: int
     redis: Process | None = None
     cache: str | None = None
+    admin_port: int | None = None
 
 
 @dataclass(frozen=True)
@@ -114,23 +115,24 @@ class World:
             "nginx-tls": lambda: configs.tls_proxy(port, self._tls_origin, self._files),
             "nginx-lua-redis": lambda: configs.lua_proxy(port, self._origin, self._redis_port),
         }
-        redis, cache = self._start_redis() if "redis" in name else None, None
+        redis, cache, admin_port = self._start_redis() if "redis" in name else None, None, None
         if name in plain:
             modules = configs.LUA_MODULES if "lua" in name else []
             command = configs.nginx(self._files, name, plain[name](), modules)
         elif name == "haproxy":
             command = configs.haproxy(self._files, port, self._origin)
         else:
-            command, cache = self._tollgate(name, port)
+            admin_port = free_port()
+            command, cache = self._tollgate(name, (port, admin_port))
         process = self._processes.start(name, command, self._serving, port)
-        return Server(process, port, redis, cache)
+        return Server(process, port, redis, cache, admin_port)
 
-    def _tollgate(self, name: str, port: int) -> tuple[list[str | Path], str]:
+    def _tollgate(self, name: str, ports: tuple[int, int]) -> tuple[list[str | Path], str]:
         url = f"https://localhost:{self._tls_origin}" if "tls" in name else f"http://127.0.0.1:{self._origin}"
         is_hit = "hit" in name
         cache = "{ fresh_for: 1h }" if is_hit else "{ max_size: 0 }"
         redis_port = self._redis_port if "redis" in name else None
-        path = configs.tollgate(self._files, name, port, url, self._hash, cache, redis_port)
+        path = configs.tollgate(self._files, name, ports, url, self._hash, cache, redis_port)
         return [self._binary, "serve", "--config", path], "hit" if is_hit else "bypass"
 
     def _start_redis(self) -> Process:
