@@ -7,13 +7,15 @@ from collections.abc import Callable
 from datetime import datetime
 
 from history import History, JsonObject
-from load import NOTHING_WAS_SENT
+from load import HUNGRY_LINES, NOTHING_WAS_SENT
 from wire import Call
 
 # How long an answer may take beyond what the caller is ready to wait.
 LATENCY_SLACK = 6.0
 # Where approvals and branches are looked at first, each look-up with its own way to GitHub.
 LATENCY_SLACK_WRITE = 12.0
+# Of two hungry agents, and of the other clients, each of which has one call at a time.
+LINES = 2 * HUNGRY_LINES + 10
 SHARE_ERROR = 0.2
 SHARE_CALLS = 40
 
@@ -27,19 +29,9 @@ def limits(history: History) -> list[str]:
 
 
 def allowed_refusals(history: History) -> int:
-    """What no proxy could have known.
-
-    - A rogue client that spends the last point: GitHub tells only with an answer, so what was in flight then is refused,
-      at most one call a client.
-    - GitHub's clock is set back: a window that ended, by what GitHub itself had said, is open and spent again. Each replica
-      finds out with the few calls that it lets go first.
-    """
-    allowed = 0
-    if "rogue" in history.kinds:
-        allowed += len({(call.purpose, call.agent) for call in history.calls}) * 5
-    if "github_clock" in history.kinds:
-        allowed += 4 * history.replicas
-    return allowed
+    """What no proxy could have known: that a rogue client just spent the last point. GitHub tells only with an answer, so
+    what was in flight then is refused, at most one call for each connection that clients hold."""
+    return LINES if "rogue" in history.kinds else 0
 
 
 def approvals(history: History) -> list[str]:
@@ -129,7 +121,8 @@ def problem_of(call: Call, history: History) -> str:
         return "" if cut_by_github or ended_with(call, history, {"killed"}) else "an answer that was cut"
     # A drain closes kept connections; a request that was on its way before is answered.
     fresh = call.quiet_since == call.started
-    whats = {"killed", "few descriptors"}
+    # An answer of GitHub's that is cut may end before its head went down: then nothing comes at all.
+    whats = {"killed", "few descriptors", "answers cut"}
     if not fresh or call.problem == "refused":
         whats.add("drained")
     elif any(t.what == "drained" and t.replica == call.replica and call.started > t.start - 0.05 for t in history.troubles):
@@ -140,7 +133,7 @@ def problem_of(call: Call, history: History) -> str:
 def ended_with(call: Call, history: History, whats: set[str]) -> bool:
     """Whether its replica went away meanwhile, or since the connection was last heard of."""
     return any(
-        trouble.what in whats and trouble.replica == call.replica
+        trouble.what in whats and trouble.replica in (-1, call.replica)
         and trouble.start <= call.ended and call.quiet_since <= trouble.end + 0.3
         for trouble in history.troubles
     )  # fmt: skip
@@ -153,6 +146,8 @@ def shape_of(call: Call) -> str:
     body = call.json()
     if not isinstance(body, dict) or not isinstance(body.get("message"), str):
         return "an error without a message"
+    if not call.error and call.status == 401:
+        return "GitHub refuses tollgate's credential, and the agent is told that its own is bad"
     if not call.error:
         return "" if "x-github-request-id" in call.headers else "an error of nobody's"
     own = body.get("tollgate")
@@ -177,13 +172,24 @@ def late(call: Call, history: History) -> str:
 
 def service(history: History) -> list[str]:
     """6: after the fault everybody is served again, and shares follow weights."""
-    found = list(history.unserved)
+    is_slowed = "github_limit" in history.kinds
+    found = [
+        f"not served again: {call.line(history.zero)} retry-after {call.headers.get('retry-after')}"
+        for call in history.unserved
+        if not (is_slowed and is_told_to_wait(call))
+    ]
     total = sum(history.served)
-    if total >= SHARE_CALLS:
+    if total >= SHARE_CALLS and not is_slowed:
         share, fair = history.served[0] / total, history.weights[0] / sum(history.weights)
         if abs(share - fair) > SHARE_ERROR:
             found.append(f"shares {share:.2f} instead of {fair:.2f} of {total} calls, weights {history.weights}")
     return found
+
+
+def is_told_to_wait(call: Call) -> bool:
+    """After a limit that GitHub does not publish: at the pace that was learned, or because the agent is suspected, for two
+    to four minutes (docs/budgets.md)."""
+    return call.error in ("budget_exhausted", "upstream_limited") and int(call.headers.get("retry-after", "9999")) <= 300
 
 
 def audit(history: History) -> list[str]:

@@ -147,18 +147,21 @@ def heal_redis(world: World, params: Params) -> None:
 # ── GitHub ──
 
 
-def github(fault: Callable[[random.Random], Params], group: str = "github") -> Kind:
+def github(fault: Callable[[random.Random], Params]) -> Kind:
     """A fault of the stand-in's own."""
-    return Kind(group, begin=add_fault, end=drop_fault, params=fault)
+    return Kind("github", begin=add_fault, end=drop_fault, params=fault)
 
 
 def add_fault(world: World, params: Params) -> None:
+    if params["kind"] in ("reset_mid_body", "truncated_body"):
+        world.trouble(-1, "answers cut")
     world.faults[id(params)] = params
     world.control("POST", "/faults", params)
 
 
 def drop_fault(world: World, params: Params) -> None:
     """The stand-in can only clear all of them, so those that go on are added again."""
+    world.end_trouble("answers cut")
     world.faults.pop(id(params), None)
     world.control("DELETE", "/faults")
     for other in world.faults.values():
@@ -189,6 +192,11 @@ def revoke_tokens(world: World, _params: Params) -> None:
     world.control("POST", "/tokens/revoke", {"installation_id": 1001})
 
 
+def advance_clock(world: World, params: Params) -> None:
+    """It is ahead from now on: windows end sooner than GitHub had said."""
+    world.control("POST", "/clock", {"advance_seconds": params["seconds"]})
+
+
 def rogue(world: World, params: Params) -> None:
     """A client with a token of the same installation, around tollgate."""
     jwt = {"authorization": f"Bearer {sign.app_jwt(world.key, 4242)}", "user-agent": "rogue"}
@@ -198,8 +206,11 @@ def rogue(world: World, params: Params) -> None:
     stop = threading.Event()
 
     def spend() -> None:
-        while not stop.is_set():
-            got = ask(world.api_port, "GET", "/repos/acme/gadgets/languages", headers)
+        # So few that only the primary limit is passed, never that of an endpoint.
+        for _ in range(400):
+            if stop.is_set():
+                break
+            got = ask(world.api_port, "GET", "/repos/acme/gadgets/tags", headers)
             world.rogue_refused += got.status in (403, 429)
             time.sleep(float(str(params["pause"])))
 
@@ -294,9 +305,7 @@ KINDS: dict[str, Kind] = {
     "github_slow_head": github(lambda rng: {"kind": "slow_first_byte", "ms": rng.choice([200, 900, 3000])}),
     "github_slow_body": github(lambda rng: {"kind": "slow_body", "bytes_per_second": rng.choice([300, 5000])}),
     "github_limit": github(limit_hit),
-    "github_clock": github(
-        lambda rng: {"kind": "clock_offset", "seconds": rng.choice([-120, -20, -5, 5, 20, 120, 3700])}, "clock"
-    ),
+    "github_clock": Kind("clock", advance_clock, params=lambda rng: {"seconds": rng.choice([2, 20, 100, 300])}),
     "github_lag": Kind(
         "github",
         begin=lambda world, params: (add_fault(world, params), revoke_tokens(world, params))[0],
@@ -311,7 +320,7 @@ KINDS: dict[str, Kind] = {
     ),
     "github_revoked": Kind("tokens", revoke_tokens),
     "github_freeze": Kind("github", freeze_github, thaw_github),
-    "rogue": Kind("rogue", rogue, end_rogue, params=lambda rng: {"pause": rng.choice([0.0, 0.03, 0.1])}),
+    "rogue": Kind("rogue", rogue, end_rogue, params=lambda rng: {"pause": rng.choice([0.0, 0.01, 0.05])}),
     "audit_full": Kind(
         "files", fill_audit_disk, clear_audit_disk, params=lambda rng: any_replica(rng) | {"full": rng.random() < 0.5}
     ),

@@ -32,8 +32,8 @@ class History:
     # Where a text is from, and the text; what must be in none of them.
     texts: dict[str, str] = field(default_factory=dict)
     secrets: dict[str, str] = field(default_factory=dict)
-    # Agents that were not served again in time, and what they got last.
-    unserved: list[str] = field(default_factory=list)
+    # Of agents that were not served again in time, the last call.
+    unserved: list[Call] = field(default_factory=list)
     # Calls served in the end to the two hungry agents, and their weights.
     served: tuple[int, int] = (0, 0)
     weights: tuple[int, int] = (1, 1)

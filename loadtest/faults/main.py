@@ -14,6 +14,7 @@ from pathlib import Path
 import episode
 import faults
 import selftest
+from world import die_with_parent
 
 ROOT = Path(__file__).resolve().parents[2]
 TARGET = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
@@ -36,6 +37,8 @@ def arguments() -> argparse.Namespace:
 
 
 def work(options: episode.Options, lane: int, seeds, results, deadline: float) -> None:
+    """A lane: one episode after the other. It ends with its parent, and its processes end with it."""
+    die_with_parent()
     while time.monotonic() < deadline:
         with seeds.get_lock():
             seed, seeds.value = seeds.value, seeds.value + 1
@@ -59,7 +62,8 @@ def run(args: argparse.Namespace) -> int:
     started = time.monotonic()
     deadline = started + args.minutes * 60
     workers = [
-        multiprocessing.Process(target=work, args=(options, lane, seeds, results, deadline)) for lane in range(lanes)
+        multiprocessing.Process(target=work, args=(options, lane, seeds, results, deadline), daemon=True)
+        for lane in range(lanes)
     ]
     for worker in workers:
         worker.start()
