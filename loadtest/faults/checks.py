@@ -9,6 +9,7 @@ from datetime import datetime
 from history import History, JsonObject
 from load import HUNGRY_LINES, NOTHING_WAS_SENT
 from wire import Call
+from world import Trouble
 
 # How long an answer may take beyond what the caller is ready to wait.
 LATENCY_SLACK = 6.0
@@ -25,12 +26,14 @@ def limits(history: History) -> list[str]:
     violations = dict(history.books.get("violations", {}))
     passed = sum(violations.values()) - history.rogue_refused
     allowed = allowed_refusals(history)
-    return [f"GitHub's limits were passed {passed} times (allowed: {allowed}): {violations}"] if passed > allowed else []
+    if passed <= allowed:
+        return []
+    return [f"GitHub's limits were passed {passed} times (allowed: {allowed}): {violations}"]
 
 
 def allowed_refusals(history: History) -> int:
-    """What no proxy could have known: that a rogue client just spent the last point. GitHub tells only with an answer, so
-    what was in flight then is refused, at most one call for each connection that clients hold."""
+    """What no proxy could have known: that a rogue client just spent the last point. GitHub tells only with an
+    answer, so what was in flight then is refused, at most one call for each connection that clients hold."""
     return LINES if "rogue" in history.kinds else 0
 
 
@@ -125,9 +128,13 @@ def problem_of(call: Call, history: History) -> str:
     whats = {"killed", "few descriptors", "answers cut"}
     if not fresh or call.problem == "refused":
         whats.add("drained")
-    elif any(t.what == "drained" and t.replica == call.replica and call.started > t.start - 0.05 for t in history.troubles):
+    elif any(call.started > drain.start - 0.05 for drain in drains(call, history)):
         whats.add("drained")
     return "" if ended_with(call, history, whats) else "a broken connection"
+
+
+def drains(call: Call, history: History) -> list[Trouble]:
+    return [each for each in history.troubles if each.what == "drained" and each.replica == call.replica]
 
 
 def ended_with(call: Call, history: History, whats: set[str]) -> bool:
@@ -187,9 +194,10 @@ def service(history: History) -> list[str]:
 
 
 def is_told_to_wait(call: Call) -> bool:
-    """After a limit that GitHub does not publish: at the pace that was learned, or because the agent is suspected, for two
-    to four minutes (docs/budgets.md)."""
-    return call.error in ("budget_exhausted", "upstream_limited") and int(call.headers.get("retry-after", "9999")) <= 300
+    """After a limit that GitHub does not publish: at the pace that was learned, or because the agent is suspected,
+    for two to four minutes (docs/budgets.md)."""
+    seconds = int(call.headers.get("retry-after", "9999"))
+    return call.error in ("budget_exhausted", "upstream_limited") and seconds <= 300
 
 
 def audit(history: History) -> list[str]:
@@ -215,7 +223,8 @@ def audit(history: History) -> list[str]:
 
 def brief(request: JsonObject) -> str:
     at = datetime.fromtimestamp(request["at_epoch_ms"] / 1000).strftime("%H:%M:%S.%f")[:-3]
-    return f"#{request['seq']} {at} {request['method']} {request['target']} -> {request['status']} {request.get('body') or ''}"
+    asked = f"{request['method']} {request['target']} {request.get('body') or ''}".strip()
+    return f"#{request['seq']} {at} {asked} -> {request['status']}"
 
 
 CHECKS: dict[str, Callable[[History], list[str]]] = {

@@ -28,7 +28,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, help="of the first episode; the next has the next one")
     parser.add_argument("--minutes", type=float, default=20, help="no episode begins after these")
     parser.add_argument("--only", choices=sorted(faults.KINDS), help="the first fault of each episode")
-    parser.add_argument("--lanes", type=int, default=min(4, 2 * (os.cpu_count() or 1)), help="episodes at once")
+    parser.add_argument("--lanes", type=int, default=min(6, 3 * (os.cpu_count() or 1)), help="episodes at once")
     parser.add_argument("--keep", action="store_true", help="keep each episode's folder")
     parser.add_argument("--tollgate", type=Path, default=TARGET / "release/tollgate")
     parser.add_argument("--github-sim", type=Path, default=TARGET / "release/github-sim")

@@ -1,4 +1,4 @@
-"""Plants what each checker is for into a history without fault, and sees whether that checker, and no other, finds it."""
+"""Plants what each checker is for into a clean history, and sees whether that checker, and no other, finds it."""
 
 from __future__ import annotations
 
@@ -59,6 +59,16 @@ def resent(history: History, first: Call, there: int) -> None:
     history.comments_there["twice"] = there
 
 
+def exceeded(history: History, kind: str, times: int) -> None:
+    history.kinds.add(kind)
+    history.books["violations"] = {"primary": times}
+
+
+def unserved(history: History, kind: str, last: Call) -> None:
+    history.kinds.add(kind)
+    history.unserved.append(last)
+
+
 def late_line(history: History) -> None:
     history.audit[0]["time"] = "1970-01-01T00:01:40.500Z"
 
@@ -68,7 +78,7 @@ deployment = request("/repos/acme/widgets/deployments", "POST", body='{"descript
 error = call(status=500, text="<html>")
 PLANTED: list[tuple[str, str, Plant]] = [
     ("limits", "a limit that is passed", lambda h: h.books.update(violations={"primary": 1})),
-    ("limits", "more than a rogue explains", lambda h: (h.kinds.add("rogue"), h.books.update(violations={"primary": 99}))),
+    ("limits", "more than a rogue explains", lambda h: exceeded(h, "rogue", 99)),
     ("approvals", "an approval used twice", lambda h: h.requests.append(request(seq=2))),
     ("approvals", "a merge carried out twice", lambda h: h.books["merges"].append(h.books["merges"][0])),
     ("approvals", "a ref-write of nobody's", lambda h: h.requests.append(deployment)),
@@ -89,7 +99,7 @@ PLANTED: list[tuple[str, str, Plant]] = [
     ("answers", "another code in the body", lambda h: h.calls.append(refusal("overloaded", text=refusal("x").text))),
     ("answers", "a defect that is admitted", lambda h: h.calls.append(refusal("internal"))),
     ("service", "an agent that is not served", lambda h: h.unserved.append(refusal("overloaded"))),
-    ("service", "a wait too long", lambda h: (h.kinds.add("github_limit"), h.unserved.append(refusal("upstream_limited")))),
+    ("service", "a wait too long", lambda h: unserved(h, "github_limit", refusal("upstream_limited"))),
     ("service", "shares upside down", lambda h: setattr(h, "served", (25, 75))),
     ("audit", "no line", lambda h: h.audit.clear()),
     ("audit", "a line that came after", late_line),

@@ -103,10 +103,8 @@ class Line:
         self.connection = None
 
 
-def ask(
-    port: int, method: str, path: str, headers: dict[str, str] | None = None, body: object = None, call: Call | None = None
-) -> Call:
+def ask(port: int, method: str, path: str, headers: dict[str, str] | None = None, body: object = None) -> Call:
     """A request on a connection of its own."""
-    call = call or Call("", "", -1, method, path)
+    call = Call("", "", -1, method, path)
     text = body if isinstance(body, str) or body is None else json.dumps(body)
     return Line(port).send(call, headers or {}, text, keep=False)

@@ -182,7 +182,8 @@ class World:
         beside.rename(path)
 
     def config(self, replica: int) -> dict[str, object]:
-        budget: dict[str, object] = {"store": self.plan.store, "max_wait": "2s", "on_store_loss": self.plan.on_store_loss}
+        plan = self.plan
+        budget: dict[str, object] = {"store": plan.store, "max_wait": "2s", "on_store_loss": plan.on_store_loss}
         if self.plan.store == "redis":
             budget["redis"] = {"url": f"redis://127.0.0.1:{self.relays[replica].port}/0"}
         return {
