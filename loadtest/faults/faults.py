@@ -201,13 +201,14 @@ def rogue(world: World, params: Params) -> None:
     """A client with a token of the same installation, around tollgate."""
     jwt = {"authorization": f"Bearer {sign.app_jwt(world.key, 4242)}", "user-agent": "rogue"}
     minted = ask(world.api_port, "POST", "/app/installations/1001/access_tokens", jwt).json()
-    assert isinstance(minted, dict)
-    headers = {"authorization": f"token {minted['token']}", "user-agent": "rogue"}
+    # Another fault may keep it from a token, too.
+    token = minted.get("token") if isinstance(minted, dict) else None
+    headers = {"authorization": f"token {token}", "user-agent": "rogue"}
     stop = threading.Event()
 
     def spend() -> None:
         # So few that only the primary limit is passed, never that of an endpoint.
-        for _ in range(400):
+        for _ in range(400 if token else 0):
             if stop.is_set():
                 break
             got = ask(world.api_port, "GET", "/repos/acme/gadgets/tags", headers)
