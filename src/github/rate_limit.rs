@@ -64,6 +64,8 @@ pub enum Figures {
     Read,
     /// None of the five headers is there.
     Absent,
+    /// They are not the installation's: GitHub refused the credential.
+    Foreign,
     /// Some are missing or make no sense, or there is no `Date` to compare the reset with.
     Garbled,
 }
@@ -95,7 +97,11 @@ impl LimitKind {
 /// Reads one answer; `body` is needed where [`wants_body`] says so.
 pub fn read(status: StatusCode, headers: &HeaderMap, body: Option<&[u8]>, is_graphql: bool) -> Reading {
     let date = date(headers);
-    let (figures, limit) = figures(headers, date);
+    // A refused credential is nobody's: the figures beside it are those of who has none, 60 an hour.
+    let (figures, limit) = match status {
+        StatusCode::UNAUTHORIZED => (Figures::Foreign, None),
+        _ => figures(headers, date),
+    };
     let body = body.filter(|_| wants_body(status, headers, is_graphql)).and_then(Body::read);
     let kind = refusal::kind(status, headers, body.as_ref(), is_graphql);
     Reading {

@@ -72,15 +72,17 @@ impl Proxy {
             false => self.pause_after_trouble(permitted, &reading, answer.headers(), attempts),
         };
         if let Some(pause) = pause {
-            let otherwise = Some(Ok(answer.map(|body| Holding::boxed(body, admitted))));
+            // That GitHub refuses our credential is never the caller's to know.
+            let otherwise = Some(match status {
+                StatusCode::UNAUTHORIZED => Err(credential_refused()),
+                _ => Ok(answer.map(|body| Holding::boxed(body, admitted))),
+            });
             return Ok(Verdict::Again { pause, otherwise });
         }
         if status == StatusCode::UNAUTHORIZED {
             self.drop_token(permitted, &token).await;
             tracing::error!(installation = &*permitted.installation().label, "GitHub refuses the credential");
-            return Err(ProxyError::CredentialRefused(
-                "it refuses tollgate's own credential; nothing was done",
-            ));
+            return Err(credential_refused());
         }
         Ok(Verdict::Done(answer.map(|body| Holding::boxed(body, admitted))))
     }
@@ -223,7 +225,7 @@ impl Proxy {
         let labels = [installation, resource, reading.status.as_str()];
         self.metrics.upstream_requests.with_label_values(&labels).inc();
         let ignored = match reading.figures {
-            Figures::Read => None,
+            Figures::Read | Figures::Foreign => None,
             Figures::Absent => Some("absent"),
             Figures::Garbled => Some("garbled"),
         };
@@ -236,4 +238,8 @@ impl Proxy {
             tracing::warn!(installation, resource, kind, "GitHub refused for a rate limit");
         }
     }
+}
+
+fn credential_refused() -> ProxyError {
+    ProxyError::CredentialRefused("it refuses tollgate's own credential; nothing was done")
 }

@@ -7,7 +7,7 @@ use github_sim::{Fault, FaultKind, PRIVATE_KEY_PKCS8, SimConfig};
 use serde_json::json;
 use tollgate::clock::{Clock, ManualClock, SystemClock};
 
-use crate::support::{Setup, Tollgate, agent, eventually};
+use crate::support::{Setup, Tollgate, UNCACHED, agent, eventually};
 
 /// How often a token was asked for.
 fn mints(tollgate: &Tollgate) -> usize {
@@ -220,5 +220,49 @@ async fn short_tokens_and_long_ones_are_the_same_to_us() {
         setup.sim.token_form = form;
         let tollgate = setup.start().await;
         assert_eq!(tollgate.get("/repos/acme/widgets").await.verdict(), "200");
+    }
+}
+
+/// Beside a 401 stand the figures of who has no credential: 60 an hour, all spent by somebody. Found by
+/// revoking tokens at random.
+#[tokio::test]
+async fn the_figures_of_a_refused_credential_are_not_the_installation_s() {
+    let tollgate = Setup { cache: UNCACHED, ..Setup::worker() }.start().await;
+    let limit = async || {
+        let answer = tollgate.get("/repos/acme/widgets").await;
+        assert_eq!(answer.verdict(), "200", "{}", answer.text());
+        answer.header("x-tollgate-upstream-limit").to_owned()
+    };
+    let before = limit().await;
+    for _ in 0..80 {
+        limit().await;
+    }
+    let installation = tollgate.sim.installation_id("acme").unwrap();
+    for _ in 0..3 {
+        tollgate.sim.revoke_installation(installation);
+        for _ in 0..3 {
+            assert_eq!(limit().await, before);
+        }
+    }
+    tollgate.assert_clean();
+}
+
+/// While there is no room for another attempt, the first one's 401 is still not the agent's to see.
+#[tokio::test]
+async fn a_401_of_github_s_never_reaches_an_agent() {
+    let setup =
+        Setup { cache: UNCACHED, further: "retry: { max_attempts: 4 }\n".to_owned(), ..Setup::worker() };
+    let tollgate = setup.start().await;
+    assert_eq!(tollgate.get("/repos/acme/widgets").await.verdict(), "200");
+    let body = Some(json!({"message": "Bad credentials"}));
+    let refused = FaultKind::Status { status: 401, body, headers: Default::default(), takes_effect: false };
+    tollgate.sim.faults().add(Fault::new(refused).on("GET", "/repos/acme"));
+    for _ in 0..5 {
+        let asks =
+            (0..40).map(|_| tollgate.ask("GET", "/repos/acme/widgets").header("prefer", "wait=0").send());
+        for answer in futures_util::future::join_all(asks).await {
+            assert_ne!(answer.status.as_u16(), 401, "{}", answer.text());
+            assert!(answer.headers.contains_key("x-tollgate-error"), "{}", answer.text());
+        }
     }
 }

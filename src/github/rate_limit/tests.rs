@@ -46,6 +46,13 @@ fn reads_whole_headers_only() {
     assert_figures(&HeaderMap::new(), Figures::Absent, "nothing");
 }
 
+/// Those beside a refused credential are of who has none.
+#[test]
+fn the_figures_of_a_401_are_nobody_s() {
+    let reading = read(StatusCode::UNAUTHORIZED, &with(("x-ratelimit-limit", "60")), None, false);
+    assert_eq!((reading.limit, reading.figures), (None, Figures::Foreign));
+}
+
 fn assert_figures(headers: &HeaderMap, expected: Figures, context: &str) {
     let reading = read(StatusCode::OK, headers, None, false);
     assert_eq!(reading.figures, expected, "{context}");
