@@ -341,7 +341,9 @@ async fn until_arrived(tollgate: &Tollgate, line: &str) {
 /// happen.
 #[tokio::test]
 async fn what_was_approved_does_not_go_up_for_an_agent_that_is_gone() {
-    for change in ["the agent", "its key", "its repositories", "what it may do"] {
+    for change in
+        ["the agent", "its key", "its repositories", "what it may do", "how approvals prove themselves"]
+    {
         let agents = vec![
             agent("stays", &["repositories: [acme/*]"]),
             agent("leaves", &["repositories: [acme/*]", "allow: [read, write, merge]"]),
@@ -357,6 +359,11 @@ async fn what_was_approved_does_not_go_up_for_an_agent_that_is_gone() {
         };
         let removal = async {
             until_arrived(&tollgate, "GET /repos/acme/widgets").await;
+            if change == "how approvals prove themselves" {
+                fs::write(tollgate.files.path().join("approver.secret"), approvals::SECRET).unwrap();
+                let signed = "mode: signed, issuers: [{ name: team, secret_file: approver.secret }]";
+                return tollgate.reload("mode: presence", signed, "ok").await;
+            }
             let lines = last_agent(&tollgate.config());
             let less = match change {
                 "its key" => {

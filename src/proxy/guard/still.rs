@@ -10,7 +10,7 @@ use std::sync::Arc;
 use super::confine::{check_compared, check_repository, outside};
 use super::{Permitted, Sanction};
 use crate::agent::roster::Standing;
-use crate::config::Agent;
+use crate::config::{Agent, ApprovalMode};
 use crate::error::ProxyError;
 use crate::policy::Class;
 use crate::policy::routes::Scope;
@@ -55,7 +55,11 @@ impl Proxy {
 
     fn check_approver(&self, latest: &Proxy, sanction: &Sanction) -> Result<(), ProxyError> {
         match sanction {
-            Sanction::Presence => Ok(()),
+            Sanction::Presence if latest.policy.approval_mode == ApprovalMode::Presence => Ok(()),
+            Sanction::Presence => Err(ProxyError::OperationForbidden(
+                "The configuration changed while the call waited: approvals are signed now. Send it again with one."
+                    .to_owned(),
+            )),
             Sanction::Signed { approval, wanted, .. } => {
                 let is_kept = latest.policy.verifier.has_kept(&self.policy.verifier, &approval.issuer);
                 let reason = || "who signed it may not approve any more".to_owned();
