@@ -31,14 +31,19 @@ pub struct LinkBase {
     pub base: String,
     /// An uploads base becomes `/api/uploads`, the others the prefix the request used.
     pub uploads: bool,
+    seams: Seams,
+}
+
+impl LinkBase {
+    pub fn new(base: String, uploads: bool) -> LinkBase {
+        LinkBase { seams: Seams::of(&base), base, uploads }
+    }
 }
 
 /// GitHub's bases and what takes their place in the answer to one request.
 #[derive(Debug, Clone)]
 pub struct LinkMap {
     bases: Arc<[LinkBase]>,
-    /// Of each base, in the same order.
-    seams: Vec<Seams>,
     api: Target,
     uploads: Target,
 }
@@ -63,9 +68,8 @@ impl LinkMap {
     /// `"/api/v3"`) before its path. Of several bases that fit the first is taken, so they must
     /// come longest first.
     pub fn new(bases: Arc<[LinkBase]>, origin: &str, prefix: &str, uploads_prefix: &str) -> LinkMap {
-        let seams = bases.iter().map(|base| Seams::of(&base.base)).collect();
         let target = |prefix| Target::new(format!("{origin}{prefix}"));
-        LinkMap { bases, seams, api: target(prefix), uploads: target(uploads_prefix) }
+        LinkMap { bases, api: target(prefix), uploads: target(uploads_prefix) }
     }
 
     /// The URL at the proxy that answers for `url`; none when it isn't one of GitHub's API.
@@ -96,8 +100,8 @@ impl LinkMap {
 
     /// Whether a URL begins with one of the bases, by its letters from the first on.
     fn probe<L: Letters>(&self, letters: impl Fn() -> L) -> Probe<Found<'_>> {
-        for (base, seams) in self.bases.iter().zip(&self.seams) {
-            match seams.probe(&base.base, letters()) {
+        for base in self.bases.iter() {
+            match base.seams.probe(&base.base, letters()) {
                 Probe::No => {}
                 Probe::More => return Probe::More,
                 Probe::Yes(len) => {

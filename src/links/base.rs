@@ -69,7 +69,7 @@ impl Letters for Plain<'_> {
 }
 
 /// Where a base's parts meet: `https://api.github.com` | `:443` | `/path` | `/`.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Seams {
     /// End of the host, and of a port that isn't the scheme's default: compared without case.
     host_end: usize,

@@ -11,7 +11,7 @@ use super::body::RewrittenBody;
 use super::{LinkBase, LinkMap};
 
 fn bases(bases: &[(&str, bool)]) -> Arc<[LinkBase]> {
-    bases.iter().map(|&(base, uploads)| LinkBase { base: base.into(), uploads }).collect()
+    bases.iter().map(|&(base, uploads)| LinkBase::new(base.into(), uploads)).collect()
 }
 
 /// The public API, with an uploads host, for a client at `http://tollgate.test:8080`.

@@ -175,7 +175,7 @@ fn distinct_longest_first(bases: Vec<String>, api: &BaseUrl, uploads: &BaseUrl) 
             let uploads = base.starts_with("https://uploads.")
                 || base.ends_with("/api/uploads")
                 || (base == uploads.text && base != api.text);
-            list.push(LinkBase { base, uploads });
+            list.push(LinkBase::new(base, uploads));
         }
     }
     list.sort_by_key(|base| std::cmp::Reverse(base.base.len()));
