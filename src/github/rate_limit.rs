@@ -26,11 +26,11 @@ const WINDOW_MAX_SECONDS: u64 = 24 * 60 * 60;
 const RETRY_AFTER_MIN: Duration = Duration::from_secs(1);
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(60 * 60);
 
-const LIMIT: &str = "x-ratelimit-limit";
-const REMAINING: &str = "x-ratelimit-remaining";
-const USED: &str = "x-ratelimit-used";
-const RESET: &str = "x-ratelimit-reset";
-const RESOURCE: &str = "x-ratelimit-resource";
+static LIMIT: HeaderName = HeaderName::from_static("x-ratelimit-limit");
+static REMAINING: HeaderName = HeaderName::from_static("x-ratelimit-remaining");
+static USED: HeaderName = HeaderName::from_static("x-ratelimit-used");
+static RESET: HeaderName = HeaderName::from_static("x-ratelimit-reset");
+static RESOURCE: HeaderName = HeaderName::from_static("x-ratelimit-resource");
 
 /// The five `x-ratelimit-*` headers of one answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -129,7 +129,7 @@ pub fn wants_body(status: StatusCode, headers: &HeaderMap, is_graphql: bool) -> 
 /// A date counts from the answer's own `Date`; one that is past says nothing, and neither does what
 /// is no whole number.
 pub fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let text = text(headers, &RETRY_AFTER)?;
+    let text = single(headers, &RETRY_AFTER)?;
     let wait = match digits(text) {
         Some(seconds) => Duration::from_secs(seconds),
         None => {
@@ -143,24 +143,24 @@ pub fn retry_after(headers: &HeaderMap) -> Option<Duration> {
 impl RateLimit {
     /// Reads the headers; none when one is missing or no number.
     pub fn from_headers(headers: &HeaderMap) -> Option<RateLimit> {
-        let resource = single(headers, RESOURCE)?;
+        let resource = single(headers, &RESOURCE)?;
         let sound = !resource.is_empty()
             && resource.len() <= 64
             && resource
                 .bytes()
                 .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_');
         sound.then_some(RateLimit {
-            limit: figure(headers, LIMIT)?,
-            remaining: figure(headers, REMAINING)?,
-            used: figure(headers, USED)?,
-            reset: figure(headers, RESET)?,
+            limit: figure(headers, &LIMIT)?,
+            remaining: figure(headers, &REMAINING)?,
+            used: figure(headers, &USED)?,
+            reset: figure(headers, &RESET)?,
             resource: resource.to_owned(),
         })
     }
 }
 
 fn figures(headers: &HeaderMap, date: Option<i64>) -> (Figures, Option<RateLimit>) {
-    if [LIMIT, REMAINING, USED, RESET, RESOURCE].iter().all(|name| !headers.contains_key(*name)) {
+    if [&LIMIT, &REMAINING, &USED, &RESET, &RESOURCE].iter().all(|name| !headers.contains_key(*name)) {
         return (Figures::Absent, None);
     }
     let date = date.and_then(|date| u64::try_from(date).ok());
@@ -172,25 +172,21 @@ fn figures(headers: &HeaderMap, date: Option<i64>) -> (Figures, Option<RateLimit
 
 /// Whether this was the last call of the window, or one too many.
 fn is_spent(headers: &HeaderMap) -> bool {
-    figure(headers, REMAINING) == Some(0)
+    figure(headers, &REMAINING) == Some(0)
 }
 
-fn figure(headers: &HeaderMap, name: &str) -> Option<u64> {
+fn figure(headers: &HeaderMap, name: &HeaderName) -> Option<u64> {
     digits(single(headers, name)?).filter(|figure| *figure <= FIGURE_MAX)
 }
 
 /// A header that is there once, or several times with the same value.
-fn single<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
+fn single<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Option<&'h str> {
     let mut values = headers.get_all(name).iter();
     let first = values.next()?;
     if values.any(|other| other != first) {
         return None;
     }
     Some(first.to_str().ok()?.trim())
-}
-
-fn text<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Option<&'h str> {
-    single(headers, name.as_str())
 }
 
 /// Digits and nothing else, not even a sign; what is too large becomes the largest there is.
@@ -200,7 +196,7 @@ fn digits(text: &str) -> Option<u64> {
 }
 
 fn date(headers: &HeaderMap) -> Option<i64> {
-    http_date(text(headers, &DATE)?)
+    http_date(single(headers, &DATE)?)
 }
 
 /// Any of HTTP's three forms of a date, as epoch seconds.

@@ -44,20 +44,24 @@ const UNANNOUNCED_BYTES_MAX: u64 = SMALL_BYTES_MAX;
 const HELD_WITHIN: Duration = Duration::from_secs(60);
 
 /// Headers that must not come twice: two readers could take different ones.
-const SINGLE: [&str; 9] = [
-    "accept-language",
-    "content-type",
-    "content-encoding",
-    "if-modified-since",
-    "if-unmodified-since",
-    "range",
-    "user-agent",
-    "x-github-api-version",
-    "expect",
+static SINGLE: [HeaderName; 9] = [
+    HeaderName::from_static("accept-language"),
+    HeaderName::from_static("content-type"),
+    HeaderName::from_static("content-encoding"),
+    HeaderName::from_static("if-modified-since"),
+    HeaderName::from_static("if-unmodified-since"),
+    HeaderName::from_static("range"),
+    HeaderName::from_static("user-agent"),
+    HeaderName::from_static("x-github-api-version"),
+    HeaderName::from_static("expect"),
 ];
 
 /// Headers by which some servers let a POST be something else.
-const METHOD_OVERRIDES: [&str; 3] = ["x-http-method-override", "x-method-override", "x-http-method"];
+static METHOD_OVERRIDES: [HeaderName; 3] = [
+    HeaderName::from_static("x-http-method-override"),
+    HeaderName::from_static("x-method-override"),
+    HeaderName::from_static("x-http-method"),
+];
 
 /// A request, understood.
 #[derive(Debug)]
@@ -381,12 +385,12 @@ fn check_http2(head: &request::Parts) -> Result<(), ProxyError> {
 
 /// What must not come, or not come twice.
 fn check_headers(headers: &HeaderMap) -> Result<(), ProxyError> {
-    for name in SINGLE {
+    for name in &SINGLE {
         if headers.get_all(name).iter().nth(1).is_some() {
             return Err(bad(&format!("The header {name} came more than once.")));
         }
     }
-    for name in METHOD_OVERRIDES {
+    for name in &METHOD_OVERRIDES {
         let harmless = |value: &http::HeaderValue| {
             value.as_bytes().eq_ignore_ascii_case(b"GET") || value.as_bytes().eq_ignore_ascii_case(b"HEAD")
         };

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::header::{AsHeaderName, HOST};
 use http::{HeaderMap, Method, Request, Uri};
 use rand::RngExt;
 use tokio::time::Instant;
@@ -136,13 +137,13 @@ fn origin(headers: &HeaderMap, uri: &Uri, peer: &Peer, server: &Server) -> Optio
         _ if peer.is_tls => "https",
         _ => "http",
     };
-    let dialled = uri.authority().map(http::uri::Authority::as_str).or_else(|| single(headers, "host"));
+    let dialled = uri.authority().map(http::uri::Authority::as_str).or_else(|| single(headers, &HOST));
     let host = forwarded("x-forwarded-host").or(dialled)?;
     is_authority(host).then(|| format!("{scheme}://{host}"))
 }
 
 /// A header that came exactly once.
-fn single<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+fn single(headers: &HeaderMap, name: impl AsHeaderName) -> Option<&str> {
     let mut values = headers.get_all(name).iter();
     let value = values.next()?.to_str().ok()?.trim();
     values.next().is_none().then_some(value)

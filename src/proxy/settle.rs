@@ -47,14 +47,12 @@ impl Proxy {
             Ok(answer) => answer,
             Err(failure) => return self.settle_failure(permitted, admitted, failure, attempts),
         };
-        let is_graphql = permitted.call().route.scope == Scope::Graphql;
-        admitted.saw(rate_limit::read(answer.status(), answer.headers(), None, is_graphql), took);
         let status = answer.status();
         if status.is_informational() {
             // Nothing that goes up asks for another protocol, so nobody may switch to one.
             return Err(ProxyError::UpstreamUnreachable("it answered with something that is no answer"));
         }
-        let (answer, reading) = self.read(permitted, answer).await?;
+        let (answer, reading) = self.read(permitted, answer, &mut admitted, took).await?;
         self.record(permitted, &reading);
         let has_ended = peek::is_as_good_as_ended(answer.body());
         ctx.view = Some(admitted.settle(&reading, took, has_ended).await);
@@ -133,6 +131,8 @@ impl Proxy {
         &self,
         permitted: &Permitted,
         answer: Response<Incoming>,
+        admitted: &mut Admitted,
+        took: Duration,
     ) -> Result<(Answer, Reading), ProxyError> {
         let idle = self.upstream.idle_timeout;
         let (head, body) = answer.into_parts();
@@ -140,16 +140,19 @@ impl Proxy {
         let mut body =
             body.map_err(|error| -> crate::github::client::BoxError { Box::new(error) }).boxed_unsync();
         let is_graphql = permitted.call().route.scope == Scope::Graphql;
-        let mut text = None;
+        let read = |text| rate_limit::read(head.status, &head.headers, text, is_graphql);
+        let mut reading = read(None);
         if rate_limit::wants_body(head.status, &head.headers, is_graphql) {
+            admitted.saw(reading, took);
             let cut = ProxyError::UpstreamUnreachable("its answer was cut short");
             let peeked = peek::peek(body).await.ok_or(cut)?;
-            if let Some(whole) = peeked.whole {
-                text = peek::plain(whole, &head.headers).await;
-            }
+            let text = match peeked.whole {
+                Some(whole) => peek::plain(whole, &head.headers).await,
+                None => None,
+            };
             body = peeked.body;
+            reading = read(text.as_deref());
         }
-        let mut reading = rate_limit::read(head.status, &head.headers, text.as_deref(), is_graphql);
         match (reading.cost, permitted.call().shows_cost) {
             (Some(cost), true) => {
                 let ratio = f64::from(cost) / f64::from(permitted.call().price);

@@ -63,20 +63,24 @@ fn assert_figures(headers: &HeaderMap, expected: Figures, context: &str) {
 fn takes_no_figure_that_makes_no_sense() {
     for garbled in ["", "-1", "+1", "1e3", "1.0", "0x1", "99999999999999999999", "1000000000001", "x", "1, 2"]
     {
-        for name in [LIMIT, REMAINING, USED, RESET] {
-            assert_figures(&with((name, garbled)), Figures::Garbled, &format!("{name}: {garbled:?}"));
+        for name in [&LIMIT, &REMAINING, &USED, &RESET] {
+            assert_figures(
+                &with((name.as_str(), garbled)),
+                Figures::Garbled,
+                &format!("{name}: {garbled:?}"),
+            );
         }
     }
     for (name, value, expected) in [
-        (LIMIT, "0", Figures::Garbled),
-        (LIMIT, " 60 ", Figures::Read),
-        (REMAINING, "0", Figures::Read),
+        (LIMIT.as_str(), "0", Figures::Garbled),
+        (LIMIT.as_str(), " 60 ", Figures::Read),
+        (REMAINING.as_str(), "0", Figures::Read),
         // Figures come from more than one place, so they may disagree.
-        (USED, "281", Figures::Read),
-        (RESOURCE, "code_search", Figures::Read),
-        (RESOURCE, "", Figures::Garbled),
-        (RESOURCE, "Core", Figures::Garbled),
-        (RESOURCE, "a b", Figures::Garbled),
+        (USED.as_str(), "281", Figures::Read),
+        (RESOURCE.as_str(), "code_search", Figures::Read),
+        (RESOURCE.as_str(), "", Figures::Garbled),
+        (RESOURCE.as_str(), "Core", Figures::Garbled),
+        (RESOURCE.as_str(), "a b", Figures::Garbled),
         ("date", "yesterday", Figures::Garbled),
         ("date", "Wednesday, 09-Aug-23 14:00:00 GMT", Figures::Read),
         ("date", "Wed Aug  9 14:00:00 2023", Figures::Read),
@@ -95,12 +99,12 @@ fn takes_no_figure_that_makes_no_sense() {
         (3600, Figures::Garbled),
         (DATE_EPOCH * 1000, Figures::Garbled),
     ] {
-        assert_figures(&with((RESET, &reset.to_string())), expected, &format!("reset {reset}"));
+        assert_figures(&with((RESET.as_str(), &reset.to_string())), expected, &format!("reset {reset}"));
     }
     let mut twice = headers(&WHOLE);
-    twice.append(USED, "1".parse().unwrap());
+    twice.append(&USED, "1".parse().unwrap());
     assert_figures(&twice, Figures::Read, "twice the same");
-    twice.append(USED, "2".parse().unwrap());
+    twice.append(&USED, "2".parse().unwrap());
     assert_figures(&twice, Figures::Garbled, "two that differ");
 }
 
@@ -222,7 +226,8 @@ proptest! {
         body in body(),
         is_graphql in any::<bool>(),
     ) {
-        let names = [LIMIT, REMAINING, USED, RESET, RESOURCE, "date", "retry-after", "content-type"];
+        let limits = [&LIMIT, &REMAINING, &USED, &RESET, &RESOURCE];
+        let names = [&limits.map(HeaderName::as_str)[..], &["date", "retry-after", "content-type"]].concat();
         let mut map = HeaderMap::new();
         for (name, value) in values {
             if let Ok(value) = http::HeaderValue::from_bytes(&value) {
