@@ -93,6 +93,15 @@ impl Hints {
         self.calls.get_with(key, Arc::default).fetch_add(1, Ordering::Relaxed).saturating_add(1)
     }
 
+    /// Remembers what an agent is told. What it was told already is not written again, for that costs more
+    /// than the whole advice.
+    fn tell(&self, agent: Arc<str>, hint: Hint) {
+        let told = (agent, hint);
+        if !self.told.contains_key(&told) {
+            self.told.insert(told, ());
+        }
+    }
+
     /// Who was told what in the last ten minutes.
     pub(super) fn overview(&self) -> Vec<HintStatus> {
         let mut agents: [Vec<String>; 4] = Default::default();
@@ -129,7 +138,7 @@ impl Proxy {
         let (mut head, body) = answer.into_parts();
         let agent: Arc<str> = permitted.agent().name.as_str().into();
         if let Some(hint) = self.hint(permitted, &agent, &head.headers, ctx).await {
-            self.hints.told.insert((agent, hint), ());
+            self.hints.tell(agent, hint);
             head.headers.insert(HINT, HeaderValue::from_static(hint.text()));
         }
         Response::from_parts(head, body)
@@ -191,7 +200,7 @@ mod tests {
         let (one, other): (Arc<str>, Arc<str>) = ("one".into(), "other".into());
         assert_eq!([1, 2].map(|_| hints.count(&one, &"x")), [1, 2]);
         assert_eq!((hints.count(&one, &"y"), hints.count(&other, &"x")), (1, 1));
-        hints.told.insert((one, Hint::Repeated), ());
+        hints.tell(one, Hint::Repeated);
         assert_eq!(hints.told("one"), [Hint::Repeated.text()]);
         assert!(hints.told("other").is_empty());
     }
