@@ -132,28 +132,36 @@ impl Installations {
     /// is there.
     pub async fn of_owner(&self, owner: &str) -> Result<Arc<[Arc<Installation>]>, Arc<AppError>> {
         let owner = owner.to_ascii_lowercase();
-        let personal = || self.personal.iter().take(1).cloned().collect::<Arc<[_]>>();
         // What can't be an account must not become part of a path that is asked for as the App.
         if !is_account(&owner) || self.missing.contains_key(&owner) {
-            return Ok(personal());
+            return Ok(self.first_personal());
         }
-        if !self.by_owner.contains_key(&owner)
-            && let Some(error) = self.failed.get(&()).await
-        {
+        if let Some(found) = self.by_owner.get(&owner).await {
+            return Ok(found);
+        }
+        // Boxed, or every call would carry the room for this.
+        Box::pin(self.find(owner)).await
+    }
+
+    fn first_personal(&self) -> Arc<[Arc<Installation>]> {
+        self.personal.iter().take(1).cloned().collect()
+    }
+
+    /// Asks GitHub, unless that is of no use now.
+    async fn find(&self, owner: String) -> Result<Arc<[Arc<Installation>]>, Arc<AppError>> {
+        if let Some(error) = self.failed.get(&()).await {
             return Err(error);
         }
-        if !self.by_owner.contains_key(&owner) && !self.may_look_up(&owner) {
+        if !self.may_look_up(&owner) {
             // The list of all is one call for minutes, whatever names are asked for.
             let all = self.all().await?;
             let listed: Arc<[_]> = all.iter().filter(|one| one.is_on(&owner)).cloned().collect();
-            return Ok(if listed.is_empty() { personal() } else { listed });
+            return Ok(if listed.is_empty() { self.first_personal() } else { listed });
         }
         let found = self.by_owner.try_get_with(owner.clone(), async { self.look_up(&owner).await }).await;
         match found {
             Ok(found) => {
-                if !self.seen.contains_key(&owner) {
-                    self.seen.insert(owner, ());
-                }
+                self.seen.insert(owner, ());
                 Ok(found)
             }
             Err(error) => match &*error {
@@ -161,7 +169,7 @@ impl Installations {
                     self.misses.insert(owner.clone(), ());
                     self.misses.run_pending_tasks();
                     self.missing.insert(owner, ()).await;
-                    Ok(personal())
+                    Ok(self.first_personal())
                 }
                 // Whoever suspended it wants no access, by no other credential either.
                 LookUpError::Suspended => Ok(Arc::default()),
@@ -211,7 +219,7 @@ impl Installations {
             Ok((status, body)) => Err(refused(status, "a repository's installation", &body)),
             Err(error) => Err(error),
         };
-        match self.covered.try_get_with(key.clone(), asked()).await {
+        match Box::pin(self.covered.try_get_with(key.clone(), asked())).await {
             Ok(is_covered) => {
                 if !is_covered {
                     self.misses.insert(key.1, ());
@@ -228,16 +236,18 @@ impl Installations {
 
     /// Every installation of every App, and the personal tokens after them.
     pub async fn all(&self) -> Result<Arc<Vec<Arc<Installation>>>, Arc<AppError>> {
-        self.all
-            .try_get_with((), async {
-                let mut all = Vec::new();
-                for app in &self.apps {
-                    list(app, &mut all).await?;
-                }
-                all.extend(self.personal.iter().cloned());
-                Ok(Arc::new(all))
-            })
-            .await
+        if let Some(all) = self.all.get(&()).await {
+            return Ok(all);
+        }
+        let listed = async {
+            let mut all = Vec::new();
+            for app in &self.apps {
+                list(app, &mut all).await?;
+            }
+            all.extend(self.personal.iter().cloned());
+            Ok(Arc::new(all))
+        };
+        Box::pin(self.all.try_get_with((), listed)).await
     }
 
     /// Forgets whether an account has an installation, so that GitHub is asked again.

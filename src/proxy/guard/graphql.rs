@@ -52,7 +52,7 @@ impl Proxy {
         if ids.len() > reads::IDS_MAX {
             return Err(refused(&GraphqlError::TooManyIds(reads::IDS_MAX)));
         }
-        let nodes = self.nodes(agent, &ids, ctx).await?;
+        let nodes = Box::pin(self.nodes(agent, &ids, ctx)).await?;
         for id in &reads.ids {
             let checked = check_node(agent, id, &nodes).map(drop);
             self.tolerate(agent, ctx, checked)?;
