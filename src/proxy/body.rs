@@ -14,6 +14,7 @@ use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use thiserror::Error;
 use tokio::time::{Instant, Sleep};
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::error::ProxyError;
 use crate::github::client::BoxError;
@@ -195,6 +196,8 @@ const READER_PATIENCE: Duration = Duration::from_secs(5);
 pub(crate) struct Holding<H> {
     inner: ResponseBody,
     held: Arc<Held<H>>,
+    /// Ends with the body: thousands a second would stay for as long as they wait.
+    _watch: Option<AbortOnDropHandle<()>>,
 }
 
 struct Held<H> {
@@ -230,10 +233,9 @@ impl<H: Send + 'static> Holding<H> {
             started: Instant::now(),
             read_at: AtomicU64::new(0),
         });
-        if !inner.is_end_stream() {
-            tokio::spawn(let_go_when_forsaken(Arc::downgrade(&held)));
-        }
-        Holding { inner, held }.boxed_unsync()
+        let watch = (!inner.is_end_stream())
+            .then(|| AbortOnDropHandle::new(tokio::spawn(let_go_when_forsaken(Arc::downgrade(&held)))));
+        Holding { inner, held, _watch: watch }.boxed_unsync()
     }
 }
 
