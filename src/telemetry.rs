@@ -3,6 +3,8 @@
 //! Tokens and keys live in types whose debug output is redacted. Other crates' lines are cut off
 //! below `warn` whatever the filter says, since at trace level they print what goes over the wire.
 
+mod json_lines;
+
 use std::io::IsTerminal;
 
 use tracing::Level;
@@ -10,6 +12,8 @@ use tracing_subscriber::filter::{EnvFilter, FilterExt, filter_fn};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Layer, fmt};
+
+use json_lines::JsonLines;
 
 /// How lines look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -35,10 +39,9 @@ pub fn start(filter: &str, format: Option<LogFormat>) -> anyhow::Result<()> {
         true => LogFormat::Text,
         false => LogFormat::Json,
     });
-    let lines = fmt::layer().with_writer(std::io::stderr);
     let layer = match format {
-        LogFormat::Json => lines.json().flatten_event(true).with_filter(filter.and(ours)).boxed(),
-        LogFormat::Text => lines.with_filter(filter.and(ours)).boxed(),
+        LogFormat::Json => JsonLines::to(std::io::stderr).with_filter(filter.and(ours)).boxed(),
+        LogFormat::Text => fmt::layer().with_writer(std::io::stderr).with_filter(filter.and(ours)).boxed(),
     };
     tracing_subscriber::registry().with(layer).try_init()?;
     Ok(())
