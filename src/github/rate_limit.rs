@@ -23,6 +23,8 @@ use body::Body;
 const FIGURE_MAX: u64 = 1_000_000_000_000;
 /// GitHub's windows are an hour and a minute.
 const WINDOW_MAX_SECONDS: u64 = 24 * 60 * 60;
+/// A `retry-after` that ends so little before a reset means the reset.
+const WINDOW_SLACK_SECONDS: u64 = 5;
 const RETRY_AFTER_MIN: Duration = Duration::from_secs(1);
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(60 * 60);
 
@@ -66,6 +68,8 @@ pub enum Figures {
     Absent,
     /// They are not the installation's: GitHub refused the credential.
     Foreign,
+    /// They say that nothing is left until the window's end, and the answer to come back before.
+    Contradicted,
     /// Some are missing or make no sense, or there is no `Date` to compare the reset with.
     Garbled,
 }
@@ -104,12 +108,19 @@ pub fn read(status: StatusCode, headers: &HeaderMap, body: Option<&[u8]>, is_gra
     };
     let body = body.filter(|_| wants_body(status, headers, is_graphql)).and_then(Body::read);
     let kind = refusal::kind(status, headers, body.as_ref(), is_graphql);
+    let refused = kind.map(|kind| Refused { kind, retry_after: retry_after(headers) });
+    let (figures, limit) = match (limit, refused) {
+        (Some(limit), Some(refused)) if is_contradicted(&limit, refused, date, body.as_ref()) => {
+            (Figures::Contradicted, None)
+        }
+        (limit, _) => (figures, limit),
+    };
     Reading {
         status,
         limit,
         date,
         figures,
-        refused: kind.map(|kind| Refused { kind, retry_after: retry_after(headers) }),
+        refused,
         cost: body.filter(|_| is_graphql && status.is_success()).and_then(|body| body.cost),
     }
 }
@@ -168,6 +179,19 @@ fn figures(headers: &HeaderMap, date: Option<i64>) -> (Figures, Option<RateLimit
         limit.limit > 0 && date.is_some_and(|date| limit.reset.abs_diff(date) <= WINDOW_MAX_SECONDS)
     });
     (if limit.is_some() { Figures::Read } else { Figures::Garbled }, limit)
+}
+
+/// Whether a refusal's `retry-after` ends well before the window that its figures call spent.
+///
+/// GitHub's order is `retry-after` first, then `remaining: 0` (GitHub Docs, "Rate limits for the REST
+/// API", "Exceeding the rate limit"): what it says to try again is tried, once, and that call's figures
+/// tell. Taken at their word, the figures of one such answer would hold everybody for up to an hour. If it
+/// names a secondary limit nothing is contradicted: two limits are reached.
+fn is_contradicted(limit: &RateLimit, refused: Refused, date: Option<i64>, body: Option<&Body>) -> bool {
+    let (Some(pause), Some(date)) = (refused.retry_after, date) else { return false };
+    let back = date.saturating_add_unsigned(pause.as_secs() + WINDOW_SLACK_SECONDS);
+    let is_back_before = i64::try_from(limit.reset).is_ok_and(|reset| back < reset);
+    limit.remaining == 0 && is_back_before && !body.is_some_and(refusal::names_secondary)
 }
 
 /// Whether this was the last call of the window, or one too many.

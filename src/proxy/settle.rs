@@ -231,6 +231,7 @@ impl Proxy {
             Figures::Read | Figures::Foreign => None,
             Figures::Absent => Some("absent"),
             Figures::Garbled => Some("garbled"),
+            Figures::Contradicted => Some("contradicted"),
         };
         if let Some(reason) = ignored {
             self.metrics.figures_ignored.with_label_values(&[installation, reason]).inc();

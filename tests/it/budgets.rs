@@ -249,6 +249,23 @@ async fn every_form_of_a_refusal_of_githubs_holds_the_installation() {
     }
 }
 
+/// GitHub says that all is spent for an hour, and to come back in a second: one call finds out.
+#[tokio::test]
+async fn a_refusal_with_a_retry_after_does_not_hold_to_the_window_s_end() {
+    let tollgate = pair().start().await;
+    assert_eq!(both(&tollgate).await, ("200".to_owned(), "200".to_owned()));
+    let lie = FaultKind::Limit { form: LimitForm::Primary403, retry_after: Some(1) };
+    let lie = tollgate.sim.faults().add(Fault::new(lie).on("GET", "/repos/acme").times(1));
+    let at_once = tollgate.ask("GET", "/repos/acme/widgets").header("prefer", "wait=0").send().await;
+    assert_eq!((at_once.verdict().as_str(), tollgate.sim.faults().fired(lie)), ("403 upstream_limited", 1));
+    let other = tollgate.ask("GET", "/repos/acme/gadgets").by(1).header("prefer", "wait=0").send().await;
+    assert_eq!(other.verdict(), "403 upstream_limited", "until then nobody is let through");
+    let later = tollgate.ask("GET", "/repos/acme/gadgets").by(1).header("prefer", "wait=20").send().await;
+    assert_eq!(later.verdict(), "200", "{}", later.text());
+    let metrics = tollgate.metrics().await;
+    assert!(metrics.contains("tollgate_figures_ignored_total{installation=\"bot/acme\",reason=\"contradicted\"} 1"));
+}
+
 async fn both(tollgate: &Tollgate) -> (String, String) {
     let rest = tollgate.get("/repos/acme/widgets").await.verdict();
     let query = json!({ "query": "{ viewer { login } }" });

@@ -69,6 +69,11 @@ fn of_refusal(status: StatusCode, headers: &HeaderMap, body: Option<&Body>) -> O
     }
 }
 
+/// Whether the answer names a secondary limit, rather than being taken for one by its headers.
+pub(super) fn names_secondary(body: &Body) -> bool {
+    is_secondary(body) || body.errors.iter().any(|error| of_error(error) == Some(LimitKind::Secondary))
+}
+
 /// Messages of REST are GitHub's own words, so these may stand anywhere in them.
 fn is_secondary(body: &Body) -> bool {
     let message = body.message.as_deref().unwrap_or_default();

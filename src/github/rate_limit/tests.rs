@@ -53,6 +53,35 @@ fn the_figures_of_a_401_are_nobody_s() {
     assert_eq!((reading.limit, reading.figures), (None, Figures::Foreign));
 }
 
+/// One such answer must not hold everybody to the window's end, some half an hour away.
+#[test]
+fn a_refusal_that_says_to_come_back_before_the_reset_tells_no_figures() {
+    let primary = r#"{"message": "API rate limit exceeded for installation ID 1."}"#;
+    let secondary = r#"{"message": "You have exceeded a secondary rate limit."}"#;
+    for (remaining, retry_after, body, expected) in [
+        ("0", Some("2"), primary, Figures::Contradicted),
+        ("0", Some("2"), "", Figures::Contradicted),
+        ("0", None, primary, Figures::Read),
+        // Both speak of the window's end.
+        ("0", Some("1763"), primary, Figures::Read),
+        // Two limits are reached.
+        ("0", Some("2"), secondary, Figures::Read),
+        ("17", Some("2"), primary, Figures::Read),
+    ] {
+        let mut map = with(("x-ratelimit-remaining", remaining));
+        map.extend(retry_after.map(|seconds| (RETRY_AFTER, seconds.parse().unwrap())));
+        let reading = read(StatusCode::FORBIDDEN, &map, Some(body.as_bytes()), false);
+        let context = format!("{remaining} {retry_after:?} {body}");
+        assert_eq!(reading.figures, expected, "{context}");
+        assert_eq!(reading.limit.is_some(), expected == Figures::Read, "{context}");
+        assert!(reading.refused.is_some(), "{context}");
+    }
+    // Of an answer that refuses nothing the figures count, whatever it says beside them.
+    let mut map = with(("x-ratelimit-remaining", "0"));
+    map.insert(RETRY_AFTER, "2".parse().unwrap());
+    assert_eq!(read(StatusCode::OK, &map, None, false).figures, Figures::Read);
+}
+
 fn assert_figures(headers: &HeaderMap, expected: Figures, context: &str) {
     let reading = read(StatusCode::OK, headers, None, false);
     assert_eq!(reading.figures, expected, "{context}");
