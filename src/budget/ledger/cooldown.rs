@@ -15,6 +15,10 @@ const FORGET_MS: i64 = 2 * 60 * MINUTE_MS;
 const SAME_REFUSAL_MS: i64 = 5_000;
 /// Points a minute that are never given up.
 const LEARNED_MIN: i64 = 40;
+/// Milliseconds of answer in a minute below which no agent is suspected: a tenth of the 90 s of CPU time
+/// that GitHub grants (GitHub Docs, "Rate limits for the REST API"). Of a few calls one slow answer is
+/// more than half of all, whoever asked for it.
+const SUSPECT_MIN_MS: i64 = 9_000;
 
 /// What GitHub's refusals did.
 #[derive(Debug, Clone)]
@@ -168,15 +172,19 @@ impl Cooldown {
         self.trial = Some(Trial::new(1, self.until));
     }
 
+    /// Whoever sent next to nothing was not refused for the pace, and learns none from it.
     fn lower(&mut self, hit: Hit, caps: &Caps) {
-        self.learned = self.learned(caps).min(hit.all * 85 / 100).max(LEARNED_MIN.min(caps.all));
+        let pace = hit.all * 85 / 100;
+        if pace >= LEARNED_MIN {
+            self.learned = self.learned(caps).min(pace);
+        }
         if hit.leases >= 30 {
             self.slots = self.slots(caps).min(hit.leases * 7 / 10).max(8);
         }
     }
 
-    /// Who holds more than half of all seconds of answer, at more than three times the others' per
-    /// point: the likely cause of a limit on CPU time.
+    /// Who holds more than half of all seconds of answer, and many, at more than three times the others'
+    /// per point: the likely cause of a limit on CPU time.
     fn culprit(&self, now: i64) -> Option<Arc<str>> {
         let decayed = |spent: Decaying| {
             let mut spent = spent;
@@ -188,10 +196,11 @@ impl Cooldown {
         let (agent, top) = loads
             .max_by(|(a, left), (b, right)| left.elapsed_ms.cmp(&right.elapsed_ms).then_with(|| b.cmp(a)))?;
         let (others_ms, others_points) = (all.elapsed_ms - top.elapsed_ms, all.points - top.points);
+        let is_much = top.elapsed_ms >= SUSPECT_MIN_MS;
         let is_most = 2 * top.elapsed_ms > all.elapsed_ms && top.points > 0 && others_points > 0;
         // top.ms / top.points > 3 others.ms / others.points
         let is_dearer = top.elapsed_ms * others_points > 3 * others_ms * top.points;
-        (is_most && is_dearer).then(|| Arc::clone(agent))
+        (is_much && is_most && is_dearer).then(|| Arc::clone(agent))
     }
 
     fn put_in_box(&mut self, agent: &Arc<str>, retry_after_ms: i64, now: i64) {

@@ -141,6 +141,63 @@ fn after_a_refusal_one_call_finds_out() {
     assert!(matches!(told, Outcome::Granted { .. }), "{told:?}");
 }
 
+/// Two agents send some calls at once each, which take so long; then GitHub refuses. Whether the first sits out.
+fn sits_out(calls: usize, first_ms: i64, other_ms: i64) -> bool {
+    let mut bench = Bench::new(5_000);
+    let (first, other) = (Who::plain("first", 1), Who::plain("other", 1));
+    bench.admit(&other, false, "core", 0);
+    bench.answer(0, None, true);
+    for (who, took_ms) in [(&first, first_ms), (&other, other_ms)] {
+        for _ in 0..calls {
+            assert!(matches!(bench.admit(who, false, "core", 0), Outcome::Granted { .. }));
+        }
+        bench.now += took_ms;
+        (0..calls).for_each(|_| bench.answer(0, None, true));
+    }
+    assert!(matches!(bench.admit(&other, false, "core", 0), Outcome::Granted { .. }));
+    bench.answer(0, Some(UpstreamRefusal { is_primary: false, retry_after_ms: Some(1_000) }), true);
+    bench.now += 3_000;
+    matches!(bench.admit(&first, false, "core", 0), Outcome::Refused { reason: Reason::Box, .. })
+}
+
+/// Whose few calls happened to be the slow ones is not what a limit on CPU time is for.
+#[test]
+fn only_who_took_much_time_is_suspected() {
+    assert!(!sits_out(3, 600, 100), "three calls of six");
+    assert!(!sits_out(5, 1_500, 100), "seven seconds");
+    assert!(sits_out(5, 4_000, 100), "twenty seconds");
+    assert!(!sits_out(5, 4_000, 3_000), "everybody's calls take long");
+}
+
+/// GitHub refuses after so many calls in ten seconds; how many of two hundred go in the minute after the silence.
+fn sent_after_a_refusal(calls: i64) -> usize {
+    let mut bench = Bench::new(15_000);
+    let who = Who::plain("a", 1);
+    for call in 0..=calls {
+        assert!(matches!(bench.admit(&who, false, "core", 60_000), Outcome::Granted { .. }), "{call}");
+        let refusal = UpstreamRefusal { is_primary: false, retry_after_ms: Some(1_000) };
+        bench.answer(0, (call == calls).then_some(refusal), true);
+        bench.now += 300;
+    }
+    bench.now += 62_000;
+    let mut sent = 0;
+    for _ in 0..200 {
+        if let Outcome::Granted { .. } = bench.admit(&who, false, "core", 0) {
+            sent += 1;
+            bench.answer(0, None, true);
+        }
+        bench.now += 300;
+    }
+    sent
+}
+
+#[test]
+fn a_refusal_of_next_to_nothing_teaches_no_pace() {
+    assert!(sent_after_a_refusal(5) >= 190, "{}", sent_after_a_refusal(5));
+    let learned = sent_after_a_refusal(100);
+    assert!((70..=86).contains(&learned), "85 % of a hundred: {learned}");
+}
+
 #[test]
 fn a_repeated_call_counts_once() {
     let mut bench = Bench::new(5_000);

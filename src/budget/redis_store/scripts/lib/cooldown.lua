@@ -2,7 +2,7 @@
 local Cooldown = {}
 do
   local LOAD = { 'ms', 'points', 'at', 'boxed_to', 'boxes' }
-  local SAME_REFUSAL_MS, LEARNED_MIN = 5000, 40
+  local SAME_REFUSAL_MS, LEARNED_MIN, SUSPECT_MIN_MS = 5000, 40, 9000
 
   -- Milliseconds of answer and secondary points of about the last minute.
   function Cooldown.decayed(ms, points, at)
@@ -45,7 +45,7 @@ do
     end
   end
 
-  -- Who holds more than half of all seconds of answer, at more than three times the others' per point.
+  -- Who holds more than half of all seconds of answer, and many, at more than three times the others' per point.
   -- `agent` may have been written in this step only.
   function Cooldown.culprit(agent)
     local all_ms, all_points = Cooldown.decayed(ledger.all_ms, ledger.all_points, ledger.all_at)
@@ -60,7 +60,7 @@ do
     end
     if not top then return nil end
     local others_ms, others_points = all_ms - top_ms, all_points - top_points
-    local is_most = 2 * top_ms > all_ms and top_points > 0 and others_points > 0
+    local is_most = 2 * top_ms > all_ms and top_ms >= SUSPECT_MIN_MS and top_points > 0 and others_points > 0
     if is_most and top_ms * others_points > 3 * others_ms * top_points then return top end
   end
 
@@ -71,8 +71,10 @@ do
     load.boxed_to = now + retry_after_ms + MINUTE_MS * 2 ^ min(5, load.boxes)
   end
 
+  -- Whoever sent next to nothing was not refused for the pace, and learns none from it.
   function Cooldown.lower(hit)
-    ledger.learned = max(min(Ledger.learned(), div(hit.all * 85, 100)), min(LEARNED_MIN, caps.all))
+    local pace = div(hit.all * 85, 100)
+    if pace >= LEARNED_MIN then ledger.learned = min(Ledger.learned(), pace) end
     if hit.leases >= 30 then ledger.slots = max(8, min(Ledger.slots(), div(hit.leases * 7, 10))) end
   end
 
