@@ -316,6 +316,7 @@ impl Proxy {
         mut read: Option<&mut Read>,
         ctx: &mut Context,
     ) -> Result<Answer, ProxyError> {
+        self.try_token_early(permitted, ctx).await;
         let mut attempts = Attempts::until(ctx.hold_until);
         let mut otherwise = None;
         loop {

@@ -13,6 +13,7 @@ use crate::audit::Record;
 use crate::budget::{View, Wait};
 use crate::cache::CacheResult;
 use crate::config::{Agent, Server};
+use crate::github::tokens::Token;
 use crate::identity::Rejection;
 use crate::policy::Class;
 use crate::policy::routes::Operation;
@@ -63,6 +64,8 @@ pub(crate) struct Context {
     pub(crate) record: Option<Arc<Record>>,
     /// What policy would have refused, while it only observes.
     pub(crate) observed: Option<&'static str>,
+    /// A read was sent with it, lest an approved call goes up with a token that GitHub has not spread.
+    pub(crate) tried: Option<Arc<Token>>,
     /// What must be done before an approved call goes up is done.
     pub(crate) is_committed: bool,
     /// Spent waiting for GitHub.
@@ -97,6 +100,7 @@ impl Context {
             path: String::new(),
             record: None,
             observed: None,
+            tried: None,
             is_committed: false,
             upstream: Duration::ZERO,
             hold_until: Instant::now(),

@@ -79,7 +79,7 @@ impl Proxy {
 
     /// A token for the agent's repositories, or, when GitHub does not know one of them, for the one
     /// that is asked for.
-    async fn token_for(&self, permitted: &mut Permitted) -> Result<Arc<Token>, ProxyError> {
+    pub(super) async fn token_for(&self, permitted: &mut Permitted) -> Result<Arc<Token>, ProxyError> {
         let minted = self.mint(permitted).await;
         let unknown_repository = |error: &AppError| matches!(error, AppError::Refused { status, .. } if *status == http::StatusCode::UNPROCESSABLE_ENTITY);
         match minted {

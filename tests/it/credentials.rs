@@ -189,6 +189,25 @@ async fn a_token_github_has_not_spread_yet_is_tried_again() {
     }
 }
 
+/// The first call of all is an approved one: nobody knows the pool yet, and one call goes at a time.
+#[tokio::test]
+async fn a_young_token_is_tried_before_an_approved_call_takes_the_only_place() {
+    let mut setup = Setup::worker();
+    setup.sim = SimConfig::default();
+    let tollgate = setup.start().await;
+    tollgate.sim.faults().add(Fault::new(FaultKind::ReplicationLag { ms: 400, status: 404 }));
+    let merge = tollgate.ask("PUT", "/repos/acme/widgets/pulls/76/merge");
+    let started = tokio::time::Instant::now();
+    let merged = merge.header("x-merge-approval", "jane").json(&json!({})).send().await;
+    let took = started.elapsed();
+    assert_eq!(merged.verdict(), "200", "{}", merged.text());
+    let up = tollgate.arrived().into_iter().filter(|request| request.target.starts_with("/repos/"));
+    let up: Vec<String> = up.map(|request| request.method).collect();
+    assert_eq!(up.last().map(String::as_str), Some("PUT"));
+    assert!(up.len() > 1 && up[..up.len() - 1].iter().all(|method| method == "GET"), "{up:?}");
+    assert!(took < Duration::from_secs(3), "it waits for GitHub, not for itself: {took:?}");
+}
+
 #[tokio::test]
 async fn a_private_key_is_taken_up_when_its_file_changes() {
     let mut setup = Setup::with(vec![agent("worker", &["repositories: [acme/*, other/*]"])]);

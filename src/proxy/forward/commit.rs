@@ -4,6 +4,8 @@
 //! In this order, and nothing is sent unless both are certain. So an approval opens at most one call,
 //! even when all replicas are asked at once or one of them dies in between.
 
+use std::sync::Arc;
+
 use crate::error::{ProxyError, Wanted};
 use crate::github::tokens::Token;
 use crate::policy::approval::{Approval, PullAt};
@@ -18,16 +20,15 @@ impl Proxy {
     pub(super) async fn commit(
         &self,
         permitted: &Permitted,
-        token: &Token,
+        token: &Arc<Token>,
         ctx: &mut Context,
     ) -> Result<(), ProxyError> {
         let Some(sanction) = permitted.sanction() else { return Ok(()) };
         if std::mem::replace(&mut ctx.is_committed, true) {
             return Ok(());
         }
-        if token.may_be_unknown_yet(self.clock.now_ms()) {
-            self.try_token(permitted, ctx).await;
-        }
+        // It is another than was tried if the call waited for long.
+        self.try_token(permitted, token, ctx).await;
         if let Sanction::Signed { approval, wanted, stack } = sanction {
             self.check_again(permitted, approval, stack, wanted, ctx).await?;
             // An approval of who may go no more is not used up.
@@ -64,9 +65,26 @@ impl Proxy {
         refused("the stack is another one than was approved")
     }
 
+    /// Tries the token of an approved call before the call is admitted: of a pool that nobody knows yet one
+    /// call goes at a time, and what the call itself holds would keep the read from going.
+    pub(in crate::proxy) async fn try_token_early(&self, permitted: &mut Permitted, ctx: &mut Context) {
+        if permitted.sanction().is_none() {
+            return;
+        }
+        // Without a token the call fails where it needs one.
+        if let Ok(token) = self.token_for(permitted).await {
+            self.try_token(permitted, &token, ctx).await;
+        }
+    }
+
     /// GitHub may not have spread a young token, and would refuse what can't be sent twice. So a read is
     /// sent first, and made again until the token is known. Whatever comes of it, the call goes on.
-    async fn try_token(&self, permitted: &Permitted, ctx: &mut Context) {
+    async fn try_token(&self, permitted: &Permitted, token: &Arc<Token>, ctx: &mut Context) {
+        let is_tried = ctx.tried.as_ref().is_some_and(|tried| Arc::ptr_eq(tried, token));
+        if is_tried || !token.may_be_unknown_yet(self.clock.now_ms()) {
+            return;
+        }
+        ctx.tried = Some(Arc::clone(token));
         if let Some(mut probe) = permitted.probe() {
             let _ = Box::pin(self.exchange(&mut probe, None, ctx)).await;
         }
