@@ -39,7 +39,7 @@ pub(crate) fn answer(
     let mut guard = shared.state();
     let state = &mut *guard;
     let true_ms = shared.clock.now_epoch_ms();
-    let now_ms = true_ms + state.faults.clock_offset_seconds() * 1000;
+    let now_ms = true_ms + state.faults.clock_offset_seconds(true_ms) * 1000;
     let identity = auth::identify(shared, state, request, seq, now_ms.div_euclid(1000));
     let target = request
         .raw_query

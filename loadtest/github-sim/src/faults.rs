@@ -136,8 +136,8 @@ pub enum FaultKind {
     },
     /// Shifts GitHub's clock: `Date`, resets, and expiry checks.
     ClockOffset {
-        /// By how much; negative is behind.
-        seconds: i64,
+        /// By how much; negative is behind. Not `seconds`, which says how long a fault lasts.
+        offset_seconds: i64,
     },
     /// Refuses tokens that were minted less than this long ago.
     ReplicationLag {
@@ -277,9 +277,10 @@ impl FaultSet {
     }
 
     /// By how many seconds GitHub's clock is off at present.
-    pub(crate) fn clock_offset_seconds(&self) -> i64 {
-        let offsets = self.active.iter().map(|active| match active.fault.kind {
-            FaultKind::ClockOffset { seconds } => seconds,
+    pub(crate) fn clock_offset_seconds(&self, now_ms: i64) -> i64 {
+        let active = self.active.iter().filter(|active| active.ends_at_ms.is_none_or(|end| now_ms < end));
+        let offsets = active.map(|active| match active.fault.kind {
+            FaultKind::ClockOffset { offset_seconds } => offset_seconds,
             _ => 0,
         });
         offsets.sum()
@@ -331,7 +332,7 @@ impl Faults {
         let now_ms = self.shared.clock.now_epoch_ms();
         let mut state = self.shared.state();
         if let FaultKind::WindowOpened { account, resource, used, seconds_ago } = &fault.kind {
-            let now = now_ms.div_euclid(1000) + state.faults.clock_offset_seconds();
+            let now = now_ms.div_euclid(1000) + state.faults.clock_offset_seconds(now_ms);
             state.limits.open(account, resource, *used, *seconds_ago, now);
             return 0;
         }

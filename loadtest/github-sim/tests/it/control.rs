@@ -68,3 +68,20 @@ async fn branches_and_drafts_are_switched() {
     let elsewhere = json!({"repository": "acme/none"});
     assert_eq!(change(&sim, "drafts", elsewhere).await.status, 404);
 }
+
+/// Its own member and the one that says how long a fault lasts are two.
+#[tokio::test]
+async fn the_clock_is_put_back_and_forth() {
+    let sim = start(config()).await;
+    let date = async || {
+        let read = call(&sim, "GET", "/repos/acme/widgets").token(&sim.mint("acme"));
+        read.send().await.header("date").to_owned()
+    };
+    assert_eq!(date().await, "Sat, 21 Nov 2026 00:00:00 GMT");
+    let back = json!({"kind": "clock_offset", "offset_seconds": -90, "seconds": 60});
+    let switched = to("POST", &format!("{}/faults", sim.control_url())).json(&back).send().await;
+    assert_eq!(switched.status, 200);
+    assert_eq!(date().await, "Fri, 20 Nov 2026 23:58:30 GMT");
+    sim.clock().advance(std::time::Duration::from_secs(60));
+    assert_eq!(date().await, "Sat, 21 Nov 2026 00:01:00 GMT");
+}

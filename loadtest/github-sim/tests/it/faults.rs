@@ -151,7 +151,7 @@ async fn clocks_windows_and_young_tokens() {
     let answer = read().await;
     assert_eq!(answer.header("x-ratelimit-remaining"), "999");
     assert_eq!(answer.header("x-ratelimit-reset"), (NOW + 3000).to_string());
-    sim.faults().add(Fault::new(FaultKind::ClockOffset { seconds: 5 }));
+    sim.faults().add(Fault::new(FaultKind::ClockOffset { offset_seconds: 5 }));
     assert_eq!(read().await.header("date"), "Sat, 21 Nov 2026 00:00:05 GMT");
     sim.faults().clear();
     let young = sim.mint("acme");
