@@ -44,7 +44,7 @@ def approvals(history: History) -> list[str]:
         signed[approved.key] = signed.get(approved.key, 0) + 1
     arrived: dict[str, list[JsonObject]] = {}
     for request in history.requests:
-        key = gated_key(request)
+        key = gated_key(request, history)
         if key:
             arrived.setdefault(key, []).append(request)
     found = []
@@ -62,7 +62,7 @@ def approvals(history: History) -> list[str]:
     return found
 
 
-def gated_key(request: JsonObject) -> str:
+def gated_key(request: JsonObject, history: History) -> str:
     """The approval that a request at the stand-in must have had; nothing for what needs none."""
     if str(request["headers"].get("user-agent", "")) == "harness":
         return ""
@@ -73,6 +73,9 @@ def gated_key(request: JsonObject) -> str:
     if target.endswith("/deployments") and request["method"] == "POST":
         described = re.search(r'"description": ?"([^"]*)"', str(request.get("body")))
         return described[1] if described else "a deployment of nobody's"
+    if target == "/graphql" and "mergePullRequest" in str(request.get("body")):
+        named = re.search(r'"pullRequestId": ?"([^"]*)"', str(request.get("body")))
+        return history.pulls.get(named[1] if named else "", "a merge of nobody's")
     return ""
 
 
@@ -81,7 +84,7 @@ def doubles(history: History) -> list[str]:
     found = []
     for text, sent in history.comments.items():
         there = history.comments_there.get(text, 0)
-        confirmed = sum(call.status == 201 for call in sent)
+        confirmed = sum(call.is_done for call in sent)
         possible = sum(may_be_done(call) for call in sent)
         if not confirmed <= there <= possible:
             lines = [f"  {call.line(history.zero)}" for call in sent]
@@ -120,7 +123,7 @@ def problem_of(call: Call, history: History) -> str:
     if call.problem in ("timeout", "garbled"):
         return "no answer"
     if call.problem == "cut":
-        cut_by_github = history.kinds & {"github_cut_body", "github_slow_body", "github_freeze"}
+        cut_by_github = history.kinds & {"github_cut_body", "github_slow_body", "github_freeze", "github_partition"}
         return "" if cut_by_github or ended_with(call, history, {"killed"}) else "an answer that was cut"
     # A drain closes kept connections; a request that was on its way before is answered.
     fresh = call.quiet_since == call.started
@@ -171,7 +174,7 @@ def late(call: Call, history: History) -> str:
     slack = LATENCY_SLACK if call.method == "GET" else LATENCY_SLACK_WRITE
     if "github_slow_body" in history.kinds and call.status == 200:
         return ""  # A body takes as long as GitHub takes for it.
-    stopped = {"frozen", "few descriptors", "github frozen"}
+    stopped = {"frozen", "few descriptors", "github frozen", "github parted"}
     for trouble in history.troubles:
         if trouble.what in stopped and trouble.replica in (-1, call.replica):
             slack += max(0.0, min(call.ended, trouble.end) - max(call.started, trouble.start))
@@ -214,7 +217,7 @@ def audit(history: History) -> list[str]:
         jtis.setdefault(approved.key, []).append(approved.jti)
     found = []
     for request in history.requests:
-        key = gated_key(request)
+        key = gated_key(request, history)
         if key not in jtis:
             continue
         times = [written[jti].timestamp() * 1000 for jti in jtis[key] if jti in written]

@@ -82,7 +82,7 @@ def play(world: World, outcome: Outcome) -> None:
         time.sleep(SHARE_SECONDS)
     finally:
         load.finish()
-        for relay in world.relays:
+        for relay in [*world.relays, *world.github_relays]:
             relay.heal()
     world.control("DELETE", "/faults")
     history = histories.gather(world, load)

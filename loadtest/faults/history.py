@@ -26,6 +26,8 @@ class History:
     deployments_there: dict[str, int] = field(default_factory=dict)
     books: JsonObject = field(default_factory=dict)
     requests: list[JsonObject] = field(default_factory=list)
+    # Node ids of pull requests, and the approval that the merge of each must have.
+    pulls: dict[str, str] = field(default_factory=dict)
     rogue_refused: int = 0
     troubles: list[Trouble] = field(default_factory=list)
     audit: list[JsonObject] = field(default_factory=list)
@@ -55,6 +57,7 @@ def gather(world: World, load: Load) -> History:
         deployments_there=count(world, "/repos/{}/deployments", "description"),
         books=books,
         requests=requests,
+        pulls={pull.node: pull.key for pull in [*world.pulls, world.forbidden_pull]},
         rogue_refused=world.rogue_refused,
         troubles=world.troubles,
         texts=texts(world, load),

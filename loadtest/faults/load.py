@@ -23,6 +23,9 @@ READS = [
     "/repos/{repository}/contents/README.md",
     "/repos/{repository}/languages",
 ]
+QUERY = "query($owner: String!, $name: String!) { repository(owner: $owner, name: $name) { issues(first: 5) { nodes { title } } } }"
+COMMENT = "mutation($input: AddCommentInput!) { addComment(input: $input) { clientMutationId } }"
+MERGE = "mutation($input: MergePullRequestInput!) { mergePullRequest(input: $input) { clientMutationId } }"
 HUNGRY_LINES = 5
 # What tollgate refuses before anything goes to GitHub, so the client may send it again.
 NOTHING_WAS_SENT = {
@@ -41,7 +44,7 @@ NOTHING_WAS_SENT = {
 
 @dataclass
 class Approved:
-    """An approval, and the request it opens."""
+    """An approval, and the request it opens; of a pull request's merge, GraphQL's form of it as well."""
 
     key: str
     repository: str
@@ -51,6 +54,7 @@ class Approved:
     token: str
     jti: str
     agent: str
+    mutation: str = ""
     signed: float = field(default_factory=time.time)
 
 
@@ -138,9 +142,17 @@ class Load:
         return step
 
     def read(self, rng: random.Random) -> float:
+        if rng.random() < 0.2:
+            return self.query(rng)
         path = rng.choice(READS).format(repository=rng.choice(REPOSITORIES))
         agent = rng.choice(self.world.agents)
         self.send(Call("read", agent, self.replica(rng), "GET", path, wait=rng.choice([0, 0, 1, 4])))
+        return rng.uniform(0, 0.1)
+
+    def query(self, rng: random.Random) -> float:
+        owner, name = rng.choice(REPOSITORIES).split("/")
+        call = Call("query", rng.choice(self.world.agents), self.replica(rng), "POST", "/graphql", wait=1)
+        self.send(call, graphql(QUERY, {"owner": owner, "name": name}))
         return rng.uniform(0, 0.1)
 
     def search(self, rng: random.Random) -> float:
@@ -153,12 +165,15 @@ class Load:
         """A body that nobody else sends. What ended in an error is sent again, sometimes."""
         text = f"comment {self.world.plan.seed} {rng.randrange(10**12)}"
         repository = rng.choice([name for name in REPOSITORIES])
-        path = f"/repos/{repository}/issues/1/comments"
+        path, body = f"/repos/{repository}/issues/1/comments", json.dumps({"body": text})
+        if rng.random() < 0.3:
+            subject = self.world.issue_nodes[repository]
+            path, body = "/graphql", graphql(COMMENT, {"input": {"subjectId": subject, "body": text}})
         for _ in range(rng.choice([1, 1, 3])):
             call = Call("comment", rng.choice(self.world.agents), self.replica(rng), "POST", path, wait=3, tag=text)
-            self.send(call, json.dumps({"body": text}))
+            self.send(call, body)
             self.comments.setdefault(text, []).append(call)
-            if call.status == 201 or self.stop_mixed.wait(0.2):
+            if call.is_done or self.stop_mixed.wait(0.2):
                 break
         return rng.uniform(0, 0.2)
 
@@ -173,7 +188,7 @@ class Load:
             approved = self.merge(pull, rng) if pull else self.deployment(number, rng)
             self.approvals.append(approved)
             start = self.replica(rng)
-            use = lambda offset: self.use(approved, start + offset, rng.choice([2, 4]), "approved")
+            use = lambda offset: self.use(approved, start + offset, rng, rng.choice([2, 4]), "approved")
             threads = [threading.Thread(target=use, args=(offset,), daemon=True) for offset in range(3)]
             for thread in threads:
                 thread.start()
@@ -183,10 +198,13 @@ class Load:
 
         return step
 
-    def use(self, approved: Approved, replica: int, wait: float, purpose: str) -> Call:
+    def use(self, approved: Approved, replica: int, rng: random.Random, wait: float, purpose: str) -> Call:
         replica %= self.world.plan.replicas
-        call = Call(purpose, approved.agent, replica, approved.method, approved.path, wait, approved.key)
-        return self.send(call, approved.body, approved.token)
+        method, path, body = approved.method, approved.path, approved.body
+        if approved.mutation and rng.random() < 0.4:
+            method, path, body = "POST", "/graphql", approved.mutation
+        call = Call(purpose, approved.agent, replica, method, path, wait, approved.key)
+        return self.send(call, body, approved.token)
 
     def merge(self, pull, rng: random.Random) -> Approved:
         jti = sign.random_text(rng, 20)
@@ -194,8 +212,9 @@ class Load:
         claims |= {"pull_number": pull.number, "head_sha": pull.head}
         path = f"/repos/{pull.repository}/pulls/{pull.number}/merge"
         token = sign.jws(self.world.issuer_secret, claims)
-        key = f"merge {pull.repository}#{pull.number}"
-        return Approved(key, pull.repository, "PUT", path, "{}", token, jti, rng.choice(self.world.agents))
+        mutation = graphql(MERGE, {"input": {"pullRequestId": pull.node}})
+        agent = rng.choice(self.world.agents)
+        return Approved(pull.key, pull.repository, "PUT", path, "{}", token, jti, agent, mutation)
 
     def deployment(self, number: int, rng: random.Random) -> Approved:
         """A ref-write that GitHub carries out as often as it arrives."""
@@ -213,7 +232,7 @@ class Load:
         if not self.approvals:
             return 0.1
         recent = self.approvals[-3:] if rng.random() < 0.5 else self.approvals
-        self.use(rng.choice(recent), self.replica(rng), 1, "replay")
+        self.use(rng.choice(recent), self.replica(rng), rng, 1, "replay")
         return rng.uniform(0.02, 0.15)
 
     def intrude(self, rng: random.Random) -> float:
@@ -237,6 +256,8 @@ class Load:
         if rng.random() < 0.3:
             path, method = f"/repos/{pull.repository}/deployments", "POST"
             body = json.dumps({"ref": "main", "description": "intruder"})
+        elif rng.random() < 0.4:
+            path, method, body = "/graphql", "POST", graphql(MERGE, {"input": {"pullRequestId": pull.node}})
         agent = rng.choice(self.world.agents)
         self.send(Call("unapproved", agent, self.replica(rng), method, path, 1), body, forged)
         return rng.uniform(0.1, 0.4)
@@ -248,3 +269,7 @@ class Load:
         call = line.send(Call("watch", "", -1, "GET", path), {}, None, keep=False)
         self.texts.append(call.text)
         return 0.4
+
+
+def graphql(document: str, variables: dict[str, object]) -> str:
+    return json.dumps({"query": document, "variables": variables})

@@ -38,6 +38,11 @@ class Plan:
     def kinds(self) -> set[str]:
         return {injection.kind for injection in self.injections}
 
+    @property
+    def is_watched(self) -> bool:
+        """Whether a sentinel knows where Redis is."""
+        return "redis_failover" in self.kinds
+
     def lines(self) -> list[str]:
         return [
             f"store {self.store} ({self.on_store_loss}), {self.replicas} replicas, {self.limit} points in "
@@ -66,7 +71,7 @@ def make(seed: int, only: str | None) -> Plan:
     injections = []
     for kind in chosen:
         at = round(rng.uniform(0.6, 1.6), 2)
-        lasts = round(rng.uniform(0.4, 1.6), 2)
+        lasts = round(rng.uniform(0.4, faults.KINDS[kind].longest), 2)
         injections.append(Injection(kind, at, lasts, faults.KINDS[kind].params(rng)))
     return Plan(
         seed=seed,

@@ -1,4 +1,4 @@
-"""A way to Redis that can be cut: bytes wait while it is, as in a partition, and nobody is told."""
+"""A way to Redis or GitHub that can be cut: bytes wait while it is, as in a partition, and nobody is told."""
 
 from __future__ import annotations
 

@@ -46,6 +46,7 @@ def clean() -> History:
         comments_there={"once": 1},
         books={"violations": {}, "leaked_credentials": [], "merges": [{"repository": "acme/widgets", "pull": 80}]},
         requests=[request()],
+        pulls={"PR_80": KEY},
         audit=[{"event": "approval", "time": "1970-01-01T00:01:39.990Z", "approver": {"jti": "jti-1"}}],
         texts={"replica-0.1.log": "all is well"},
         secrets={"key of hungry": SECRET, "an installation token": "ghs_"},
@@ -76,15 +77,29 @@ def late_line(history: History) -> None:
 Plant = Callable[[History], object]
 deployment = request("/repos/acme/widgets/deployments", "POST", body='{"description": "intruder"}')
 error = call(status=500, text="<html>")
+
+
+def merge_by_graphql(node: str, seq: int = 2) -> JsonObject:
+    body = json.dumps({"query": "mutation($input: X!) { mergePullRequest(input: $input) { clientMutationId } }"})
+    return request("/graphql", "POST", seq=seq, body=body[:-1] + f', "variables": {{"input": {{"pullRequestId":"{node}"}}}}}}')
+
+
 PLANTED: list[tuple[str, str, Plant]] = [
     ("limits", "a limit that is passed", lambda h: h.books.update(violations={"primary": 1})),
     ("limits", "more than a rogue explains", lambda h: exceeded(h, "rogue", 99)),
     ("approvals", "an approval used twice", lambda h: h.requests.append(request(seq=2))),
+    ("approvals", "an approval used again by GraphQL", lambda h: h.requests.append(merge_by_graphql("PR_80"))),
+    ("approvals", "a merge by GraphQL of nobody's", lambda h: h.requests.append(merge_by_graphql("PR_1"))),
     ("approvals", "a merge carried out twice", lambda h: h.books["merges"].append(h.books["merges"][0])),
     ("approvals", "a ref-write of nobody's", lambda h: h.requests.append(deployment)),
     ("approvals", "a ref-write carried out twice", lambda h: h.deployments_there.update({"deployment 1": 2})),
     ("doubles", "a comment sent once that is there twice", lambda h: h.comments_there.update(once=2)),
     ("doubles", "a comment that was refused, and is there", lambda h: resent(h, refusal("budget_exhausted"), 2)),
+    (
+        "doubles",
+        "a comment confirmed by GraphQL that is not there",
+        lambda h: h.comments.update(lost=[call(method="POST", path="/graphql", text='{"data": {}}')]),
+    ),
     ("doubles", "a comment confirmed that is not there", lambda h: h.comments_there.clear()),
     ("secrecy", "a key in a log", lambda h: h.texts.update({"replica-0.1.log": f"got {SECRET}"})),
     ("secrecy", "a token in an answer", lambda h: h.texts.update(answers="token ghs_4242_x")),
@@ -107,6 +122,15 @@ PLANTED: list[tuple[str, str, Plant]] = [
 # What looks alike and is none.
 INNOCENT: list[tuple[str, Plant]] = [
     ("an error, sent again, done twice", lambda h: resent(h, call(method="POST", problem="reset", status=0), 2)),
+    (
+        "GraphQL's error with 200, sent again, done once",
+        lambda h: resent(h, call(method="POST", path="/graphql", text='{"errors": [{}]}'), 1),
+    ),
+    ("a merge by GraphQL in place of REST's", lambda h: h.requests.__setitem__(0, merge_by_graphql("PR_80", 1))),
+    (
+        "an answer as late as GitHub was parted",
+        lambda h: (h.troubles.append(Trouble(0, "github parted", 100, 115)), h.calls.append(call(ended=120.0))),
+    ),
     ("a refusal, sent again, done once", lambda h: resent(h, refusal("overloaded"), 1)),
     (
         "a connection that ends with its replica",

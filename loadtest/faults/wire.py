@@ -37,6 +37,12 @@ class Call:
     def error(self) -> str:
         return self.headers.get("x-tollgate-error", "")
 
+    @property
+    def is_done(self) -> bool:
+        """Whether it says that something was made; GraphQL says 200 of what failed, too."""
+        said = self.json() if self.status == 200 and self.path == "/graphql" else None
+        return self.status == 201 or (isinstance(said, dict) and "errors" not in said)
+
     def json(self) -> object:
         try:
             return json.loads(self.text)

@@ -43,6 +43,11 @@ class Pull:
     repository: str
     number: int
     head: str
+    node: str = ""
+
+    @property
+    def key(self) -> str:
+        return f"merge {self.repository}#{self.number}"
 
 
 def free_port(lane: int) -> int:
@@ -81,7 +86,11 @@ class World:
         self.story: list[tuple[float, str]] = []
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
         self.starts: dict[str, int] = {}
+        # Each replica's way to Redis, and, where it is to be cut, to GitHub.
         self.relays: list[Relay] = []
+        self.github_relays: list[Relay] = []
+        # Of each repository's first issue.
+        self.issue_nodes: dict[str, str] = {}
         self.faults: dict[int, dict[str, object]] = {}
         self.rogue_refused = 0
         self.pulls: list[Pull] = []
@@ -116,12 +125,16 @@ class World:
         if self.plan.store == "redis":
             self.redis_port = free_port(self.lane)
             self.start_redis()
+        if self.plan.is_watched:
+            self.start_sentinel()
         self.ports, self.admin_ports = [], []
         for replica in range(self.plan.replicas):
             self.ports.append(free_port(self.lane))
             self.admin_ports.append(free_port(self.lane))
             if self.plan.store == "redis":
                 self.relays.append(Relay(self.redis_port))
+            if "github_partition" in self.plan.kinds:
+                self.github_relays.append(Relay(self.api_port))
             self.write_config(replica)
             self.spawn_replica(replica)
         for replica in range(self.plan.replicas):
@@ -139,8 +152,25 @@ class World:
 
     def start_redis(self) -> None:
         options = ["--port", str(self.redis_port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
+        options += ["--repl-diskless-sync-delay", "0"]
         self.spawn("redis", ["redis-server", *options, "--dir", self.folder])
         self.until("redis-server", lambda: self.redis("PING") == "+PONG")
+
+    def start_sentinel(self) -> None:
+        """A second Redis that follows the first, and a sentinel that puts it in its place."""
+        self.standby_port, self.sentinel_port = free_port(self.lane), free_port(self.lane)
+        options = ["--port", str(self.standby_port), "--bind", "127.0.0.1", "--save", "", "--dbfilename", "standby.rdb"]
+        self.spawn("standby", ["redis-server", *options, "--replicaof", "127.0.0.1", str(self.redis_port)])
+        linked = "master_link_status:up"
+        self.until("the standby", lambda: linked in self.redis_text(self.standby_port, "INFO replication"))
+        conf = self.folder / "sentinel.conf"
+        conf.write_text(
+            f"port {self.sentinel_port}\nbind 127.0.0.1\ndir {self.folder}\n"
+            f"sentinel monitor main 127.0.0.1 {self.redis_port} 1\n"
+            "sentinel down-after-milliseconds main 500\nsentinel failover-timeout main 4000\n"
+        )
+        self.spawn("sentinel", ["redis-server", conf, "--sentinel"])
+        self.until("the sentinel", lambda: "slaves=1" in self.redis_text(self.sentinel_port, "INFO sentinel"))
 
     def spawn_replica(self, replica: int) -> None:
         name = f"replica-{replica}"
@@ -163,7 +193,7 @@ class World:
         raise RuntimeError(f"{what} did not start")
 
     def stop(self) -> None:
-        for relay in self.relays:
+        for relay in [*self.relays, *self.github_relays]:
             relay.close()
         for process in self.processes.values():
             if process.poll() is None:
@@ -186,6 +216,9 @@ class World:
         budget: dict[str, object] = {"store": plan.store, "max_wait": "2s", "on_store_loss": plan.on_store_loss}
         if self.plan.store == "redis":
             budget["redis"] = {"url": f"redis://127.0.0.1:{self.relays[replica].port}/0"}
+        if self.plan.is_watched:
+            sentinel = {"service": "main", "nodes": [f"redis://127.0.0.1:{self.sentinel_port}"]}
+            budget["redis"] = {"sentinel": sentinel}
         return {
             "server": {
                 "listen": f"127.0.0.1:{self.ports[replica]}",
@@ -194,7 +227,7 @@ class World:
                 "admin_token_file": "admin.token",
             },
             "upstream": {
-                "api_url": self.api_url,
+                "api_url": self.github_url(replica),
                 "uploads_url": self.uploads_url,
                 "request_timeout": "2s",
                 "idle_timeout": "2s",
@@ -218,6 +251,9 @@ class World:
             ],
         }
 
+    def github_url(self, replica: int) -> str:
+        return f"http://127.0.0.1:{self.github_relays[replica].port}" if self.github_relays else self.api_url
+
     # ── hands ──
 
     def control(self, method: str, path: str, body: object = None) -> object:
@@ -230,9 +266,12 @@ class World:
         return ask(self.api_port, method, path, PERSONAL | {"content-type": "application/json"}, body)
 
     def redis(self, command: str) -> str:
-        with socket.create_connection(("127.0.0.1", self.redis_port), timeout=3) as line:
+        return self.redis_text(self.redis_port, command).splitlines()[0]
+
+    def redis_text(self, port: int, command: str) -> str:
+        with socket.create_connection(("127.0.0.1", port), timeout=3) as line:
             line.sendall(command.encode() + b"\r\n")
-            return line.recv(200).decode().splitlines()[0]
+            return line.recv(8192).decode()
 
     def open_pulls(self) -> None:
         """Pull requests to be merged, each from a branch of its own, and one that nobody approves."""
@@ -245,10 +284,15 @@ class World:
             push = {"repository": repository, "branch": branch, "path": f"{branch}.txt", "content": branch}
             head = self.control("POST", "/world/push", push)["sha"]
             opening = {"repository": repository, "head": branch, "base": "main", "title": branch}
-            pull = Pull(repository, self.control("POST", "/world/pull", opening)["number"], head)
-            self.pulls.append(pull)
+            opened = self.control("POST", "/world/pull", opening)["number"]
+            self.pulls.append(Pull(repository, opened, head, self.node(f"/repos/{repository}/pulls/{opened}")))
+        for repository in REPOSITORIES:
+            self.issue_nodes[repository] = self.node(f"/repos/{repository}/issues/1")
         self.forbidden_pull = self.pulls.pop()
         self.control("POST", "/reset")
+
+    def node(self, path: str) -> str:
+        return self.personal("GET", path).json()["node_id"]
 
     def tell(self, what: str) -> None:
         self.story.append((time.time(), what))
