@@ -79,7 +79,9 @@ KINDS: dict[str, Kind] = {
     "github_slow_head": of_github(lambda rng: {"kind": "slow_first_byte", "ms": rng.choice([200, 900, 3000])}),
     "github_slow_body": of_github(lambda rng: {"kind": "slow_body", "bytes_per_second": rng.choice([300, 5000])}),
     "github_limit": of_github(upstream.limit_hit),
-    "github_clock": Kind("clock", upstream.advance_clock, params=lambda rng: {"seconds": rng.choice([2, 20, 100, 300])}),
+    "github_clock": Kind(
+        "clock", upstream.advance_clock, params=lambda rng: {"seconds": rng.choice([2, 20, 100, 300])}
+    ),
     "github_clock_back": of_github(
         lambda rng: {"kind": "clock_offset", "offset_seconds": -rng.choice([2, 20, 45, 300])}, group="clock"
     ),
@@ -102,7 +104,9 @@ KINDS: dict[str, Kind] = {
         params=lambda rng: {"replica": rng.randrange(6), "all": rng.random() < 0.5},
         longest=4.0,
     ),
-    "rogue": Kind("rogue", upstream.rogue, upstream.end_rogue, params=lambda rng: {"pause": rng.choice([0.0, 0.01, 0.05])}),
+    "rogue": Kind(
+        "rogue", upstream.rogue, upstream.end_rogue, params=lambda rng: {"pause": rng.choice([0.0, 0.01, 0.05])}
+    ),
     "audit_full": of_replica(
         replicas.fill_audit_disk, replicas.clear_audit_disk, lambda rng: {"full": rng.random() < 0.5}, "files"
     ),

@@ -23,7 +23,10 @@ READS = [
     "/repos/{repository}/contents/README.md",
     "/repos/{repository}/languages",
 ]
-QUERY = "query($owner: String!, $name: String!) { repository(owner: $owner, name: $name) { issues(first: 5) { nodes { title } } } }"
+QUERY = (
+    "query($owner: String!, $name: String!) "
+    "{ repository(owner: $owner, name: $name) { issues(first: 5) { nodes { title } } } }"
+)
 COMMENT = "mutation($input: AddCommentInput!) { addComment(input: $input) { clientMutationId } }"
 MERGE = "mutation($input: MergePullRequestInput!) { mergePullRequest(input: $input) { clientMutationId } }"
 HUNGRY_LINES = 5

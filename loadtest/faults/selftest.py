@@ -80,8 +80,8 @@ error = call(status=500, text="<html>")
 
 
 def merge_by_graphql(node: str, seq: int = 2) -> JsonObject:
-    body = json.dumps({"query": "mutation($input: X!) { mergePullRequest(input: $input) { clientMutationId } }"})
-    return request("/graphql", "POST", seq=seq, body=body[:-1] + f', "variables": {{"input": {{"pullRequestId":"{node}"}}}}}}')
+    body = json.dumps({"query": "mutation { mergePullRequest }", "variables": {"input": {"pullRequestId": node}}})
+    return request("/graphql", "POST", seq=seq, body=body)
 
 
 PLANTED: list[tuple[str, str, Plant]] = [
