@@ -46,10 +46,14 @@ def limit_hit(rng: random.Random) -> Params:
 def freeze(world: World, _params: Params) -> None:
     world.trouble(-1, "github frozen")
     world.signal("sim", signal.SIGSTOP)
+    world.waiting = []
 
 
 def thaw(world: World, _params: Params) -> None:
     world.signal("sim", signal.SIGCONT)
+    told, world.waiting = world.waiting or [], None
+    for method, path, body in told:
+        world.control(method, path, body)
     world.end_trouble("github frozen")
 
 
@@ -87,14 +91,14 @@ def advance_clock(world: World, params: Params) -> None:
 
 def rogue(world: World, params: Params) -> None:
     """A client with a token of the same installation, around tollgate."""
-    jwt = {"authorization": f"Bearer {sign.app_jwt(world.key, 4242)}", "user-agent": "rogue"}
-    minted = ask(world.api_port, "POST", "/app/installations/1001/access_tokens", jwt).json()
-    # Another fault may keep it from a token, too.
-    token = minted.get("token") if isinstance(minted, dict) else None
-    headers = {"authorization": f"token {token}", "user-agent": "rogue"}
     stop = threading.Event()
 
     def spend() -> None:
+        jwt = {"authorization": f"Bearer {sign.app_jwt(world.key, 4242)}", "user-agent": "rogue"}
+        minted = ask(world.api_port, "POST", "/app/installations/1001/access_tokens", jwt).json()
+        # Another fault may keep it from a token, too.
+        token = minted.get("token") if isinstance(minted, dict) else None
+        headers = {"authorization": f"token {token}", "user-agent": "rogue"}
         # So few that only the primary limit is passed, never that of an endpoint.
         for _ in range(400 if token else 0):
             if stop.is_set():

@@ -92,6 +92,8 @@ class World:
         # Of each repository's first issue.
         self.issue_nodes: dict[str, str] = {}
         self.faults: dict[int, dict[str, object]] = {}
+        # What is to be told to the stand-in when it runs again; none while it runs.
+        self.waiting: list[tuple[str, str, object]] | None = None
         self.rogue_refused = 0
         self.pulls: list[Pull] = []
         self.forbidden_pull = Pull("", 0, "")
@@ -257,6 +259,9 @@ class World:
     # ── hands ──
 
     def control(self, method: str, path: str, body: object = None) -> object:
+        if self.waiting is not None:
+            self.waiting.append((method, path, body))
+            return None
         call = ask(self.control_port, method, path, {"content-type": "application/json"}, body)
         if call.status != 200:
             raise RuntimeError(f"the stand-in's control port: {call.line(call.started)}")
