@@ -30,6 +30,8 @@ QUERY = (
 COMMENT = "mutation($input: AddCommentInput!) { addComment(input: $input) { clientMutationId } }"
 MERGE = "mutation($input: MergePullRequestInput!) { mergePullRequest(input: $input) { clientMutationId } }"
 HUNGRY_LINES = 5
+# Then a client hangs up: a slow body may take minutes.
+FINISH_SECONDS = 25.0
 # What tollgate refuses before anything goes to GitHub, so the client may send it again.
 NOTHING_WAS_SENT = {
     "unauthenticated",
@@ -74,6 +76,8 @@ class Load:
         self.stop_mixed = threading.Event()
         self.stop_all = threading.Event()
         self.threads: list[threading.Thread] = []
+        # What each thread asks by.
+        self.lines: dict[int, Line] = {}
 
     def start(self) -> None:
         hungry, mixed = self.stop_all, self.stop_mixed
@@ -103,8 +107,13 @@ class Load:
     def finish(self) -> None:
         self.stop_mixed.set()
         self.stop_all.set()
+        end = time.time() + FINISH_SECONDS
         for thread in self.threads:
-            thread.join(60)
+            thread.join(max(0.0, end - time.time()))
+        for line in list(self.lines.values()):
+            line.hang_up()
+        for thread in self.threads:
+            thread.join(20)
         alive = [thread.name for thread in self.threads if thread.is_alive()]
         if alive:
             raise RuntimeError(f"clients that never end: {alive}")
@@ -120,7 +129,7 @@ class Load:
             headers["Content-Type"] = "application/json"
         if approval:
             headers["X-Merge-Approval"] = approval
-        line = line or Line(self.world.ports[call.replica])
+        line = self.lines[threading.get_ident()] = line or Line(self.world.ports[call.replica])
         self.calls.append(line.send(call, headers, body, keep))
         return call
 

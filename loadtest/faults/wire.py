@@ -103,6 +103,14 @@ class Line:
         if response.will_close:
             self.close()
 
+    def hang_up(self) -> None:
+        """From another thread, so that who reads here is told that it is over."""
+        if self.connection and self.connection.sock:
+            try:
+                self.connection.sock.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass
+
     def close(self) -> None:
         if self.connection:
             self.connection.close()
