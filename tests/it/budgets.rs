@@ -263,7 +263,10 @@ async fn a_refusal_with_a_retry_after_does_not_hold_to_the_window_s_end() {
     let later = tollgate.ask("GET", "/repos/acme/gadgets").by(1).header("prefer", "wait=20").send().await;
     assert_eq!(later.verdict(), "200", "{}", later.text());
     let metrics = tollgate.metrics().await;
-    assert!(metrics.contains("tollgate_figures_ignored_total{installation=\"bot/acme\",reason=\"contradicted\"} 1"));
+    assert!(
+        metrics
+            .contains("tollgate_figures_ignored_total{installation=\"bot/acme\",reason=\"contradicted\"} 1")
+    );
 }
 
 async fn both(tollgate: &Tollgate) -> (String, String) {
