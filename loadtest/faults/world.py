@@ -50,21 +50,6 @@ class Pull:
         return f"merge {self.repository}#{self.number}"
 
 
-def free_port(lane: int) -> int:
-    """Below the ports that outgoing connections take, and apart from other lanes: nobody takes it meanwhile."""
-    first = 18_000 + lane * 1_500
-    for _ in range(200):
-        port = first + random.randrange(1_500)
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind(("127.0.0.1", port))
-                return port
-            except OSError:
-                continue
-    raise RuntimeError("no free port")
-
-
 def die_with_parent() -> None:
     """In the child: ends with the thread that started it, whatever becomes of that."""
     ctypes.CDLL(None).prctl(1, signal.SIGKILL)
@@ -86,6 +71,7 @@ class World:
         self.story: list[tuple[float, str]] = []
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
         self.starts: dict[str, int] = {}
+        self.given_ports: set[int] = set()
         # Each replica's way to Redis, and, where it is to be cut, to GitHub.
         self.relays: list[Relay] = []
         self.github_relays: list[Relay] = []
@@ -99,6 +85,21 @@ class World:
         self.forbidden_pull = Pull("", 0, "")
 
     # ── processes ──
+
+    def free_port(self) -> int:
+        """Below the ports that outgoing connections take, apart from other lanes, and given once: nobody takes it."""
+        first = 18_000 + self.lane * 1_500
+        for port in random.sample(range(first, first + 1_500), 200):
+            with socket.socket() as probe:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                try:
+                    probe.bind(("127.0.0.1", port))
+                except OSError:
+                    continue
+            if port not in self.given_ports:
+                self.given_ports.add(port)
+                return port
+        raise RuntimeError("no free port")
 
     def spawn(self, name: str, command: list[str | Path]) -> None:
         self.starts[name] = self.starts.get(name, 0) + 1
@@ -125,14 +126,14 @@ class World:
         shutil.copy(self.key, self.folder / "app.pem")
         self.start_sim()
         if self.plan.store == "redis":
-            self.redis_port = free_port(self.lane)
+            self.redis_port = self.free_port()
             self.start_redis()
         if self.plan.is_watched:
             self.start_sentinel()
         self.ports, self.admin_ports = [], []
         for replica in range(self.plan.replicas):
-            self.ports.append(free_port(self.lane))
-            self.admin_ports.append(free_port(self.lane))
+            self.ports.append(self.free_port())
+            self.admin_ports.append(self.free_port())
             if self.plan.store == "redis":
                 self.relays.append(Relay(self.redis_port))
             if "github_partition" in self.plan.kinds:
@@ -160,7 +161,7 @@ class World:
 
     def start_sentinel(self) -> None:
         """A second Redis that follows the first, and a sentinel that puts it in its place."""
-        self.standby_port, self.sentinel_port = free_port(self.lane), free_port(self.lane)
+        self.standby_port, self.sentinel_port = self.free_port(), self.free_port()
         options = ["--port", str(self.standby_port), "--bind", "127.0.0.1", "--save", "", "--dbfilename", "standby.rdb"]
         self.spawn("standby", ["redis-server", *options, "--replicaof", "127.0.0.1", str(self.redis_port)])
         linked = "master_link_status:up"
