@@ -20,8 +20,8 @@ from world import World
 RECOVERY_SECONDS = 20.0
 # After a limit out of the blue tollgate is meant to be slower, and to let the agent that it suspects sit out.
 RECOVERY_SECONDS_SLOWED = 6.0
-# Until the ledgers know each other again after a store that was away.
-SETTLE_SECONDS = 1.0
+# As long as a hungry call waits: who was told to wait while something was away sleeps until then, whatever has come back.
+SETTLE_SECONDS = 3.0
 SHARE_SECONDS = 2.5
 
 
@@ -106,7 +106,9 @@ def inject(world: World, zero: float) -> None:
             going.append(injection)
             world.tell(f"{injection.kind} begins")
             faults.KINDS[injection.kind].begin(world, injection.params)
-        for injection in [each for each in going if each.at + each.lasts <= now]:
+        is_whole = not any(faults.KINDS[each.kind].group in ("files", "config") for each in going)
+        over = [each for each in going if each.at + each.lasts <= now]
+        for injection in [each for each in over if is_whole or not faults.KINDS[each.kind].starts]:
             going.remove(injection)
             faults.KINDS[injection.kind].end(world, injection.params)
             world.tell(f"{injection.kind} is over")

@@ -34,13 +34,19 @@ class Kind:
     needs_redis: bool = False
     # Seconds.
     longest: float = 1.6
+    # A replica is started in the end: once what it starts from is whole.
+    starts: bool = False
 
 
 def of_replica(
-    begin: Act, end: Act, more: Callable[[random.Random], Params] = lambda rng: {}, group: str = "replica"
+    begin: Act,
+    end: Act,
+    more: Callable[[random.Random], Params] = lambda rng: {},
+    group: str = "replica",
+    starts: bool = False,
 ) -> Kind:
     """A fault of one replica."""
-    return Kind(group, begin, end, params=lambda rng: {"replica": rng.randrange(6)} | more(rng))
+    return Kind(group, begin, end, params=lambda rng: {"replica": rng.randrange(6)} | more(rng), starts=starts)
 
 
 def of_redis(
@@ -55,14 +61,17 @@ def of_github(fault: Callable[[random.Random], Params], group: str = "github", b
 
 
 KINDS: dict[str, Kind] = {
-    "replica_kill": of_replica(replicas.kill, replicas.restart),
+    "replica_kill": of_replica(replicas.kill, replicas.restart, starts=True),
     "replica_freeze": of_replica(replicas.freeze, replicas.thaw),
-    "replica_drain": of_replica(replicas.drain, replicas.restart),
+    "replica_drain": of_replica(replicas.drain, replicas.restart, starts=True),
     "few_descriptors": of_replica(
         replicas.few_descriptors, replicas.enough_descriptors, lambda rng: {"more": rng.randrange(6)}
     ),
     "memory_short": of_replica(
-        replicas.short_memory, replicas.enough_memory, lambda rng: {"more_kib": rng.choice([0, 64, 256, 1024, 4096])}
+        replicas.short_memory,
+        replicas.enough_memory,
+        lambda rng: {"more_kib": rng.choice([0, 64, 256, 1024, 4096])},
+        starts=True,
     ),
     "redis_kill_empty": of_redis(stores.kill, stores.restart, lambda rng: {"data": False}),
     "redis_kill_behind": of_redis(

@@ -30,8 +30,6 @@ def kill(world: World, params: Params) -> None:
 def restart(world: World, params: Params) -> None:
     replica = replica_of(world, params)
     world.processes[f"replica-{replica}"].wait(timeout=15)
-    # With a file that is no YAML it would not start, and whoever starts it mends that.
-    world.write_config(replica)
     world.spawn_replica(replica)
     world.await_replica(replica, "/livez")
     world.end_trouble("killed")

@@ -301,17 +301,23 @@ pub(crate) async fn read_whole(mut body: Bounded) -> Result<Bytes, ProxyError> {
     Ok(whole.into())
 }
 
-/// Reads an answer whole; none when it breaks off or is longer than `limit`.
-pub(crate) async fn read_answer(mut body: ResponseBody, limit: usize) -> Option<Bytes> {
-    let mut whole = BytesMut::new();
-    while let Some(frame) = body.frame().await {
-        let Ok(data) = frame.ok()?.into_data() else { continue };
-        if whole.len() + data.len() > limit {
-            return None;
+/// Reads an answer whole; none when it breaks off, is longer than `limit` or takes longer than `within`.
+///
+/// Somebody waits for what is decided by it, and is told nothing meanwhile: that bytes still trickle in is
+/// not enough.
+pub(crate) async fn read_answer(mut body: ResponseBody, limit: usize, within: Duration) -> Option<Bytes> {
+    let read = async {
+        let mut whole = BytesMut::new();
+        while let Some(frame) = body.frame().await {
+            let Ok(data) = frame.ok()?.into_data() else { continue };
+            if whole.len() + data.len() > limit {
+                return None;
+            }
+            whole.extend_from_slice(&data);
         }
-        whole.extend_from_slice(&data);
-    }
-    Some(whole.freeze())
+        Some(whole.freeze())
+    };
+    tokio::time::timeout(within, read).await.ok()?
 }
 
 /// The body's own failure within an error of the client that sent it.

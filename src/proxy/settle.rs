@@ -100,7 +100,8 @@ impl Proxy {
             return self.explain_draft(permitted, answer).await;
         }
         if call.route.scope == Scope::InstallationRepositories {
-            return repositories::filter(answer, &call.method, permitted.agent()).await;
+            let within = self.upstream.request_timeout;
+            return repositories::filter(answer, &call.method, permitted.agent(), within).await;
         }
         Ok(answer)
     }

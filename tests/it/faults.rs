@@ -36,6 +36,22 @@ async fn a_silent_upstream_is_a_504_within_the_time_configured() {
     assert!(tollgate.metrics().await.contains("tollgate_inflight{installation=\"bot/acme\"} 0"));
 }
 
+/// Who waits for what is decided by a look-up hears nothing while its answer trickles in.
+#[tokio::test]
+async fn a_look_up_that_trickles_in_ends_within_the_time_configured() {
+    let mut setup = Setup::worker();
+    setup.upstream = "  request_timeout: 500ms\n".to_owned();
+    let tollgate = setup.start().await;
+    assert_eq!(tollgate.get("/repos/acme/widgets").await.verdict(), "200");
+    let trickle = Fault::new(FaultKind::SlowBody { bytes_per_second: 300 });
+    tollgate.sim.faults().add(trickle.on("GET", "/repositories/2001"));
+    let asked = tokio::time::Instant::now();
+    assert_eq!(tollgate.get("/repositories/2001/labels").await.verdict(), "502 upstream_unreachable");
+    assert!(asked.elapsed() < Duration::from_secs(5), "{:?}", asked.elapsed());
+    tollgate.sim.faults().clear();
+    assert_eq!(tollgate.get("/repositories/2001/labels").await.verdict(), "200");
+}
+
 #[tokio::test]
 async fn reads_find_another_connection_and_writes_are_never_repeated() {
     let tollgate = Setup::worker().start().await;

@@ -87,7 +87,8 @@ impl Proxy {
             self.facts.answers.insert(key, Answered { at_ms, ..known.clone() });
             return Ok(Some(known.fact));
         }
-        let Some(body) = read_answer(body, ANSWER_BYTES_MAX).await else { return Ok(None) };
+        let read = read_answer(body, ANSWER_BYTES_MAX, self.upstream.request_timeout);
+        let Some(body) = read.await else { return Ok(None) };
         let fact = question.read(head.status, &head.headers, &body);
         match &fact {
             Some(fact) => {

@@ -121,7 +121,8 @@ impl Proxy {
             let answer =
                 Box::pin(self.exchange(&mut permit(asker, question(&missing)?, None)?, None, ctx)).await?;
             let (head, body) = answer.into_parts();
-            let body = read_answer(body, ANSWER_BYTES_MAX).await.filter(|_| head.status == StatusCode::OK);
+            let read = read_answer(body, ANSWER_BYTES_MAX, self.upstream.request_timeout);
+            let body = read.await.filter(|_| head.status == StatusCode::OK);
             let body =
                 body.ok_or(ProxyError::UpstreamUnreachable("a look-up that decides was not answered"))?;
             let body: Value = serde_json::from_slice(&body).unwrap_or_default();

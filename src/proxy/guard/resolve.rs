@@ -128,7 +128,7 @@ impl Proxy {
             let (head, body) = answer.into_parts();
             match head.status {
                 StatusCode::OK => {
-                    let body = read_answer(body, ANSWER_BYTES_MAX).await;
+                    let body = read_answer(body, ANSWER_BYTES_MAX, self.upstream.request_timeout).await;
                     let body = body.ok_or(ProxyError::UpstreamUnreachable("a look-up was cut short"))?;
                     return Ok(Some(body));
                 }

@@ -1,5 +1,7 @@
 //! `GET /installation/repositories` lists what the installation has; an agent sees its own part of it.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, ETAG};
 use http::{Method, StatusCode};
@@ -18,7 +20,12 @@ const PAGE_BYTES_MAX: usize = 8 * 1024 * 1024;
 ///
 /// `total_count` is lowered by what was taken out of this page: on later pages it may still count
 /// repositories the agent can't see.
-pub(super) async fn filter(answer: Answer, method: &Method, agent: &Agent) -> Result<Answer, ProxyError> {
+pub(super) async fn filter(
+    answer: Answer,
+    method: &Method,
+    agent: &Agent,
+    within: Duration,
+) -> Result<Answer, ProxyError> {
     let unreadable = || ProxyError::UpstreamUnreachable("its list of repositories can't be read");
     if agent.repositories.is_everything() || !answer.status().is_success() {
         return Ok(answer);
@@ -35,7 +42,7 @@ pub(super) async fn filter(answer: Answer, method: &Method, agent: &Agent) -> Re
         return Err(unreadable());
     }
     let (mut head, body) = answer.into_parts();
-    let page = read_answer(body, PAGE_BYTES_MAX).await.ok_or_else(unreadable)?;
+    let page = read_answer(body, PAGE_BYTES_MAX, within).await.ok_or_else(unreadable)?;
     let mut page: Value = serde_json::from_slice(&page).map_err(|_| unreadable())?;
     let listed = page.get_mut("repositories").and_then(Value::as_array_mut).ok_or_else(unreadable)?;
     let before = listed.len();
