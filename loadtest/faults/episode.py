@@ -20,7 +20,7 @@ from world import World
 RECOVERY_SECONDS = 20.0
 # After a limit out of the blue tollgate is meant to be slower, and to let the agent that it suspects sit out.
 RECOVERY_SECONDS_SLOWED = 6.0
-# As long as a hungry call waits: who was told to wait while something was away sleeps until then, whatever has come back.
+# As long as a hungry call waits: who was told to wait while something was away sleeps until then, whatever is back.
 SETTLE_SECONDS = 3.0
 SHARE_SECONDS = 2.5
 
@@ -88,6 +88,7 @@ def play(world: World, outcome: Outcome) -> None:
     history = histories.gather(world, load)
     history.zero, history.unserved = zero, unserved
     history.served = tuple(served(load.calls, agent, window) for agent in world.agents[:2])
+    history.measured = window
     history.weights = tuple(world.weights[agent] for agent in world.agents[:2])
     outcome.story += [f"{at - zero:6.2f}s {what}" for at, what in world.story]
     for name, check in checks.CHECKS.items():
@@ -153,5 +154,5 @@ def tally(history: histories.History) -> Counter[str]:
     counts["deployments"] = sum(history.deployments_there.values())
     counts["comments"] = sum(history.comments_there.values())
     counts["arrived"] = int(history.books["arrived"])
-    counts["shares measured"] = int(sum(history.served) >= checks.SHARE_CALLS)
+    counts["shares measured"] = int(checks.is_share_telling(history))
     return counts

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from load import Approved, Load
 from wire import Call
@@ -39,6 +41,9 @@ class History:
     # Calls served in the end to the two hungry agents, and their weights.
     served: tuple[int, int] = (0, 0)
     weights: tuple[int, int] = (1, 1)
+    # When that was, and when replicas lost the store or found it again, epoch seconds.
+    measured: tuple[float, float] = (0.0, 0.0)
+    store_changes: list[float] = field(default_factory=list)
     replicas: int = 1
     zero: float = 0.0
 
@@ -65,6 +70,7 @@ def gather(world: World, load: Load) -> History:
         replicas=world.plan.replicas,
     )
     history.audit = audit_lines(history.texts)
+    history.store_changes = store_changes(history.texts)
     return history
 
 
@@ -100,6 +106,24 @@ def secrets(world: World) -> dict[str, str]:
     known |= {"the App's key": lines[3], "the App's key, its end": lines[-3]}
     known |= {"the issuer's secret": world.issuer_secret, "the admin token": world.admin_token}
     return known | {"an installation token": "ghs_", "a signed token": "eyJ"}
+
+
+STORE_CHANGES = (
+    "Redis did not answer within",
+    "the connection to Redis broke",
+    "the store of the budget counts again",
+)
+
+
+def store_changes(texts_by_name: dict[str, str]) -> list[float]:
+    """From the logs: a machine at its end loses the store without any fault of the episode's."""
+    times = []
+    for name, text in texts_by_name.items():
+        for line in text.splitlines() if name.startswith("replica-") else []:
+            stamp = re.search(r'"timestamp":"([^"]+)"', line)
+            if stamp and any(words in line for words in STORE_CHANGES):
+                times.append(datetime.fromisoformat(stamp[1]).timestamp())
+    return times
 
 
 def audit_lines(texts_by_name: dict[str, str]) -> list[JsonObject]:

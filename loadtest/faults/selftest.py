@@ -70,6 +70,10 @@ def unserved(history: History, kind: str, last: Call) -> None:
     history.unserved.append(last)
 
 
+def measured(history: History, store_change: float) -> None:
+    history.served, history.measured, history.store_changes = (25, 75), (100.0, 102.5), [store_change]
+
+
 def late_line(history: History) -> None:
     history.audit[0]["time"] = "1970-01-01T00:01:40.500Z"
 
@@ -115,6 +119,11 @@ PLANTED: list[tuple[str, str, Plant]] = [
     ("answers", "a defect that is admitted", lambda h: h.calls.append(refusal("internal"))),
     ("service", "an agent that is not served", lambda h: h.unserved.append(refusal("overloaded"))),
     ("service", "a wait too long", lambda h: unserved(h, "github_limit", refusal("upstream_limited"))),
+    (
+        "service",
+        "shares upside down long after the store was back",
+        lambda h: measured(h, store_change=90.0),
+    ),
     ("service", "shares upside down", lambda h: setattr(h, "served", (25, 75))),
     ("audit", "no line", lambda h: h.audit.clear()),
     ("audit", "a line that came after", late_line),
@@ -135,6 +144,10 @@ INNOCENT: list[tuple[str, Plant]] = [
     (
         "a connection that ends with its replica",
         lambda h: (h.troubles.append(Trouble(0, "killed", 100.05, 101)), h.calls.append(call(problem="reset"))),
+    ),
+    (
+        "shares while a replica was without the store",
+        lambda h: measured(h, store_change=99.0),
     ),
     ("too few calls to tell shares", lambda h: setattr(h, "served", (5, 25))),
 ]
