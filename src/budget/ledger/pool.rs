@@ -418,6 +418,11 @@ impl Pool {
             }
             return Observed::Current;
         }
+        if self.used == 0 && reset > self.reset {
+            // Until GitHub counted something the window is not open, and its end slides.
+            (self.limit, self.used, self.reset) = (limit, used, reset);
+            return Observed::Current;
+        }
         if (reset - self.reset).abs() <= MATCH_MS {
             self.used = self.used.max(used);
             self.limit = limit;

@@ -1,5 +1,6 @@
 //! Shares, guarantees, ceilings, bookings and the way back after a refusal, over long runs of one ledger.
 
+use super::super::pool::{Pool, Trial};
 use super::*;
 
 /// Agents that always have a call waiting: each asks again when it was told to.
@@ -196,6 +197,22 @@ fn a_refusal_of_next_to_nothing_teaches_no_pace() {
     assert!(sent_after_a_refusal(5) >= 190, "{}", sent_after_a_refusal(5));
     let learned = sent_after_a_refusal(100);
     assert!((70..=86).contains(&learned), "85 % of a hundred: {learned}");
+}
+
+/// The first answer was a refusal, which GitHub does not count. Found as calls too many at the window's end.
+#[test]
+fn a_window_that_is_not_open_yet_slides() {
+    for later_ms in [2_300, 60_000] {
+        let mut pool = Pool::new(text("core"), START, Trial::new(1, 0), 0);
+        pool.observe(300, 0, 10_000, START);
+        let opened = START + later_ms;
+        pool.begin(1, START + 1);
+        pool.observe(300, 1, 10_000, opened);
+        assert_eq!((pool.reset, pool.used), (opened + 10_000, 1), "{later_ms}");
+        // Open, it ends when it ends: answers differ by the second to which `Date` is cut.
+        pool.observe(300, 2, 10_000, opened + 900);
+        assert_eq!((pool.reset, pool.used), (opened + 10_000, 2), "{later_ms}");
+    }
 }
 
 #[test]

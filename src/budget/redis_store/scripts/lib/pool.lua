@@ -214,6 +214,11 @@ do
       end
       return 'current'
     end
+    if pool.used == 0 and reset > pool.reset then
+      -- Until GitHub counted something the window is not open, and its end slides.
+      pool.limit, pool.used, pool.reset = limit, used, reset
+      return 'current'
+    end
     if abs(reset - pool.reset) <= MATCH_MS then
       pool.used, pool.limit = max(pool.used, used), limit
       return 'current'
