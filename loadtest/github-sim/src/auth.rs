@@ -116,8 +116,8 @@ fn check_jwt(shared: &Shared, token: &str, now: i64) -> Result<usize, &'static s
     if json_part(header).and_then(|header| Some(header.get("alg")? == "RS256")) != Some(true) {
         return Err(UNDECODABLE);
     }
-    let is_signed = crypto::verify(signature, message.as_bytes(), &shared.app_key, Algorithm::RS256);
-    if !is_signed.unwrap_or(false) {
+    let is_by = |key| crypto::verify(signature, message.as_bytes(), key, Algorithm::RS256).unwrap_or(false);
+    if !shared.app_keys.iter().any(is_by) {
         return Err(UNDECODABLE);
     }
     let claims = json_part(claims).ok_or(UNDECODABLE)?;

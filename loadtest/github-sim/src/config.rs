@@ -21,6 +21,8 @@ pub struct SimConfig {
     pub client_id: String,
     /// Public or private PEM of the App; the crate's PKCS#1 test key when absent.
     pub app_key_pem: Option<String>,
+    /// Further keys of the App in PEM, accepted as well: as on GitHub while one is replaced by another.
+    pub further_keys_pem: Vec<String>,
     /// Apps beside the first, with the same key and permissions, installed on the same accounts.
     pub further_apps: Vec<FurtherApp>,
     /// Personal access tokens that are accepted, all of the user `sim-user`.
@@ -119,6 +121,7 @@ impl Default for SimConfig {
             app_id: 4242,
             client_id: "Iv23liGithubSim00001".to_owned(),
             app_key_pem: None,
+            further_keys_pem: Vec::new(),
             further_apps: Vec::new(),
             personal_tokens: vec!["ghp_githubsimpersonaltoken0000000000000000".to_owned()],
             permissions: default_permissions(),

@@ -80,8 +80,9 @@ impl Sim {
     pub async fn start(config: SimConfig) -> io::Result<Self> {
         install_crypto_provider();
         let pem = config.app_key_pem.as_deref().unwrap_or(PRIVATE_KEY_PKCS1);
-        let app_key = keys::verifying_key(pem)
-            .ok_or_else(|| io::Error::other("the App's key is not an RSA key in PEM"))?;
+        let pems = std::iter::once(pem).chain(config.further_keys_pem.iter().map(String::as_str));
+        let app_keys: Option<Vec<_>> = pems.map(keys::verifying_key).collect();
+        let app_keys = app_keys.ok_or_else(|| io::Error::other("the App's key is not an RSA key in PEM"))?;
         let api = bind(config.port).await?;
         let uploads = bind(config.uploads_port).await?;
         let storage = bind(config.storage_port).await?;
@@ -97,7 +98,7 @@ impl Sim {
         let addresses =
             control::Addresses { api: url(&api)?, uploads: url(&uploads)?, storage: url(&storage)? };
         let control_url = url(&control)?;
-        let shared = Arc::new(Shared::new(config, links, app_key, addresses));
+        let shared = Arc::new(Shared::new(config, links, app_keys, addresses));
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
         let playing = [(api, Listener::Api), (uploads, Listener::Uploads), (storage, Listener::Storage)];
         for (socket, listener) in playing {

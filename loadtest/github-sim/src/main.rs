@@ -1,6 +1,6 @@
 //! Runs a simulator until Ctrl-C or SIGTERM, and says on stdout where it listens.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use clap::Parser;
@@ -34,6 +34,12 @@ struct Options {
     /// The App's private key in PEM; only its public half is used.
     #[arg(long, value_name = "FILE")]
     private_key: Option<PathBuf>,
+    /// A further key of the App to accept, as while one is replaced; may be repeated.
+    #[arg(long = "further-key", value_name = "FILE")]
+    further_keys: Vec<PathBuf>,
+    /// How long a minted installation token lives, in seconds.
+    #[arg(long)]
+    token_lifetime: Option<i64>,
     /// A personal access token to accept; may be repeated.
     #[arg(long = "pat", value_name = "TOKEN")]
     pats: Vec<String>,
@@ -92,10 +98,12 @@ fn config(options: Options) -> anyhow::Result<SimConfig> {
     config.limits.graphql = options.limit.unwrap_or(config.limits.graphql);
     config.limits.window_seconds = options.window.unwrap_or(config.limits.window_seconds);
     if let Some(file) = options.public_key.or(options.private_key) {
-        let pem =
-            std::fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
-        config.app_key_pem = Some(pem);
+        config.app_key_pem = Some(read(&file)?);
     }
+    for file in &options.further_keys {
+        config.further_keys_pem.push(read(file)?);
+    }
+    config.token_lifetime_seconds = options.token_lifetime.unwrap_or(config.token_lifetime_seconds);
     if options.secondary {
         config.secondary = SecondaryLimits::github();
     }
@@ -103,6 +111,10 @@ fn config(options: Options) -> anyhow::Result<SimConfig> {
         config.token_form = TokenForm::Short;
     }
     Ok(config)
+}
+
+fn read(file: &Path) -> anyhow::Result<String> {
+    std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))
 }
 
 /// Waits for Ctrl-C or SIGTERM.

@@ -78,7 +78,8 @@ pub(crate) struct Shared {
     pub(crate) clock: Clock,
     pub(crate) links: Links,
     pub(crate) addresses: Addresses,
-    pub(crate) app_key: DecodingKey,
+    /// Any of them may have signed an App's JWT.
+    pub(crate) app_keys: Vec<DecodingKey>,
     pub(crate) in_flight: AtomicU64,
     state: Mutex<State>,
 }
@@ -96,7 +97,12 @@ pub(crate) struct State {
 }
 
 impl Shared {
-    pub(crate) fn new(config: SimConfig, links: Links, app_key: DecodingKey, addresses: Addresses) -> Self {
+    pub(crate) fn new(
+        config: SimConfig,
+        links: Links,
+        app_keys: Vec<DecodingKey>,
+        addresses: Addresses,
+    ) -> Self {
         let state = State {
             world: World::from_seed(&config.seed),
             tokens: Tokens::default(),
@@ -111,7 +117,7 @@ impl Shared {
             config,
             links,
             addresses,
-            app_key,
+            app_keys,
             in_flight: AtomicU64::new(0),
             state: Mutex::new(state),
         }

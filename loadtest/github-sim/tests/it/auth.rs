@@ -61,6 +61,16 @@ async fn takes_the_public_half_of_a_configured_key() {
 }
 
 #[tokio::test]
+async fn takes_both_keys_while_one_is_replaced() {
+    let further_keys_pem = vec![PRIVATE_KEY_PKCS8.to_owned()];
+    let sim = start(SimConfig { further_keys_pem, ..config() }).await;
+    let claims = json!({"iat": NOW, "exp": NOW + 60, "iss": sim.client_id()});
+    for key in [PRIVATE_KEY_PKCS1, PRIVATE_KEY_PKCS8] {
+        assert_eq!(call(&sim, "GET", "/app").token(&jwt(key, &claims)).send().await.status, 200);
+    }
+}
+
+#[tokio::test]
 async fn tokens_expire_and_are_revoked() {
     let sim = start(config()).await;
     let token = minted(&sim, 1001, &json!({})).await;
