@@ -4,6 +4,7 @@
 //! connections are served for a moment longer, those in flight finish within `drain_timeout`, and
 //! the admin listener goes last. In between, other configurations take effect; see [`reload`].
 
+mod forgetting;
 mod reload;
 
 use std::io;

@@ -12,6 +12,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::forgetting::Forgetting;
 use crate::admin::{AdminToken, Board};
 use crate::agent::Agents;
 use crate::agent::roster::Roster;
@@ -30,8 +31,6 @@ use crate::status::collect::Sources;
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// A file that takes longer is said to be stuck; it is waited for all the same.
 const READ_WITHIN: Duration = Duration::from_secs(10);
-/// What is counted of agents that are gone is kept until what they had under way has ended, and been read.
-const FORGET_AFTER: Duration = Duration::from_secs(120);
 /// Problems of a file that are shown, and characters of each; the log has all.
 const PROBLEMS_SHOWN: usize = 20;
 const PROBLEM_LENGTH: usize = 300;
@@ -70,7 +69,7 @@ impl Reload {
 
     /// Follows the files, or what is asked for where there are none; never ends.
     pub(super) async fn tend(self, mut watch: Option<Watch>, asked: Arc<Notify>) {
-        let mut forget_at = None;
+        let mut forgetting = Forgetting::new();
         loop {
             let is_asked = tokio::select! {
                 () = asked.notified() => true,
@@ -80,7 +79,7 @@ impl Reload {
                 Some(files) => {
                     let (files, has_reloaded) = self.look(files, is_asked).await;
                     if has_reloaded {
-                        forget_at = Some(Instant::now() + FORGET_AFTER);
+                        forgetting.call_for(Instant::now(), self.roster.agents());
                     }
                     Some(files)
                 }
@@ -89,17 +88,16 @@ impl Reload {
                     None
                 }
             };
-            if forget_at.is_some_and(|at| at <= Instant::now()) {
-                forget_at = None;
-                self.forget();
+            if let Some(kept) = forgetting.take_turn(Instant::now(), || self.roster.agents()) {
+                self.forget(&kept);
             }
         }
     }
 
-    /// What is counted of agents and Apps that are there no more.
-    fn forget(&self) {
+    /// What is counted of agents and Apps that are there no more; of agents that left just now it is kept.
+    fn forget(&self, kept: &Agents) {
         let agents = self.roster.agents();
-        self.budget.forget_agents(|name| agents.named(name).is_some());
+        self.budget.forget_agents(|name| agents.named(name).is_some() || kept.named(name).is_some());
         let tokens = self.in_force.proxy().overview().tokens;
         self.metrics.forget_tokens(|name| tokens.iter().any(|token| token.installation == name));
     }
