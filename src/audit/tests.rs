@@ -77,6 +77,19 @@ async fn a_torn_line_spoils_no_other() {
 }
 
 #[tokio::test]
+async fn a_restart_adds_no_empty_line() {
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("audit.log");
+    for id in ["1", "2"] {
+        let (audit, _) = start(&path);
+        drop(record(&audit, id));
+        audit.flush().await;
+    }
+    assert_eq!(ids(&path), ["1", "2"]);
+    assert_eq!(std::fs::read_to_string(&path).unwrap().lines().count(), 2);
+}
+
+#[tokio::test]
 async fn a_full_disk_is_told_to_who_must_know() {
     let (audit, metrics) = start(Path::new("/dev/full"));
     let approved = record(&audit, "1");

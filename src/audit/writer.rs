@@ -5,7 +5,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use prometheus::IntCounter;
@@ -77,7 +77,7 @@ impl Target {
     pub(super) fn open(path: &Path) -> io::Result<Target> {
         let file = append_to(path)?;
         // Whatever ended the last process may have torn its last line.
-        let is_torn = file.metadata()?.len() > 0;
+        let is_torn = !is_whole(path, file.metadata()?.len());
         Ok(Target::File { path: path.to_owned(), file, is_torn })
     }
 
@@ -115,6 +115,14 @@ fn append_to(path: &Path) -> io::Result<File> {
         File::open(directory)?.sync_all()?;
     }
     Ok(file)
+}
+
+/// Whether the last line of a file of this length has its end; one that can't be read may not.
+fn is_whole(path: &Path, length: u64) -> bool {
+    let Some(last) = length.checked_sub(1) else { return true };
+    let mut byte = [0];
+    let read = File::open(path).and_then(|file| file.read_exact_at(&mut byte, last));
+    read.is_ok() && byte == *b"\n"
 }
 
 /// Whether this is still the file at its path.
