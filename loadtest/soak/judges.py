@@ -115,7 +115,9 @@ def answers(record: Record) -> list[str]:
     wrong: Counter[str] = Counter()
     first: dict[str, Seen] = {}
     for call in record.calls:
-        if call.status not in EXPECTED[call.kind] and not is_explained(call, record):
+        # What should have been refused, and was not, nothing explains.
+        is_excused = call.status // 100 != 2 and is_explained(call, record)
+        if call.status not in EXPECTED[call.kind] and not is_excused:
             key = f"{call.kind} by {call.agent or '-'}: {call.status} {call.what}"
             wrong[key] += 1
             first.setdefault(key, call)

@@ -56,7 +56,7 @@ class Rotation:
     # ── each of them, until it is in force ──
 
     def reload(self) -> None:
-        """Another guest in place of one that left; weights; and a key of a staying agent, beside the old one at first."""
+        """Another guest for one that left; weights; a key of a staying agent, which stands beside the old one at first."""
         fleet = self.fleet
         self.reloads += 1
         leaving = fleet.agents[len(STAYING)] if len(fleet.agents) > len(STAYING) + 1 else ""

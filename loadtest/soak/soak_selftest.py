@@ -116,6 +116,7 @@ PLANTED: list[tuple[set[str], str, Plant]] = [
     ({"answers"}, "a drain that explains another replica's", lambda r: r.calls.append(seen(status=503, at=500.5))),
     ({"answers"}, "a connection that ended", lambda r: r.calls.append(seen(status=0, what="reset"))),
     ({"answers"}, "a key that is gone, and opens", lambda r: r.calls.append(seen("gone key"))),
+    ({"answers"}, "a replay that is taken while Redis is away", lambda r: r.calls.append(seen("replay", at=700.5))),
     ({"answers"}, "a replay that is taken", lambda r: r.calls.append(seen("replay"))),
     ({"limits"}, "a limit that is passed", lambda r: r.books.update(violations={"primary": 1})),
     ({"limits"}, "a credential that is refused", lambda r: r.books.update(by_status={"401": 1})),
