@@ -55,10 +55,10 @@ class Clients:
         self.run("fresh", 4, self.fresh)
         self.run("guest", 3, self.guest)
         self.run("search", 0.2, self.search)
-        self.run("comment", 0.3, self.comment)
+        self.run("comment", 0.12, self.comment)
         self.run("graphql", 2, self.graphql)
         self.run("hang-up", 2, self.hang_up)
-        self.run("merge", 0.125, self.merge)
+        self.run("merge", 0.1, self.merge)
         self.run("webhook", 1, self.webhook)
         self.run("watch", 1, self.watch)
 

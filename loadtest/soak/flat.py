@@ -7,7 +7,7 @@ from statistics import median
 
 Series = list[tuple[float, float]]
 # Pairs of all of these are enough for a slope.
-POINTS = 200
+POINTS = 120
 POINTS_MIN = 8
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import random
@@ -12,6 +13,7 @@ import ssl
 import sys
 import time
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 
 from certs import Authority
@@ -19,7 +21,7 @@ from record import Life
 
 import sign
 from wire import ask
-from world import APP_ID, World, free_port
+from world import APP_ID, World
 
 KEYS = Path(__file__).resolve().parents[1] / "github-sim" / "keys"
 REPLICAS = 3
@@ -57,6 +59,7 @@ class Fleet(World):
         self.webhook_secret = sign.random_text(self.rng, 40)
         # Every secret there ever was.
         self.secrets = {self.issuer_secret, self.admin_token, self.webhook_secret, *self.keys.values()}
+        self.ports_given = count(self.rng.randrange(1_000))
         self.guest = ""
         self.guests_made = 0
         self.lives: list[Life] = []
@@ -73,6 +76,18 @@ class Fleet(World):
 
     # ── processes ──
 
+    def new_port(self) -> int:
+        """One that is free, was not given before, and is below those that outgoing connections take."""
+        while True:
+            port = 28_500 + next(self.ports_given)
+            with socket.socket() as probe:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                try:
+                    probe.bind(("127.0.0.1", port))
+                    return port
+                except OSError:
+                    continue
+
     def start(self) -> None:
         self.authority = Authority(self.folder)
         self.authority.issue("listener")
@@ -83,9 +98,9 @@ class Fleet(World):
         self.write_secret("webhook.secret", self.webhook_secret)
         shutil.copy(KEYS / "pkcs1.pem", self.folder / "app.pem")
         self.ports, self.admin_ports, self.hook_ports = (
-            [free_port(self.lane) for _ in range(REPLICAS)] for _ in range(3)
+            [self.new_port() for _ in range(REPLICAS)] for _ in range(3)
         )
-        self.redis_port = free_port(self.lane)
+        self.redis_port = self.new_port()
         self.start_sim()
         self.start_redis()
         self.add_guest()
@@ -97,7 +112,7 @@ class Fleet(World):
             self.await_replica(replica, "/readyz")
 
     def start_sim(self) -> None:
-        self.relay_port, self.api_port = free_port(self.lane), free_port(self.lane)
+        self.relay_port, self.api_port = self.new_port(), self.new_port()
         base = f"https://127.0.0.1:{self.relay_port}"
         options = ["--port", self.api_port, "--limit", LIMIT, "--window", WINDOW, "--secondary"]
         options += ["--token-lifetime", TOKEN_SECONDS]
@@ -115,10 +130,15 @@ class Fleet(World):
         self.until("the relay", lambda: socket.create_connection(("127.0.0.1", self.relay_port), 1).close() is None)
 
     def start_redis(self) -> None:
-        """With its data: what was acknowledged is there again after a start."""
-        options = ["--port", str(self.redis_port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "yes"]
+        """With the data that it saved when it was shut down. Nothing else is written: a busy disk would hold it up."""
+        options = ["--port", str(self.redis_port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
         self.spawn("redis", ["redis-server", *options, "--dir", self.folder])
         self.until("redis-server", lambda: self.redis("PING") == "+PONG")
+
+    def stop_redis(self) -> None:
+        with contextlib.suppress(IndexError):  # It answers by closing the connection.
+            self.redis("SHUTDOWN SAVE")
+        self.processes["redis"].wait(timeout=10)
 
     def spawn_replica(self, replica: int) -> None:
         super().spawn_replica(replica)

@@ -31,6 +31,8 @@ PLACES = {"resident": 1, "descriptors": 2, "threads": 3}
 FORGOTTEN_SECONDS = 150.0
 # After Redis or a replica is back: the last retry, and connections that were about to be used.
 BACK_SECONDS = 3.0
+# Of the time that may be excused by a busy machine.
+BUSY_MAX = 0.2
 
 EXPECTED: dict[str, set[int]] = {
     "cached": {200}, "uncached": {200}, "fresh": {200}, "guest": {200}, "poll": {200, 304}, "search": {200},
@@ -106,7 +108,7 @@ def is_explained(call: Seen, record: Record, anywhere: bool = False) -> bool:
     return any(
         (anywhere or away.replica in (-1, call.replica))
         and away.start - 0.05 <= call.ended and call.quiet_since <= away.end + BACK_SECONDS
-        for away in record.away
+        for away in (*record.away, *record.stalls)
     )  # fmt: skip
 
 
@@ -121,7 +123,9 @@ def answers(record: Record) -> list[str]:
             key = f"{call.kind} by {call.agent or '-'}: {call.status} {call.what}"
             wrong[key] += 1
             first.setdefault(key, call)
-    return [
+    busy = BACK_SECONDS * len(record.stalls) / (record.end - record.start)
+    found = [f"Redis was held up {len(record.stalls)} times: the machine is too busy"] if busy > BUSY_MAX else []
+    return found + [
         f"{key}, {times} times, first {first[key].started - record.start:.1f} s after the start at replica "
         f"{first[key].replica}, request {first[key].request_id or '-'}"
         for key, times in wrong.items()

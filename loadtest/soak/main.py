@@ -57,7 +57,7 @@ def run(args: argparse.Namespace) -> int:
 def play(fleet: Fleet, seconds: float) -> Record:
     fleet.start()
     record = Record(start=time.time(), lives=fleet.lives)
-    clients, sampler = Clients(fleet, record), Sampler(fleet)
+    clients, sampler = Clients(fleet, record), Sampler(fleet, record)
     sampler.start()
     clients.start()
     try:

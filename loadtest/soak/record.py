@@ -60,6 +60,8 @@ class Record:
     calls: list[Seen] = field(default_factory=list)
     lives: list[Life] = field(default_factory=list)
     away: list[Away] = field(default_factory=list)
+    # Where nobody touched Redis, and the machine was too busy for it: tollgate gives it 100 ms.
+    stalls: list[Away] = field(default_factory=list)
     # Pull requests that were approved, `OWNER/NAME#N`, and those that nobody approved.
     approved: set[str] = field(default_factory=set)
     forbidden: set[str] = field(default_factory=set)

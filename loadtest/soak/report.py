@@ -28,6 +28,7 @@ def show(record: Record, args: argparse.Namespace) -> bool:
         f"{len(record.approved)} merges, {record.log_lines} lines of logs"
     )
     print("  replaced: " + ", ".join(f"{name} {times}" for name, times in sorted(record.rotations.items())))
+    print(f"  Redis was held up by the machine {len(record.stalls)} times")
     print("  answers: " + ", ".join(f"{name} {times}" for name, times in summary["answers"].items()))
     print(f"  {'process':24} {'measure':12} {'2nd quarter':>12} {'last':>12} {'an hour':>12} {'allowed':>10}")
     for row in summary["trends"]:
@@ -59,6 +60,7 @@ def figures(record: Record) -> JsonObject:
         "per_second": len(record.calls) / (record.end - record.start),
         "answers": dict(sorted(answers.items())),
         "rotations": record.rotations,
+        "stalls": len(record.stalls),
         "trends": rows,
         "whole_run": minutes(record),
         "books": {name: record.books[name] for name in BOOKS},

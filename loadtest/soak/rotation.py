@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import signal
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -56,7 +55,7 @@ class Rotation:
     # ── each of them, until it is in force ──
 
     def reload(self) -> None:
-        """Another guest for one that left; weights; a key of a staying agent, which stands beside the old one at first."""
+        """Another guest for one that left; weights; a key of a staying agent, beside the old one at first."""
         fleet = self.fleet
         self.reloads += 1
         leaving = fleet.agents[len(STAYING)] if len(fleet.agents) > len(STAYING) + 1 else ""
@@ -145,8 +144,7 @@ class Rotation:
 
     def restart_redis(self) -> None:
         away = self.begin(-1)
-        self.fleet.signal("redis", signal.SIGTERM)
-        self.fleet.processes["redis"].wait(timeout=10)
+        self.fleet.stop_redis()
         self.fleet.start_redis()
         away.end = time.time()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import threading
@@ -9,27 +10,41 @@ import time
 from pathlib import Path
 
 from fleet import REPLICAS, Fleet
-from record import Life
+from record import Away, Life, Record
 
 from wire import ask
 
 SAMPLE_EVERY = 1.0
 SCRAPE_EVERY = 10
+PING_EVERY = 0.05
+# Less than tollgate gives Redis, since the one may be held up where the other just is not.
+STALL_SECONDS = 0.06
 PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
 class Sampler:
-    def __init__(self, fleet: Fleet):
-        self.fleet = fleet
+    def __init__(self, fleet: Fleet, record: Record):
+        self.fleet, self.record = fleet, record
         self.stop = threading.Event()
-        self.thread = threading.Thread(target=self._go, daemon=True)
+        self.threads = [threading.Thread(target=target, daemon=True) for target in (self._go, self._ping)]
 
     def start(self) -> None:
-        self.thread.start()
+        for thread in self.threads:
+            thread.start()
 
     def finish(self) -> None:
         self.stop.set()
-        self.thread.join(30)
+        for thread in self.threads:
+            thread.join(30)
+
+    def _ping(self) -> None:
+        """Asks Redis over and over, and notes when it takes long."""
+        while not self.stop.wait(PING_EVERY):
+            began = time.time()
+            with contextlib.suppress(OSError, IndexError):  # It is restarted.
+                self.fleet.redis("PING")
+                if time.time() - began > STALL_SECONDS:
+                    self.record.stalls.append(Away(-1, began, time.time()))
 
     def _go(self) -> None:
         turn = 0

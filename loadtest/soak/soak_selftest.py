@@ -101,6 +101,7 @@ def shorten(record: Record) -> None:
 
 Plant = Callable[[Record], object]
 unexplained = seen(status=502, what="upstream_unreachable")
+a_stall = Away(-1, 600.0, 600.1)
 unheard = seen(status=0, what="closed", at=506.0, quiet_since=499.0, replica=1)
 ALL_GROWTH = {"memory", "descriptors", "latency", "series"}
 PLANTED: list[tuple[set[str], str, Plant]] = [
@@ -118,6 +119,7 @@ PLANTED: list[tuple[set[str], str, Plant]] = [
     ({"answers"}, "a key that is gone, and opens", lambda r: r.calls.append(seen("gone key"))),
     ({"answers"}, "a replay that is taken while Redis is away", lambda r: r.calls.append(seen("replay", at=700.5))),
     ({"answers"}, "a replay that is taken", lambda r: r.calls.append(seen("replay"))),
+    ({"answers"}, "a machine too busy", lambda r: r.stalls.extend([Away(-1, 900.0, 900.1)] * 100)),
     ({"limits"}, "a limit that is passed", lambda r: r.books.update(violations={"primary": 1})),
     ({"limits"}, "a credential that is refused", lambda r: r.books.update(by_status={"401": 1})),
     ({"merges"}, "a merge that is lost", lambda r: r.books.update(merges=[])),
@@ -134,6 +136,7 @@ PLANTED: list[tuple[set[str], str, Plant]] = [
 # What looks alike and is none.
 INNOCENT: list[tuple[str, Plant]] = [
     ("an error while Redis is away", lambda r: r.calls.append(seen(status=503, what="store_unavailable", at=700.5))),
+    ("a write while Redis is held up", lambda r: (r.stalls.append(a_stall), r.calls.append(unexplained))),
     ("a kept connection that a drain ended", lambda r: r.calls.append(unheard)),
     ("a burst of memory", lambda r: r.lives[0].samples.extend([(float(SECONDS), 90 * judges.MIB, 60, 5)] * 9)),
 ]
