@@ -5,6 +5,8 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
+EC = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
+
 
 class Authority:
     def __init__(self, folder: Path):
@@ -29,6 +31,3 @@ class Authority:
     def _openssl(self, *arguments: str | Path) -> None:
         command = ["openssl", *map(str, arguments)]
         subprocess.run(command, check=True, capture_output=True, timeout=30)
-
-
-EC = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]

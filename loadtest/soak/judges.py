@@ -124,7 +124,8 @@ def answers(record: Record) -> list[str]:
             wrong[key] += 1
             first.setdefault(key, call)
     busy = BACK_SECONDS * len(record.stalls) / (record.end - record.start)
-    found = [f"Redis was held up {len(record.stalls)} times: the machine is too busy"] if busy > BUSY_MAX else []
+    found = [f"a client broke: {what}" for what in record.broken]
+    found += [f"Redis was held up {len(record.stalls)} times: the machine is too busy"] if busy > BUSY_MAX else []
     return found + [
         f"{key}, {times} times, first {first[key].started - record.start:.1f} s after the start at replica "
         f"{first[key].replica}, request {first[key].request_id or '-'}"

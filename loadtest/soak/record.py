@@ -62,14 +62,15 @@ class Record:
     away: list[Away] = field(default_factory=list)
     # Where nobody touched Redis, and the machine was too busy for it: tollgate gives it 100 ms.
     stalls: list[Away] = field(default_factory=list)
-    # Pull requests that were approved, `OWNER/NAME#N`, and those that nobody approved.
+    # Pull requests that were approved, `OWNER/NAME#N`.
     approved: set[str] = field(default_factory=set)
-    forbidden: set[str] = field(default_factory=set)
     # Approvals that an answer with 200 was given to.
     used_jtis: set[str] = field(default_factory=set)
     books: JsonObject = field(default_factory=dict)
     # Agents by the time at which no replica knew them any more.
     removed: dict[str, float] = field(default_factory=dict)
+    # Clients that came to an end of their own.
+    broken: list[str] = field(default_factory=list)
     # How often each thing was replaced.
     rotations: dict[str, int] = field(default_factory=dict)
     # Where a secret was found, and which.
