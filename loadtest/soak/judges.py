@@ -27,8 +27,8 @@ BOUNDS: dict[str, tuple[float, float]] = {
 }
 # In a sample.
 PLACES = {"resident": 1, "descriptors": 2, "threads": 3}
-# What is counted of an agent that is gone is dropped two minutes later, and looked at every few seconds.
-FORGOTTEN_SECONDS = 150.0
+# What is counted of an agent that is gone is dropped two to four minutes later (`src/app/forgetting.rs`).
+FORGOTTEN_SECONDS = 250.0
 # After Redis or a replica is back: the last retry, and connections that were about to be used.
 BACK_SECONDS = 3.0
 # Of the time that may be excused by a busy machine.
