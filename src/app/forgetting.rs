@@ -1,8 +1,8 @@
 //! When what is counted of agents that are gone may be dropped, however often the configuration changes.
 //!
-//! A turn is two minutes after the reload that called for it. Reloads meanwhile do not put it off, or a file that changes
-//! every minute would keep all names there ever were; whom they removed is dropped at the next turn, four
-//! minutes later at the most.
+//! A turn is two minutes after the reload that called for it. Reloads meanwhile do not put it off, or a file
+//! that changes every minute would keep all names there ever were; whom they removed is dropped at the next
+//! turn, four minutes later at the most.
 
 use std::time::Duration;
 
