@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import time
@@ -26,16 +27,38 @@ NAMES = {
     "tollgate-hit": ("tollgate-hit", "2k", "nginx"),
     "nginx-lua-redis": ("nginx-lua-redis", "2k", "nginx"),
     "haproxy": ("haproxy", "2k", "nginx"),
+    "node-redis": ("node-redis", "2k", "nginx"),
+    "fastapi-redis": ("fastapi-redis", "2k", "nginx"),
     "nginx-63k": ("nginx", "63k", "nginx-63k"),
     "tollgate-63k": ("tollgate", "63k", "nginx-63k"),
     "tollgate-hit-63k": ("tollgate-hit", "63k", "nginx-63k"),
     "nginx-tls": ("nginx-tls", "2k", "nginx-tls"),
     "tollgate-tls": ("tollgate-tls", "2k", "nginx-tls"),
 }
-NEEDS = {"tollgate-redis": REDIS, "nginx-lua-redis": REDIS | LUA, "haproxy": {"haproxy": "haproxy"}}
+NEEDS = {
+    "tollgate-redis": REDIS,
+    "nginx-lua-redis": REDIS | LUA,
+    "haproxy": {"haproxy": "haproxy"},
+    "node-redis": REDIS | {"node": "nodejs", "npm": "npm"},
+    "fastapi-redis": REDIS | {"node": "nodejs", "npm": "npm"},
+}
 
 # For the origin's new worker to be there, and the old one's idle connections to be closed.
 SETTLE_SECONDS = 0.3
+
+
+HERE = Path(__file__).resolve().parent
+
+
+def peer(name: str) -> list[str | Path]:
+    """The command of a proxy that is a program of its own, with what it needs installed."""
+    done = subprocess.run([HERE / "peers/install"], capture_output=True, text=True, timeout=600, check=False)
+    if done.returncode != 0:
+        raise Failure(f"peers/install: {done.stderr or done.stdout}")
+    home = Path(os.environ.get("CARGO_TARGET_DIR", HERE.parents[1] / "target")).resolve() / "speed"
+    if name == "node-redis":
+        return ["node", home / "node/proxy.mjs"]
+    return [home / "venv/bin/python", HERE / "peers/python/proxy.py"]
 
 
 @dataclass(frozen=True)
@@ -121,6 +144,8 @@ class World:
             command = configs.nginx(self._files, name, plain[name](), modules)
         elif name == "haproxy":
             command = configs.haproxy(self._files, port, self._origin)
+        elif name in ("node-redis", "fastapi-redis"):
+            command = [*peer(name), str(port), str(self._origin), str(self._redis_port)]
         else:
             admin_port = free_port()
             command, cache = self._tollgate(name, (port, admin_port))
