@@ -93,6 +93,11 @@ def keep_agent(record: Record) -> None:
     record.lives[0].scrapes[-1] = (at, count, frozenset({"reader", "guest-1"}))
 
 
+def away_long(record: Record) -> None:
+    record.stalls.append(a_stall)
+    record.calls += [unexplained] * 200
+
+
 def shorten(record: Record) -> None:
     """A run in which each replica was restarted."""
     record.lives[0].end = 400.0
@@ -118,7 +123,7 @@ PLANTED: list[tuple[set[str], str, Plant]] = [
     ({"answers"}, "a key that is gone, and opens", lambda r: r.calls.append(seen("gone key"))),
     ({"answers"}, "a replay that is taken while Redis is away", lambda r: r.calls.append(seen("replay", at=700.5))),
     ({"answers"}, "a replay that is taken", lambda r: r.calls.append(seen("replay"))),
-    ({"answers"}, "a machine too busy", lambda r: r.stalls.extend([Away(-1, 900.0, 900.1)] * 100)),
+    ({"answers"}, "too much that a stall explains", away_long),
     ({"answers"}, "a client that broke", lambda r: r.broken.append("merge: KeyError: 'sha'")),
     ({"limits"}, "a limit that is passed", lambda r: r.books.update(violations={"primary": 1})),
     ({"limits"}, "a credential that is refused", lambda r: r.books.update(by_status={"401": 1})),
