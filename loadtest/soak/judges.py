@@ -52,6 +52,10 @@ def is_judged(life: Life) -> bool:
     return life.end - life.start >= JUDGED_SECONDS
 
 
+def is_whole(life: Life, record: Record) -> bool:
+    return life.start <= record.start and life.end >= record.end
+
+
 def measures(record: Record, names: set[str]) -> list[tuple[Life, str, Points]]:
     """Each series of these names, by process, from when it is warm."""
     found = []
@@ -59,7 +63,8 @@ def measures(record: Record, names: set[str]) -> list[tuple[Life, str, Points]]:
         from_then = [sample for sample in life.samples if sample[0] >= warm_from(life)]
         kinds = {name: [(sample[0], float(sample[place])) for sample in from_then] for name, place in PLACES.items()}
         kinds["series"] = [(at, float(series)) for at, series, _ in life.scrapes if at >= warm_from(life)]
-        if names & {"p50", "p99"}:
+        # Of a few minutes a busy neighbour decides, not tollgate.
+        if names & {"p50", "p99"} and is_whole(life, record):
             buckets = latencies(record, life)
             kinds["p50"] = [(at, p50) for at, p50, _ in buckets]
             kinds["p99"] = [(at, p99) for at, _, p99 in buckets]
@@ -95,7 +100,7 @@ def growing(*names: str) -> Callable[[Record], list[str]]:
             for life, name, trend in trends(record, set(names))
             if not trend.is_flat
         ]
-        whole = [life for life in record.lives if life.start <= record.start and life.end >= record.end]
+        whole = [life for life in record.lives if is_whole(life, record)]
         if not any(is_judged(life) for life in whole):
             found.append("no process lived through the whole run")
         return found
