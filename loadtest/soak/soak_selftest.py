@@ -85,7 +85,7 @@ def slow_down(record: Record, of: Callable[[int], bool]) -> None:
 
 def leak_series(record: Record) -> None:
     life = record.lives[0]
-    life.scrapes = [(at, count + int(at / 10), agents) for at, count, agents in life.scrapes]
+    life.scrapes = [(at, count + int(at / 5), agents) for at, count, agents in life.scrapes]
 
 
 def keep_agent(record: Record) -> None:
