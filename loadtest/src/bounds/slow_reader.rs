@@ -22,7 +22,8 @@ const SIZE_MIB: u64 = 256;
 const HELD_MIB: u64 = 8;
 /// With the kernel's queues on both connections, which `net.ipv4.tcp_rmem` and `tcp_wmem` bound.
 const TAKEN_MIB: u64 = 64;
-const GROWTH_MIB: u64 = 2;
+/// Of which the allocator takes up to 2 MiB at once.
+const GROWTH_MIB: u64 = 4;
 /// 64 KiB a second, in sips.
 const SIP_BYTES: usize = 16 * 1024;
 const SIP_EVERY: Duration = Duration::from_millis(250);
