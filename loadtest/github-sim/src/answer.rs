@@ -10,6 +10,7 @@ use serde_json::json;
 
 use crate::access;
 use crate::auth::{self, Caller, Identity};
+use crate::books::Charge;
 use crate::context::Cx;
 use crate::exchange::{Answer, Reply, Request, decode};
 use crate::faults::{FaultKind, LimitForm, Plan};
@@ -67,6 +68,7 @@ pub(crate) fn answer(
         now_ms,
         in_flight,
         charge: 0,
+        refused_for: None,
         route: None,
     };
     let reply = course.run(&identity);
@@ -86,6 +88,8 @@ struct Course<'a> {
     in_flight: u64,
     /// What the request costs, once it is past the limits.
     charge: u64,
+    /// The limit it was over.
+    refused_for: Option<&'static str>,
     route: Option<&'static Route>,
 }
 
@@ -181,6 +185,7 @@ impl Course<'_> {
         let cost = if is_graphql { profile.cost } else { 1 };
         if !self.state.limits.has_room(&self.account, &self.resource, cost, self.now()) {
             self.state.books.violation("primary");
+            self.refused_for = Some("primary");
             let form = if is_graphql { LimitForm::GraphqlRateLimited } else { LimitForm::Primary403 };
             return Err(limited(form, &self.account, None));
         }
@@ -205,12 +210,14 @@ impl Course<'_> {
             }
             Err(kind) => {
                 self.state.books.violation(kind);
+                self.refused_for = Some(kind);
                 let form = if kind.starts_with("content") {
                     LimitForm::ContentCreation403
                 } else {
                     LimitForm::Secondary403
                 };
-                Err(limited(form, &self.account, Some(60)))
+                let retry_after = self.shared.config.secondary.retry_after_seconds.unwrap_or(60);
+                Err(limited(form, &self.account, Some(retry_after)))
             }
         }
     }
@@ -290,12 +297,25 @@ impl Course<'_> {
         for kind in &self.plan.kinds {
             headers::falsify(&mut sent, kind);
         }
-        self.write_books(seq, identity, status, reply);
+        let charge = (self.charge > 0).then(|| Charge {
+            account: self.account.clone(),
+            resource: self.resource.clone(),
+            points: self.charge,
+            window_ends_at: window.reset_at,
+        });
+        self.write_books(seq, identity, status, reply, charge);
         let body = if status == 304 { Bytes::new() } else { body };
         Outcome { status, headers: sent, body, plan: self.plan }
     }
 
-    fn write_books(&mut self, seq: u64, identity: &Identity, status: u16, reply: &Reply) {
+    fn write_books(
+        &mut self,
+        seq: u64,
+        identity: &Identity,
+        status: u16,
+        reply: &Reply,
+        charge: Option<Charge>,
+    ) {
         let is_read = matches!(self.request.method.as_str(), "GET" | "HEAD");
         let route = self.route.map(Route::name);
         let template = self.route.map_or("", |route| route.template);
@@ -317,6 +337,8 @@ impl Course<'_> {
         if let Some(recorded) = self.state.ring.find_mut(seq) {
             recorded.status = (!is_cut).then_some(status);
             recorded.route = route;
+            recorded.charge = charge;
+            recorded.refused_for = self.refused_for.map(str::to_owned);
             recorded.credential.clone_from(&identity.label);
             recorded.authorization_sha256.clone_from(&identity.credential_sha256);
         }

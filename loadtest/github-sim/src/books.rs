@@ -123,6 +123,25 @@ pub struct RecordedRequest {
     pub route: Option<String>,
     /// The status; `None` while unanswered or when the connection was cut.
     pub status: Option<u16>,
+    /// What it cost of a primary limit; `None` when it was free.
+    #[serde(default)]
+    pub charge: Option<Charge>,
+    /// The limit that refused it, named as in [`Books::violations`].
+    #[serde(default)]
+    pub refused_for: Option<String>,
+}
+
+/// What one request took from a primary limit.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Charge {
+    /// Whose limit, as `installation:1001`.
+    pub account: String,
+    /// `core`, `graphql`, `search` or the like.
+    pub resource: String,
+    /// Requests, or points of GraphQL.
+    pub points: u64,
+    /// Epoch seconds at which the window it was charged to ends.
+    pub window_ends_at: i64,
 }
 
 /// The last requests, in a bounded ring.

@@ -225,6 +225,8 @@ pub struct SecondaryLimits {
     pub content_minute: Option<u64>,
     /// Content-creating requests in any hour.
     pub content_hour: Option<u64>,
+    /// What a refusal names as `retry-after`, seconds; a minute when absent.
+    pub retry_after_seconds: Option<u64>,
 }
 
 impl SecondaryLimits {
@@ -236,6 +238,7 @@ impl SecondaryLimits {
             graphql_points: Some(2000),
             content_minute: Some(80),
             content_hour: Some(500),
+            retry_after_seconds: None,
         }
     }
 }

@@ -55,7 +55,7 @@ use tokio_util::task::TaskTracker;
 use server::{Links, Listener, Shared};
 use tokens::{Grant, fresh_token};
 
-pub use books::{Books, Leak, Merge, RecordedRequest};
+pub use books::{Books, Charge, Leak, Merge, RecordedRequest};
 pub use clock::Clock;
 pub use config::{FurtherApp, INSTALLATION_STEP, PrimaryLimits, SecondaryLimits, SimConfig, TokenForm};
 pub use faults::{Fault, FaultKind, Faults, LimitForm};

@@ -237,6 +237,8 @@ fn record_arrival(shared: &Shared, listener: Listener, head: &http::request::Par
         authorization_sha256: None,
         route: None,
         status: None,
+        charge: None,
+        refused_for: None,
     };
     let mut state = shared.state();
     state.books.arrived += 1;

@@ -29,6 +29,8 @@ fn arrived(method: &str, target: &str, body: &str) -> RecordedRequest {
         authorization_sha256: None,
         route: None,
         status: Some(200),
+        charge: None,
+        refused_for: None,
     }
 }
 
