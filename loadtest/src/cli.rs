@@ -10,6 +10,7 @@ use crate::bounds::{self, Part};
 use crate::cache;
 use crate::capacity;
 use crate::demo::{self, Options, View};
+use crate::fleet::{self, Contestant, Measures};
 use crate::replicas::{self, Case};
 use crate::scenarios::{self, Policy, Store};
 
@@ -30,6 +31,7 @@ enum Command {
     Cache,
     /// Measure what the shared store takes: memory, commands and CPU of a `redis-server` it starts and ends.
     Capacity,
+    Fleet(FleetArgs),
     Replicas(ReplicasArgs),
     Scenarios(ScenariosArgs),
 }
@@ -81,6 +83,80 @@ impl BoundsArgs {
     fn options(self) -> bounds::Options {
         let parts = if self.parts.is_empty() { Part::value_variants().to_vec() } else { self.parts };
         bounds::Options { tollgate: self.tollgate, parts }
+    }
+}
+
+/// Let one fleet of agents work with tollgate and with what teams use today, side by side.
+///
+/// Needs no credential, no network but loopback; `loadtest/fleet/install` for what it is compared with. The
+/// same plan of requests, twice what the quota allows, meets each contestant before a stand-in for GitHub whose
+/// hour is a minute. Prints a row for each. Exits with 1 if GitHub refuses tollgate anything, or if tollgate
+/// leaves quota unused or a class of agents without its part.
+#[derive(Debug, Args)]
+struct FleetArgs {
+    /// How many agents there are.
+    #[arg(long, value_name = "N", default_value_t = 120, value_parser = clap::value_parser!(u16).range(20..=5000))]
+    agents: u16,
+    /// Replicas of `tollgate-redis`.
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u8).range(2..=9))]
+    replicas: u8,
+    /// Points of `core` in a window; GraphQL has a sixth of it.
+    #[arg(long, value_name = "N", default_value_t = 6000, value_parser = clap::value_parser!(u64).range(600..=20_000))]
+    limit: u64,
+    /// Length of a window, seconds.
+    #[arg(long, value_name = "N", default_value_t = 60, value_parser = clap::value_parser!(u64).range(20..=3600))]
+    window: u64,
+    /// How many windows; the first is not judged.
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u64).range(2..=20))]
+    windows: u64,
+    /// Where chance begins: what is asked when.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    seed: u64,
+    /// The binary the replicas are.
+    #[arg(long, value_name = "BIN", default_value = "target/release/tollgate")]
+    tollgate: PathBuf,
+    /// Where `loadtest/fleet/install` put Octokit and PyGithub.
+    #[arg(long, value_name = "DIR", default_value = "target/clients")]
+    clients: PathBuf,
+    /// Write all figures to this file too, as JSON.
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Write a page with plots to this file.
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
+    /// Draw `alone` and `tollgate` side by side into this file, as SVG.
+    #[arg(long, value_name = "FILE")]
+    picture: Option<PathBuf>,
+    /// Run nothing: draw what an earlier run wrote with `--json`.
+    #[arg(long, value_name = "FILE", conflicts_with = "hour")]
+    from: Option<PathBuf>,
+    /// In place of all that: a whole hour of 15,000 points in virtual time, beside simpler policies.
+    #[arg(long, conflicts_with_all = ["html", "picture", "json"])]
+    hour: bool,
+    /// Who takes part; all if nobody is named.
+    #[arg(value_name = "CONTESTANT")]
+    contestants: Vec<Contestant>,
+}
+
+impl FleetArgs {
+    fn options(self) -> fleet::Options {
+        let named = self.contestants;
+        fleet::Options {
+            tollgate: self.tollgate,
+            clients: self.clients,
+            measures: Measures {
+                agents: usize::from(self.agents),
+                limit: self.limit,
+                window_s: self.window,
+                windows: self.windows,
+                seed: self.seed,
+            },
+            replicas: usize::from(self.replicas),
+            contestants: if named.is_empty() { Contestant::value_variants().to_vec() } else { named },
+            json: self.json,
+            html: self.html,
+            picture: self.picture,
+        }
     }
 }
 
@@ -163,6 +239,15 @@ pub(crate) fn run() -> ExitCode {
         }
         Command::Cache => on_runtime(cache::run(io::stdout())).map(|summary| summary.holds()),
         Command::Capacity => capacity::run(io::stdout()).map(|()| true),
+        // A runtime of its own, with a clock of its own.
+        Command::Fleet(args) if args.hour => {
+            fleet::hour::run(usize::from(args.agents), args.seed, io::stdout())
+        }
+        Command::Fleet(mut args) => match args.from.take() {
+            Some(from) => fleet::redraw(&from, &args.options(), io::stdout()),
+            None => on_runtime(async { fleet::run(&args.options(), io::stdout()).await }),
+        }
+        .map(|summary| summary.holds()),
         Command::Replicas(args) => {
             on_runtime(replicas::run(args.options(), io::stdout())).map(|summary| summary.holds())
         }

@@ -5,6 +5,7 @@ mod cache;
 mod capacity;
 mod cli;
 mod demo;
+mod fleet;
 mod replicas;
 mod scenarios;
 

@@ -185,6 +185,48 @@ fn for_each(
     })
 }
 
+/// What one run comes to, for other commands.
+#[derive(Debug, Clone)]
+pub(crate) struct Told {
+    /// Part of what was open to the agents.
+    pub(crate) used: f64,
+    /// By GitHub.
+    pub(crate) refused: u64,
+    /// The largest error of an agent's share, against the fluid ideal.
+    pub(crate) error_max: f64,
+    /// In the scenario's order.
+    pub(crate) agents: Vec<AgentTold>,
+}
+
+/// What it came to for one agent.
+#[derive(Debug, Clone)]
+pub(crate) struct AgentTold {
+    pub(crate) served: u64,
+    pub(crate) wait_p50_s: f64,
+    pub(crate) wait_p99_s: f64,
+}
+
+/// Plays one scenario, as a file would hold it, on the embedded store.
+///
+/// # Errors
+/// When it is no scenario.
+pub(crate) fn tell(scenario: &serde_json::Value, policy: Policy, seed: u64) -> anyhow::Result<Told> {
+    let scenario = Arc::new(format::read(scenario.clone())?);
+    let run = world::run(&scenario, policy, seed, &Home::start(Store::Memory)?)?;
+    let figures = Figures::new(&scenario, &run);
+    let agent = |agent: &figures::AgentFigures| AgentTold {
+        served: agent.served,
+        wait_p50_s: agent.wait_p50_s,
+        wait_p99_s: agent.wait_p99_s,
+    };
+    Ok(Told {
+        used: figures.utilisation.unwrap_or(0.0),
+        refused: figures.upstream_refusals,
+        error_max: figures.whole_error,
+        agents: figures.agents.iter().map(agent).collect(),
+    })
+}
+
 fn run_one(scenario: &Arc<Scenario>, options: &Options, home: &Home) -> anyhow::Result<Outcome> {
     let run = world::run(scenario, options.policy, options.seed, home)?;
     let figures = Figures::new(scenario, &run);

@@ -24,8 +24,8 @@ const COMPLAINT_CHARS_MAX: usize = 240;
 ///
 /// Never shared with a task: a runtime that is shut down may forget its tasks without dropping them.
 #[derive(Debug)]
-pub(super) struct Replica {
-    pub(super) address: SocketAddr,
+pub(crate) struct Replica {
+    pub(crate) address: SocketAddr,
     pub(super) admin: SocketAddr,
     binary: PathBuf,
     config: PathBuf,
@@ -36,7 +36,7 @@ pub(super) struct Replica {
 
 impl Replica {
     /// Serves when this returns.
-    pub(super) async fn start(
+    pub(crate) async fn start(
         binary: &Path,
         config: PathBuf,
         addresses: (SocketAddr, SocketAddr),
@@ -82,7 +82,7 @@ impl Replica {
     }
 
     /// What it logged as a warning or an error; the first lines of it.
-    pub(super) fn complaints(&self) -> Vec<String> {
+    pub(crate) fn complaints(&self) -> Vec<String> {
         let log = std::fs::read_to_string(&self.log).unwrap_or_default();
         // What it says of its file before its log begins is known: the limits are a stand-in's.
         let is_grave = |line: &&str| line.starts_with('{') && !line.contains("\"level\":\"INFO\"");
@@ -111,7 +111,7 @@ fn spawn(binary: &Path, config: &Path, log: &Path, admin_token: &str) -> anyhow:
         .with_context(|| format!("{} can't be started", binary.display()))
 }
 
-pub(super) fn write_private(path: &Path, text: &str) -> anyhow::Result<()> {
+pub(crate) fn write_private(path: &Path, text: &str) -> anyhow::Result<()> {
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
     Ok(file.write_all(text.as_bytes())?)
 }

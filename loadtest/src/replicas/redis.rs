@@ -16,7 +16,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 /// One server, on a loopback port of its own. Dropped, it is killed and its files are gone.
 #[derive(Debug)]
-pub(super) struct Server {
+pub(crate) struct Server {
     directory: TempDir,
     args: Vec<String>,
     pub(super) port: u16,
@@ -25,7 +25,7 @@ pub(super) struct Server {
 
 impl Server {
     /// An empty one; `args` are further ones.
-    pub(super) async fn start(args: &[&str]) -> anyhow::Result<Server> {
+    pub(crate) async fn start(args: &[&str]) -> anyhow::Result<Server> {
         Server::start_with(None, args).await
     }
 
@@ -52,7 +52,7 @@ impl Server {
             .await
     }
 
-    pub(super) fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         format!("redis://127.0.0.1:{}", self.port)
     }
 
@@ -109,7 +109,7 @@ async fn cli(args: &[&str]) -> anyhow::Result<String> {
     Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
-pub(super) fn free_port() -> anyhow::Result<u16> {
+pub(crate) fn free_port() -> anyhow::Result<u16> {
     Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
 }
 

@@ -222,6 +222,13 @@ pub(super) fn load(path: &Path) -> anyhow::Result<Vec<Scenario>> {
     parse(&text).with_context(|| path.display().to_string())
 }
 
+/// One scenario.
+pub(super) fn read(value: Value) -> anyhow::Result<Scenario> {
+    let scenario: Scenario = serde_json::from_value(value)?;
+    scenario.check()?;
+    Ok(scenario)
+}
+
 fn parse(text: &str) -> anyhow::Result<Vec<Scenario>> {
     let file: File = serde_json::from_str(text).context("not a file of scenarios")?;
     if let Some(version) = file.schema.get("version") {
@@ -237,8 +244,7 @@ fn parse(text: &str) -> anyhow::Result<Vec<Scenario>> {
             .get("id")
             .and_then(Value::as_str)
             .map_or_else(|| format!("the scenario at place {index}"), |id| format!("scenario {id}"));
-        let scenario: Scenario = serde_json::from_value(value).with_context(|| name.clone())?;
-        scenario.check().with_context(|| name.clone())?;
+        let scenario = read(value).with_context(|| name.clone())?;
         if seen.insert(scenario.id.clone(), index).is_some() {
             bail!("{name} is there twice");
         }
