@@ -6,7 +6,6 @@
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
@@ -20,6 +19,7 @@ use hyper_util::rt::TokioIo;
 use serde_json::json;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{JoinHandle, JoinSet};
+use tollgate::clock::{Clock, SystemClock};
 
 use super::content::{Content, Digested, Meter, sink};
 use super::report::MIB;
@@ -30,7 +30,7 @@ const CONTENTS: &str = "/repos/a/b/contents/";
 const JSON_BYTES: usize = 6 * 1024;
 /// A quota that holds nobody, in a window that is over soon: it is not what is proved here.
 const LIMIT: u64 = 1_000_000;
-const WINDOW: Duration = Duration::from_secs(40);
+const WINDOW_SECONDS: u64 = 40;
 
 /// What has passed.
 #[derive(Debug, Default)]
@@ -128,12 +128,11 @@ fn json_answer(value: &serde_json::Value) -> Response<BoxBody<Bytes, Infallible>
 }
 
 fn limits() -> HeaderMap {
-    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let figures = [
         ("x-ratelimit-limit", LIMIT),
         ("x-ratelimit-remaining", LIMIT - 1),
         ("x-ratelimit-used", 1),
-        ("x-ratelimit-reset", (since_epoch + WINDOW).as_secs()),
+        ("x-ratelimit-reset", SystemClock.now_seconds().unsigned_abs() + WINDOW_SECONDS),
     ];
     let mut headers = HeaderMap::new();
     for (name, value) in figures {
