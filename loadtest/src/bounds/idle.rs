@@ -18,9 +18,9 @@ use super::world::World;
 const CONNECTIONS: usize = 5_000;
 /// That many are opened, or make their request, at once.
 const AT_ONCE: usize = 50;
-const MEMORY_MIB: u64 = 150;
+const MEMORY_MIB: u64 = 200;
 /// While all of them make a request, [`AT_ONCE`] at a time, they are not idle.
-const BUSY_MEMORY_MIB: u64 = 200;
+const BUSY_MEMORY_MIB: u64 = 220;
 const QUIET: Duration = Duration::from_secs(3);
 
 type Connections = Vec<Connection<Empty<Bytes>>>;
