@@ -55,6 +55,9 @@ def die_with_parent() -> None:
     ctypes.CDLL(None).prctl(1, signal.SIGKILL)
 
 
+# mimalloc reserves a GiB at once, in which memory could never be short.
+ENVIRONMENT = {"TOLLGATE_LOG_FORMAT": "json", "MIMALLOC_DISALLOW_ARENA_ALLOC": "1"}
+
 class World:
     """Everything of one episode. Processes are started by one thread alone, which outlives them."""
 
@@ -112,7 +115,7 @@ class World:
                 stdin=subprocess.DEVNULL,
                 preexec_fn=die_with_parent,
                 cwd=self.folder,
-                env={"PATH": os.environ.get("PATH", ""), "TOLLGATE_LOG_FORMAT": "json"},
+                env={"PATH": os.environ.get("PATH", ""), **ENVIRONMENT},
             )
 
     def signal(self, name: str, number: int) -> None:
