@@ -58,6 +58,7 @@ def die_with_parent() -> None:
 # mimalloc reserves a GiB at once, in which memory could never be short.
 ENVIRONMENT = {"TOLLGATE_LOG_FORMAT": "json", "MIMALLOC_DISALLOW_ARENA_ALLOC": "1"}
 
+
 class World:
     """Everything of one episode. Processes are started by one thread alone, which outlives them."""
 
