@@ -115,6 +115,17 @@ impl Queues {
         Ticket { queues: self, key, queue, rank, wake, is_asking: false, has_left: false }
     }
 
+    /// What the heads at a pool were told holds no longer: each asks again, now.
+    pub(super) fn ask_again(&self, installation: &str, resource: &str) {
+        for (key, queue) in lock(&self.by_key).iter() {
+            if *key.installation == *installation && *key.resource == *resource {
+                let mut queue = lock(queue);
+                queue.told.ask_at = None;
+                queue.wake_head();
+            }
+        }
+    }
+
     /// Who waits, over all queues, by agent.
     pub(super) fn waiting(&self) -> BTreeMap<Arc<str>, Waits> {
         let mut waiting = BTreeMap::<Arc<str>, Waits>::new();
@@ -213,4 +224,34 @@ impl Ticket<'_> {
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().expect("nothing panics while it holds this lock")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(resource: &str) -> QueueKey {
+        QueueKey {
+            installation: "bot/acme".into(),
+            resource: resource.into(),
+            agent: "a".into(),
+            is_write: false,
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_sleeps_is_woken_when_more_is_known() {
+        let (queues, began) = (Queues::default(), Instant::now());
+        let deadline = began + Duration::from_secs(60);
+        let mut waiting: Vec<Ticket<'_>> =
+            ["core", "search"].map(|resource| queues.join(key(resource), false)).into();
+        for ticket in &mut waiting {
+            assert_eq!(ticket.turn(deadline).await, Turn::Ask);
+            ticket.hold(Told { ask_at: Some(began + Duration::from_secs(10)), ..Told::default() });
+        }
+        queues.ask_again("bot/acme", "core");
+        assert_eq!((waiting[0].turn(deadline).await, began.elapsed()), (Turn::Ask, Duration::ZERO));
+        assert_eq!((waiting[1].turn(deadline).await, began.elapsed()), (Turn::Ask, Duration::from_secs(10)));
+        waiting.iter_mut().for_each(|ticket| drop(ticket.leave(true)));
+    }
 }

@@ -202,6 +202,12 @@ impl Replica {
             .collect()
     }
 
+    /// Whether an answer's figures have told of a pool.
+    pub(super) fn knows(&self, installation: &Arc<str>, resource: &str) -> bool {
+        let link = lock(&self.links).get(installation).map(Arc::clone);
+        link.is_some_and(|link| lock(&link).knows(resource))
+    }
+
     /// A pool as last seen here, and the store's time.
     pub(super) fn pool(&self, installation: &Arc<str>, resource: &str) -> Option<(Snapshot, i64)> {
         let link = lock(&self.links).get(installation).map(Arc::clone)?;

@@ -141,6 +141,7 @@ impl Reservation {
 
 /// Settles a call at the store, and keeps our own books of it.
 async fn tell(budget: Arc<Budget>, charge: Charge, settle: Settle) -> Option<View> {
+    let was_known = budget.replica.knows(&charge.installation, &charge.resource);
     let reply = budget.replica.call(&charge.installation, Command::Settle(settle)).await;
     let labels = [&*charge.agent, &*charge.installation, &*charge.resource];
     if let Outcome::Settled { cost } = reply.outcome {
@@ -150,6 +151,10 @@ async fn tell(budget: Arc<Budget>, charge: Charge, settle: Settle) -> Option<Vie
     }
     if let Some(pool) = &reply.pool {
         budget.compare_guarantees(&charge, pool);
+        if pool.is_known && !was_known {
+            // They waited for this answer, and start together: whoever woke first would have all to itself.
+            budget.queues.ask_again(&charge.installation, &charge.resource);
+        }
     }
     if let Some(view) = &reply.view {
         budget.metrics.set_share(&labels, view);

@@ -152,6 +152,10 @@ impl Link {
         self.pools.values().cloned().collect()
     }
 
+    pub(super) fn knows(&self, resource: &str) -> bool {
+        self.pools.contains_key(resource)
+    }
+
     pub(super) fn pool(&self, resource: &str) -> Option<Snapshot> {
         self.pools.get(resource).cloned()
     }
