@@ -9,7 +9,7 @@ from datetime import datetime
 from history import History, JsonObject
 from load import HUNGRY_LINES, NOTHING_WAS_SENT
 from wire import Call
-from world import Trouble
+from world import DRAIN_SECONDS, Trouble
 
 # How long an answer may take beyond what the caller is ready to wait.
 LATENCY_SLACK = 6.0
@@ -127,15 +127,19 @@ def problem_of(call: Call, history: History) -> str:
     if call.problem == "cut":
         cut_by_github = history.kinds & {"github_cut_body", "github_slow_body", "github_freeze", "github_partition"}
         return "" if cut_by_github or ended_with(call, history, {"killed"}) else "an answer that was cut"
-    # A drain closes kept connections; a request that was on its way before is answered.
+    # A drain closes kept connections; a request that was on its way before is answered, or cut when its time is over.
     fresh = call.quiet_since == call.started
     # An answer of GitHub's that is cut may end before its head went down: then nothing comes at all.
     whats = {"killed", "few descriptors", "answers cut"}
     if not fresh or call.problem == "refused":
         whats.add("drained")
-    elif any(call.started > drain.start - 0.05 for drain in drains(call, history)):
+    elif any(is_turned_away(call, drain) for drain in drains(call, history)):
         whats.add("drained")
     return "" if ended_with(call, history, whats) else "a broken connection"
+
+
+def is_turned_away(call: Call, drain: Trouble) -> bool:
+    return call.started > drain.start - 0.05 or call.ended > drain.start + DRAIN_SECONDS - 0.1
 
 
 def drains(call: Call, history: History) -> list[Trouble]:

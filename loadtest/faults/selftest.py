@@ -60,6 +60,11 @@ def resent(history: History, first: Call, there: int) -> None:
     history.comments_there["twice"] = there
 
 
+def drained(history: History, ended: float) -> None:
+    history.troubles.append(Trouble(0, "drained", 101.0, 106.5))
+    history.calls.append(call(problem="closed", status=0, ended=ended))
+
+
 def exceeded(history: History, kind: str, times: int) -> None:
     history.kinds.add(kind)
     history.books["violations"] = {"primary": times}
@@ -110,6 +115,7 @@ PLANTED: list[tuple[str, str, Plant]] = [
     ("secrecy", "a key at the stand-in", lambda h: h.books.update(leaked_credentials=[{"place": "path"}])),
     ("answers", "a hang", lambda h: h.calls.append(call(problem="timeout", status=0))),
     ("answers", "a connection cut by nobody", lambda h: h.calls.append(call(problem="closed", status=0))),
+    ("answers", "a request cut in the middle of a drain", lambda h: drained(h, ended=103.0)),
     ("answers", "an answer cut by nobody", lambda h: h.calls.append(call(problem="cut"))),
     ("answers", "an answer too late", lambda h: h.calls.append(call(ended=120.0))),
     ("answers", "an error in no shape", lambda h: h.calls.append(error)),
@@ -130,6 +136,7 @@ PLANTED: list[tuple[str, str, Plant]] = [
 ]
 # What looks alike and is none.
 INNOCENT: list[tuple[str, Plant]] = [
+    ("a request cut when a drain's time was over", lambda h: drained(h, ended=106.0)),
     ("an error, sent again, done twice", lambda h: resent(h, call(method="POST", problem="reset", status=0), 2)),
     (
         "GraphQL's error with 200, sent again, done once",

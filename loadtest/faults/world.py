@@ -55,6 +55,8 @@ def die_with_parent() -> None:
     ctypes.CDLL(None).prctl(1, signal.SIGKILL)
 
 
+# A replica that drains cuts what is under way after so long.
+DRAIN_SECONDS = 5
 # mimalloc reserves a GiB at once, in which memory could never be short.
 ENVIRONMENT = {"TOLLGATE_LOG_FORMAT": "json", "MIMALLOC_DISALLOW_ARENA_ALLOC": "1"}
 
@@ -230,7 +232,7 @@ class World:
             "server": {
                 "listen": f"127.0.0.1:{self.ports[replica]}",
                 "admin_listen": f"127.0.0.1:{self.admin_ports[replica]}",
-                "drain_timeout": "5s",
+                "drain_timeout": f"{DRAIN_SECONDS}s",
                 "admin_token_file": "admin.token",
             },
             "upstream": {
