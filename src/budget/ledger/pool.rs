@@ -426,6 +426,11 @@ impl Pool {
         if (reset - self.reset).abs() <= MATCH_MS {
             self.used = self.used.max(used);
             self.limit = limit;
+            if reset > self.reset + GUARD_MS {
+                // Ends differ by their rounding, which the guard covers. Beyond it the later one is true
+                // or at worst costs the difference; the earlier one would spend a window not begun.
+                self.reset = reset;
+            }
             return Observed::Current;
         }
         if reset > self.reset && now >= self.reset - MATCH_MS {

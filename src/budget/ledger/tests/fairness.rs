@@ -215,6 +215,20 @@ fn a_window_that_is_not_open_yet_slides() {
     }
 }
 
+/// Whichever of two ends is true, the later one spends nothing that is not there yet.
+#[test]
+fn of_two_ends_of_a_window_the_later_one_holds() {
+    let mut pool = Pool::new(text("core"), START, Trial::new(1, 0), 0);
+    let ends = |pool: &mut Pool, in_ms| {
+        pool.observe(300, 20, in_ms, START);
+        pool.reset - START
+    };
+    assert_eq!(ends(&mut pool, 10_000), 10_000);
+    assert_eq!(ends(&mut pool, 10_900), 10_000, "rounding");
+    assert_eq!(ends(&mut pool, 12_400), 12_400);
+    assert_eq!(ends(&mut pool, 10_000), 12_400);
+}
+
 #[test]
 fn a_repeated_call_counts_once() {
     let mut bench = Bench::new(5_000);

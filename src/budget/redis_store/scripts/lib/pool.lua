@@ -221,6 +221,8 @@ do
     end
     if abs(reset - pool.reset) <= MATCH_MS then
       pool.used, pool.limit = max(pool.used, used), limit
+      -- The guard covers what rounding makes of an end; beyond it the later one is the safe one.
+      if reset > pool.reset + GUARD_MS then pool.reset = reset end
       return 'current'
     end
     if not (reset > pool.reset and now >= pool.reset - MATCH_MS) then
