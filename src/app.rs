@@ -42,6 +42,7 @@ use crate::proxy::{self, Proxy};
 use crate::redis_client::{RedisClient, RedisStartError};
 use crate::spent::{self, MemorySpent, RedisSpent, SpentStore};
 use crate::status::ConfigStatus;
+use crate::telemetry;
 use crate::tls::{Certificate, TlsError};
 use crate::webhook::{Webhook, subscription};
 
@@ -132,6 +133,8 @@ impl App {
             None => Arc::new(MemoryStore::new(Arc::clone(&clock))),
         };
         let budget = budget(&config.budget, bounds.connections, store, &metrics);
+        let lost = metrics.log_lost.with_label_values::<&str>(&[]);
+        metrics.before_render(move || lost.inc_by(telemetry::lines_lost().saturating_sub(lost.get())));
         let exported = Arc::downgrade(&budget);
         metrics.before_render(move || exported.upgrade().iter().for_each(|budget| budget.export()));
         let issuers = std::mem::take(&mut config.identities);

@@ -90,6 +90,7 @@ pub struct Metrics {
     pub identity_key_reads: IntCounterVec,
     /// Without labels: lines of the audit log that could not be written.
     pub audit_lost: IntCounterVec,
+    pub log_lost: IntCounterVec,
     /// `{installation,result}`: ok or failed.
     pub token_refresh: IntCounterVec,
     /// `{installation,access}`, epoch seconds.
@@ -274,6 +275,11 @@ impl Metrics {
             audit_lost: make.counter(
                 "audit_lost_total",
                 "Lines of the audit log that could not be written.",
+                &[],
+            ),
+            log_lost: make.counter(
+                "log_lost_total",
+                "Lines of the log that were lost because nobody read it.",
                 &[],
             ),
             token_refresh: make.counter(

@@ -3,16 +3,19 @@
 //! Tokens and keys live in types whose debug output is redacted. Other crates' lines are cut off
 //! below `warn` whatever the filter says, since at trace level they print what goes over the wire.
 
+mod aside;
 mod json_lines;
 
 use std::io::IsTerminal;
 
 use tracing::Level;
+use tracing_appender::non_blocking::WorkerGuard;
 use tracing_subscriber::filter::{EnvFilter, FilterExt, filter_fn};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Layer, fmt};
 
+pub use aside::lines_lost;
 use json_lines::JsonLines;
 
 /// How lines look.
@@ -22,11 +25,12 @@ pub enum LogFormat {
     Text,
 }
 
-/// Starts logging to standard error; `filter` as in `RUST_LOG`, such as `tollgate=debug`.
+/// Starts logging to standard error; `filter` as in `RUST_LOG`, such as `tollgate=debug`. Lines that still
+/// wait are written when what is given back is dropped.
 ///
 /// # Errors
 /// When the filter does not parse.
-pub fn start(filter: &str, format: Option<LogFormat>) -> anyhow::Result<()> {
+pub fn start(filter: &str, format: Option<LogFormat>) -> anyhow::Result<WorkerGuard> {
     let filter: EnvFilter = filter.parse()?;
     let ours = filter_fn(|metadata| {
         let target = metadata.target();
@@ -39,10 +43,11 @@ pub fn start(filter: &str, format: Option<LogFormat>) -> anyhow::Result<()> {
         true => LogFormat::Text,
         false => LogFormat::Json,
     });
+    let (lines, writing) = aside::write(std::io::stderr());
     let layer = match format {
-        LogFormat::Json => JsonLines::to(std::io::stderr).with_filter(filter.and(ours)).boxed(),
-        LogFormat::Text => fmt::layer().with_writer(std::io::stderr).with_filter(filter.and(ours)).boxed(),
+        LogFormat::Json => JsonLines::to(lines).with_filter(filter.and(ours)).boxed(),
+        LogFormat::Text => fmt::layer().with_writer(lines).with_filter(filter.and(ours)).boxed(),
     };
     tracing_subscriber::registry().with(layer).try_init()?;
-    Ok(())
+    Ok(writing)
 }

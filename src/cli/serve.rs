@@ -30,7 +30,7 @@ pub(super) fn run(args: &ServeArgs, err: &mut dyn Write) -> anyhow::Result<ExitC
     let Some(source) = load(args, err)? else {
         return Ok(ExitCode::FAILURE);
     };
-    telemetry::start(&args.log, args.log_format)?;
+    let _log = telemetry::start(&args.log, args.log_format)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(serve(source, err))?;
     // What is still running was given its time to drain.

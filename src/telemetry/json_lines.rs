@@ -12,6 +12,7 @@ use tracing::field::{Field, Visit};
 use tracing::{Event, Subscriber};
 use tracing_log::NormalizeEvent;
 use tracing_subscriber::Layer;
+use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::Context;
 
 /// Nearly every line is shorter.
@@ -20,19 +21,19 @@ const LINE_BYTES: usize = 512;
 /// Writes a line for each event: `timestamp`, `level`, the event's fields with its `message`, `target`.
 pub(super) struct JsonLines<W> {
     /// Gives what one line is written to, in one call.
-    writer: fn() -> W,
+    writer: W,
 }
 
-impl<W: Write> JsonLines<W> {
-    pub(super) fn to(writer: fn() -> W) -> JsonLines<W> {
+impl<W> JsonLines<W> {
+    pub(super) fn to(writer: W) -> JsonLines<W> {
         JsonLines { writer }
     }
 }
 
-impl<S: Subscriber, W: Write + 'static> Layer<S> for JsonLines<W> {
+impl<S: Subscriber, W: for<'a> MakeWriter<'a> + 'static> Layer<S> for JsonLines<W> {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
         // Whoever reads the log is gone when this fails, and nobody is left to be told.
-        let _ = (self.writer)().write_all(&line(event));
+        let _ = self.writer.make_writer().write_all(&line(event));
     }
 }
 

@@ -1,10 +1,16 @@
 //! The binary as a user starts it.
 
 use std::io::{BufRead, BufReader, Read};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, ChildStderr, Command, Output, Stdio};
 use std::time::Duration;
 
+use bytes::Bytes;
+use futures_util::StreamExt;
 use github_sim::Sim;
+use http_body_util::{BodyExt, Empty};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
 use tempfile::TempDir;
 
 use crate::support::{Setup, agent};
@@ -23,8 +29,28 @@ fn run(command: &mut Command) -> Output {
 struct Serving {
     child: Child,
     address: String,
+    admin: String,
     /// What stood on standard error up to the line that says where it listens.
     first_lines: String,
+    /// What comes after them.
+    rest: Option<BufReader<ChildStderr>>,
+}
+
+impl Serving {
+    /// Somebody reads the log on.
+    fn read(mut self) -> Serving {
+        let mut rest = self.rest.take().unwrap();
+        std::thread::spawn(move || rest.read_to_string(&mut String::new()));
+        self
+    }
+
+    /// Ends it as Kubernetes does; gives its exit code.
+    async fn end(mut self) -> Option<i32> {
+        let stopped = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status().unwrap();
+        assert!(stopped.success());
+        let ended = tokio::task::spawn_blocking(move || self.child.wait().unwrap().code());
+        tokio::time::timeout(Duration::from_secs(10), ended).await.unwrap().unwrap()
+    }
 }
 
 impl Drop for Serving {
@@ -35,6 +61,10 @@ impl Drop for Serving {
 }
 
 fn serve(command: &mut Command) -> Serving {
+    serve_unread(command).read()
+}
+
+fn serve_unread(command: &mut Command) -> Serving {
     let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
     let mut lines = BufReader::new(child.stderr.take().unwrap());
     let (mut first_lines, mut line) = (String::new(), String::new());
@@ -44,19 +74,22 @@ fn serve(command: &mut Command) -> Serving {
         first_lines.push_str(&line);
     }
     let started: serde_json::Value = serde_json::from_str(&line).unwrap();
-    let address = format!("http://{}", started["listen"].as_str().unwrap());
-    std::thread::spawn(move || {
-        let mut rest = String::new();
-        let _ = lines.read_to_string(&mut rest);
-    });
-    Serving { child, address, first_lines }
+    let url = |name: &str| format!("http://{}", started[name].as_str().unwrap());
+    Serving { child, address: url("listen"), admin: url("admin_listen"), first_lines, rest: Some(lines) }
+}
+
+fn client() -> Client<HttpConnector, Empty<Bytes>> {
+    Client::builder(TokioExecutor::new()).build_http()
+}
+
+async fn ask(client: &Client<HttpConnector, Empty<Bytes>>, url: &str, key: &str) -> (u16, Bytes) {
+    let request = http::Request::get(url).header("authorization", format!("Bearer {key}"));
+    let answer = client.request(request.body(Empty::new()).unwrap()).await.unwrap();
+    (answer.status().as_u16(), answer.into_body().collect().await.unwrap().to_bytes())
 }
 
 async fn get(url: &str, key: &str) -> u16 {
-    let client = hyper_util::client::legacy::Client::builder(hyper_util::rt::TokioExecutor::new())
-        .build_http::<http_body_util::Empty<bytes::Bytes>>();
-    let request = http::Request::get(url).header("authorization", format!("Bearer {key}"));
-    client.request(request.body(http_body_util::Empty::new()).unwrap()).await.unwrap().status().as_u16()
+    ask(&client(), url, key).await.0
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -82,13 +115,32 @@ async fn a_configured_proxy_serves_and_ends_with_0_on_sigterm() {
     let files = TempDir::new().unwrap();
     let setup = Setup::with(vec![agent("worker", &["repositories: [acme/*]"])]);
     let config = setup.write_config(&sim, &files);
-    let mut serving = serve(tollgate().args(["serve", "--config"]).arg(&config));
+    let serving = serve(tollgate().args(["serve", "--config"]).arg(&config));
     let key = setup.agents[0].key.expose();
     assert_eq!(get(&format!("{}/repos/acme/widgets", serving.address), key).await, 200);
-    let stopped = Command::new("kill").args(["-TERM", &serving.child.id().to_string()]).status().unwrap();
-    assert!(stopped.success());
-    let ended = tokio::task::spawn_blocking(move || serving.child.wait().unwrap().code());
-    assert_eq!(tokio::time::timeout(Duration::from_secs(10), ended).await.unwrap().unwrap(), Some(0));
+    assert_eq!(serving.end().await, Some(0));
+}
+
+/// A pipe takes 64 KiB; then whoever writes to it waits.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_that_nobody_reads_holds_up_no_request() {
+    let sim = Sim::start(Default::default()).await.unwrap();
+    let files = TempDir::new().unwrap();
+    let setup = Setup::with(vec![agent("worker", &["repositories: [acme/*]"])]);
+    let config = setup.write_config(&sim, &files);
+    let serving = serve_unread(tollgate().args(["serve", "--config"]).arg(&config));
+    let (client, metrics) = (client(), format!("{}/metrics", serving.admin));
+    let unknown = format!("{}/meta", serving.address);
+    // Each has a line in the log.
+    let many = (0..9_500).map(|_| ask(&client, &unknown, "tg_agent_wrong"));
+    let statuses = futures_util::stream::iter(many).buffer_unordered(16).map(|(status, _)| status);
+    assert!(statuses.all(async |status| status == 401).await);
+    let key = setup.agents[0].key.expose();
+    assert_eq!(ask(&client, &format!("{}/repos/acme/widgets", serving.address), key).await.0, 200);
+    let shown = String::from_utf8(ask(&client, &metrics, "").await.1.to_vec()).unwrap();
+    let lost = shown.lines().find_map(|line| line.strip_prefix("tollgate_log_lost_total ")).unwrap();
+    assert!((1..9_500).contains(&lost.parse::<u32>().unwrap()), "{lost}");
+    assert_eq!(serving.end().await, Some(0));
 }
 
 #[test]
