@@ -271,13 +271,13 @@ impl Proxy {
         ctx.agent = Some(Arc::clone(&agent));
         ctx.hold(preference::wait_of(request.headers(), self.max_wait, self.max_wait_limit));
         if own::is_about_me(&request) {
-            return self.about_me(&agent, ctx).await;
+            return Box::pin(self.about_me(&agent, ctx)).await;
         }
         let call = self.classify(&agent, request, peer, ctx).await?;
         let mut permitted = self.guard(&agent, call, ctx).await?;
         let answer = match self.lookup(&permitted, ctx).await {
             Lookup::Own(answer) => return Ok(answer),
-            Lookup::Read(read) => self.read_through(&mut permitted, *read, ctx).await?,
+            Lookup::Read(read) => Box::pin(self.read_through(&mut permitted, *read, ctx)).await?,
             Lookup::Bypass => self.exchange(&mut permitted, None, ctx).await?,
         };
         let answer = self.finish(&permitted, answer).await?;

@@ -31,7 +31,7 @@ pub fn check(data: &[u8]) {
     }
     let Some(class) = judged(&method, &target, body) else { return };
     let query = target.query().unwrap_or_default();
-    let read = danger(method.as_str(), &target.path(), query, body);
+    let read = danger(method.as_str(), target.path(), query, body);
     assert!(is_enough(class, read), "judged {class}, read as {read:?}: {method} {}?{query}", target.path());
 }
 

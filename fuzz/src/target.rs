@@ -19,7 +19,7 @@ pub fn check(data: &[u8]) {
     let sent = target.query().unwrap_or_default();
     assert!(forwarded.starts_with('/') && format!("{forwarded}{sent}").bytes().all(|b| b.is_ascii_graphic()));
     assert!(!forwarded.contains(['?', '#', '\\']) && !sent.contains('#'));
-    check_parts(&forwarded);
+    check_parts(forwarded);
     assert_eq!(decoded_pairs(sent), decoded_pairs(query.unwrap_or_default()), "the query means another");
     if target.is_graphql() {
         assert_eq!(forwarded, "/");
@@ -33,7 +33,7 @@ pub fn check(data: &[u8]) {
         }
         return;
     }
-    check_same(&target, &forwarded);
+    check_same(&target, forwarded);
     check_canonical(&target);
     for method in [Method::GET, Method::POST, Method::PUT, Method::PATCH, Method::DELETE] {
         let _ = routes::find(&method, &target);

@@ -137,7 +137,7 @@ struct Seat<'a> {
 impl<'a> Seat<'a> {
     fn take(budget: &'a Arc<Budget>, charge: &'a Charge, is_interactive: bool) -> Seat<'a> {
         let group = if charge.is_write { "w" } else { "r" };
-        let head = format!("{}/{}/{group}/{:016x}", charge.agent, charge.resource, budget.replica.id);
+        let head = [&*charge.agent, "/", &charge.resource, "/", group, "/", budget.replica.name()].concat();
         let place = Place {
             resource: Arc::clone(&charge.resource),
             head: head.into(),

@@ -38,6 +38,8 @@ pub enum OnStoreLoss {
 #[derive(Debug)]
 pub(super) struct Replica {
     pub(super) id: u64,
+    /// The id as it stands in names at the store.
+    name: String,
     store: Arc<dyn Store>,
     caps: ArcSwap<Caps>,
     on_loss: OnStoreLoss,
@@ -51,6 +53,7 @@ impl Replica {
     pub(super) fn new(id: u64, store: Arc<dyn Store>, caps: Caps, on_loss: OnStoreLoss) -> Replica {
         Replica {
             id,
+            name: format!("{id:016x}"),
             store,
             caps: ArcSwap::from_pointee(caps),
             on_loss,
@@ -58,6 +61,10 @@ impl Replica {
             replicas: AtomicI64::new(0),
             links: Mutex::default(),
         }
+    }
+
+    pub(super) fn name(&self) -> &str {
+        &self.name
     }
 
     pub(super) fn set_caps(&self, caps: Caps) {

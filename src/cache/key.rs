@@ -1,6 +1,7 @@
 //! What an entry is kept under: everything that GitHub's answer hangs on.
 
-use std::sync::Arc;
+use std::hash::{BuildHasher, Hash, Hasher, RandomState};
+use std::sync::{Arc, LazyLock};
 
 use http::header::{ACCEPT, ACCEPT_LANGUAGE, HeaderMap, HeaderName, HeaderValue, USER_AGENT};
 
@@ -20,8 +21,20 @@ static API_VERSION: HeaderName = HeaderName::from_static("x-github-api-version")
 const PRETTY: [&str; 4] = ["curl", "Wget", "Safari", "Firefox"];
 
 /// The key of an entry. Those whose rights differ never have one in common.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Key(Arc<Parts>);
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Key {
+    /// Of the parts, with a secret, for agents choose what is in them. A key is looked up several times.
+    hash: u64,
+    parts: Arc<Parts>,
+}
+
+static HASHED_WITH: LazyLock<RandomState> = LazyLock::new(RandomState::new);
+
+impl Hash for Key {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(self.hash);
+    }
+}
 
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct Parts {
@@ -56,52 +69,42 @@ impl Key {
             let agent = String::from_utf8_lossy(agent.as_bytes());
             PRETTY.iter().any(|name| agent.contains(name))
         });
-        Key(Arc::new(Parts {
-            installation,
-            rights,
-            repositories,
-            target,
-            varied: varied.collect(),
-            is_pretty,
-        }))
+        Key::of(Parts { installation, rights, repositories, target, varied: varied.collect(), is_pretty })
+    }
+
+    fn of(parts: Parts) -> Key {
+        Key { hash: HASHED_WITH.hash_one(&parts), parts: Arc::new(parts) }
     }
 
     /// What the token is narrowed to.
     pub fn repositories(&self) -> Option<&Vec<String>> {
-        self.0.repositories.as_ref()
+        self.parts.repositories.as_ref()
     }
 
     /// The same read by a token that is narrowed to other repositories.
     pub fn by_token_for(&self, repositories: Option<Vec<String>>) -> Key {
-        let Parts { installation, rights, target, varied, is_pretty, .. } = &*self.0;
+        let Parts { installation, rights, target, varied, is_pretty, .. } = &*self.parts;
         let (installation, target, varied) = (Arc::clone(installation), target.clone(), varied.clone());
-        Key(Arc::new(Parts {
-            installation,
-            rights: *rights,
-            repositories,
-            target,
-            varied,
-            is_pretty: *is_pretty,
-        }))
+        Key::of(Parts { installation, rights: *rights, repositories, target, varied, is_pretty: *is_pretty })
     }
 
     /// The one `Accept` that goes up, if it is one.
     pub fn accept(&self) -> Option<&HeaderValue> {
-        let mut accepts = self.0.varied.iter().filter(|(name, _)| *name == ACCEPT);
+        let mut accepts = self.parts.varied.iter().filter(|(name, _)| *name == ACCEPT);
         accepts.next().filter(|_| accepts.next().is_none()).map(|(_, value)| value)
     }
 
     /// Whether GitHub's tag can be foretold: it is not known how several `Accept`s count.
     pub fn has_one_accept(&self) -> bool {
-        self.0.varied.iter().filter(|(name, _)| *name == ACCEPT).count() <= 1
+        self.parts.varied.iter().filter(|(name, _)| *name == ACCEPT).count() <= 1
     }
 
     /// Bytes it takes, about.
     pub fn size(&self) -> usize {
         const FIXED: usize = 160;
-        let repositories = self.0.repositories.iter().flatten().map(|name| name.len() + 24);
-        let varied = self.0.varied.iter().map(|(_, value)| value.len() + 72);
-        FIXED + self.0.target.len() + repositories.sum::<usize>() + varied.sum::<usize>()
+        let repositories = self.parts.repositories.iter().flatten().map(|name| name.len() + 24);
+        let varied = self.parts.varied.iter().map(|(_, value)| value.len() + 72);
+        FIXED + self.parts.target.len() + repositories.sum::<usize>() + varied.sum::<usize>()
     }
 }
 

@@ -171,14 +171,17 @@ impl RateLimit {
 }
 
 fn figures(headers: &HeaderMap, date: Option<i64>) -> (Figures, Option<RateLimit>) {
-    if [&LIMIT, &REMAINING, &USED, &RESET, &RESOURCE].iter().all(|name| !headers.contains_key(*name)) {
-        return (Figures::Absent, None);
-    }
     let date = date.and_then(|date| u64::try_from(date).ok());
     let limit = RateLimit::from_headers(headers).filter(|limit| {
         limit.limit > 0 && date.is_some_and(|date| limit.reset.abs_diff(date) <= WINDOW_MAX_SECONDS)
     });
-    (if limit.is_some() { Figures::Read } else { Figures::Garbled }, limit)
+    let is_there = |name: &&HeaderName| headers.contains_key(*name);
+    let figures = match limit {
+        Some(_) => Figures::Read,
+        None if [&LIMIT, &REMAINING, &USED, &RESET, &RESOURCE].iter().any(is_there) => Figures::Garbled,
+        None => Figures::Absent,
+    };
+    (figures, limit)
 }
 
 /// Whether a refusal's `retry-after` ends well before the window that its figures call spent.

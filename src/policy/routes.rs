@@ -3,6 +3,7 @@
 //! The table is `data/operations.tsv`, compiled in. A write that is not in it is refused; so is a
 //! read that does not lie under a repository.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
@@ -321,20 +322,20 @@ enum Alias {
 }
 
 /// The path to look up: `/repositories/{id}/…` and `/organizations/{id}/…` in the published form.
-fn named_path(target: &Target) -> (String, Alias) {
+fn named_path(target: &Target) -> (Cow<'_, str>, Alias) {
     let segments = target.segments();
     let id = segments.get(1).and_then(|segment| decimal(segment.text()));
     let (head, alias) = match (segments.first().map(|segment| segment.text()), id) {
         (Some("repositories"), Some(id)) => ("/repos/-/-", Alias::Repository(id)),
         (Some("organizations"), Some(id)) => ("/orgs/-", Alias::Organization(id)),
-        _ => return (target.path(), Alias::None),
+        _ => return (Cow::Borrowed(target.path()), Alias::None),
     };
     let mut path = head.to_owned();
     for segment in &segments[2..] {
         path.push('/');
         path.push_str(segment.encoded());
     }
-    (path, alias)
+    (Cow::Owned(path), alias)
 }
 
 /// A plain decimal number; `+1`, `01` and the like are no ids.

@@ -211,6 +211,8 @@ fn hex(digit: u8) -> u8 {
 pub struct Target {
     prefix: Prefix,
     segments: Vec<Segment>,
+    /// As forwarded, below the prefix.
+    path: String,
     /// As forwarded.
     query: Option<String>,
     /// As it came, when that differs.
@@ -234,7 +236,7 @@ impl Target {
         let sent = query.filter(|query| !query.is_empty());
         let query = sent.map(read_query).transpose()?;
         let sent_query = sent.filter(|sent| query.as_deref() != Some(*sent)).map(str::to_owned);
-        Ok(Target { prefix, segments, query, sent_query, graphql })
+        Ok(Target { prefix, path: write_path(&segments), segments, query, sent_query, graphql })
     }
 
     pub fn prefix(&self) -> Prefix {
@@ -252,14 +254,16 @@ impl Target {
     }
 
     /// The path as forwarded, below the prefix.
-    pub fn path(&self) -> String {
-        let mut path =
-            String::with_capacity(self.segments.iter().map(|segment| segment.encoded().len() + 1).sum());
-        for segment in &self.segments {
-            path.push('/');
-            path.push_str(segment.encoded());
+    pub fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// Path and query as forwarded.
+    pub fn path_and_query(&self) -> String {
+        match self.query() {
+            Some(query) => format!("{}?{query}", self.path),
+            None => self.path.clone(),
         }
-        if path.is_empty() { "/".to_owned() } else { path }
     }
 
     /// Path and query in the one form that an approval is bound to, whatever the spelling: no prefix,
@@ -323,6 +327,15 @@ impl Target {
             .map(|(_, value)| value)
             .collect()
     }
+}
+
+fn write_path(segments: &[Segment]) -> String {
+    let mut path = String::with_capacity(segments.iter().map(|segment| segment.encoded().len() + 1).sum());
+    for segment in segments {
+        path.push('/');
+        path.push_str(segment.encoded());
+    }
+    if path.is_empty() { "/".to_owned() } else { path }
 }
 
 /// Takes `api/v3`, `api/uploads`, `graphql` and their combinations off the front.

@@ -57,11 +57,7 @@ static SINGLE: [HeaderName; 9] = [
 ];
 
 /// Headers by which some servers let a POST be something else.
-static METHOD_OVERRIDES: [HeaderName; 3] = [
-    HeaderName::from_static("x-http-method-override"),
-    HeaderName::from_static("x-method-override"),
-    HeaderName::from_static("x-http-method"),
-];
+const METHOD_OVERRIDES: [&str; 3] = ["x-http-method-override", "x-method-override", "x-http-method"];
 
 /// A request, understood.
 #[derive(Debug)]
@@ -220,10 +216,10 @@ impl Proxy {
         let target = self.read_target(&head, peer)?;
         check_headers(&head.headers)?;
         ctx.prefix = target.prefix();
-        ctx.path = target.path();
+        ctx.path = target.path().to_owned();
         if target.is_graphql() {
             ctx.operation = Some(&GRAPHQL);
-            return self.classify_graphql(agent, head, target, body, ctx).await;
+            return Box::pin(self.classify_graphql(agent, head, target, body, ctx)).await;
         }
         let route = routes::find(&head.method, &target).map_err(|error| match error {
             RouteError::Target(_) | RouteError::Name(_) => {
@@ -385,16 +381,18 @@ fn check_http2(head: &request::Parts) -> Result<(), ProxyError> {
 
 /// What must not come, or not come twice.
 fn check_headers(headers: &HeaderMap) -> Result<(), ProxyError> {
-    for name in &SINGLE {
-        if headers.get_all(name).iter().nth(1).is_some() {
+    // Nearly always each header is there once.
+    if headers.len() > headers.keys_len() {
+        let repeated = SINGLE.iter().find(|name| headers.get_all(*name).iter().nth(1).is_some());
+        if let Some(name) = repeated {
             return Err(bad(&format!("The header {name} came more than once.")));
         }
     }
-    for name in &METHOD_OVERRIDES {
-        let harmless = |value: &http::HeaderValue| {
-            value.as_bytes().eq_ignore_ascii_case(b"GET") || value.as_bytes().eq_ignore_ascii_case(b"HEAD")
-        };
-        if !headers.get_all(name).iter().all(harmless) {
+    let harmless = [b"GET".as_slice(), b"HEAD"];
+    for (name, value) in headers {
+        if METHOD_OVERRIDES.contains(&name.as_str())
+            && !harmless.iter().any(|method| value.as_bytes().eq_ignore_ascii_case(method))
+        {
             return Err(bad(&format!("The method can't be overridden by {name}.")));
         }
     }

@@ -10,6 +10,7 @@ use http::header::{
     ACCEPT_ENCODING, AUTHORIZATION, CONTENT_TYPE, HeaderName, HeaderValue, IF_MATCH, IF_MODIFIED_SINCE,
     IF_NONE_MATCH, IF_UNMODIFIED_SINCE, RANGE, USER_AGENT,
 };
+use http::uri::PathAndQuery;
 use http::{HeaderMap, Request, Uri};
 use http_body_util::{BodyExt, Empty, Full};
 
@@ -138,20 +139,31 @@ impl Proxy {
     fn uri_up(&self, permitted: &Permitted) -> Result<Uri, ProxyError> {
         let call = permitted.call();
         let upstream = &self.upstream;
-        let mut text = match &call.route.scope {
-            Scope::Graphql => upstream.graphql_url.to_string(),
-            _ => {
-                let uploads = call.route.operation.uploads;
-                let base = if uploads { &upstream.uploads_url } else { &upstream.api_url };
-                format!("{}{}", base.to_string().trim_end_matches('/'), call.target.path())
-            }
+        let is_graphql = matches!(call.route.scope, Scope::Graphql);
+        let base = match call.route.operation.uploads {
+            _ if is_graphql => &upstream.graphql_url,
+            true => &upstream.uploads_url,
+            false => &upstream.api_url,
         };
-        if let Some(query) = call.target.query() {
-            text.push('?');
-            text.push_str(query);
+        let mut path = base.path().to_owned();
+        if !is_graphql {
+            path.truncate(path.trim_end_matches('/').len());
+            path.push_str(call.target.path());
         }
-        text.parse().map_err(|_| ProxyError::BadRequest("The request target can't be forwarded.".to_owned()))
+        if let Some(query) = call.target.query() {
+            path.push('?');
+            path.push_str(query);
+        }
+        at_base(base, path)
+            .map_err(|_| ProxyError::BadRequest("The request target can't be forwarded.".to_owned()))
     }
+}
+
+/// `path`, which may have a query, at the host of `base`.
+fn at_base(base: &Uri, path: String) -> Result<Uri, http::Error> {
+    let mut parts = base.clone().into_parts();
+    parts.path_and_query = Some(PathAndQuery::from_maybe_shared(path)?);
+    Ok(Uri::from_parts(parts)?)
 }
 
 /// Copies headers, but for values that hold a credential of an agent's.

@@ -1,15 +1,15 @@
 //! Names that go with every call to the budget, made once and shared.
 
-use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use http::Method;
+use rustc_hash::FxHashMap;
 
 /// Routes and resources as shared text. Both are closed sets: templates of GitHub's operations.
 #[derive(Debug, Default)]
 pub(super) struct RouteNames {
-    routes: Mutex<HashMap<(Method, &'static str), Arc<str>>>,
-    resources: Mutex<HashMap<&'static str, Arc<str>>>,
+    routes: Mutex<FxHashMap<(Method, &'static str), Arc<str>>>,
+    resources: Mutex<FxHashMap<&'static str, Arc<str>>>,
 }
 
 impl RouteNames {

@@ -41,25 +41,6 @@ const AGENT: HeaderName = HeaderName::from_static("x-tollgate-agent");
 /// Where links to the uploads host lead.
 const UPLOADS_PREFIX: &str = "/api/uploads";
 
-/// Headers that concern one hop only (RFC 9110 §7.6.1), or would bind the caller to GitHub's host.
-static NOT_PASSED_ON: [HeaderName; 15] = [
-    HeaderName::from_static("connection"),
-    HeaderName::from_static("keep-alive"),
-    HeaderName::from_static("proxy-authenticate"),
-    HeaderName::from_static("proxy-authorization"),
-    HeaderName::from_static("proxy-connection"),
-    HeaderName::from_static("te"),
-    HeaderName::from_static("trailer"),
-    HeaderName::from_static("transfer-encoding"),
-    HeaderName::from_static("upgrade"),
-    HeaderName::from_static("set-cookie"),
-    HeaderName::from_static("alt-svc"),
-    HeaderName::from_static("strict-transport-security"),
-    HeaderName::from_static("authorization"),
-    HeaderName::from_static("www-authenticate"),
-    HeaderName::from_static("x-tollgate-error"),
-];
-
 impl Proxy {
     /// Turns the outcome into the answer, counts it and writes the request's one line of log.
     pub(super) fn respond(
@@ -96,11 +77,7 @@ impl Proxy {
 
     fn pass_on(&self, answer: Answer, ctx: &Context) -> Response<ResponseBody> {
         let (mut head, body) = answer.into_parts();
-        let named: Vec<HeaderName> = connection_options(&head.headers);
-        for name in &NOT_PASSED_ON {
-            head.headers.remove(name);
-        }
-        for name in named {
+        for name in not_passed_on(&head.headers) {
             head.headers.remove(name);
         }
         copy_upstream_limit(&mut head.headers);
@@ -250,15 +227,36 @@ fn insert_own_limit(headers: &mut HeaderMap, view: &View, resource: &'static str
     headers.insert(RESOURCE, HeaderValue::from_static(resource));
 }
 
-/// Headers that `Connection` names belong to the hop, too.
-fn connection_options(headers: &HeaderMap) -> Vec<HeaderName> {
-    headers
+/// Those of an answer's headers that concern its hop only (RFC 9110 §7.6.1), or would bind the caller to
+/// GitHub's host. What `Connection` names belongs to the hop, too.
+fn not_passed_on(headers: &HeaderMap) -> Vec<HeaderName> {
+    let named = headers
         .get_all(CONNECTION)
         .iter()
         .filter_map(|value| value.to_str().ok())
         .flat_map(|value| value.split(','))
-        .filter_map(|name| name.trim().parse().ok())
-        .collect()
+        .filter_map(|name| name.trim().parse().ok());
+    let listed = headers.keys().filter(|name| {
+        matches!(
+            name.as_str(),
+            "connection"
+                | "keep-alive"
+                | "proxy-authenticate"
+                | "proxy-authorization"
+                | "proxy-connection"
+                | "te"
+                | "trailer"
+                | "transfer-encoding"
+                | "upgrade"
+                | "set-cookie"
+                | "alt-svc"
+                | "strict-transport-security"
+                | "authorization"
+                | "www-authenticate"
+                | "x-tollgate-error"
+        )
+    });
+    named.chain(listed.cloned()).collect()
 }
 
 fn rewrite_headers(headers: &mut HeaderMap, map: &LinkMap) {

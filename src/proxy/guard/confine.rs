@@ -21,7 +21,7 @@ impl Proxy {
         ctx: &mut Context,
     ) -> Result<(Option<RepositoryName>, Option<String>), ProxyError> {
         if call.route.scope == Scope::Graphql {
-            return self.confine_graphql(agent, call, ctx).await;
+            return Box::pin(self.confine_graphql(agent, call, ctx)).await;
         }
         let call: &Call = call;
         let everything = agent.repositories.is_everything();
@@ -32,7 +32,8 @@ impl Proxy {
                 Ok((Some(name.clone()), Some(name.owner().to_owned())))
             }
             Scope::RepositoryId(id) => {
-                let name = self.repository_name(agent, *id, ctx).await?.ok_or_else(|| outside(agent))?;
+                let name =
+                    Box::pin(self.repository_name(agent, *id, ctx)).await?.ok_or_else(|| outside(agent))?;
                 let checked = check_repository(agent, &name).and_then(|()| check_compared(agent, call));
                 self.tolerate(agent, ctx, checked)?;
                 let owner = name.owner().to_owned();
@@ -48,7 +49,7 @@ impl Proxy {
                 Ok((None, owner))
             }
             Scope::OrganizationId(id) if everything => {
-                let login = self.organization_login(agent, *id, ctx).await?;
+                let login = Box::pin(self.organization_login(agent, *id, ctx)).await?;
                 Ok((None, Some(login.ok_or_else(|| outside(agent))?)))
             }
             Scope::Fleet(owner) if everything => Ok((None, owner.clone())),

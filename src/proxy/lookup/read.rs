@@ -71,14 +71,10 @@ impl Proxy {
     pub(super) fn read_of(&self, permitted: &Permitted) -> Read {
         let call = permitted.call();
         let headers = self.headers_of_read(&call.headers);
-        let target = match call.target.query() {
-            Some(query) => format!("{}?{query}", call.target.path()),
-            None => call.target.path(),
-        };
         let repositories = permitted.token_repositories().cloned();
         let installation = permitted.installation();
         let rights = (Arc::clone(&installation.label), installation.rights);
-        let key = Key::new(rights, repositories, target, &headers);
+        let key = Key::new(rights, repositories, call.target.path_and_query(), &headers);
         let repository = permitted.repository().map(|name| name.to_string().to_ascii_lowercase());
         let area = repository.as_ref().and_then(|_| Area::of_template(call.route.operation.template));
         let known = self.cache.get(&key);

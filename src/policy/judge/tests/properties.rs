@@ -250,7 +250,7 @@ proptest! {
         let Ok(target) = Target::parse(&path, query.as_deref()) else { return Ok(()) };
         let body = if method == "GET" { "" } else { &body };
         if let Some(class) = class(&method, &target, body) {
-            let read = danger(&method, &target.path(), target.query().unwrap_or_default(), body.as_bytes());
+            let read = danger(&method, target.path(), target.query().unwrap_or_default(), body.as_bytes());
             prop_assert!(is_enough(class, read), "judged {}, read as {:?}: {}", class, read, target.path());
         }
     }
