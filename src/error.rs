@@ -67,6 +67,9 @@ pub enum ProxyError {
     /// A bound of tollgate's own is reached; nothing was sent upstream.
     #[error("{0}")]
     Overloaded(&'static str),
+    /// This replica is about to end; nothing was sent upstream.
+    #[error("This tollgate is being stopped; nothing was sent to GitHub.")]
+    Draining,
     /// It can't be known whether an approval was used before.
     #[error(
         "tollgate can't look up whether this approval was used before, so nothing was sent to GitHub. Try again in {} s with the same approval.",
@@ -160,6 +163,7 @@ impl ProxyError {
             ProxyError::UpstreamUnreachable(_) | ProxyError::CredentialRefused(_) => "upstream_unreachable",
             ProxyError::UpstreamTimeout(_) => "upstream_timeout",
             ProxyError::Overloaded(_) => "overloaded",
+            ProxyError::Draining => "draining",
             ProxyError::ApprovalUnsure | ProxyError::AuditAway | ProxyError::StoreUnavailable { .. } => {
                 "store_unavailable"
             }
@@ -187,6 +191,7 @@ impl ProxyError {
             | ProxyError::CredentialRefused(_)
             | ProxyError::UpstreamTimeout(_) => Side::Upstream,
             ProxyError::Overloaded(_)
+            | ProxyError::Draining
             | ProxyError::ApprovalUnsure
             | ProxyError::AuditAway
             | ProxyError::StoreUnavailable { .. }

@@ -53,6 +53,7 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use http::{HeaderValue, Request, Response, StatusCode};
 use hyper::body::Incoming;
+use tokio_util::sync::CancellationToken;
 
 use admit::Admitted;
 use body::ResponseBody;
@@ -131,6 +132,8 @@ pub struct Proxy {
     feed: Arc<Feed>,
     metrics: Arc<Metrics>,
     clock: Arc<dyn Clock>,
+    /// Cancelled when nothing that has to wait can be sent any more.
+    closing: CancellationToken,
     /// Where the one of the configuration in force is.
     in_force: Arc<OnceLock<Weak<InForce>>>,
 }
@@ -198,6 +201,7 @@ impl Proxy {
             feed: shared.feed,
             metrics,
             clock,
+            closing: CancellationToken::new(),
             in_force: Arc::default(),
         })
     }
@@ -239,6 +243,11 @@ impl Proxy {
     /// Who vouches for agents that come without a key.
     pub fn identities(&self) -> &Arc<Identities> {
         &self.identities
+    }
+
+    /// Refuses whoever waits from now on, so that they have an answer before the end.
+    pub fn close(&self) {
+        self.closing.cancel();
     }
 
     /// The one of the configuration in force, if that is another than this.
@@ -305,6 +314,8 @@ impl Proxy {
         let agent = permitted.agent();
         tokio::select! {
             () = tokio::time::sleep(pause) => Ok(()),
+            // The next attempt is refused.
+            () = self.closing.cancelled() => Ok(()),
             standing = self.roster.until_not_served(&agent.name) => Err(identify::unserved(agent, standing)),
         }
     }

@@ -42,6 +42,7 @@ NOTHING_WAS_SENT = {
     "budget_exhausted",
     "bad_request",
     "overloaded",
+    "draining",
     "store_unavailable",
     "no_installation",
 }

@@ -62,6 +62,7 @@ impl Proxy {
         let agent = permitted.agent();
         let admitted = tokio::select! {
             biased;
+            () = self.closing.cancelled() => Err(ProxyError::Draining),
             admitted = self.budget.admit(&charge, wait) => Ok(admitted),
             standing = self.roster.until_not_served(&agent.name) => Err(unserved(agent, standing)),
         };

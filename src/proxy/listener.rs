@@ -37,6 +37,9 @@ const TURNED_AWAY_MAX: usize = 128;
 /// Descriptors that are not for agents' connections.
 const DESCRIPTORS_KEPT: usize = 512;
 
+/// Before the drain's time is over whoever still waits is refused, this long or a quarter of it.
+const LAST_WORD: Duration = Duration::from_secs(1);
+
 /// How many and how long.
 #[derive(Debug, Clone, Copy)]
 pub struct Bounds {
@@ -105,7 +108,12 @@ impl Listener {
         drain: Duration,
     ) {
         let connections = TaskTracker::new();
-        let serving = Serving { in_force, tls, stop: stop.clone(), patience: self.bounds.patience };
+        let serving = Serving {
+            in_force: Arc::clone(&in_force),
+            tls,
+            stop: stop.clone(),
+            patience: self.bounds.patience,
+        };
         loop {
             let accepted = tokio::select! {
                 accepted = self.tcp.accept() => accepted,
@@ -135,7 +143,13 @@ impl Listener {
         }
         drop(self.tcp);
         connections.close();
-        if tokio::time::timeout(drain, connections.wait()).await.is_err() {
+        let last_word = LAST_WORD.min(drain / 4);
+        if tokio::time::timeout(drain - last_word, connections.wait()).await.is_ok() {
+            return;
+        }
+        // What waits for its turn has an answer to give; what GitHub has been sent may still come back.
+        in_force.proxy().close();
+        if tokio::time::timeout(last_word, connections.wait()).await.is_err() {
             tracing::warn!(left = connections.len(), "drain time is over; connections are cut");
         }
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use github_sim::{Fault, FaultKind};
 use tokio::net::TcpStream;
 
-use crate::support::{Setup, UNCACHED, eventually};
+use crate::support::{Setup, UNCACHED, agent, eventually};
 
 #[tokio::test]
 async fn requests_in_flight_are_finished_and_new_connections_are_not_taken() {
@@ -57,4 +57,25 @@ async fn readiness_fails_while_health_holds() {
         },
         tollgate.raw(head.as_bytes())
     );
+}
+
+/// It would be cut without a word, and its client would not know whether GitHub had it.
+#[tokio::test]
+async fn who_still_waits_at_the_end_is_told_so() {
+    let mut setup = Setup::with(vec![agent("slow", &["repositories: [acme/*]", "ceiling: 60"])]);
+    (setup.cache, setup.server) = (UNCACHED, "  drain_timeout: 2s\n".to_owned());
+    let tollgate = setup.start().await;
+    while tollgate.get("/repos/acme/widgets").await.verdict() == "200" {}
+    let sent = tollgate.arrived().len();
+    let head = tollgate.head("GET /repos/acme/widgets HTTP/1.1", "Prefer: wait=60\r\n");
+    let (answer, ()) = tokio::join!(tollgate.raw(head.as_bytes()), async {
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        tollgate.stop.cancel();
+    });
+    assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
+    for header in ["x-tollgate-error: draining", "retry-after: 1", "connection: close"] {
+        assert!(answer.contains(header), "{header}: {answer}");
+    }
+    assert_eq!(tollgate.arrived().len(), sent);
+    tokio::time::timeout(Duration::from_secs(5), tollgate.running).await.expect("it ends").unwrap().unwrap();
 }

@@ -69,7 +69,8 @@ impl Replica {
 
     async fn serves(&mut self) -> anyhow::Result<()> {
         let deadline = Instant::now() + START_PATIENCE;
-        while TcpStream::connect(self.address).await.is_err() {
+        // The admin listener comes last, when Redis was found.
+        while TcpStream::connect(self.admin).await.is_err() {
             let ended = self.child.try_wait()?;
             anyhow::ensure!(
                 ended.is_none() && Instant::now() < deadline,

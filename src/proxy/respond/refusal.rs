@@ -88,6 +88,7 @@ fn status_of(error: &ProxyError, over_budget_status: StatusCode) -> StatusCode {
         ProxyError::UpstreamUnreachable(_) | ProxyError::CredentialRefused(_) => StatusCode::BAD_GATEWAY,
         ProxyError::UpstreamTimeout(_) => StatusCode::GATEWAY_TIMEOUT,
         ProxyError::Overloaded(_)
+        | ProxyError::Draining
         | ProxyError::ApprovalUnsure
         | ProxyError::AuditAway
         | ProxyError::StoreUnavailable { .. } => StatusCode::SERVICE_UNAVAILABLE,
@@ -98,7 +99,7 @@ fn status_of(error: &ProxyError, over_budget_status: StatusCode) -> StatusCode {
 /// Seconds after which trying again makes sense; nothing was sent upstream then.
 fn retry_after(error: &ProxyError) -> Option<u64> {
     match error {
-        ProxyError::Overloaded(_) => Some(1),
+        ProxyError::Overloaded(_) | ProxyError::Draining => Some(1),
         ProxyError::ApprovalUnsure => Some(UNSURE_RETRY_SECONDS),
         ProxyError::AuditAway => Some(AUDIT_RETRY_SECONDS),
         ProxyError::StoreUnavailable { retry_after } => Some(*retry_after),

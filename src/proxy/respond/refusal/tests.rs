@@ -51,6 +51,7 @@ fn every_code_has_its_status() {
         (ProxyError::CredentialRefused("x"), "upstream_unreachable", 502),
         (ProxyError::UpstreamTimeout(Duration::from_secs(1)), "upstream_timeout", 504),
         (ProxyError::Overloaded("x"), "overloaded", 503),
+        (ProxyError::Draining, "draining", 503),
         (ProxyError::StoreUnavailable { retry_after: 2 }, "store_unavailable", 503),
         (ProxyError::Internal, "internal", 500),
     ] {
