@@ -67,8 +67,8 @@ pub enum ProxyError {
     /// A bound of tollgate's own is reached; nothing was sent upstream.
     #[error("{0}")]
     Overloaded(&'static str),
-    /// This replica is about to end; nothing was sent upstream.
-    #[error("This tollgate is being stopped; nothing was sent to GitHub.")]
+    /// This replica is about to end; GitHub did nothing of the call.
+    #[error("This tollgate is being stopped, and GitHub has done nothing of this call. Try again.")]
     Draining,
     /// It can't be known whether an approval was used before.
     #[error(

@@ -90,6 +90,7 @@ pub struct Metrics {
     pub identity_key_reads: IntCounterVec,
     /// Without labels: lines of the audit log that could not be written.
     pub audit_lost: IntCounterVec,
+    /// As [`crate::telemetry::lines_lost`] says.
     pub log_lost: IntCounterVec,
     /// `{installation,result}`: ok or failed.
     pub token_refresh: IntCounterVec,
@@ -279,7 +280,7 @@ impl Metrics {
             ),
             log_lost: make.counter(
                 "log_lost_total",
-                "Lines of the log that were lost because nobody read it.",
+                "Lines of the log that were lost: nobody read it, or it could not be written.",
                 &[],
             ),
             token_refresh: make.counter(

@@ -250,6 +250,11 @@ impl Proxy {
         self.closing.cancel();
     }
 
+    /// Nothing is begun any more that could be cut half done.
+    fn check_open(&self) -> Result<(), ProxyError> {
+        if self.closing.is_cancelled() { Err(ProxyError::Draining) } else { Ok(()) }
+    }
+
     /// The one of the configuration in force, if that is another than this.
     fn successor(&self) -> Option<Arc<Proxy>> {
         let latest = self.in_force.get()?.upgrade()?.proxy();
@@ -338,6 +343,8 @@ impl Proxy {
             };
             let admitted = match admitted {
                 Ok(admitted) => admitted,
+                // What GitHub answered before was doubted, or the attempt would not be made again.
+                Err(ProxyError::Draining) => return Err(ProxyError::Draining),
                 Err(refused) => return otherwise.unwrap_or(Err(refused)),
             };
             let request = self.inject(permitted, &admitted, read.as_deref_mut()).await?;

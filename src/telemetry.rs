@@ -9,13 +9,12 @@ mod json_lines;
 use std::io::IsTerminal;
 
 use tracing::Level;
-use tracing_appender::non_blocking::WorkerGuard;
 use tracing_subscriber::filter::{EnvFilter, FilterExt, filter_fn};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Layer, fmt};
 
-pub use aside::lines_lost;
+pub use aside::{Writing, lines_lost};
 use json_lines::JsonLines;
 
 /// How lines look.
@@ -30,7 +29,7 @@ pub enum LogFormat {
 ///
 /// # Errors
 /// When the filter does not parse.
-pub fn start(filter: &str, format: Option<LogFormat>) -> anyhow::Result<WorkerGuard> {
+pub fn start(filter: &str, format: Option<LogFormat>) -> anyhow::Result<Writing> {
     let filter: EnvFilter = filter.parse()?;
     let ours = filter_fn(|metadata| {
         let target = metadata.target();
@@ -43,7 +42,7 @@ pub fn start(filter: &str, format: Option<LogFormat>) -> anyhow::Result<WorkerGu
         true => LogFormat::Text,
         false => LogFormat::Json,
     });
-    let (lines, writing) = aside::write(std::io::stderr());
+    let (lines, writing) = aside::start(std::io::stderr())?;
     let layer = match format {
         LogFormat::Json => JsonLines::to(lines).with_filter(filter.and(ours)).boxed(),
         LogFormat::Text => fmt::layer().with_writer(lines).with_filter(filter.and(ours)).boxed(),

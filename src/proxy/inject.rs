@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use http::header::{
     ACCEPT_ENCODING, AUTHORIZATION, CONTENT_TYPE, HeaderName, HeaderValue, IF_MATCH, IF_MODIFIED_SINCE,
     IF_NONE_MATCH, IF_UNMODIFIED_SINCE, RANGE, USER_AGENT,
@@ -140,10 +141,12 @@ impl Proxy {
         let call = permitted.call();
         let upstream = &self.upstream;
         let is_graphql = matches!(call.route.scope, Scope::Graphql);
-        let base = match call.route.operation.uploads {
-            _ if is_graphql => &upstream.graphql_url,
-            true => &upstream.uploads_url,
-            false => &upstream.api_url,
+        let base = if is_graphql {
+            &upstream.graphql_url
+        } else if call.route.operation.uploads {
+            &upstream.uploads_url
+        } else {
+            &upstream.api_url
         };
         let mut path = base.path().to_owned();
         if !is_graphql {
@@ -162,7 +165,7 @@ impl Proxy {
 /// `path`, which may have a query, at the host of `base`.
 fn at_base(base: &Uri, path: String) -> Result<Uri, http::Error> {
     let mut parts = base.clone().into_parts();
-    parts.path_and_query = Some(PathAndQuery::from_maybe_shared(path)?);
+    parts.path_and_query = Some(PathAndQuery::from_maybe_shared(Bytes::from(path))?);
     Ok(Uri::from_parts(parts)?)
 }
 

@@ -37,7 +37,7 @@ const TURNED_AWAY_MAX: usize = 128;
 /// Descriptors that are not for agents' connections.
 const DESCRIPTORS_KEPT: usize = 512;
 
-/// Before the drain's time is over whoever still waits is refused, this long or a quarter of it.
+/// So long before the drain's end, or a quarter of the drain if that is less, whoever waits is refused.
 const LAST_WORD: Duration = Duration::from_secs(1);
 
 /// How many and how long.

@@ -1,50 +1,161 @@
-//! Lines written aside, by a thread of their own: whoever does not read the log holds up no request.
+//! Lines written aside, by a thread of their own: a log that nobody reads holds up no request.
 //!
 //! A system call a line would be one for each request, so those of a moment are written at once.
+//! `tracing-appender` does nearly this. But where it can't end it says so on standard output, which is the
+//! audit log's, and it counts no line that could not be written.
 
-use std::io::{self, BufWriter, Write};
-use std::sync::OnceLock;
+use std::io::{self, Write};
+use std::iter;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 use std::time::Duration;
 
-use tracing_appender::non_blocking::{ErrorCounter, NonBlocking, NonBlockingBuilder, WorkerGuard};
+use tracing_subscriber::fmt::MakeWriter;
 
-/// Lines that may wait; those beyond are lost, and counted.
+/// Lines that may wait; those beyond are lost.
 const WAITING_MAX: usize = 8_192;
-/// Bytes written at once.
+/// About as many bytes are written at once.
 const WRITE_BYTES: usize = 64 * 1024;
 /// How long a line waits at most for others to be written with.
 const MOMENT: Duration = Duration::from_millis(10);
+/// How long the end waits for what still waits to be written.
+const ENDS_WITHIN: Duration = Duration::from_secs(1);
 
-static LOST: OnceLock<ErrorCounter> = OnceLock::new();
+static LOST: AtomicU64 = AtomicU64::new(0);
 
-/// What lines are handed to, and what writes those that wait when it is dropped, for a second at most.
-pub(super) fn write(to: impl Write + Send + 'static) -> (NonBlocking, WorkerGuard) {
-    let (lines, writing) = NonBlockingBuilder::default()
-        .thread_name("log")
-        .buffered_lines_limit(WAITING_MAX)
-        .lossy(true)
-        .finish(Gathered(BufWriter::with_capacity(WRITE_BYTES, to)));
-    let _ = LOST.set(lines.error_counter());
-    (lines, writing)
-}
-
-/// Lines of this process' log that were lost because nobody read it.
+/// Lines of this process' log that were lost, because nobody read it or it could not be written.
 pub fn lines_lost() -> u64 {
-    LOST.get().map_or(0, |lost| lost.dropped_lines() as u64)
+    LOST.load(Ordering::Relaxed)
 }
 
-/// Flushed when no line waits; the next are let gather.
-struct Gathered<W: Write>(BufWriter<W>);
+enum Message {
+    Line(Vec<u8>),
+    /// Nothing follows; the sender is dropped when all is written.
+    End(SyncSender<()>),
+}
 
-impl<W: Write> Write for Gathered<W> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.write(bytes)
+/// Where lines are handed in, each by one call.
+#[derive(Debug, Clone)]
+pub(super) struct Lines(SyncSender<Message>);
+
+/// When it is dropped, lines that wait are written.
+#[derive(Debug)]
+#[must_use]
+pub struct Writing(SyncSender<Message>);
+
+/// Starts the thread that writes.
+///
+/// # Errors
+/// When there can't be one.
+pub(super) fn start(to: impl Write + Send + 'static) -> io::Result<(Lines, Writing)> {
+    let (sender, waiting) = sync_channel(WAITING_MAX);
+    thread::Builder::new().name("log".to_owned()).spawn(move || run(&waiting, to))?;
+    Ok((Lines(sender.clone()), Writing(sender)))
+}
+
+fn run(waiting: &Receiver<Message>, mut to: impl Write) {
+    let mut bytes = Vec::with_capacity(WRITE_BYTES);
+    while let Ok(first) = waiting.recv() {
+        let (mut lines, mut end) = (0, None);
+        for message in iter::once(first).chain(waiting.try_iter()) {
+            match message {
+                Message::Line(line) => bytes.extend_from_slice(&line),
+                Message::End(ended) => end = Some(ended),
+            }
+            lines += 1;
+            if bytes.len() >= WRITE_BYTES || end.is_some() {
+                break;
+            }
+        }
+        if to.write_all(&bytes).is_err() {
+            LOST.fetch_add(lines, Ordering::Relaxed);
+        }
+        if end.is_some() {
+            return;
+        }
+        if bytes.len() < WRITE_BYTES {
+            thread::sleep(MOMENT);
+        }
+        bytes.clear();
+    }
+}
+
+impl Write for Lines {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        if self.0.try_send(Message::Line(line.to_vec())).is_err() {
+            LOST.fetch_add(1, Ordering::Relaxed);
+        }
+        Ok(line.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        let flushed = self.0.flush();
-        thread::sleep(MOMENT);
-        flushed
+        Ok(())
+    }
+}
+
+impl<'a> MakeWriter<'a> for Lines {
+    type Writer = Lines;
+
+    fn make_writer(&'a self) -> Lines {
+        self.clone()
+    }
+}
+
+impl Drop for Writing {
+    fn drop(&mut self) {
+        let (ended, is_written) = sync_channel(1);
+        // Where there is no room nobody reads, and nobody is waited for.
+        if self.0.try_send(Message::End(ended)).is_ok() {
+            let _ = is_written.recv_timeout(ENDS_WITHIN);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+
+    /// What was written, a piece for each call; after `room` bytes there is no more room.
+    #[derive(Clone)]
+    struct Disk {
+        written: Arc<Mutex<Vec<Vec<u8>>>>,
+        room: usize,
+    }
+
+    impl Write for Disk {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            let mut written = self.written.lock().unwrap();
+            if written.iter().map(Vec::len).sum::<usize>() + bytes.len() > self.room {
+                return Err(io::ErrorKind::StorageFull.into());
+            }
+            written.push(bytes.to_vec());
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn lines_are_written_in_order_and_together_and_those_that_can_t_be_are_counted() {
+        let disk = Disk { written: Arc::default(), room: 40_000 };
+        let before = lines_lost();
+        let (mut lines, writing) = start(disk.clone()).unwrap();
+        let all: Vec<String> = (0..1_000).map(|number| format!("line {number}\n")).collect();
+        all.iter().for_each(|line| lines.write_all(line.as_bytes()).unwrap());
+        drop(writing);
+        let written = disk.written.lock().unwrap().clone();
+        assert_eq!(String::from_utf8(written.concat()).unwrap(), all.concat());
+        assert!(written.len() < 100, "{} writes", written.len());
+        assert_eq!(lines_lost(), before);
+
+        let (mut lines, writing) = start(Disk { room: 0, ..disk }).unwrap();
+        all.iter().take(30).for_each(|line| lines.write_all(line.as_bytes()).unwrap());
+        drop(writing);
+        assert!((30..=31).contains(&(lines_lost() - before)), "{}", lines_lost() - before);
     }
 }

@@ -32,7 +32,7 @@ impl<W> JsonLines<W> {
 
 impl<S: Subscriber, W: for<'a> MakeWriter<'a> + 'static> Layer<S> for JsonLines<W> {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
-        // Whoever reads the log is gone when this fails, and nobody is left to be told.
+        // What is lost is counted where lines are written.
         let _ = self.writer.make_writer().write_all(&line(event));
     }
 }

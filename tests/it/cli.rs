@@ -128,7 +128,9 @@ async fn a_log_that_nobody_reads_holds_up_no_request() {
     let files = TempDir::new().unwrap();
     let setup = Setup::with(vec![agent("worker", &["repositories: [acme/*]"])]);
     let config = setup.write_config(&sim, &files);
-    let serving = serve_unread(tollgate().args(["serve", "--config"]).arg(&config));
+    let audit = files.path().join("stdout");
+    let to_audit = Stdio::from(std::fs::File::create(&audit).unwrap());
+    let serving = serve_unread(tollgate().args(["serve", "--config"]).arg(&config).stdout(to_audit));
     let (client, metrics) = (client(), format!("{}/metrics", serving.admin));
     let unknown = format!("{}/meta", serving.address);
     // Each has a line in the log.
@@ -141,6 +143,9 @@ async fn a_log_that_nobody_reads_holds_up_no_request() {
     let lost = shown.lines().find_map(|line| line.strip_prefix("tollgate_log_lost_total ")).unwrap();
     assert!((1..9_500).contains(&lost.parse::<u32>().unwrap()), "{lost}");
     assert_eq!(serving.end().await, Some(0));
+    // Standard output is the audit log's alone.
+    let audited = std::fs::read_to_string(&audit).unwrap();
+    assert!(audited.lines().all(|line| serde_json::from_str::<serde_json::Value>(line).is_ok()), "{audited}");
 }
 
 #[test]

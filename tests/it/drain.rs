@@ -5,7 +5,7 @@ use std::time::Duration;
 use github_sim::{Fault, FaultKind};
 use tokio::net::TcpStream;
 
-use crate::support::{Setup, UNCACHED, agent, eventually};
+use crate::support::{Setup, Tollgate, UNCACHED, agent, eventually};
 
 #[tokio::test]
 async fn requests_in_flight_are_finished_and_new_connections_are_not_taken() {
@@ -59,23 +59,53 @@ async fn readiness_fails_while_health_holds() {
     );
 }
 
+/// Asks as who waits for up to a minute, and stops tollgate meanwhile; gives the answer, and how many calls
+/// GitHub has had.
+async fn ask_and_stop(tollgate: Tollgate) -> (String, usize) {
+    let head = tollgate.head("GET /repos/acme/widgets HTTP/1.1", "Prefer: wait=60\r\n");
+    let (answer, ()) = tokio::join!(tollgate.raw(head.as_bytes()), async {
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        tollgate.stop.cancel();
+    });
+    let arrived = tollgate.arrived().len();
+    tokio::time::timeout(Duration::from_secs(5), tollgate.running).await.expect("it ends").unwrap().unwrap();
+    (answer, arrived)
+}
+
 /// It would be cut without a word, and its client would not know whether GitHub had it.
 #[tokio::test]
 async fn who_still_waits_at_the_end_is_told_so() {
     let mut setup = Setup::with(vec![agent("slow", &["repositories: [acme/*]", "ceiling: 60"])]);
     (setup.cache, setup.server) = (UNCACHED, "  drain_timeout: 2s\n".to_owned());
     let tollgate = setup.start().await;
-    while tollgate.get("/repos/acme/widgets").await.verdict() == "200" {}
+    let mut last = String::new();
+    for _ in 0..10 {
+        last = tollgate.get("/repos/acme/widgets").await.verdict();
+    }
+    assert_eq!(last, "403 budget_exhausted");
     let sent = tollgate.arrived().len();
-    let head = tollgate.head("GET /repos/acme/widgets HTTP/1.1", "Prefer: wait=60\r\n");
-    let (answer, ()) = tokio::join!(tollgate.raw(head.as_bytes()), async {
-        tokio::time::sleep(Duration::from_millis(200)).await;
-        tollgate.stop.cancel();
-    });
+    let (answer, arrived) = ask_and_stop(tollgate).await;
+    assert_eq!(arrived, sent);
     assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
     for header in ["x-tollgate-error: draining", "retry-after: 1", "connection: close"] {
         assert!(answer.contains(header), "{header}: {answer}");
     }
-    assert_eq!(tollgate.arrived().len(), sent);
-    tokio::time::timeout(Duration::from_secs(5), tollgate.running).await.expect("it ends").unwrap().unwrap();
+}
+
+/// Not GitHub's 404 either, which may only mean that it does not know the young token yet.
+#[tokio::test]
+async fn so_is_who_waits_to_ask_again() {
+    let mut setup = Setup::worker();
+    (setup.cache, setup.server) = (UNCACHED, "  drain_timeout: 1s\n".to_owned());
+    setup.personal_token = false;
+    let tollgate = setup.start().await;
+    let unknown = FaultKind::Status {
+        status: 404,
+        body: None,
+        headers: std::collections::BTreeMap::new(),
+        takes_effect: false,
+    };
+    tollgate.sim.faults().add(Fault::new(unknown).on("GET", "/repos/acme"));
+    let (answer, _) = ask_and_stop(tollgate).await;
+    assert!(answer.contains("x-tollgate-error: draining"), "{answer}");
 }

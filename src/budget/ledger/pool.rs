@@ -427,8 +427,8 @@ impl Pool {
             self.used = self.used.max(used);
             self.limit = limit;
             if reset > self.reset + GUARD_MS {
-                // Ends differ by their rounding, which the guard covers. Beyond it the later one is true
-                // or at worst costs the difference; the earlier one would spend a window not begun.
+                // Ends differ by their rounding, which the guard covers. Beyond it the later one is true, or
+                // answers came late, which costs that time; the earlier one would spend a window not begun.
                 self.reset = reset;
             }
             return Observed::Current;

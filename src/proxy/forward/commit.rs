@@ -29,6 +29,7 @@ impl Proxy {
         }
         // It is another than was tried if the call waited for long.
         self.try_token(permitted, token, ctx).await;
+        self.check_open()?;
         if let Sanction::Signed { approval, wanted, stack } = sanction {
             self.check_again(permitted, approval, stack, wanted, ctx).await?;
             // An approval of who may go no more is not used up.

@@ -136,7 +136,6 @@ impl Proxy {
                 State::Landed(entry) => return Ok(Turn::Landed(entry)),
                 State::Flying => tokio::select! {
                     _ = state.changed() => {}
-                    () = self.closing.cancelled() => return Err(ProxyError::Draining),
                     standing = self.roster.until_not_served(&agent.name) => return Err(unserved(agent, standing)),
                 },
                 State::Waiting => tokio::select! {

@@ -115,6 +115,11 @@ enum Wild {
         reset_in_ms: i64,
         cool_in_ms: i64,
     },
+    /// GitHub names another end of the window from now on.
+    Drift {
+        resource: usize,
+        ms: i64,
+    },
     Observing {
         agent: usize,
     },
@@ -141,6 +146,7 @@ fn wild() -> impl Strategy<Value = Wild> {
             .prop_map(|(index, retry_after_ms)| Wild::Refused { index, retry_after_ms }),
         1 => (0_i64..50, -10_000_i64..4_000_000, 0_i64..100_000)
             .prop_map(|(points, reset_in_ms, cool_in_ms)| Wild::Adopt { points, reset_in_ms, cool_in_ms }),
+        2 => (0..4_usize, -6_000_i64..6_000).prop_map(|(resource, ms)| Wild::Drift { resource, ms }),
         1 => (0..AGENTS.len()).prop_map(|agent| Wild::Observing { agent }),
         1 => Just(Wild::Leave),
     ]
@@ -151,6 +157,11 @@ impl Bench {
         match wild {
             Wild::Usual(step) => self.take(step),
             Wild::Jump { ms } => self.now += ms,
+            Wild::Drift { resource, ms } => {
+                if let Some(window) = self.windows.get_mut(RESOURCES[*resource]) {
+                    window.0 += ms;
+                }
+            }
             Wild::Stamped { elapsed_ms } => {
                 let at = self.now - elapsed_ms;
                 self.last_reply = Some(LastReply { at, elapsed_ms: *elapsed_ms });
