@@ -246,7 +246,8 @@ impl Budget {
 
     /// Heartbeats and renewals; never ends.
     pub async fn tend(self: Arc<Budget>) {
-        self.replica.tend().await;
+        // Who was told to wait while the store was away may go when it counts again.
+        self.replica.tend(|installation| self.queues.ask_again(installation, None)).await;
     }
 
     /// Tells the store that this replica stops.

@@ -24,6 +24,9 @@ pub(super) struct QueueKey {
     pub(super) is_write: bool,
 }
 
+/// Between heads that are woken together: thousands at once would be more than a store answers in time.
+const APART: Duration = Duration::from_micros(500);
+
 /// All queues that have somebody in them.
 #[derive(Debug, Default)]
 pub(super) struct Queues {
@@ -115,12 +118,19 @@ impl Queues {
         Ticket { queues: self, key, queue, rank, wake, is_asking: false, has_left: false }
     }
 
-    /// What the heads at a pool were told holds no longer: each asks again, now.
-    pub(super) fn ask_again(&self, installation: &str, resource: &str) {
-        for (key, queue) in lock(&self.by_key).iter() {
-            if *key.installation == *installation && *key.resource == *resource {
-                let mut queue = lock(queue);
-                queue.told.ask_at = None;
+    /// What the heads at a pool, or at all of an installation's, were told holds no longer: each asks again,
+    /// one shortly after the other.
+    pub(super) fn ask_again(&self, installation: &str, resource: Option<&str>) {
+        let by_key = lock(&self.by_key);
+        let is_meant = |key: &QueueKey| {
+            *key.installation == *installation && resource.is_none_or(|resource| *key.resource == *resource)
+        };
+        let mut ask_at = Instant::now();
+        for (_, queue) in by_key.iter().filter(|(key, _)| is_meant(key)) {
+            let mut queue = lock(queue);
+            if let Some(told) = &mut queue.told.ask_at {
+                *told = ask_at.min(*told);
+                ask_at += APART;
                 queue.wake_head();
             }
         }
@@ -249,9 +259,32 @@ mod tests {
             assert_eq!(ticket.turn(deadline).await, Turn::Ask);
             ticket.hold(Told { ask_at: Some(began + Duration::from_secs(10)), ..Told::default() });
         }
-        queues.ask_again("bot/acme", "core");
+        queues.ask_again("bot/acme", Some("core"));
         assert_eq!((waiting[0].turn(deadline).await, began.elapsed()), (Turn::Ask, Duration::ZERO));
         assert_eq!((waiting[1].turn(deadline).await, began.elapsed()), (Turn::Ask, Duration::from_secs(10)));
+        waiting.iter_mut().for_each(|ticket| drop(ticket.leave(true)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn thousands_are_woken_one_after_the_other() {
+        let (queues, began) = (Queues::default(), Instant::now());
+        let deadline = began + Duration::from_secs(60);
+        let agents = (0..2_000).map(|agent| QueueKey { agent: agent.to_string().into(), ..key("core") });
+        let mut waiting: Vec<Ticket<'_>> = agents.map(|key| queues.join(key, false)).collect();
+        for ticket in &mut waiting {
+            assert_eq!(ticket.turn(deadline).await, Turn::Ask);
+            ticket.hold(Told { ask_at: Some(deadline), ..Told::default() });
+        }
+        queues.ask_again("bot/acme", None);
+        let turns = waiting.iter_mut().map(|ticket| async {
+            ticket.turn(deadline).await;
+            began.elapsed()
+        });
+        let mut asked = futures_util::future::join_all(turns).await;
+        asked.sort_unstable();
+        assert!(asked[1_999] <= Duration::from_millis(1_001), "{:?}", asked[1_999]);
+        let most_at_once = asked.chunk_by(|one, other| one == other).map(<[Duration]>::len).max();
+        assert!(most_at_once <= Some(3), "{most_at_once:?}");
         waiting.iter_mut().for_each(|ticket| drop(ticket.leave(true)));
     }
 }

@@ -153,7 +153,7 @@ async fn tell(budget: Arc<Budget>, charge: Charge, settle: Settle) -> Option<Vie
         budget.compare_guarantees(&charge, pool);
         if pool.is_known && !was_known {
             // They waited for this answer, and start together: whoever woke first would have all to itself.
-            budget.queues.ask_again(&charge.installation, &charge.resource);
+            budget.queues.ask_again(&charge.installation, Some(&charge.resource));
         }
     }
     if let Some(view) = &reply.view {

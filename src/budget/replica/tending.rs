@@ -29,12 +29,16 @@ struct Due {
 }
 
 impl Replica {
-    /// Never ends.
-    pub(in crate::budget) async fn tend(&self) {
+    /// Never ends. `returned` is told the installations at whose store this replica is back.
+    pub(in crate::budget) async fn tend(&self, returned: impl Fn(&str)) {
         loop {
             tokio::time::sleep(TEND_EVERY).await;
-            let tend = |(installation, link): (Arc<str>, Arc<Mutex<Link>>)| async move {
+            let tend = async |(installation, link): (Arc<str>, Arc<Mutex<Link>>)| {
+                let was_alone = lock(&link).is_alone();
                 self.tend_link(&installation, &link).await;
+                if was_alone && !lock(&link).is_alone() {
+                    returned(&installation);
+                }
             };
             stream::iter(self.links()).for_each_concurrent(AT_ONCE, tend).await;
             lock(&self.links).retain(|_, link| !lock(link).is_forgotten());

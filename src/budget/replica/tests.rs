@@ -85,7 +85,9 @@ fn replica(store: &Arc<Fickle>, on_loss: OnStoreLoss) -> Arc<Replica> {
     let caps = Caps::new(0, Secondary::default());
     let replica = Arc::new(Replica::new(7, Arc::clone(store) as Arc<dyn Store>, caps, on_loss));
     let tended = Arc::clone(&replica);
-    tokio::spawn(async move { tended.tend().await });
+    let noted = Arc::clone(store);
+    let returned = move |_: &str| noted.set(|state| state.calls.push("returned"));
+    tokio::spawn(async move { tended.tend(returned).await });
     replica
 }
 
@@ -176,7 +178,7 @@ async fn degraded_it_goes_on_with_a_part_and_hands_over_what_it_did() {
     sleep(Duration::from_secs(2)).await;
     let spent: i64 = store.ledger().spent().iter().map(|spent| spent.points).sum();
     assert_eq!(spent, before.spent().iter().map(|spent| spent.points).sum::<i64>() + granted);
-    assert_eq!(store.count("adopt"), 1);
+    assert_eq!((store.count("adopt"), store.count("returned")), (1, 1));
     assert!(is_granted(&ask(&replica).await.1), "the store counts again");
 }
 
