@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import resource
 import signal
+import subprocess
 import time
 from typing import TYPE_CHECKING
 
@@ -89,7 +90,11 @@ def enough_memory(world: World, params: Params) -> None:
     process = world.processes[f"replica-{replica}"]
     if process.poll() is None:
         resource.prlimit(process.pid, resource.RLIMIT_DATA, params["before"])
-        return
+        # It may be about to end: it has said so, and its memory takes a while to be given back.
+        try:
+            process.wait(0.5)
+        except subprocess.TimeoutExpired:
+            return
     if process.returncode != -signal.SIGABRT:
         raise RuntimeError(f"replica {replica} ended with {process.returncode}, not for want of memory")
     world.tell(f"replica {replica} ended for want of memory")
