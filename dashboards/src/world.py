@@ -2,6 +2,7 @@
 of tollgate and a Prometheus that scrapes them, and agents that work, wait, overdo it and are turned away.
 """
 
+import base64
 import hashlib
 import hmac
 import json
@@ -51,6 +52,8 @@ AGENTS = {
 }
 WIDGETS = "/repos/acme/widgets"
 HOOK_SECRET = "of this world alone"
+# Who vouches for agents that come without a key.
+ISSUER = "https://world.example"
 
 
 class Redis(Process):  # type: ignore[misc]
@@ -127,7 +130,9 @@ class World:
         self._files, self._tollgate = files, tollgate
         self.sim = GithubSim(github_sim, files, ["--limit", str(LIMIT), "--window", str(WINDOW)])
         self.redis = Redis(files)
+        # The same key signs approvals and identities.
         public, self._private = approver(files)
+        (files / "jwks.json").write_text(key_set(public))
         self._keys = {name: new_key(tollgate, name) for name in AGENTS}
         common = self._common()
         approval = (
@@ -158,6 +163,8 @@ class World:
             f"  redis: {{ url: 'redis://127.0.0.1:{self.redis.port}' }}\n"
             "  max_wait: 2s\n"
             "retry: { max_attempts: 2, base_delay: 20ms }\n"
+            f"identities: [{{ issuer: '{ISSUER}', jwks_file: jwks.json, audience: tollgate, "
+            "rules: [{ subject: builder, agent: builder }] }]\n"
             f"agents:\n{agents}"
         )
 
@@ -247,6 +254,11 @@ class World:
             self.ask("builder", "POST", f"{WIDGETS}/issues/5/comments", {"body": f"Comment {number}."})
         cost = '{ rateLimit { cost } repository(owner: "acme", name: "widgets") { issues(first: 50) { nodes { title } } } }'
         self._each("builder", 3, "POST", "/graphql", {"query": cost})
+        # Who comes with a signed identity, and one of which it is not true.
+        for audience, wanted in (("tollgate", 200), ("another", 401)):
+            status, answer = self.ask(None, "GET", WIDGETS, headers=self._identity(audience))
+            if status != wanted:
+                raise Failure(f"an identity was answered {status}, not {wanted}: {answer.decode()}")
         self._tell(HOOK_SECRET, 202)
         self._tell("another", 401)
         # The store hangs for a moment.
@@ -262,6 +274,16 @@ class World:
         for _ in range(times):
             self.ask(agent, method, path, body)
             time.sleep(0.2)
+
+    def _identity(self, audience: str) -> dict[str, str]:
+        now = int(time.time())
+        claims = {"iss": ISSUER, "sub": "builder", "aud": audience, "iat": now, "exp": now + 300}
+        parts = [json.dumps(part).encode() for part in ({"alg": "EdDSA", "kid": "world"}, claims)]
+        text = ".".join(base64url(part) for part in parts)
+        (self._files / "identity").write_text(text)
+        command = ["openssl", "pkeyutl", "-sign", "-rawin", "-inkey", self._private, "-in", self._files / "identity"]
+        signature = subprocess.run(command, capture_output=True, timeout=REQUEST_SECONDS, check=True).stdout
+        return {"authorization": f"Bearer {text}.{base64url(signature)}"}
 
     def _tell(self, secret: str, wanted: int) -> None:
         """GitHub, or somebody else, tells of a push."""
@@ -304,6 +326,17 @@ class World:
         status, answer = self.ask("merger", "PUT", merge, {}, approval)
         if status != 200:
             raise Failure(f"the approved merge: {status} {answer.decode()}")
+
+
+def base64url(octets: bytes) -> str:
+    return base64.urlsafe_b64encode(octets).rstrip(b"=").decode()
+
+
+def key_set(public: Path) -> str:
+    """A JSON Web Key Set (RFC 8037) of an Ed25519 key, whose own bytes are the last of its PEM."""
+    octets = base64.b64decode("".join(public.read_text().splitlines()[1:-1]))[-32:]
+    key = {"kty": "OKP", "crv": "Ed25519", "alg": "EdDSA", "kid": "world", "x": base64url(octets)}
+    return json.dumps({"keys": [key]})
 
 
 def free_port() -> int:
