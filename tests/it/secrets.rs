@@ -112,7 +112,15 @@ async fn no_secret_in_logs_metrics_errors_or_headers() {
 pub(crate) struct End(pub(crate) std::process::Child);
 
 impl Drop for End {
+    /// As Kubernetes ends it, so that its log is whole.
     fn drop(&mut self) {
+        let _ = Command::new("kill").args(["-TERM", &self.0.id().to_string()]).status();
+        for _ in 0..1_000 {
+            if !matches!(self.0.try_wait(), Ok(None)) {
+                return;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(10));
+        }
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
