@@ -1,5 +1,5 @@
-//! The waiting at this replica: a queue for each agent, pool and kind of call, and only its head asks
-//! the store.
+//! The waiting at this replica: a queue for each agent, pool and kind of call. While all are let through
+//! its first few ask the store together; as soon as one is told to wait, only the head asks.
 //!
 //! A head that is told to wait sleeps exactly as long as it is told, so each has a time of its own and
 //! nobody polls. What can't be served within its patience is sent away at once, with a booking. Who
@@ -24,6 +24,8 @@ pub(super) struct QueueKey {
     pub(super) is_write: bool,
 }
 
+/// Calls of a queue whose questions are under way at the same time, while nobody is told to wait.
+const ASKING_MAX: usize = 16;
 /// Heads that are woken at the same moment, so that none takes what is there before the others ask.
 const TOGETHER: usize = 128;
 /// Between those beyond: thousands at once would be more than a store answers in time.
@@ -44,6 +46,8 @@ type Rank = (bool, u64);
 struct Waiter {
     wake: Arc<Notify>,
     since: Instant,
+    /// Its question is under way.
+    is_asking: bool,
 }
 
 /// How many of an agent's calls wait, and how long the one that came first has.
@@ -56,9 +60,11 @@ pub struct Waits {
 #[derive(Debug, Default)]
 struct Queue {
     waiting: BTreeMap<Rank, Waiter>,
-    /// A head's call is under way.
-    is_asking: bool,
+    /// How many of them are asking: the first ones, but for a more urgent one that came since.
+    asking: usize,
     told: Told,
+    /// How often somebody was told to wait.
+    holds: u64,
 }
 
 /// What the head was told last.
@@ -73,10 +79,30 @@ pub(super) struct Told {
 }
 
 impl Queue {
-    fn wake_head(&self) {
-        if let Some((_, head)) = self.waiting.first_key_value() {
-            head.wake.notify_one();
+    /// Who asks next.
+    fn next(&self) -> Option<(&Rank, &Waiter)> {
+        self.waiting.iter().find(|(_, waiter)| !waiter.is_asking)
+    }
+
+    fn wake_next(&self) {
+        if let Some((_, waiter)) = self.next() {
+            waiter.wake.notify_one();
         }
+    }
+
+    /// Whether another one may ask, at the time that was told if there is one.
+    fn has_room(&self) -> bool {
+        self.asking == 0 || (self.told.ask_at.is_none() && self.asking < ASKING_MAX)
+    }
+
+    fn set_asking(&mut self, rank: Rank, is_asking: bool) {
+        let Some(waiter) = self.waiting.get_mut(&rank) else { return };
+        match (waiter.is_asking, is_asking) {
+            (false, true) => self.asking += 1,
+            (true, false) => self.asking -= 1,
+            _ => {}
+        }
+        waiter.is_asking = is_asking;
     }
 }
 
@@ -97,7 +123,8 @@ pub(super) struct Ticket<'a> {
     queue: Arc<Mutex<Queue>>,
     rank: Rank,
     wake: Arc<Notify>,
-    is_asking: bool,
+    /// How often somebody had been told to wait when it asked.
+    holds: u64,
     has_left: bool,
 }
 
@@ -109,15 +136,15 @@ impl Queues {
         let queue = Arc::clone(by_key.entry(key.clone()).or_default());
         {
             let mut state = lock(&queue);
-            let overtakes = state.waiting.first_key_value().is_some_and(|(head, _)| is_interactive && head.0);
-            if overtakes {
-                // It may go where the head before it could not.
+            if is_interactive && state.next().is_some_and(|((next_is_patient, _), _)| *next_is_patient) {
+                // It may go where the one before it could not.
                 state.told.ask_at = None;
             }
-            state.waiting.insert(rank, Waiter { wake: Arc::clone(&wake), since: Instant::now() });
+            let waiter = Waiter { wake: Arc::clone(&wake), since: Instant::now(), is_asking: false };
+            state.waiting.insert(rank, waiter);
         }
         drop(by_key);
-        Ticket { queues: self, key, queue, rank, wake, is_asking: false, has_left: false }
+        Ticket { queues: self, key, queue, rank, wake, holds: 0, has_left: false }
     }
 
     /// What the heads at a pool, or at all of an installation's, were told holds no longer: each asks again,
@@ -135,7 +162,7 @@ impl Queues {
             let mut queue = lock(queue);
             if let Some(told) = &mut queue.told.ask_at {
                 *told = ask_at.min(*told);
-                queue.wake_head();
+                queue.wake_next();
             }
         }
     }
@@ -171,12 +198,16 @@ impl Ticket<'_> {
             let now = Instant::now();
             let wait_until = {
                 let mut queue = lock(&self.queue);
-                let is_head = queue.waiting.first_key_value().is_some_and(|(rank, _)| *rank == self.rank);
-                match is_head && !queue.is_asking {
+                let is_next = queue.next().is_some_and(|(rank, _)| *rank == self.rank);
+                match is_next && queue.has_room() {
                     true => {
                         let ask_at = queue.told.ask_at.unwrap_or(now).min(deadline);
                         if ask_at <= now {
-                            (queue.is_asking, self.is_asking) = (true, true);
+                            self.holds = queue.holds;
+                            queue.set_asking(self.rank, true);
+                            if queue.has_room() {
+                                queue.wake_next();
+                            }
                             return Turn::Ask;
                         }
                         ask_at
@@ -198,15 +229,17 @@ impl Ticket<'_> {
         lock(&self.queue).told.clone()
     }
 
-    /// The head was told to wait.
+    /// It was told to wait.
     pub(super) fn hold(&mut self, told: Told) {
         let mut queue = lock(&self.queue);
-        (queue.told, queue.is_asking, self.is_asking) = (told, false, false);
-        if queue.waiting.first_key_value().is_some_and(|(rank, _)| *rank != self.rank) {
+        queue.set_asking(self.rank, false);
+        (queue.told, queue.holds) = (told, queue.holds + 1);
+        let (is_patient, _) = self.rank;
+        if is_patient && queue.next().is_some_and(|((next_is_patient, _), _)| !next_is_patient) {
             // A more urgent one came meanwhile: what was told is not meant for it.
             queue.told.ask_at = None;
         }
-        queue.wake_head();
+        queue.wake_next();
     }
 
     /// Leaves the queue; gives the route of a place at the store that is left behind, and nobody takes
@@ -218,20 +251,19 @@ impl Ticket<'_> {
         self.has_left = true;
         let mut by_key = lock(&self.queues.by_key);
         let mut queue = lock(&self.queue);
+        queue.set_asking(self.rank, false);
         queue.waiting.remove(&self.rank);
-        if self.is_asking {
-            queue.is_asking = false;
-        }
-        if forget {
+        // What somebody else was told meanwhile holds on.
+        if forget && queue.holds == self.holds {
             queue.told = Told::default();
         }
-        if queue.waiting.is_empty() && !queue.is_asking {
+        if queue.waiting.is_empty() {
             let left_behind = std::mem::take(&mut queue.told).route;
             drop(queue);
             by_key.remove(&self.key);
             return left_behind;
         }
-        queue.wake_head();
+        queue.wake_next();
         None
     }
 }
@@ -242,6 +274,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 #[cfg(test)]
 mod tests {
+    use futures_util::FutureExt;
+
     use super::*;
 
     fn key(resource: &str) -> QueueKey {
@@ -267,6 +301,76 @@ mod tests {
         assert_eq!((waiting[0].turn(deadline).await, began.elapsed()), (Turn::Ask, Duration::ZERO));
         assert_eq!((waiting[1].turn(deadline).await, began.elapsed()), (Turn::Ask, Duration::from_secs(10)));
         waiting.iter_mut().for_each(|ticket| drop(ticket.leave(true)));
+    }
+
+    /// How many of them may ask now.
+    fn asking(waiting: &mut [Ticket<'_>], deadline: Instant) -> usize {
+        let asks = |ticket: &mut Ticket<'_>| ticket.turn(deadline).now_or_never() == Some(Turn::Ask);
+        waiting.iter_mut().map(asks).filter(|asks| *asks).count()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_first_ask_together_while_all_are_let_through() {
+        let queues = Queues::default();
+        let deadline = Instant::now() + Duration::from_secs(60);
+        let mut waiting: Vec<Ticket<'_>> = (0..40).map(|_| queues.join(key("core"), false)).collect();
+        assert_eq!(asking(&mut waiting, deadline), ASKING_MAX);
+        // One is let through: the next one is woken and asks.
+        waiting[3].leave(true);
+        assert_eq!(waiting[16].turn(deadline).await, Turn::Ask);
+        assert_eq!(asking(&mut waiting[17..], deadline), 0);
+        // One that hangs up while it asks makes room, too.
+        waiting[4].leave(false);
+        assert_eq!(waiting[17].turn(deadline).await, Turn::Ask);
+        waiting.iter_mut().for_each(|ticket| drop(ticket.leave(true)));
+        assert!(lock(&queues.by_key).is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_one_was_told_holds_for_those_behind_it_whatever_the_others_hear() {
+        let (queues, began) = (Queues::default(), Instant::now());
+        let deadline = began + Duration::from_secs(60);
+        let route: Arc<str> = "GET /user".into();
+        let told =
+            Told { ask_at: Some(began + Duration::from_secs(9)), route: Some(route), ..Told::default() };
+        let mut waiting: Vec<Ticket<'_>> = (0..20).map(|_| queues.join(key("core"), false)).collect();
+        assert_eq!(asking(&mut waiting, deadline), ASKING_MAX);
+        waiting[1].hold(told.clone());
+        for granted in (2..ASKING_MAX).chain([0]) {
+            waiting[granted].leave(true);
+            assert_eq!(asking(&mut waiting[ASKING_MAX..], deadline), 0);
+        }
+        assert_eq!((waiting[1].turn(deadline).await, began.elapsed()), (Turn::Ask, Duration::from_secs(9)));
+        assert_eq!(asking(&mut waiting[ASKING_MAX..], deadline), 0);
+        // The head hangs up: the next one takes over its place, and asks alone.
+        waiting[1].leave(false);
+        assert_eq!(waiting[16].told().route, told.route);
+        assert_eq!(asking(&mut waiting[16..], deadline), 1);
+        // It is let through: the others ask together again.
+        waiting[16].leave(true);
+        assert_eq!(asking(&mut waiting[17..], deadline), 3);
+        waiting.iter_mut().for_each(|ticket| drop(ticket.leave(true)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_urgent_call_asks_though_another_was_told_to_wait() {
+        let queues = Queues::default();
+        let deadline = Instant::now() + Duration::from_secs(60);
+        let told = Told { ask_at: Some(deadline), ..Told::default() };
+        let mut patient = queues.join(key("core"), false);
+        assert_eq!(patient.turn(deadline).await, Turn::Ask);
+        let mut urgent = queues.join(key("core"), true);
+        assert_eq!(urgent.turn(deadline).now_or_never(), Some(Turn::Ask));
+        patient.hold(told.clone());
+        assert_eq!(patient.turn(deadline).now_or_never(), None);
+        let mut next = queues.join(key("core"), true);
+        assert_eq!(next.turn(deadline).now_or_never(), Some(Turn::Ask));
+        next.hold(told);
+        urgent.leave(true);
+        assert_eq!(patient.turn(deadline).now_or_never(), None, "an urgent one is before it");
+        next.leave(false);
+        assert_eq!(patient.turn(deadline).await, Turn::Ask);
+        patient.leave(true);
     }
 
     #[tokio::test(start_paused = true)]
