@@ -71,6 +71,9 @@ struct Numbered {
     link: Link,
 }
 
+/// What is asked for, by a label of metrics, and since when.
+pub type Wanted = (&'static str, Instant);
+
 /// A script, and the keys it is called with.
 type Scripted<'a> = (&'a Script, &'a [String]);
 
@@ -126,18 +129,36 @@ impl RedisClient {
         keys: &[String],
         args: &[&str],
     ) -> Result<Value, StoreAway> {
-        let bytes: usize = keys.iter().map(String::len).chain(args.iter().map(|arg| arg.len())).sum();
-        let mut command = Cmd::with_capacity(3 + keys.len() + args.len(), bytes + 64);
-        command.arg("EVALSHA").arg(script.get_hash()).arg(keys.len()).arg(keys).arg(args);
-        self.core.call(op, &command, Some((script, keys))).await
+        self.script_for(&[(op, Instant::now())], script, keys, args).await
     }
 
-    /// Runs one command.
+    /// Runs a script that does several things at once.
+    ///
+    /// # Errors
+    /// As [`RedisClient::script`].
+    pub async fn script_for(
+        &self,
+        wanted: &[Wanted],
+        script: &Script,
+        keys: &[String],
+        args: &[impl AsRef<str>],
+    ) -> Result<Value, StoreAway> {
+        let texts = || keys.iter().map(String::as_str).chain(args.iter().map(AsRef::as_ref));
+        let bytes: usize = texts().map(str::len).sum();
+        let mut command = Cmd::with_capacity(3 + keys.len() + args.len(), bytes + 64);
+        command.arg("EVALSHA").arg(script.get_hash()).arg(keys.len());
+        for text in texts() {
+            command.arg(text);
+        }
+        self.core.call(wanted, &command, Some((script, keys))).await
+    }
+
+    /// Runs one command; `op` is the label of its metrics.
     ///
     /// # Errors
     /// As [`RedisClient::script`].
     pub async fn command(&self, op: &'static str, command: &Cmd) -> Result<Value, StoreAway> {
-        self.core.call(op, command, None).await
+        self.core.call(&[(op, Instant::now())], command, None).await
     }
 }
 
@@ -187,7 +208,12 @@ impl Core {
         self.circuit.lock().expect("nothing panics while it holds this lock")
     }
 
-    async fn call(&self, op: &str, command: &Cmd, script: Option<Scripted<'_>>) -> Result<Value, StoreAway> {
+    async fn call(
+        &self,
+        wanted: &[Wanted],
+        command: &Cmd,
+        script: Option<Scripted<'_>>,
+    ) -> Result<Value, StoreAway> {
         let Some(link) = self.link() else { return Err(StoreAway) };
         let started = Instant::now();
         let pass = self.circuit().admit(started);
@@ -201,8 +227,10 @@ impl Core {
             },
         };
         let ended = Instant::now();
-        let histogram = self.metrics.store_duration.with_label_values(&[op]);
-        histogram.observe((ended - started).as_secs_f64());
+        for (op, since) in wanted {
+            let histogram = self.metrics.store_duration.with_label_values(&[op]);
+            histogram.observe((ended - *since).as_secs_f64());
+        }
         let fault = match outcome {
             Ok(value) => {
                 self.circuit().succeeded(pass, ended);

@@ -13,7 +13,7 @@ use tollgate::budget::Secondary;
 use tollgate::budget::command::{
     Admit, Call, Caps, Command, Figures, Known, LeaseId, Outcome, Place, Settle, Share, Stamp,
 };
-use tollgate::budget::redis_store::{Clock, Request, Scripts, read};
+use tollgate::budget::redis_store::{Frame, Part, Request, Scripts, read, replies};
 
 use crate::scenarios::redis_server::Server;
 
@@ -93,7 +93,7 @@ impl Fleet {
     fn start(installations: u64, agents: u64) -> anyhow::Result<Fleet> {
         let server = Server::start()?;
         let connection = server.connect()?;
-        let scripts = Scripts::new(Clock::Server);
+        let scripts = Scripts::default();
         Ok(Fleet { _server: server, connection, scripts, installations, agents, numbers: 0 })
     }
 
@@ -193,11 +193,11 @@ impl Fleet {
         let caps = Caps::new(0, Secondary::default());
         let stamp = Stamp { replica, last_reply: None, caps, ended: Vec::new() };
         let call = Call { stamp, command };
-        let request = Request::new(&format!("bot/account-{installation}"), &call, 0);
-        let (_, script) = self.scripts.of(&call.command);
-        let mut invocation = script.arg(request.argument);
+        let frame = Frame { pause_ms: 0, now_ms: None };
+        let request = Request::new(&format!("bot/account-{installation}"), vec![Part::new(&call)], frame);
+        let mut invocation = self.scripts.of(&call.command).arg(request.arguments);
         let value: redis::Value = invocation.key(request.keys).invoke(&mut self.connection)?;
-        Ok(read(&value, &call.command)?.outcome)
+        Ok(read(&replies(value, 1)?[0], &call.command)?.outcome)
     }
 
     fn text(&mut self, section: &str) -> anyhow::Result<String> {

@@ -1,4 +1,4 @@
-//! The store that all replicas share: each step is one Lua script at Redis.
+//! The store that all replicas share: each step is taken by a Lua script at Redis.
 //!
 //! The scripts are the ledger once more, in the order and with the names of `ledger/`, and give the same
 //! bits for the same calls at the same times. What an installation's ledger is made of lies in a few
@@ -17,6 +17,7 @@
 //!
 //! Every key lapses some hours after its last use, `i` after a month.
 
+mod batches;
 mod reply;
 mod request;
 mod scripts;
@@ -24,35 +25,73 @@ mod scripts;
 use std::sync::Arc;
 
 use futures_util::future::{BoxFuture, FutureExt};
+use redis::{Script, Value};
+use tokio::time::Instant;
 
 use super::command::{Call, Reply};
 use super::store::{PAUSE_AT_BIRTH_MS, Store, StoreAway};
 use crate::redis_client::RedisClient;
+use batches::{Ask, Batches, Step};
 
-pub use reply::{Garbled, read};
-pub use request::Request;
-pub use scripts::{Clock, Scripts};
+pub use reply::{Garbled, read, replies};
+pub use request::{Frame, Part, Request};
+pub use scripts::Scripts;
 
 /// Keeps the ledgers in Redis.
 #[derive(Debug)]
 pub struct RedisStore {
+    batches: Arc<Batches<Redis>>,
+}
+
+/// What runs the scripts.
+#[derive(Debug)]
+struct Redis {
     client: Arc<RedisClient>,
     scripts: Scripts,
 }
 
 impl RedisStore {
     pub fn new(client: Arc<RedisClient>) -> RedisStore {
-        RedisStore { client, scripts: Scripts::new(Clock::Server) }
+        RedisStore { batches: Batches::new(Redis { client, scripts: Scripts::default() }) }
     }
 
-    async fn run(&self, installation: &str, call: &Call) -> Result<Reply, StoreAway> {
-        let request = Request::new(installation, call, PAUSE_AT_BIRTH_MS);
-        let (name, script) = self.scripts.of(&call.command);
-        let value = self.client.script(name, script, &request.keys, &[&request.argument]).await?;
+    async fn run(&self, installation: &Arc<str>, call: &Call) -> Result<Reply, StoreAway> {
+        let name = call.command.name();
+        let step = Step { name, part: Part::new(call), since: Instant::now() };
+        let redis = self.batches.store();
+        let value = match redis.scripts.alone(&call.command) {
+            None => self.batches.ask(installation, step).await?,
+            Some(script) => redis.run(script, installation, vec![step]).await?.swap_remove(0),
+        };
         read(&value, &call.command).map_err(|garbled| {
-            tracing::error!(installation, script = name, "{garbled}");
+            tracing::error!(%installation, script = name, "{garbled}");
             StoreAway
         })
+    }
+}
+
+impl Redis {
+    /// As many replies as there are steps.
+    async fn run(
+        &self,
+        script: &Script,
+        installation: &str,
+        steps: Vec<Step>,
+    ) -> Result<Vec<Value>, StoreAway> {
+        let wanted: Vec<_> = steps.iter().map(|step| (step.name, step.since)).collect();
+        let frame = Frame { pause_ms: PAUSE_AT_BIRTH_MS, now_ms: None };
+        let request = Request::new(installation, steps.into_iter().map(|step| step.part).collect(), frame);
+        let value = self.client.script_for(&wanted, script, &request.keys, &request.arguments).await?;
+        replies(value, wanted.len()).map_err(|garbled| {
+            tracing::error!(installation, "{garbled}");
+            StoreAway
+        })
+    }
+}
+
+impl Ask for Redis {
+    async fn ask(&self, installation: &str, steps: Vec<Step>) -> Result<Vec<Value>, StoreAway> {
+        self.run(self.scripts.calls(), installation, steps).await
     }
 }
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use http::StatusCode;
 use tollgate::app::App;
 use tollgate::clock::SystemClock;
@@ -82,6 +83,24 @@ async fn an_agent_spends_from_one_budget_wherever_it_asks() {
     }
     assert!((metric(&tollgate, "tollgate_store_up").await - 1.0).abs() < f64::EPSILON);
     assert!(metric(&tollgate, "tollgate_store_duration_seconds_count{op=\"admit\"}").await >= 5.0);
+    tollgate.assert_clean();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_asked_at_the_same_time_is_asked_together() {
+    let redis = RedisServer::start(&[]).await;
+    let tollgate = start(&redis, "").await;
+    until_served(&tollgate).await;
+    redis.ask(&["CONFIG", "RESETSTAT"]);
+    let before = metric(&tollgate, "tollgate_store_duration_seconds_count").await;
+    let all = (0..60).map(|_| tollgate.get(PATH));
+    assert!(join_all(all).await.iter().all(|answer| answer.status == StatusCode::OK));
+    let steps = metric(&tollgate, "tollgate_store_duration_seconds_count").await - before;
+    let stats = redis.ask(&["INFO", "commandstats"]);
+    let scripts = stats.lines().find_map(|line| line.strip_prefix("cmdstat_evalsha:calls=")).unwrap();
+    let scripts: f64 = scripts.split(',').next().unwrap().parse().unwrap();
+    assert!(steps >= 120.0, "each call has two steps: {steps}");
+    assert!(scripts <= steps / 2.0, "{scripts} scripts for {steps} steps");
     tollgate.assert_clean();
 }
 

@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard};
 
 use anyhow::Context as _;
 use tollgate::budget::command::{Call, Reply};
-use tollgate::budget::redis_store::{Clock, Request, Scripts, read};
+use tollgate::budget::redis_store::{Frame, Part, Request, Scripts, read, replies};
 use tollgate::budget::store::PAUSE_AT_BIRTH_MS;
 
 use super::redis_server::Server;
@@ -24,7 +24,7 @@ impl Scripted {
     pub(super) fn new(server: &Server) -> anyhow::Result<Scripted> {
         let scripted = Scripted {
             connection: Mutex::new(server.connect()?),
-            scripts: Scripts::new(Clock::Given),
+            scripts: Scripts::default(),
             pause_at_birth_ms: AtomicI64::new(0),
         };
         scripted.flush()?;
@@ -32,12 +32,14 @@ impl Scripted {
     }
 
     pub(super) fn step(&self, installation: &str, call: &Call, now_ms: i64) -> anyhow::Result<Reply> {
-        let request = Request::new(installation, call, self.pause_at_birth_ms.load(Ordering::SeqCst));
-        let (name, script) = self.scripts.of(&call.command);
-        let mut invocation = script.arg(request.argument);
-        invocation.arg(now_ms).key(request.keys);
+        let frame = Frame { pause_ms: self.pause_at_birth_ms.load(Ordering::SeqCst), now_ms: Some(now_ms) };
+        let request = Request::new(installation, vec![Part::new(call)], frame);
+        let name = call.command.name();
+        let mut invocation = self.scripts.of(&call.command).arg(request.arguments);
+        invocation.key(request.keys);
         let value = invocation.invoke(&mut self.connection()).with_context(|| format!("script {name}"))?;
-        read(&value, &call.command).with_context(|| format!("script {name}: {value:?}"))
+        let values = replies(value, 1).with_context(|| format!("script {name}"))?;
+        read(&values[0], &call.command).with_context(|| format!("script {name}: {values:?}"))
     }
 
     /// Loses everything.

@@ -10,6 +10,17 @@ use super::super::command::{Command, GateKind, Outcome, Reason, Reply, Snapshot,
 #[error("Redis answered something else than the script's reply")]
 pub struct Garbled;
 
+/// The replies to so many steps, each to be [`read`].
+///
+/// # Errors
+/// When there are more or fewer.
+pub fn replies(value: Value, count: usize) -> Result<Vec<Value>, Garbled> {
+    match value {
+        Value::Array(replies) if replies.len() == count => Ok(replies),
+        _ => Err(Garbled),
+    }
+}
+
 /// The reply to a step.
 ///
 /// # Errors

@@ -1,4 +1,4 @@
-//! A call as its script takes it: the keys it may touch, and one JSON object.
+//! Calls as a script takes them: the keys they may touch, and JSON.
 
 use std::collections::BTreeSet;
 
@@ -6,48 +6,90 @@ use serde::Serialize;
 
 use super::super::command::{Admit, Call, Command, Handover, Settle, Stamp};
 
-/// Keys of every call, in the scripts' order.
+/// Keys of every script, in its order.
 const COMMON: [&str; 6] = ["i", "l", "b", "x", "r", "s"];
 
-/// Keys and argument of one step.
+/// Keys and arguments of one script.
 #[derive(Debug)]
 pub struct Request {
     pub keys: Vec<String>,
-    pub argument: String,
+    /// What holds for all calls, then each call.
+    pub arguments: Vec<String>,
+}
+
+/// One call of a script, and what it touches.
+#[derive(Debug)]
+pub struct Part {
+    resources: Vec<String>,
+    gates: Vec<String>,
+    argument: String,
+}
+
+/// What a ledger can't know by itself.
+#[derive(Debug, Clone, Copy)]
+pub struct Frame {
+    /// Given to a ledger that begins with this step, milliseconds.
+    pub pause_ms: i64,
+    /// The step's time, epoch milliseconds, in a run in virtual time; else it is the server's own, one for
+    /// all replicas.
+    pub now_ms: Option<i64>,
+}
+
+#[derive(Debug, Serialize)]
+struct Head<'a> {
+    pause_ms: i64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    now_ms: Option<i64>,
+    /// Behind the keys `n:…`.
+    resources: &'a BTreeSet<&'a str>,
+    /// Behind the keys `o:…` and `e:…`.
+    gates: &'a BTreeSet<&'a str>,
 }
 
 #[derive(Debug, Serialize)]
 struct Argument<'a> {
     stamp: &'a Stamp,
-    /// Given to a ledger that begins with this step.
-    pause_ms: i64,
-    /// Behind the keys `n:…`.
-    resources: &'a [&'a str],
-    /// Behind the keys `o:…` and `e:…`.
-    gates: &'a [String],
     command: &'a Command,
 }
 
-impl Request {
-    pub fn new(installation: &str, call: &Call, pause_ms: i64) -> Request {
+impl Part {
+    pub fn new(call: &Call) -> Part {
         let (resources, gates) = touched(&call.command);
+        let argument = Argument { stamp: &call.stamp, command: &call.command };
+        Part {
+            resources: resources.into_iter().map(str::to_owned).collect(),
+            gates,
+            argument: json(&argument),
+        }
+    }
+}
+
+impl Request {
+    /// The steps of several calls to the ledger of one installation, in their order.
+    pub fn new(installation: &str, parts: Vec<Part>, frame: Frame) -> Request {
+        let resources = names(parts.iter().flat_map(|part| &part.resources));
+        let gates = names(parts.iter().flat_map(|part| &part.gates));
         let prefix = format!("tollgate:1:{{{installation}}}:");
-        let mut keys: Vec<String> = COMMON.iter().map(|name| format!("{prefix}{name}")).collect();
+        let mut keys = Vec::with_capacity(COMMON.len() + resources.len() + 2 * gates.len());
+        keys.extend(COMMON.iter().map(|name| format!("{prefix}{name}")));
         keys.extend(resources.iter().map(|resource| format!("{prefix}n:{resource}")));
         for gate in &gates {
             keys.push(format!("{prefix}o:{gate}"));
             keys.push(format!("{prefix}e:{gate}"));
         }
-        let argument = Argument {
-            stamp: &call.stamp,
-            pause_ms,
-            resources: &resources,
-            gates: &gates,
-            command: &call.command,
-        };
-        let argument = serde_json::to_string(&argument).expect("texts and numbers can be written as JSON");
-        Request { keys, argument }
+        let Frame { pause_ms, now_ms } = frame;
+        let head = json(&Head { pause_ms, now_ms, resources: &resources, gates: &gates });
+        let calls = parts.into_iter().map(|part| part.argument);
+        Request { keys, arguments: std::iter::once(head).chain(calls).collect() }
     }
+}
+
+fn names<'a>(names: impl Iterator<Item = &'a String>) -> BTreeSet<&'a str> {
+    names.map(String::as_str).collect()
+}
+
+fn json(value: &impl Serialize) -> String {
+    serde_json::to_string(value).expect("texts and numbers can be written as JSON")
 }
 
 fn pool_gate(resource: &str) -> String {

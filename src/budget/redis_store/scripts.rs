@@ -1,30 +1,8 @@
-//! The scripts as Redis gets them: what several share, then the step itself.
+//! The scripts as Redis gets them: what all steps share, then the steps, then what runs them.
 
 use redis::Script;
 
 use super::super::command::Command;
-
-/// Where a step's time comes from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Clock {
-    /// The server's own, one for all replicas.
-    Server,
-    /// The second argument, epoch milliseconds: a run in virtual time.
-    Given,
-}
-
-impl Clock {
-    /// The first line of every script.
-    fn prelude(self) -> &'static str {
-        match self {
-            Clock::Server => {
-                "local time = redis.call('TIME') \
-                 local server_ms = time[1] * 1000 + math.floor(time[2] / 1000)\n"
-            }
-            Clock::Given => "local server_ms = tonumber(ARGV[2])\n",
-        }
-    }
-}
 
 macro_rules! lua {
     ($($name:literal),+) => { concat!($(include_str!(concat!("scripts/", $name, ".lua"))),+) };
@@ -33,53 +11,69 @@ macro_rules! lua {
 /// What every step needs.
 const BASE: &str =
     lua!("lib/units", "lib/hash", "lib/ring", "lib/gate", "lib/pool", "lib/lease", "lib/ledger");
+/// The steps that calls make; one script takes many of them.
+const CALLS: &str = lua!(
+    "lib/cooldown",
+    "lib/book",
+    "lib/correct",
+    "admit",
+    "settle",
+    "book",
+    "withdraw",
+    "cancel",
+    "renew",
+    "look",
+    "run"
+);
+const HEARTBEAT: &str = lua!("lib/cooldown", "lib/keep", "heartbeat", "run");
+const LEAVE: &str = lua!("lib/keep", "leave", "run");
+const ADOPT: &str = lua!("adopt", "run");
 
-/// One script for each kind of step.
+/// The scripts, by the steps they take.
 #[derive(Debug)]
 pub struct Scripts {
-    admit: Script,
-    settle: Script,
-    book: Script,
-    withdraw: Script,
-    cancel: Script,
-    renew: Script,
+    calls: Script,
     heartbeat: Script,
     leave: Script,
     adopt: Script,
-    look: Script,
+}
+
+impl Default for Scripts {
+    fn default() -> Scripts {
+        let script = |steps: &str| Script::new(&format!("{BASE}{steps}"));
+        Scripts {
+            calls: script(CALLS),
+            heartbeat: script(HEARTBEAT),
+            leave: script(LEAVE),
+            adopt: script(ADOPT),
+        }
+    }
 }
 
 impl Scripts {
-    pub fn new(clock: Clock) -> Scripts {
-        let script = |step: &str| Script::new(&format!("{}{BASE}{step}", clock.prelude()));
-        Scripts {
-            admit: script(lua!("lib/cooldown", "lib/book", "admit")),
-            settle: script(lua!("lib/cooldown", "lib/correct", "settle")),
-            book: script(lua!("lib/book", "book")),
-            withdraw: script(lua!("withdraw")),
-            cancel: script(lua!("lib/correct", "cancel")),
-            renew: script(lua!("renew")),
-            heartbeat: script(lua!("lib/cooldown", "lib/keep", "heartbeat")),
-            leave: script(lua!("lib/keep", "leave")),
-            adopt: script(lua!("adopt")),
-            look: script(lua!("look")),
+    /// The script that takes any number of steps of calls.
+    pub fn calls(&self) -> &Script {
+        &self.calls
+    }
+
+    /// The script of a step that goes alone; none for a step of a call.
+    pub fn alone(&self, command: &Command) -> Option<&Script> {
+        match command {
+            Command::Admit(_)
+            | Command::Settle(_)
+            | Command::Book(_)
+            | Command::Withdraw(_)
+            | Command::Cancel(_)
+            | Command::Renew(_)
+            | Command::Look(_) => None,
+            Command::Heartbeat(_) => Some(&self.heartbeat),
+            Command::Leave(_) => Some(&self.leave),
+            Command::Adopt(_) => Some(&self.adopt),
         }
     }
 
-    /// The name of a step, and its script.
-    pub fn of(&self, command: &Command) -> (&'static str, &Script) {
-        let script = match command {
-            Command::Admit(_) => &self.admit,
-            Command::Settle(_) => &self.settle,
-            Command::Book(_) => &self.book,
-            Command::Withdraw(_) => &self.withdraw,
-            Command::Cancel(_) => &self.cancel,
-            Command::Renew(_) => &self.renew,
-            Command::Heartbeat(_) => &self.heartbeat,
-            Command::Leave(_) => &self.leave,
-            Command::Adopt(_) => &self.adopt,
-            Command::Look(_) => &self.look,
-        };
-        (command.name(), script)
+    /// The script that takes a step.
+    pub fn of(&self, command: &Command) -> &Script {
+        self.alone(command).unwrap_or(&self.calls)
     }
 }

@@ -6,7 +6,7 @@ use std::process::{Child, Command as Process, Stdio};
 use proptest::prelude::*;
 
 use super::super::super::command::*;
-use super::super::super::redis_store::{Clock, Request, Scripts, read};
+use super::super::super::redis_store::{Frame, Part, Request, Scripts, read, replies};
 use super::{AGENTS, Bench, START, Step, Who, step, text};
 
 /// A Redis of this test's own, on a socket in a directory of its own.
@@ -45,32 +45,56 @@ impl Drop for Server {
     }
 }
 
-/// One installation's ledger there.
+/// One installation's ledger there, and what it is to reply.
 pub(super) struct SharedLedger {
     connection: redis::Connection,
     scripts: Scripts,
     installation: String,
     pause_ms: i64,
+    /// Calls of one time that are asked together, and the embedded ledger's replies; so many at most.
+    waiting: Vec<(Call, Reply)>,
+    waiting_max: usize,
+    now: i64,
 }
 
 impl SharedLedger {
-    fn new(server: &Server, name: &str, pause_ms: i64) -> SharedLedger {
+    fn new(server: &Server, name: &str, pause_ms: i64, waiting_max: usize) -> SharedLedger {
         let installation = format!("bot/{name}");
         SharedLedger {
             connection: server.connect(),
-            scripts: Scripts::new(Clock::Given),
+            scripts: Scripts::default(),
             installation,
             pause_ms,
+            waiting: Vec::new(),
+            waiting_max,
+            now: 0,
         }
     }
 
-    pub(super) fn apply(&mut self, call: &Call, now: i64) -> Reply {
-        let request = Request::new(&self.installation, call, self.pause_ms);
-        let (_, script) = self.scripts.of(&call.command);
-        let mut invocation = script.arg(request.argument);
-        invocation.arg(now).key(request.keys);
-        let value = invocation.invoke(&mut self.connection).unwrap();
-        read(&value, &call.command).unwrap()
+    pub(super) fn apply(&mut self, call: Call, now: i64, reply: Reply) {
+        let is_alone = self.scripts.alone(&call.command).is_some();
+        if is_alone || now != self.now {
+            self.ask();
+        }
+        self.now = now;
+        self.waiting.push((call, reply));
+        if is_alone || self.waiting.len() >= self.waiting_max {
+            self.ask();
+        }
+    }
+
+    /// Asks for all that wait, and compares.
+    fn ask(&mut self) {
+        let waiting = std::mem::take(&mut self.waiting);
+        let Some((first, _)) = waiting.first() else { return };
+        let frame = Frame { pause_ms: self.pause_ms, now_ms: Some(self.now) };
+        let parts = waiting.iter().map(|(call, _)| Part::new(call)).collect();
+        let request = Request::new(&self.installation, parts, frame);
+        let mut invocation = self.scripts.of(&first.command).arg(request.arguments);
+        let value = invocation.key(request.keys).invoke(&mut self.connection).unwrap();
+        for ((call, reply), value) in waiting.iter().zip(replies(value, waiting.len()).unwrap()) {
+            assert_eq!(&read(&value, &call.command).unwrap(), reply, "{call:?} at {}", self.now);
+        }
     }
 }
 
@@ -304,7 +328,7 @@ impl Bench {
 fn a_head_whose_places_lapsed_asks_as_if_it_had_none() {
     let server = Server::start();
     let mut bench = Bench::new(1_000);
-    bench.shared = Some(SharedLedger::new(&server, "lapsed", 0));
+    bench.shared = Some(SharedLedger::new(&server, "lapsed", 0, 1));
     let waits = |outcome: &Outcome| matches!(outcome, Outcome::Wait { has_place: true, .. });
     let mut held = None;
     for call in 0..200 {
@@ -344,19 +368,21 @@ fn redis_gives_the_same_replies_to_the_bit() {
         ..ProptestConfig::default()
     });
     let steps = prop::collection::vec(wild(), 1..400);
+    let together = prop_oneof![Just(1_usize), 2..64_usize];
     let limits = prop_oneof![Just(30_i64), Just(1_000), Just(15_000)];
     let case = std::sync::atomic::AtomicU64::new(0);
     runner
-        .run(&(steps, limits, prop::bool::ANY), |(steps, limit, is_reborn)| {
+        .run(&(steps, limits, prop::bool::ANY, together), |(steps, limit, is_reborn, together)| {
             let number = case.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
             let pause_ms = if is_reborn { 2_000 } else { 0 };
             let mut bench = Bench::new(limit);
             bench.ledger = super::Ledger::new(pause_ms);
-            bench.shared = Some(SharedLedger::new(&server, &number.to_string(), pause_ms));
+            bench.shared = Some(SharedLedger::new(&server, &number.to_string(), pause_ms, together));
             bench.now = START;
             for step in &steps {
                 bench.take_wild(step);
             }
+            bench.shared.iter_mut().for_each(SharedLedger::ask);
             Ok(())
         })
         .unwrap();

@@ -3,11 +3,8 @@
 --
 -- KEYS     the installation's six; the resources in the handover; the order and the places of its
 --          routes' gates
--- ARGV     1: the call as JSON, the handover in `adopt`
 -- returns  the reply: done
 -- clock    the server's
-local handover = call.command.adopt
-
 local function take_over_lease(handed)
   if Lease.of(handed.lease) then return end
   local pool = Pool.of(handed.resource, ledger, now)
@@ -23,24 +20,26 @@ local function take_over_lease(handed)
   Lease.insert(handed.lease, lease, now)
 end
 
-Ledger.begin()
-for _, snapshot in ipairs(handover.pools) do
-  Pool.take_over(Pool.of(snapshot.resource, ledger, now), snapshot, now)
+function Steps.adopt(handover)
+  Ledger.begin()
+  for _, snapshot in ipairs(handover.pools) do
+    Pool.take_over(Pool.of(snapshot.resource, ledger, now), snapshot, now)
+  end
+  for _, handed in ipairs(handover.leases) do take_over_lease(handed) end
+  Ring.merge(Ledger.all_ring(), handover.sent.all)
+  Ring.merge(Ledger.content_minute_ring(), handover.sent.content_minute)
+  Ring.merge(Ledger.content_hour_ring(), handover.sent.content_hour)
+  for _, sent in ipairs(handover.sent.routes) do
+    Ledger.route_gate(sent[1])
+    Ring.merge(Ledger.route_ring(sent[1]), sent[2])
+  end
+  for _, spent in ipairs(handover.spent) do
+    local pool = Pool.of(spent.resource, ledger, now)
+    if abs(pool.reset - spent.reset) <= MATCH_MS then Pool.spend(pool, spent.agent, spent.points) end
+  end
+  if handover.cool > max(ledger.silent_to, now) then
+    ledger.silent_to = handover.cool
+    Trial.set(ledger, 1, handover.cool)
+  end
+  return Ledger.reply({ 'done' })
 end
-for _, handed in ipairs(handover.leases) do take_over_lease(handed) end
-Ring.merge(Ledger.all_ring(), handover.sent.all)
-Ring.merge(Ledger.content_minute_ring(), handover.sent.content_minute)
-Ring.merge(Ledger.content_hour_ring(), handover.sent.content_hour)
-for _, sent in ipairs(handover.sent.routes) do
-  Ledger.route_gate(sent[1])
-  Ring.merge(Ledger.route_ring(sent[1]), sent[2])
-end
-for _, spent in ipairs(handover.spent) do
-  local pool = Pool.of(spent.resource, ledger, now)
-  if abs(pool.reset - spent.reset) <= MATCH_MS then Pool.spend(pool, spent.agent, spent.points) end
-end
-if handover.cool > max(ledger.silent_to, now) then
-  ledger.silent_to = handover.cool
-  Trial.set(ledger, 1, handover.cool)
-end
-return Ledger.finish({ 'done' })

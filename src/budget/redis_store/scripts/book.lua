@@ -1,12 +1,12 @@
 -- A time at which a caller that its replica sends away will be served; see ledger/admit.rs.
 --
 -- KEYS     the installation's six; the resource; the order and the places of the gate `pool`
--- ARGV     1: the call as JSON, `book` in it
 -- returns  the reply: refused RETRY_AFTER_S turn:pool; with the agent's view and the pool
 -- clock    the server's
-Ledger.begin()
-local booking = call.command.book
-local pool = Pool.of(booking.resource, ledger, now)
-Pool.refill(pool, ledger, caps.headroom, now)
-local retry_after = book(pool, booking.share, booking.wait_ms, booking.step_ms)
-return Ledger.finish({ 'refused', retry_after, 'turn:pool' }, Ledger.view(pool, booking.share), pool)
+function Steps.book(booking)
+  Ledger.begin()
+  local pool = Pool.of(booking.resource, ledger, now)
+  Pool.refill(pool, ledger, caps.headroom, now)
+  local retry_after = book(pool, booking.share, booking.wait_ms, booking.step_ms)
+  return Ledger.reply({ 'refused', retry_after, 'turn:pool' }, Ledger.view(pool, booking.share), pool)
+end

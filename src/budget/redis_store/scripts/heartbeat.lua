@@ -1,7 +1,6 @@
 -- A replica is there. A part of what says nothing any more is forgotten, a hundred fields at a time.
 --
 -- KEYS     the installation's six; the resources it knows of
--- ARGV     1: the call as JSON
 -- returns  the reply: done
 -- clock    the server's
 local SWEPT_AT_ONCE = 100
@@ -59,12 +58,14 @@ local function sweep_all()
   redis.call('ZREMRANGEBYSCORE', SPACING, '-inf', now)
 end
 
-Ledger.begin()
-redis.call('ZADD', REPLICAS, now, call.stamp.replica)
-redis.call('ZREMRANGEBYSCORE', REPLICAS, '-inf', '(' .. string.format('%.0f', now - FORGOTTEN_MS))
-sweep_all()
-local is_due = now - ledger.kept_at >= MINUTE_MS or now < ledger.kept_at
-if is_due then ledger.kept_at = now end
-local reply = Ledger.finish({ 'done' })
-if is_due then keep_for_a_while() end
-return reply
+function Steps.heartbeat()
+  Ledger.begin()
+  redis.call('ZADD', REPLICAS, now, call.stamp.replica)
+  redis.call('ZREMRANGEBYSCORE', REPLICAS, '-inf', '(' .. string.format('%.0f', now - FORGOTTEN_MS))
+  sweep_all()
+  if now - ledger.kept_at >= MINUTE_MS or now < ledger.kept_at then
+    ledger.kept_at = now
+    afterwards = keep_for_a_while
+  end
+  return Ledger.reply({ 'done' })
+end

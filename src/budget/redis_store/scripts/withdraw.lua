@@ -2,12 +2,13 @@
 --
 -- KEYS     the installation's six; the order and the places of the gates content, installation,
 --          route, pool
--- ARGV     1: the call as JSON, `withdraw` in it
 -- returns  the reply: done
 -- clock    the server's
-Ledger.begin()
-for _, name in ipairs(call.gates) do
-  local gate = Gate.of(name)
-  if gate then Gate.leave(gate, call.command.withdraw.head) end
+function Steps.withdraw(place)
+  Ledger.begin()
+  for _, name in ipairs({ 'content', 'installation', Ledger.route_name(place.route), 'pool:' .. place.resource }) do
+    local gate = Gate.of(name)
+    if gate then Gate.leave(gate, place.head) end
+  end
+  return Ledger.reply({ 'done' })
 end
-return Ledger.finish({ 'done' })

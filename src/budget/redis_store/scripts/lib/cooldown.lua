@@ -46,12 +46,10 @@ do
   end
 
   -- Who holds more than half of all seconds of answer, and many, at more than three times the others' per point.
-  -- `agent` may have been written in this step only.
-  function Cooldown.culprit(agent)
+  function Cooldown.culprit()
     local all_ms, all_points = Cooldown.decayed(ledger.all_ms, ledger.all_points, ledger.all_at)
     local top, top_ms, top_points
-    local agents = redis.call('HKEYS', LOADS)
-    agents[#agents + 1] = agent
+    local agents = Hash.record_fields(LOADS)
     Hash.fetch(LOADS, agents)
     for _, name in ipairs(agents) do
       local load = Hash.record(LOAD, LOADS, name)
@@ -79,12 +77,12 @@ do
   end
 
   -- GitHub refused for a secondary limit, or one nobody can see. `hit`: retry_after_ms, all (points of the
-  -- last minute), is_route_free, leases, agent (whose call it was, if that is known).
+  -- last minute), is_route_free, leases.
   function Cooldown.hit(hit)
     if now >= ledger.last_hit + SAME_REFUSAL_MS then
       ledger.hits = now - ledger.last_hit < FORGET_MS and ledger.hits + 1 or 1
       ledger.last_hit = now
-      local agent = hit.is_route_free and hit.leases < 80 and Cooldown.culprit(hit.agent)
+      local agent = hit.is_route_free and hit.leases < 80 and Cooldown.culprit()
       if agent then Cooldown.put_in_box(agent, hit.retry_after_ms) else Cooldown.lower(hit) end
       ledger.plateau = now + 10 * MINUTE_MS * 2 ^ clamp(ledger.hits - 1, 0, 3)
       if ledger.trial_calls > 0 then ledger.failures = ledger.failures + 1 end

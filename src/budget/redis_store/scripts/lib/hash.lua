@@ -1,5 +1,5 @@
--- Hashes read through a cache and written once, when the step is done. A step that fails has written
--- nothing of them. Most of a ledger is in one of them, so that a step reads and writes it at once.
+-- Hashes read through a cache and written once, when all steps are done. If one fails, nothing of
+-- them is written. Most of a ledger is in one of them, so that a step reads and writes it at once.
 --
 -- Each module is a table, its own locals in a block: Redis runs a step's text as one function, which may
 -- have 200 locals at most.
@@ -98,6 +98,18 @@ do
   function Hash.set_record(schema, key, field, value)
     records[key][field] = { schema = schema, value = value }
     return value
+  end
+
+  -- The fields of all records of a hash, as they will be.
+  function Hash.record_fields(key)
+    local fields = {}
+    for _, field in ipairs(redis.call('HKEYS', key)) do
+      if not records[key][field] then fields[#fields + 1] = field end
+    end
+    for field, record in pairs(records[key]) do
+      if record.value then fields[#fields + 1] = field end
+    end
+    return fields
   end
 
   local function write_record(key, field, record)

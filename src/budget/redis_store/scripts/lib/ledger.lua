@@ -1,22 +1,32 @@
--- One step of the ledger: its time, what has run out by then, and the reply; see ledger.rs.
+-- A step of the ledger: its time, what has run out by then, and the reply; see ledger.rs.
 local FORGET_MS, FORGOTTEN_MS, CEILING_SLACK_MS = 2 * 60 * MINUTE_MS, 120000, 15000
 
-local call = cjson.decode(ARGV[1])
-local caps = call.stamp.caps
-local ledger, now
-
--- The names behind the keys that follow the first six: what the call's resources and gates are kept in.
+-- What holds for all calls of a script, and the names behind the keys that follow the first six: what the
+-- resources and gates are kept in.
+local request = cjson.decode(ARGV[1])
 do
   local next_key = 7
-  for _, resource in ipairs(call.resources) do
+  for _, resource in ipairs(request.resources) do
     seen_of[resource] = KEYS[next_key]
     next_key = next_key + 1
   end
-  for _, gate in ipairs(call.gates) do
+  for _, gate in ipairs(request.gates) do
     order_of[gate], expiry_of[gate] = KEYS[next_key], KEYS[next_key + 1]
     next_key = next_key + 2
   end
 end
+local server_ms = request.now_ms
+if not server_ms then
+  local time = redis.call('TIME')
+  server_ms = time[1] * 1000 + floor(time[2] / 1000)
+end
+
+-- The call whose step is taken.
+local call, caps, ledger, now
+-- What each command does, by its name; gives the reply.
+local Steps = {}
+-- What is done when everything was written.
+local afterwards
 
 local Ledger = {}
 do
@@ -26,6 +36,23 @@ do
     'all_points', 'all_at', 'kept_at',
   }
   local MISSING_MS = 10000
+  -- The replicas at the time `counted_at`: all, those that miss heartbeats.
+  local counted_at, seen, missing
+
+  local function count_replicas()
+    if counted_at == now then return end
+    counted_at = now
+    seen = redis.call('ZCOUNT', REPLICAS, now - FORGOTTEN_MS, '+inf')
+    missing = redis.call('ZCOUNT', REPLICAS, now - FORGOTTEN_MS, '(' .. string.format('%.0f', now - MISSING_MS))
+  end
+
+  -- What of a rate is this side's while replicas are missing.
+  local function scale(rate)
+    count_replicas()
+    if missing == 0 then return rate end
+    local all = 2 * max(1, seen)
+    return div(rate, all) * (all - missing)
+  end
 
   function Ledger.gate_or_new(name, tok) return Gate.of(name) or Gate.new(name, tok, now) end
   function Ledger.installation_gate() return Ledger.gate_or_new('installation', 20 * U) end
@@ -36,7 +63,7 @@ do
     ledger = Hash.record(LEDGER, BEGINNING, 'ledger')
     if not ledger then
       ledger = {
-        epoch = 0, pause_ms = call.pause_ms, seq = 0, offset = 0, silent_to = 0, failures = 0, hits = 0,
+        epoch = 0, pause_ms = request.pause_ms, seq = 0, offset = 0, silent_to = 0, failures = 0, hits = 0,
         last_hit = -FORGET_MS, learned = UNLIMITED, slots = UNLIMITED, plateau = 0, grown_at = 0, all_ms = 0,
         all_points = 0, all_at = 0, kept_at = 0,
       }
@@ -54,15 +81,8 @@ do
       Ledger.installation_gate()
       Ledger.content_gate()
     end
-    ledger.scale = function(rate)
-      if not ledger.seen then
-        ledger.seen = max(1, redis.call('ZCOUNT', REPLICAS, now - FORGOTTEN_MS, '+inf'))
-        ledger.missing =
-          redis.call('ZCOUNT', REPLICAS, now - FORGOTTEN_MS, '(' .. string.format('%.0f', now - MISSING_MS))
-      end
-      if ledger.missing == 0 then return rate end
-      return div(rate, 2 * ledger.seen) * (2 * ledger.seen - ledger.missing)
-    end
+    ledger.scale = scale
+    Pool.begin_step()
     for _, id in ipairs(call.stamp.ended) do
       local lease = Lease.of(id)
       if lease and lease.is_settled == 1 then Lease.remove(id) end
@@ -81,7 +101,7 @@ do
   function Ledger.route_gate(route)
     local gate = Gate.of(Ledger.route_name(route))
     if gate and now - gate.t <= ROUTE_IDLE_MS then return gate end
-    Hash.put(STATE, Ledger.ring_field(route), false)
+    Ring.forget(STATE, Ledger.ring_field(route))
     return Gate.new(Ledger.route_name(route), 20 * U, now)
   end
   function Ledger.route_ring(route) return Ring.of(Ring.MINUTE, STATE, Ledger.ring_field(route)) end
@@ -121,19 +141,31 @@ do
   -- limit, used, own, in_flight, reset, window_ms, window_number, outside, rate, learned, cool, replicas,
   -- leases, is_known.
   function Ledger.snapshot(pool)
+    count_replicas()
     return {
       pool.limit, pool.used, pool.own, pool.in_flight, pool.reset, pool.window_ms, pool.window, pool.outside,
       Pool.gate(pool).rate, ledger.learned, ledger.silent_to,
-      redis.call('ZCOUNT', REPLICAS, now - FORGOTTEN_MS, '+inf'), Lease.count(), pool.known,
+      seen, Lease.count(), pool.known,
     }
   end
 
-  -- Writes what changed, and gives the reply: now, epoch, seq, outcome, view, pool; empty where there is
-  -- none.
-  function Ledger.finish(outcome, view, pool)
-    local snapshot = pool and Ledger.snapshot(pool) or {}
+  -- The reply: now, epoch, seq, outcome, view, pool; empty where there is none.
+  function Ledger.reply(outcome, view, pool)
+    return { now, ledger.epoch, ledger.seq, outcome, view or {}, pool and Ledger.snapshot(pool) or {} }
+  end
+
+  -- Takes the steps of all calls, each as if it had come alone, and writes once what they changed.
+  function Ledger.run()
+    local replies = {}
+    for place = 2, #ARGV do
+      call = cjson.decode(ARGV[place])
+      caps = call.stamp.caps
+      local name, command = next(call.command)
+      replies[place - 1] = Steps[name](command)
+    end
     Ring.write_all()
     Hash.write_all()
-    return { now, ledger.epoch, ledger.seq, outcome, view or {}, snapshot }
+    if afterwards then afterwards() end
+    return replies
   end
 end

@@ -132,7 +132,10 @@ do
     return pool
   end
 
-  local begun = {}
+  -- Looked at in this step.
+  local begun
+  function Pool.begin_step() begun = {} end
+
   function Pool.of(resource, ledger, now)
     local pool = Pool.find(resource)
     if not pool then

@@ -26,6 +26,11 @@ do
     return ring
   end
 
+  function Ring.forget(key, field)
+    rings[key .. '\0' .. field] = nil
+    Hash.put(key, field, false)
+  end
+
   function Ring.add_to_slot(ring, number, count)
     local slots, place = ring.slots, 2 * (number % ring.shape.length) + 1
     if slots[place] < number then
@@ -33,7 +38,7 @@ do
     elseif slots[place] == number then
       slots[place + 1] = max(0, slots[place + 1] + count)
     end
-    ring.is_changed, ring.sum = true, nil
+    ring.is_changed, ring.summed_at = true, nil
   end
 
   function Ring.add(ring, at, count) Ring.add_to_slot(ring, div(at, ring.shape.slot_ms), count) end
@@ -45,14 +50,14 @@ do
     end
   end
 
-  -- Asked again and again in one step, and `now` is one in a step.
+  -- Asked again and again at one time.
   function Ring.sum(ring, now)
-    if ring.sum then return ring.sum end
+    if ring.summed_at == now then return ring.sum end
     local oldest, sum, slots = div(now, ring.shape.slot_ms) - ring.shape.length, 0, ring.slots
     for place = 1, #slots, 2 do
       if slots[place] > oldest then sum = sum + slots[place + 1] end
     end
-    ring.sum = sum
+    ring.sum, ring.summed_at = sum, now
     return sum
   end
 
