@@ -42,7 +42,7 @@ impl Budget {
             let view = reply.view.unwrap_or_default();
             match reply.outcome {
                 Outcome::Granted { would, .. } => {
-                    seat.ticket.leave(true);
+                    seat.ticket.granted();
                     let held = arrived.elapsed();
                     self.metrics.observe_wait(would.or(last_reason), held);
                     self.spending.held(&charge.agent, held);
@@ -149,7 +149,7 @@ impl<'a> Seat<'a> {
             agent: Arc::clone(&charge.agent),
             is_write: charge.is_write,
         };
-        Seat { budget, charge, place, ticket: budget.queues.join(key, is_interactive) }
+        Seat { budget, charge, place, ticket: budget.queues.join(key, &charge.route, is_interactive) }
     }
 
     fn hold(&mut self, hint_ms: i64, step_ms: i64, has_place: bool) {

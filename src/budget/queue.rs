@@ -1,5 +1,6 @@
 //! The waiting at this replica: a queue for each agent, pool and kind of call. While all are let through
-//! its first few ask the store together; as soon as one is told to wait, only the head asks.
+//! its first few ask the store together; as soon as one is told to wait, only the head asks, until several
+//! were let through again.
 //!
 //! A head that is told to wait sleeps exactly as long as it is told, so each has a time of its own and
 //! nobody polls. What can't be served within its patience is sent away at once, with a booking. Who
@@ -24,7 +25,8 @@ pub(super) struct QueueKey {
     pub(super) is_write: bool,
 }
 
-/// Calls of a queue whose questions are under way at the same time, while nobody is told to wait.
+/// Calls of a queue whose questions are under way at the same time: in a new one, and at most.
+const ASKING_FIRST: usize = 4;
 const ASKING_MAX: usize = 16;
 /// Heads that are woken at the same moment, so that none takes what is there before the others ask.
 const TOGETHER: usize = 128;
@@ -57,14 +59,34 @@ pub struct Waits {
     pub longest: Duration,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Queue {
     waiting: BTreeMap<Rank, Waiter>,
-    /// How many of them are asking: the first ones, but for a more urgent one that came since.
+    /// How many of them are asking, and on which route: the store knows all by one name, so they may have
+    /// one place there.
     asking: usize,
+    route: Option<Arc<str>>,
+    /// Counts the times somebody asked while nobody did.
+    round: u64,
+    /// Calls let through since one was told to wait.
+    granted: usize,
     told: Told,
-    /// How often somebody was told to wait.
-    holds: u64,
+    /// The round in which it was told, and whether to one that is not interactive.
+    told_in: (u64, bool),
+}
+
+impl Default for Queue {
+    fn default() -> Queue {
+        Queue {
+            waiting: BTreeMap::new(),
+            asking: 0,
+            route: None,
+            round: 1,
+            granted: ASKING_FIRST,
+            told: Told::default(),
+            told_in: (0, false),
+        }
+    }
 }
 
 /// What the head was told last.
@@ -90,19 +112,56 @@ impl Queue {
         }
     }
 
-    /// Whether another one may ask, at the time that was told if there is one.
-    fn has_room(&self) -> bool {
-        self.asking == 0 || (self.told.ask_at.is_none() && self.asking < ASKING_MAX)
+    /// When one may ask who is next; none: at once. What a patient one was told is not meant for an
+    /// interactive one.
+    fn ask_at(&self, is_patient: bool) -> Option<Instant> {
+        let (_, told_a_patient) = self.told_in;
+        self.told.ask_at.filter(|_| is_patient || !told_a_patient)
     }
 
-    fn set_asking(&mut self, rank: Rank, is_asking: bool) {
-        let Some(waiter) = self.waiting.get_mut(&rank) else { return };
-        match (waiter.is_asking, is_asking) {
-            (false, true) => self.asking += 1,
-            (true, false) => self.asking -= 1,
-            _ => {}
+    /// Whether one may ask beside those who are asking.
+    fn has_room(&self, is_patient: bool, route: &Arc<str>) -> bool {
+        self.asking == 0
+            || (self.asking < self.granted.clamp(1, ASKING_MAX)
+                && self.ask_at(is_patient).is_none()
+                && self.route.as_ref() == Some(route))
+    }
+
+    fn begin_asking(&mut self, rank: Rank, route: &Arc<str>) {
+        if self.asking == 0 {
+            self.round += 1;
+            self.route = Some(Arc::clone(route));
         }
-        waiter.is_asking = is_asking;
+        if let Some(waiter) = self.waiting.get_mut(&rank) {
+            waiter.is_asking = true;
+            self.asking += 1;
+        }
+        self.wake_next();
+    }
+
+    fn end_asking(&mut self, rank: Rank) {
+        if let Some(waiter) = self.waiting.get_mut(&rank)
+            && std::mem::take(&mut waiter.is_asking)
+        {
+            self.asking -= 1;
+        }
+    }
+
+    /// One was told to wait. Of those who asked in one round the interactive ones are heeded, and who may
+    /// ask again first.
+    fn hold(&mut self, told: Told, is_patient: bool) {
+        self.granted = 0;
+        let (round, told_a_patient) = self.told_in;
+        if round != self.round {
+            (self.told, self.told_in) = (told, (self.round, is_patient));
+            return;
+        }
+        let route = self.told.route.take().or_else(|| told.route.clone());
+        let is_first = told.ask_at < self.told.ask_at;
+        if (told_a_patient, is_first) == (is_patient, true) || (told_a_patient && !is_patient) {
+            (self.told, self.told_in) = (told, (self.round, is_patient));
+        }
+        self.told.route = route;
     }
 }
 
@@ -111,7 +170,7 @@ impl Queue {
 pub(super) enum Turn {
     /// Ask the store now.
     Ask,
-    /// The patience has ended, and somebody else is at the head.
+    /// The patience has ended, and somebody else is before it or asking.
     Late,
 }
 
@@ -122,29 +181,24 @@ pub(super) struct Ticket<'a> {
     key: QueueKey,
     queue: Arc<Mutex<Queue>>,
     rank: Rank,
+    route: Arc<str>,
     wake: Arc<Notify>,
-    /// How often somebody had been told to wait when it asked.
-    holds: u64,
     has_left: bool,
 }
 
 impl Queues {
-    pub(super) fn join(&self, key: QueueKey, is_interactive: bool) -> Ticket<'_> {
+    pub(super) fn join(&self, key: QueueKey, route: &Arc<str>, is_interactive: bool) -> Ticket<'_> {
         let rank = (!is_interactive, self.arrivals.fetch_add(1, Ordering::Relaxed));
         let wake = Arc::new(Notify::new());
         let mut by_key = lock(&self.by_key);
         let queue = Arc::clone(by_key.entry(key.clone()).or_default());
         {
             let mut state = lock(&queue);
-            if is_interactive && state.next().is_some_and(|((next_is_patient, _), _)| *next_is_patient) {
-                // It may go where the one before it could not.
-                state.told.ask_at = None;
-            }
             let waiter = Waiter { wake: Arc::clone(&wake), since: Instant::now(), is_asking: false };
             state.waiting.insert(rank, waiter);
         }
         drop(by_key);
-        Ticket { queues: self, key, queue, rank, wake, holds: 0, has_left: false }
+        Ticket { queues: self, key, queue, rank, route: Arc::clone(route), wake, has_left: false }
     }
 
     /// What the heads at a pool, or at all of an installation's, were told holds no longer: each asks again,
@@ -198,16 +252,13 @@ impl Ticket<'_> {
             let now = Instant::now();
             let wait_until = {
                 let mut queue = lock(&self.queue);
+                let (is_patient, _) = self.rank;
                 let is_next = queue.next().is_some_and(|(rank, _)| *rank == self.rank);
-                match is_next && queue.has_room() {
+                match is_next && queue.has_room(is_patient, &self.route) {
                     true => {
-                        let ask_at = queue.told.ask_at.unwrap_or(now).min(deadline);
+                        let ask_at = queue.ask_at(is_patient).unwrap_or(now).min(deadline);
                         if ask_at <= now {
-                            self.holds = queue.holds;
-                            queue.set_asking(self.rank, true);
-                            if queue.has_room() {
-                                queue.wake_next();
-                            }
+                            queue.begin_asking(self.rank, &self.route);
                             return Turn::Ask;
                         }
                         ask_at
@@ -232,14 +283,19 @@ impl Ticket<'_> {
     /// It was told to wait.
     pub(super) fn hold(&mut self, told: Told) {
         let mut queue = lock(&self.queue);
-        queue.set_asking(self.rank, false);
-        (queue.told, queue.holds) = (told, queue.holds + 1);
         let (is_patient, _) = self.rank;
-        if is_patient && queue.next().is_some_and(|((next_is_patient, _), _)| !next_is_patient) {
-            // A more urgent one came meanwhile: what was told is not meant for it.
-            queue.told.ask_at = None;
-        }
+        queue.end_asking(self.rank);
+        queue.hold(told, is_patient);
         queue.wake_next();
+    }
+
+    /// It was let through, and leaves the queue.
+    pub(super) fn granted(&mut self) {
+        {
+            let mut queue = lock(&self.queue);
+            queue.granted = queue.granted.saturating_add(1);
+        }
+        self.leave(true);
     }
 
     /// Leaves the queue; gives the route of a place at the store that is left behind, and nobody takes
@@ -251,10 +307,10 @@ impl Ticket<'_> {
         self.has_left = true;
         let mut by_key = lock(&self.queues.by_key);
         let mut queue = lock(&self.queue);
-        queue.set_asking(self.rank, false);
+        queue.end_asking(self.rank);
         queue.waiting.remove(&self.rank);
-        // What somebody else was told meanwhile holds on.
-        if forget && queue.holds == self.holds {
+        // What another one was told who asked beside it holds on.
+        if forget && queue.told_in.0 != queue.round {
             queue.told = Told::default();
         }
         if queue.waiting.is_empty() {
@@ -292,7 +348,7 @@ mod tests {
         let (queues, began) = (Queues::default(), Instant::now());
         let deadline = began + Duration::from_secs(60);
         let mut waiting: Vec<Ticket<'_>> =
-            ["core", "search"].map(|resource| queues.join(key(resource), false)).into();
+            ["core", "search"].map(|resource| queues.join(key(resource), &route(), false)).into();
         for ticket in &mut waiting {
             assert_eq!(ticket.turn(deadline).await, Turn::Ask);
             ticket.hold(Told { ask_at: Some(began + Duration::from_secs(10)), ..Told::default() });
@@ -303,74 +359,106 @@ mod tests {
         waiting.iter_mut().for_each(|ticket| drop(ticket.leave(true)));
     }
 
+    fn route() -> Arc<str> {
+        "GET /user".into()
+    }
+
+    fn many(queues: &Queues, count: usize) -> Vec<Ticket<'_>> {
+        (0..count).map(|_| queues.join(key("core"), &route(), false)).collect()
+    }
+
     /// How many of them may ask now.
     fn asking(waiting: &mut [Ticket<'_>], deadline: Instant) -> usize {
         let asks = |ticket: &mut Ticket<'_>| ticket.turn(deadline).now_or_never() == Some(Turn::Ask);
         waiting.iter_mut().map(asks).filter(|asks| *asks).count()
     }
 
+    fn told_at(ask_at: Instant) -> Told {
+        Told { ask_at: Some(ask_at), ..Told::default() }
+    }
+
     #[tokio::test(start_paused = true)]
-    async fn the_first_ask_together_while_all_are_let_through() {
+    async fn ever_more_ask_together_while_all_are_let_through() {
         let queues = Queues::default();
         let deadline = Instant::now() + Duration::from_secs(60);
-        let mut waiting: Vec<Ticket<'_>> = (0..40).map(|_| queues.join(key("core"), false)).collect();
-        assert_eq!(asking(&mut waiting, deadline), ASKING_MAX);
-        // One is let through: the next one is woken and asks.
-        waiting[3].leave(true);
-        assert_eq!(waiting[16].turn(deadline).await, Turn::Ask);
-        assert_eq!(asking(&mut waiting[17..], deadline), 0);
-        // One that hangs up while it asks makes room, too.
-        waiting[4].leave(false);
-        assert_eq!(waiting[17].turn(deadline).await, Turn::Ask);
+        let mut waiting = many(&queues, 60);
+        assert_eq!(asking(&mut waiting, deadline), ASKING_FIRST);
+        let mut granted = 0;
+        for more in [2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 1, 1] {
+            waiting[granted].granted();
+            granted += 1;
+            assert_eq!(asking(&mut waiting[granted..], deadline), more, "after {granted}");
+        }
+        // One that hangs up while it asks makes room, too, and wakes who is next.
+        let (gone, rest) = waiting[granted..].split_at_mut(1);
+        let mut next = rest.get_mut(ASKING_MAX - 1).unwrap().turn(deadline).boxed();
+        assert!((&mut next).now_or_never().is_none());
+        gone[0].leave(false);
+        assert_eq!(next.await, Turn::Ask);
         waiting.iter_mut().for_each(|ticket| drop(ticket.leave(true)));
         assert!(lock(&queues.by_key).is_empty());
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_one_was_told_holds_for_those_behind_it_whatever_the_others_hear() {
+    async fn those_on_other_routes_ask_one_after_the_other() {
+        let queues = Queues::default();
+        let deadline = Instant::now() + Duration::from_secs(60);
+        let mut waiting = many(&queues, 2);
+        waiting.push(queues.join(key("core"), &"GET /users".into(), false));
+        assert_eq!(asking(&mut waiting, deadline), 2);
+        waiting[0].granted();
+        assert_eq!(asking(&mut waiting[2..], deadline), 0);
+        waiting[1].granted();
+        assert_eq!(asking(&mut waiting[2..], deadline), 1);
+        waiting[2].granted();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn as_soon_as_one_is_told_to_wait_only_the_head_asks() {
         let (queues, began) = (Queues::default(), Instant::now());
         let deadline = began + Duration::from_secs(60);
-        let route: Arc<str> = "GET /user".into();
-        let told =
-            Told { ask_at: Some(began + Duration::from_secs(9)), route: Some(route), ..Told::default() };
-        let mut waiting: Vec<Ticket<'_>> = (0..20).map(|_| queues.join(key("core"), false)).collect();
-        assert_eq!(asking(&mut waiting, deadline), ASKING_MAX);
-        waiting[1].hold(told.clone());
-        for granted in (2..ASKING_MAX).chain([0]) {
-            waiting[granted].leave(true);
-            assert_eq!(asking(&mut waiting[ASKING_MAX..], deadline), 0);
-        }
-        assert_eq!((waiting[1].turn(deadline).await, began.elapsed()), (Turn::Ask, Duration::from_secs(9)));
-        assert_eq!(asking(&mut waiting[ASKING_MAX..], deadline), 0);
-        // The head hangs up: the next one takes over its place, and asks alone.
+        let soon = Told { route: Some(route()), ..told_at(began + Duration::from_secs(2)) };
+        let mut waiting = many(&queues, 20);
+        assert_eq!(asking(&mut waiting, deadline), ASKING_FIRST);
+        // Whoever is told first or last: the earliest time counts, and the place is not forgotten.
+        waiting[2].hold(told_at(began + Duration::from_secs(9)));
+        waiting[1].hold(soon);
+        waiting[3].hold(told_at(began + Duration::from_secs(7)));
+        waiting[0].granted();
+        assert_eq!(asking(&mut waiting[1..], deadline), 0);
+        assert_eq!((waiting[1].turn(deadline).await, began.elapsed()), (Turn::Ask, Duration::from_secs(2)));
+        assert_eq!(waiting[1].told().route, Some(route()));
+        assert_eq!(asking(&mut waiting[2..], deadline), 0);
+        // The head hangs up: the next one takes over its place, and asks alone. One was let through since
+        // somebody was told to wait; after the second two ask.
         waiting[1].leave(false);
-        assert_eq!(waiting[16].told().route, told.route);
-        assert_eq!(asking(&mut waiting[16..], deadline), 1);
-        // It is let through: the others ask together again.
-        waiting[16].leave(true);
-        assert_eq!(asking(&mut waiting[17..], deadline), 3);
+        assert_eq!(waiting[2].told().route, Some(route()));
+        assert_eq!(asking(&mut waiting[2..], deadline), 1);
+        waiting[2].granted();
+        assert_eq!(asking(&mut waiting[3..], deadline), 2);
         waiting.iter_mut().for_each(|ticket| drop(ticket.leave(true)));
     }
 
     #[tokio::test(start_paused = true)]
-    async fn an_urgent_call_asks_though_another_was_told_to_wait() {
-        let queues = Queues::default();
-        let deadline = Instant::now() + Duration::from_secs(60);
-        let told = Told { ask_at: Some(deadline), ..Told::default() };
-        let mut patient = queues.join(key("core"), false);
-        assert_eq!(patient.turn(deadline).await, Turn::Ask);
-        let mut urgent = queues.join(key("core"), true);
+    async fn an_urgent_call_asks_though_another_was_told_to_wait_and_nobody_with_it() {
+        let (queues, began) = (Queues::default(), Instant::now());
+        let deadline = began + Duration::from_secs(60);
+        let mut patient = many(&queues, 3);
+        assert_eq!(asking(&mut patient, deadline), 3);
+        patient[0].hold(told_at(deadline));
+        patient[1].hold(told_at(deadline));
+        let mut urgent = queues.join(key("core"), &route(), true);
+        assert!(urgent.turn(deadline).now_or_never().is_none(), "one of this queue is asking");
+        patient[2].hold(told_at(deadline));
         assert_eq!(urgent.turn(deadline).now_or_never(), Some(Turn::Ask));
-        patient.hold(told.clone());
-        assert_eq!(patient.turn(deadline).now_or_never(), None);
-        let mut next = queues.join(key("core"), true);
-        assert_eq!(next.turn(deadline).now_or_never(), Some(Turn::Ask));
-        next.hold(told);
-        urgent.leave(true);
-        assert_eq!(patient.turn(deadline).now_or_never(), None, "an urgent one is before it");
-        next.leave(false);
-        assert_eq!(patient.turn(deadline).await, Turn::Ask);
-        patient.leave(true);
+        assert_eq!(asking(&mut patient, deadline), 0);
+        let soon = began + Duration::from_secs(3);
+        urgent.hold(told_at(soon));
+        assert_eq!(asking(&mut patient, deadline), 0);
+        assert_eq!((urgent.turn(deadline).await, Instant::now()), (Turn::Ask, soon));
+        urgent.granted();
+        assert_eq!(asking(&mut patient, deadline), 1, "it may go where the one before it went");
+        patient.iter_mut().for_each(|ticket| drop(ticket.leave(true)));
     }
 
     #[tokio::test(start_paused = true)]
@@ -378,7 +466,7 @@ mod tests {
         let (queues, began) = (Queues::default(), Instant::now());
         let deadline = began + Duration::from_secs(60);
         let agents = (0..2_000).map(|agent| QueueKey { agent: agent.to_string().into(), ..key("core") });
-        let mut waiting: Vec<Ticket<'_>> = agents.map(|key| queues.join(key, false)).collect();
+        let mut waiting: Vec<Ticket<'_>> = agents.map(|key| queues.join(key, &route(), false)).collect();
         for ticket in &mut waiting {
             assert_eq!(ticket.turn(deadline).await, Turn::Ask);
             ticket.hold(Told { ask_at: Some(deadline), ..Told::default() });
