@@ -108,7 +108,7 @@ pub struct Metrics {
     pub cache_bytes: IntGaugeVec,
     /// `{by}`: reads that cost no quota; fresh, revalidated or coalesced.
     pub quota_saved: IntCounterVec,
-    /// `{op}`: calls to a shared store, both attempts together.
+    /// `{op}`: steps at a shared store, from when each was wanted to the reply.
     pub store_duration: HistogramVec,
     /// `{kind}`: timeout, connection or server; attempts.
     pub store_errors: IntCounterVec,
@@ -327,7 +327,7 @@ impl Metrics {
             store_duration: make.histogram_of(
                 &STORE,
                 "store_duration_seconds",
-                "Calls to the shared store, both attempts together.",
+                "Steps at the shared store, from when each was wanted to the reply.",
                 &["op"],
             ),
             store_errors: make.counter(

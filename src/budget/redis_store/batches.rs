@@ -7,9 +7,11 @@
 use std::collections::VecDeque;
 use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
 
 use redis::Value;
 use rustc_hash::FxHashMap;
+use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
@@ -20,6 +22,8 @@ use super::request::Part;
 const AT_ONCE: usize = 2;
 /// Steps in a batch; so many keep Redis for some milliseconds.
 const BATCH_MAX: usize = 64;
+/// A step that waits longer for its batch than two attempts take fails: the store has too much to do.
+const WAIT_MAX: Duration = Duration::from_millis(200);
 
 /// A step to be asked for.
 #[derive(Debug)]
@@ -59,7 +63,7 @@ struct Queue {
 #[derive(Debug)]
 struct Waiting {
     step: Step,
-    reply: Answer,
+    answer: Answer,
 }
 
 /// Tells who asked for a step what came of it.
@@ -77,16 +81,19 @@ impl<A: Ask> Batches<A> {
     /// One step, in the next batch.
     ///
     /// # Errors
-    /// When the store did not answer to it, or to one that was asked before it.
+    /// When the store did not answer to it or to one that was asked before it, or is asked for so much that
+    /// it did not come to this one.
     pub(super) async fn ask(
         self: &Arc<Self>,
         installation: &Arc<str>,
         step: Step,
     ) -> Result<Value, StoreAway> {
-        let (reply, told) = oneshot::channel();
-        if self.push(installation, Waiting { step, reply }) {
+        // Without one, as at the very end, nothing reaches a store.
+        let runtime = Handle::try_current().map_err(|_| StoreAway)?;
+        let (answer, told) = oneshot::channel();
+        if self.push(installation, Waiting { step, answer }) {
             let (batches, installation) = (Arc::clone(self), Arc::clone(installation));
-            tokio::spawn(async move { batches.ask_all(&installation).await });
+            runtime.spawn(UnderWay { batches, installation, has_ended: false }.ask_all());
         }
         told.await.unwrap_or(Err(StoreAway))
     }
@@ -101,55 +108,75 @@ impl<A: Ask> Batches<A> {
         may_start
     }
 
-    /// One batch after the other, until nobody waits.
-    async fn ask_all(&self, installation: &Arc<str>) {
-        while let Some((steps, told)) = self.next_batch(installation) {
+    fn queues(&self) -> MutexGuard<'_, FxHashMap<Arc<str>, Queue>> {
+        self.queues.lock().expect("nothing panics while it holds this lock")
+    }
+}
+
+/// Asks for one batch after the other, until nobody waits.
+struct UnderWay<A: Ask> {
+    batches: Arc<Batches<A>>,
+    installation: Arc<str>,
+    has_ended: bool,
+}
+
+impl<A: Ask> UnderWay<A> {
+    async fn ask_all(mut self) {
+        while let Some((steps, answers)) = self.next_batch() {
             // Who hung up meanwhile hears nothing.
-            match self.store.ask(installation, steps).await {
+            match self.batches.store.ask(&self.installation, steps).await {
                 Ok(replies) => {
-                    told.into_iter().zip(replies).for_each(|(told, reply)| drop(told.send(Ok(reply))))
+                    answers.into_iter().zip(replies).for_each(|(answer, reply)| drop(answer.send(Ok(reply))));
                 }
                 Err(StoreAway) => {
                     // The others would wait as long as these did, for a store that is away.
-                    let others = self.take_waiting(installation).into_iter().map(|waiting| waiting.reply);
-                    told.into_iter().chain(others).for_each(|told| drop(told.send(Err(StoreAway))));
+                    let others = self.with_queue(|queue| std::mem::take(&mut queue.waiting));
+                    let others = others.unwrap_or_default().into_iter().map(|waiting| waiting.answer);
+                    answers.into_iter().chain(others).for_each(|answer| drop(answer.send(Err(StoreAway))));
                 }
             }
         }
     }
 
-    /// The steps somebody waits for, as many as go together; none, and one batch less is under way.
-    fn next_batch(&self, installation: &Arc<str>) -> Option<(Vec<Step>, Vec<Answer>)> {
-        let mut queues = self.queues();
-        let queue = queues.get_mut(installation)?;
-        queue.waiting.retain(|waiting| !waiting.reply.is_closed());
+    /// The steps somebody waits for, as many as go together; none, and this has ended.
+    fn next_batch(&mut self) -> Option<(Vec<Step>, Vec<Answer>)> {
+        let mut queues = self.batches.queues();
+        let queue = queues.get_mut(&self.installation)?;
+        let is_wanted =
+            |waiting: &Waiting| !waiting.answer.is_closed() && waiting.step.since.elapsed() <= WAIT_MAX;
+        queue.waiting.retain(is_wanted);
         let count = queue.waiting.len().min(BATCH_MAX);
         if count > 0 {
-            return Some(queue.waiting.drain(..count).map(|waiting| (waiting.step, waiting.reply)).unzip());
+            return Some(queue.waiting.drain(..count).map(|waiting| (waiting.step, waiting.answer)).unzip());
         }
+        self.has_ended = true;
         queue.under_way -= 1;
         if queue.under_way == 0 {
-            queues.remove(installation);
+            queues.remove(&self.installation);
         }
         None
     }
 
-    fn take_waiting(&self, installation: &Arc<str>) -> VecDeque<Waiting> {
-        self.queues()
-            .get_mut(installation)
-            .map(|queue| std::mem::take(&mut queue.waiting))
-            .unwrap_or_default()
+    fn with_queue<T>(&self, work: impl FnOnce(&mut Queue) -> T) -> Option<T> {
+        self.batches.queues().get_mut(&self.installation).map(work)
     }
+}
 
-    fn queues(&self) -> MutexGuard<'_, FxHashMap<Arc<str>, Queue>> {
-        self.queues.lock().expect("nothing panics while it holds this lock")
+impl<A: Ask> Drop for UnderWay<A> {
+    /// Ended by a panic or with its runtime: whoever waits is told that the store is away.
+    fn drop(&mut self) {
+        if !self.has_ended {
+            self.with_queue(|queue| {
+                queue.under_way -= 1;
+                queue.waiting.clear();
+            });
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use std::sync::atomic::{AtomicI64, Ordering};
-    use std::time::Duration;
 
     use futures_util::future::{FutureExt, join_all};
     use tokio::time::sleep;
@@ -164,6 +191,7 @@ mod tests {
         steps: AtomicI64,
         batches: Mutex<Vec<usize>>,
         away: Vec<usize>,
+        panics: bool,
     }
 
     impl Ask for Slow {
@@ -176,6 +204,7 @@ mod tests {
             let replies =
                 steps.iter().map(|_| Value::Int(self.steps.fetch_add(1, Ordering::Relaxed))).collect();
             sleep(Duration::from_millis(10)).await;
+            assert!(!self.panics, "meant");
             if self.away.contains(&number) { Err(StoreAway) } else { Ok(replies) }
         }
     }
@@ -228,6 +257,35 @@ mod tests {
         let reply = batches.ask(&installation, step()).await;
         assert!(reply.is_ok() && batches.queues().is_empty());
         assert_eq!(began.elapsed(), Duration::from_millis(20));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_would_wait_too_long_fails() {
+        let batches = Batches::new(Slow::default());
+        let installation: Arc<str> = "bot/one".into();
+        let replies = join_all((0..4_000).map(|_| batches.ask(&installation, step()))).await;
+        // Every 10 ms two batches begin, the first of them at once.
+        let asked = 21 * AT_ONCE * BATCH_MAX;
+        assert!(replies[..asked].iter().all(Result::is_ok));
+        assert!(replies[asked..].iter().all(Result::is_err));
+        assert!(batches.queues().is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_panic_leaves_nobody_waiting() {
+        let batches = Batches::new(Slow { panics: true, ..Slow::default() });
+        let installation: Arc<str> = "bot/one".into();
+        for _ in 0..2 {
+            let replies = join_all((0..200).map(|_| batches.ask(&installation, step()))).await;
+            assert!(replies.iter().all(Result::is_err));
+        }
+    }
+
+    #[test]
+    fn without_a_runtime_the_store_is_away() {
+        let batches = Batches::new(Slow::default());
+        let asked = batches.ask(&"bot/one".into(), step()).now_or_never();
+        assert!(matches!(asked, Some(Err(StoreAway))) && batches.queues().is_empty());
     }
 
     #[tokio::test(start_paused = true)]

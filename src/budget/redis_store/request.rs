@@ -28,9 +28,9 @@ pub struct Part {
 /// What a ledger can't know by itself.
 #[derive(Debug, Clone, Copy)]
 pub struct Frame {
-    /// Given to a ledger that begins with this step, milliseconds.
+    /// Given to a ledger that begins with these steps, milliseconds.
     pub pause_ms: i64,
-    /// The step's time, epoch milliseconds, in a run in virtual time; else it is the server's own, one for
+    /// The steps' time, epoch milliseconds, in a run in virtual time; else it is the server's own, one for
     /// all replicas.
     pub now_ms: Option<i64>,
 }

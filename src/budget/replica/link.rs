@@ -187,11 +187,13 @@ impl Link {
         if self.last.is_none_or(|(at, _)| reply.now >= at) {
             self.last = Some((reply.now, Instant::now()));
         }
+        // Replies are heard in any order.
+        let is_latest = reply.seq >= self.seq;
         self.seq = self.seq.max(reply.seq);
         if let Some(pool) = &reply.pool {
             self.replicas = pool.replicas.max(1);
             self.cool = self.cool.max(pool.cool);
-            if pool.is_known {
+            if pool.is_known && is_latest {
                 self.pools.insert(Arc::clone(&pool.resource), pool.clone());
             }
         }

@@ -83,15 +83,21 @@ impl SharedLedger {
         }
     }
 
+    fn invoke(&mut self, calls: &[Call], now: i64) -> redis::RedisResult<redis::Value> {
+        let frame = Frame { pause_ms: self.pause_ms, now_ms: Some(now) };
+        let request = Request::new(&self.installation, calls.iter().map(Part::new).collect(), frame);
+        let mut invocation = self.scripts.of(&calls[0].command).arg(request.arguments);
+        invocation.key(request.keys).invoke(&mut self.connection)
+    }
+
     /// Asks for all that wait, and compares.
     fn ask(&mut self) {
         let waiting = std::mem::take(&mut self.waiting);
-        let Some((first, _)) = waiting.first() else { return };
-        let frame = Frame { pause_ms: self.pause_ms, now_ms: Some(self.now) };
-        let parts = waiting.iter().map(|(call, _)| Part::new(call)).collect();
-        let request = Request::new(&self.installation, parts, frame);
-        let mut invocation = self.scripts.of(&first.command).arg(request.arguments);
-        let value = invocation.key(request.keys).invoke(&mut self.connection).unwrap();
+        if waiting.is_empty() {
+            return;
+        }
+        let calls: Vec<Call> = waiting.iter().map(|(call, _)| call.clone()).collect();
+        let value = self.invoke(&calls, self.now).unwrap();
         for ((call, reply), value) in waiting.iter().zip(replies(value, waiting.len()).unwrap()) {
             assert_eq!(&read(&value, &call.command).unwrap(), reply, "{call:?} at {}", self.now);
         }
@@ -239,6 +245,19 @@ impl Bench {
         }
     }
 
+    /// Calls of an agent until one waits with places.
+    fn until_waiting(&mut self, who: &Who) {
+        for call in 0..400 {
+            let outcome = self.admit(who, false, "core", 60_000);
+            if matches!(outcome, Outcome::Wait { has_place: true, .. }) {
+                return;
+            }
+            self.now += 20;
+            self.answer(call, None, true);
+        }
+        panic!("nobody waits");
+    }
+
     fn observe_only(&mut self, who: &Who) {
         let admit = Admit {
             lease: self.lease(),
@@ -329,18 +348,7 @@ fn a_head_whose_places_lapsed_asks_as_if_it_had_none() {
     let server = Server::start();
     let mut bench = Bench::new(1_000);
     bench.shared = Some(SharedLedger::new(&server, "lapsed", 0, 1));
-    let waits = |outcome: &Outcome| matches!(outcome, Outcome::Wait { has_place: true, .. });
-    let mut held = None;
-    for call in 0..200 {
-        let outcome = bench.admit(&AGENTS[0], false, "core", 60_000);
-        if waits(&outcome) {
-            held = Some(outcome);
-            break;
-        }
-        bench.now += 20;
-        bench.answer(call, None, true);
-    }
-    assert!(held.is_some(), "nobody waits");
+    bench.until_waiting(&AGENTS[0]);
     let mut connection = server.connect();
     for kind in ["o", "e"] {
         let pattern = format!("tollgate:1:{{bot/lapsed}}:{kind}:*");
@@ -350,9 +358,58 @@ fn a_head_whose_places_lapsed_asks_as_if_it_had_none() {
     }
     // The embedded ledger drops them by itself.
     bench.now += 700_000;
+    // Others wait now at the same gates.
+    bench.until_waiting(&AGENTS[1]);
     for _ in 0..3 {
         bench.admit(&AGENTS[0], false, "core", 60_000);
+        bench.now += 1_000;
     }
+}
+
+/// A script that fails half-way has written to sorted sets, and nothing to hashes.
+#[test]
+fn what_a_script_that_failed_left_behind_lapses() {
+    let server = Server::start();
+    let mut bench = Bench::new(1_000);
+    bench.shared = Some(SharedLedger::new(&server, "failed", 0, 1));
+    bench.until_waiting(&AGENTS[0]);
+    let mut connection = server.connect();
+    let state = "tollgate:1:{bot/failed}:l";
+    let broken = LeaseId { replica: 7, number: 7 };
+    let field = format!("lease:{:016x}-{:016x}", broken.replica, broken.number);
+    redis::cmd("HSET").arg(state).arg(&field).arg("rubbish").exec(&mut connection).unwrap();
+    let shared = bench.shared.as_mut().unwrap();
+    let admit = |lease| Admit {
+        lease,
+        share: AGENTS[0].share(),
+        place: Place { resource: text("core"), head: text("one/core/r/7"), route: text(AGENTS[0].route) },
+        left_route: None,
+        is_write: false,
+        is_graphql: false,
+        price: Some(1),
+        points: 1,
+        creates_content: false,
+        repository: None,
+        is_interactive: false,
+        patience_ms: 60_000,
+        random: 0,
+        is_observing: false,
+    };
+    let calls = [LeaseId { replica: 7, number: 8 }, broken].map(|lease| Call {
+        stamp: Stamp { replica: 7, last_reply: None, caps: super::CAPS, ended: Vec::new() },
+        command: Command::Admit(admit(lease)),
+    });
+    assert!(shared.invoke(&calls, bench.now).unwrap_err().to_string().contains("GARBLED"));
+    let order = "tollgate:1:{bot/failed}:o:pool:core";
+    let heads = |connection: &mut redis::Connection| -> Vec<String> {
+        redis::cmd("ZRANGE").arg(order).arg(0).arg(-1).query(connection).unwrap()
+    };
+    assert!(heads(&mut connection).contains(&"one/core/r/7".to_owned()));
+    redis::cmd("HDEL").arg(state).arg(field).exec(&mut connection).unwrap();
+    bench.now += 61_000;
+    bench.admit(&AGENTS[2], false, "core", 60_000);
+    assert!(!heads(&mut connection).contains(&"one/core/r/7".to_owned()));
+    bench.until_waiting(&AGENTS[1]);
 }
 
 /// Cases in all; a long proof asks for more.

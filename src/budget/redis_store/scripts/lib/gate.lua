@@ -41,10 +41,10 @@ do
   function Gate.forget(gate, head)
     local waiting = Gate.head(gate, head)
     if not waiting then return nil end
-    redis.call('ZREM', order_of[gate.name], head)
+    -- Of one whose place lapsed with the sorted sets nothing is counted any more.
+    gate.heads = gate.heads - redis.call('ZREM', order_of[gate.name], head)
     redis.call('ZREM', expiry_of[gate.name], head)
     Hash.set_record(HEAD, STATE, Gate.head_field(gate, head), false)
-    gate.heads = gate.heads - 1
     return waiting
   end
 
@@ -71,7 +71,8 @@ do
     end
     for _, head in ipairs(expired) do
       Gate.leave(gate, head)
-      -- Of a head nobody knows any more.
+      -- Of a head nobody knows any more, or of a script that failed before it wrote its hashes.
+      redis.call('ZREM', order_of[gate.name], head)
       redis.call('ZREM', expiry_of[gate.name], head)
     end
   end
@@ -83,7 +84,9 @@ do
   function Gate.start(gate, ask)
     if Gate.head(gate, ask.head) then
       local tag = redis.call('ZSCORE', order_of[gate.name], ask.head)
-      return tag and tonumber(tag) or Hash.garbled(order_of[gate.name])
+      if tag then return tonumber(tag) end
+      -- Its place lapsed with the sorted sets.
+      Gate.leave(gate, ask.head)
     end
     return max(Gate.tag(gate, ask.agent) or 0, gate.v - min(SWEPT_BEHIND, max(div(CREDIT, ask.weight), ask.charge)))
   end

@@ -83,7 +83,7 @@ do
     return record, list
   end
 
-  -- Records are decoded once in a step and written back if they changed; false: there is none.
+  -- Records are decoded once in a script and written back if they changed; false: there is none.
   function Hash.record(schema, key, field)
     local known = records[key][field]
     if known == nil then
