@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::Barrier;
 use tokio::time::Instant;
 
 use github_sim::{PrimaryLimits, SecondaryLimits, SimConfig};
@@ -50,8 +51,13 @@ struct Tally {
     refused: u64,
 }
 
-/// Asks until the time is up, as a client does that obeys `retry-after`.
-async fn greedy(tollgate: Arc<Tollgate>, place: usize, until: Instant) -> Tally {
+/// Asks for a window less a second, as a client does that obeys `retry-after`. All begin when the last one
+/// has connected: who comes first may take what nobody else asks for.
+async fn greedy(tollgate: Arc<Tollgate>, place: usize, all: Arc<Barrier>) -> Tally {
+    let connected = tollgate.ask("GET", "/rate_limit").by(place).send().await;
+    assert_eq!(connected.status, 200);
+    all.wait().await;
+    let until = Instant::now() + Duration::from_secs(WINDOW_S.unsigned_abs() - 1);
     let mut tally = Tally::default();
     while Instant::now() < until {
         let answer = tollgate.ask("GET", "/repos/acme/widgets").by(place).send();
@@ -74,11 +80,10 @@ async fn greedy(tollgate: Arc<Tollgate>, place: usize, until: Instant) -> Tally 
 
 async fn race(max_wait: &str) {
     let tollgate = Arc::new(setup(max_wait).start().await);
-    // One window, from its first call to a second before its end.
-    let until = Instant::now() + Duration::from_secs(WINDOW_S.unsigned_abs() - 1);
+    let all = Arc::new(Barrier::new(AGENTS * OPEN));
     let mut open = tokio::task::JoinSet::new();
     for place in (0..AGENTS).flat_map(|place| std::iter::repeat_n(place, OPEN)) {
-        let greedy = greedy(Arc::clone(&tollgate), place, until);
+        let greedy = greedy(Arc::clone(&tollgate), place, Arc::clone(&all));
         open.spawn(async move { (place, greedy.await) });
     }
     let mut tallies = [Tally::default(); AGENTS];
