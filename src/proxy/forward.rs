@@ -4,13 +4,13 @@
 //! only the first is safe to send again. A call that was approved goes up after [`mod@commit`].
 
 mod commit;
+mod under_way;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use http::Response;
 use hyper::body::Incoming;
-use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::Proxy;
@@ -28,6 +28,7 @@ use crate::github::client::was_unsent;
 use crate::github::rate_limit;
 use crate::github::tokens::{Access, Token};
 use crate::policy::routes::Scope;
+use under_way::UnderWay;
 
 /// What came of one attempt.
 #[derive(Debug)]
@@ -66,16 +67,13 @@ impl Proxy {
         let method = request.method().clone();
         let is_graphql = permitted.call().route.scope == Scope::Graphql;
         let (client, patience) = (self.client.clone(), Patience::of(&self.upstream));
-        let (tell, told) = oneshot::channel();
         // A look-up of the guard's comes before there is a record, and is none of it.
         let record = permitted.is_write().then(|| ctx.record.clone()).flatten();
         // What is open to everybody, such as rendering Markdown, changes nothing whatever its method.
         let may_change = permitted.is_write() && permitted.access() == Access::Write;
         let changed = may_change.then(|| (Arc::clone(&self.feed), change_of(permitted)));
         admitted.mark_sent();
-        // A task of its own: when the caller hangs up, GitHub works on and charges the call, so it has
-        // to be charged here, too.
-        tokio::spawn(async move {
+        let attempt = UnderWay::new(is_graphql, async move {
             let started = Instant::now();
             let result = tokio::select! {
                 answer = client.send(request) => answer.map_err(|error| failed(&error)),
@@ -93,12 +91,9 @@ impl Proxy {
                 // Whom it does not reach now is told later, and believes nothing meanwhile.
                 let _ = feed.publish(News::changed(change)).await;
             }
-            let attempt = Attempt { admitted, token, took: started.elapsed(), result };
-            if let Err(attempt) = tell.send(attempt) {
-                attempt.settle_unclaimed(is_graphql).await;
-            }
-        });
-        let attempt = told.await.map_err(|_| ProxyError::Internal)?;
+            Attempt { admitted, token, took: started.elapsed(), result }
+        })
+        .await;
         ctx.upstream += attempt.took;
         let seconds = attempt.took.as_secs_f64();
         self.metrics.upstream_duration.with_label_values(&[method.as_str()]).observe(seconds);
