@@ -56,7 +56,7 @@ use hyper::body::Incoming;
 use tokio_util::sync::CancellationToken;
 
 use admit::Admitted;
-use body::ResponseBody;
+use body::{Readers, ResponseBody};
 use context::Context;
 pub use context::Peer;
 use guard::Permitted;
@@ -116,6 +116,8 @@ pub struct Proxy {
     refusals: Arc<Refusals>,
     /// Request bodies in memory.
     held: held::Held,
+    /// Answers that are being read.
+    readers: Readers,
     budget: Arc<Budget>,
     cache: Arc<Cache>,
     retry: retry::Policy,
@@ -197,6 +199,7 @@ impl Proxy {
             hints: hints::Hints::new(),
             refusals: Arc::default(),
             held: held::Held::default(),
+            readers: Readers::default(),
             client,
             feed: shared.feed,
             metrics,

@@ -1,9 +1,11 @@
 //! Bodies on their way through: bounded, timed, without trailers, and in constant memory.
 
+mod holding;
+
 use std::fmt;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, Weak};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -14,10 +16,10 @@ use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use thiserror::Error;
 use tokio::time::{Instant, Sleep};
-use tokio_util::task::AbortOnDropHandle;
 
 use crate::error::ProxyError;
 use crate::github::client::BoxError;
+pub(crate) use holding::Readers;
 
 /// A body on its way to the caller.
 pub(crate) type ResponseBody = UnsyncBoxBody<Bytes, BoxError>;
@@ -87,7 +89,8 @@ pub(crate) struct Bounded {
     left: u64,
     limit: u64,
     idle: Duration,
-    timer: Pin<Box<Sleep>>,
+    /// Made when there is first something to wait for.
+    timer: Option<Pin<Box<Sleep>>>,
     timer_armed: bool,
     progress: Option<Arc<Progress>>,
     ended: bool,
@@ -104,8 +107,16 @@ impl fmt::Debug for Bounded {
 
 impl Bounded {
     pub(crate) fn new(inner: Incoming, limit: u64, idle: Duration) -> Bounded {
-        let timer = Box::pin(tokio::time::sleep(idle));
-        Bounded { inner, left: limit, limit, idle, timer, timer_armed: false, progress: None, ended: false }
+        Bounded {
+            inner,
+            left: limit,
+            limit,
+            idle,
+            timer: None,
+            timer_armed: false,
+            progress: None,
+            ended: false,
+        }
     }
 
     /// Tells somebody how far it has come.
@@ -165,11 +176,12 @@ impl Body for Bounded {
                     return Poll::Ready(None);
                 }
                 Poll::Pending => {
+                    let timer = this.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(this.idle)));
                     if !this.timer_armed {
-                        this.timer.as_mut().reset(Instant::now() + this.idle);
+                        timer.as_mut().reset(Instant::now() + this.idle);
                         this.timer_armed = true;
                     }
-                    if this.timer.as_mut().poll_elapsed(cx) {
+                    if timer.as_mut().poll_elapsed(cx) {
                         this.end();
                         return Poll::Ready(Some(Err(BodyError::Stalled)));
                     }
@@ -181,95 +193,6 @@ impl Body for Bounded {
 
     fn is_end_stream(&self) -> bool {
         self.ended || self.inner.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.inner.size_hint()
-    }
-}
-
-/// A reader that takes nothing for so long holds nothing any more.
-const READER_PATIENCE: Duration = Duration::from_secs(5);
-
-/// A body that keeps something until it has ended, or is given up, or its reader stops reading:
-/// GitHub's part is done by then, and nobody may hold the others' slots by not reading.
-pub(crate) struct Holding<H> {
-    inner: ResponseBody,
-    held: Arc<Held<H>>,
-    /// Ends with the body: thousands a second would stay for as long as they wait.
-    _watch: Option<AbortOnDropHandle<()>>,
-}
-
-struct Held<H> {
-    value: Mutex<Option<H>>,
-    started: Instant,
-    /// When the reader took something last, milliseconds from the start; [`WAITS`] while it waits for more.
-    read_at: AtomicU64,
-}
-
-/// The next byte is GitHub's to send.
-const WAITS: u64 = u64::MAX;
-
-impl<H> Held<H> {
-    fn let_go(&self) -> Option<H> {
-        self.value.lock().expect("nothing panics while it holds this lock").take()
-    }
-
-    fn note(&self, waits: bool) {
-        let ms = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(WAITS - 1);
-        self.read_at.store(if waits { WAITS } else { ms }, Ordering::Relaxed);
-    }
-
-    fn is_forsaken(&self) -> bool {
-        let read_at = self.read_at.load(Ordering::Relaxed);
-        read_at != WAITS && self.started.elapsed() >= Duration::from_millis(read_at) + READER_PATIENCE
-    }
-}
-
-impl<H: Send + 'static> Holding<H> {
-    pub(crate) fn boxed(inner: ResponseBody, value: H) -> ResponseBody {
-        let held = Arc::new(Held {
-            value: Mutex::new(Some(value)),
-            started: Instant::now(),
-            read_at: AtomicU64::new(0),
-        });
-        let watch = (!inner.is_end_stream())
-            .then(|| AbortOnDropHandle::new(tokio::spawn(let_go_when_forsaken(Arc::downgrade(&held)))));
-        Holding { inner, held, _watch: watch }.boxed_unsync()
-    }
-}
-
-async fn let_go_when_forsaken<H>(held: Weak<Held<H>>) {
-    loop {
-        tokio::time::sleep(READER_PATIENCE).await;
-        let Some(held) = held.upgrade() else { return };
-        if held.is_forsaken() {
-            drop(held.let_go());
-            return;
-        }
-    }
-}
-
-impl<H> Body for Holding<H> {
-    type Data = Bytes;
-    type Error = BoxError;
-
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        let this = self.get_mut();
-        let polled = Pin::new(&mut this.inner).poll_frame(cx);
-        this.held.note(polled.is_pending());
-        let frame = std::task::ready!(polled);
-        if !matches!(frame, Some(Ok(_))) || this.inner.is_end_stream() {
-            drop(this.held.let_go());
-        }
-        Poll::Ready(frame)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.inner.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
@@ -330,55 +253,4 @@ pub(crate) fn body_failure(error: &(dyn std::error::Error + 'static)) -> Option<
         cause = current.source();
     }
     None
-}
-
-#[cfg(test)]
-mod tests {
-    use futures_util::{StreamExt, stream};
-    use http_body_util::StreamBody;
-
-    use super::*;
-
-    /// What is held while the body comes; false once it is let go.
-    struct Guard(Arc<AtomicBool>);
-
-    impl Drop for Guard {
-        fn drop(&mut self) {
-            self.0.store(false, Ordering::SeqCst);
-        }
-    }
-
-    fn holding(
-        chunks: impl futures_util::Stream<Item = &'static str> + Send + 'static,
-    ) -> (ResponseBody, Arc<AtomicBool>) {
-        let is_held = Arc::new(AtomicBool::new(true));
-        let body = StreamBody::new(chunks.map(|chunk| Ok(Frame::data(Bytes::from(chunk)))));
-        (Holding::boxed(BodyExt::boxed_unsync(body), Guard(Arc::clone(&is_held))), is_held)
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn who_stops_reading_holds_nothing_for_long() {
-        let (mut body, is_held) = holding(stream::iter(["a", "b"]));
-        assert!(body.frame().await.is_some());
-        tokio::time::sleep(Duration::from_secs(4)).await;
-        assert!(is_held.load(Ordering::SeqCst));
-        tokio::time::sleep(Duration::from_secs(7)).await;
-        assert!(!is_held.load(Ordering::SeqCst));
-        assert!(body.frame().await.is_some(), "the rest is there all the same");
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_slow_answer_is_held_to_its_end() {
-        let slow = stream::iter(["a", "b"]).then(|chunk| async move {
-            tokio::time::sleep(Duration::from_secs(60)).await;
-            chunk
-        });
-        let (mut body, is_held) = holding(slow);
-        for _ in 0..2 {
-            assert!(body.frame().await.is_some());
-            assert!(is_held.load(Ordering::SeqCst));
-        }
-        assert!(body.frame().await.is_none());
-        assert!(!is_held.load(Ordering::SeqCst));
-    }
 }

@@ -17,7 +17,7 @@ use hyper::body::Incoming;
 
 use super::Proxy;
 use super::admit::Admitted;
-use super::body::{Bounded, Holding, ResponseBody};
+use super::body::{Bounded, ResponseBody};
 use super::context::Context;
 use super::forward::{Attempt, CallFailed};
 use super::guard::Permitted;
@@ -73,7 +73,7 @@ impl Proxy {
             // That GitHub refuses our credential is never the caller's to know.
             let otherwise = Some(match status {
                 StatusCode::UNAUTHORIZED => Err(credential_refused()),
-                _ => Ok(answer.map(|body| Holding::boxed(body, admitted))),
+                _ => Ok(answer.map(|body| self.readers.holding(body, admitted))),
             });
             return Ok(Verdict::Again { pause, otherwise });
         }
@@ -82,7 +82,7 @@ impl Proxy {
             tracing::error!(installation = &*permitted.installation().label, "GitHub refuses the credential");
             return Err(credential_refused());
         }
-        Ok(Verdict::Done(answer.map(|body| Holding::boxed(body, admitted))))
+        Ok(Verdict::Done(answer.map(|body| self.readers.holding(body, admitted))))
     }
 
     /// Unpacks and filters what must not go down as it is.
