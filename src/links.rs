@@ -17,6 +17,7 @@ mod header;
 #[cfg(test)]
 mod tests;
 
+use std::cell::OnceCell;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -44,13 +45,20 @@ impl LinkBase {
 #[derive(Debug, Clone)]
 pub struct LinkMap {
     bases: Arc<[LinkBase]>,
+    origin: String,
     api: Target,
     uploads: Target,
 }
 
-/// What takes a base's place.
+/// What takes a base's place: the origin and a prefix, written when the first link is found.
 #[derive(Debug, Clone)]
 struct Target {
+    prefix: &'static str,
+    written: OnceCell<Written>,
+}
+
+#[derive(Debug, Clone)]
+struct Written {
     plain: String,
     /// The same as the inside of a JSON string.
     json: Bytes,
@@ -60,16 +68,21 @@ struct Target {
 struct Found<'a> {
     /// How many bytes, as they were written, the base takes.
     len: usize,
-    target: &'a Target,
+    target: &'a Written,
 }
 
 impl LinkMap {
     /// The map for a client that dialled `origin` (`http://host:port`) and put `prefix` (`""`,
     /// `"/api/v3"`) before its path. Of several bases that fit the first is taken, so they must
     /// come longest first.
-    pub fn new(bases: Arc<[LinkBase]>, origin: &str, prefix: &str, uploads_prefix: &str) -> LinkMap {
-        let target = |prefix| Target::new(format!("{origin}{prefix}"));
-        LinkMap { bases, api: target(prefix), uploads: target(uploads_prefix) }
+    pub fn new(
+        bases: Arc<[LinkBase]>,
+        origin: &str,
+        prefix: &'static str,
+        uploads_prefix: &'static str,
+    ) -> LinkMap {
+        let target = |prefix| Target { prefix, written: OnceCell::new() };
+        LinkMap { bases, origin: origin.to_owned(), api: target(prefix), uploads: target(uploads_prefix) }
     }
 
     /// The URL at the proxy that answers for `url`; none when it isn't one of GitHub's API.
@@ -106,7 +119,7 @@ impl LinkMap {
                 Probe::More => return Probe::More,
                 Probe::Yes(len) => {
                     let target = if base.uploads { &self.uploads } else { &self.api };
-                    return Probe::Yes(Found { len, target });
+                    return Probe::Yes(Found { len, target: target.written(&self.origin) });
                 }
             }
         }
@@ -120,9 +133,12 @@ impl LinkMap {
 }
 
 impl Target {
-    fn new(plain: String) -> Target {
-        let quoted = serde_json::to_vec(&plain).expect("a string is always JSON");
-        let json = Bytes::from(quoted).slice(1..);
-        Target { json: json.slice(..json.len() - 1), plain }
+    fn written(&self, origin: &str) -> &Written {
+        self.written.get_or_init(|| {
+            let plain = [origin, self.prefix].concat();
+            let quoted = serde_json::to_vec(&plain).expect("a string is always JSON");
+            let json = Bytes::from(quoted).slice(1..);
+            Written { json: json.slice(..json.len() - 1), plain }
+        })
     }
 }

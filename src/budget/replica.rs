@@ -15,6 +15,7 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use arc_swap::ArcSwap;
+use tokio::time::Instant;
 
 use super::command::{Call, Caps, Command, LeaseId, Outcome, Reason, Reply, Snapshot};
 use super::store::{Store, StoreAway};
@@ -92,13 +93,14 @@ impl Replica {
     /// One step at the store, or at this replica's own ledger while the store is away.
     pub(super) async fn call(&self, installation: &Arc<str>, command: Command) -> Reply {
         let link = self.link(installation);
+        let now = Instant::now();
         let asked = {
             let mut link = lock(&link);
-            link.is_used();
+            link.is_used(now);
             if link.is_alone() {
                 return self.step_alone(&mut link, command);
             }
-            link.ask()
+            link.ask(now)
         };
         let call = Call { stamp: asked.stamp(self.id, self.caps()), command };
         match self.store.call(installation, &call).await {
@@ -184,7 +186,7 @@ impl Replica {
         link: &Arc<Mutex<Link>>,
         command: Command,
     ) -> Option<Reply> {
-        let asked = lock(link).ask();
+        let asked = lock(link).ask(Instant::now());
         let call = Call { stamp: asked.stamp(self.id, self.caps()), command };
         match self.store.call(installation, &call).await {
             Ok(reply) => {

@@ -15,7 +15,7 @@ fn bases(bases: &[(&str, bool)]) -> Arc<[LinkBase]> {
 }
 
 /// The public API, with an uploads host, for a client at `http://tollgate.test:8080`.
-pub(super) fn public_map(prefix: &str) -> LinkMap {
+pub(super) fn public_map(prefix: &'static str) -> LinkMap {
     let bases = bases(&[("https://uploads.github.com", true), ("https://api.github.com", false)]);
     LinkMap::new(bases, "http://tollgate.test:8080", prefix, "/api/uploads")
 }

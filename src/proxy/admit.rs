@@ -56,14 +56,16 @@ impl Proxy {
     ) -> Result<Admitted, ProxyError> {
         let charge = self.charge(permitted);
         self.check_price(permitted, &charge).await?;
-        let patience = ctx.hold_until.saturating_duration_since(Instant::now());
-        let wait = Wait { patience, is_interactive: ctx.is_interactive };
+        self.check_open()?;
         let asked = Instant::now();
+        let patience = ctx.hold_until.saturating_duration_since(asked);
+        let wait = Wait { patience, is_interactive: ctx.is_interactive };
         let agent = permitted.agent();
         let admitted = tokio::select! {
+            // Mostly there is nothing to wait for.
             biased;
-            () = self.closing.cancelled() => Err(ProxyError::Draining),
             admitted = self.budget.admit(&charge, wait) => Ok(admitted),
+            () = self.closing.cancelled() => Err(ProxyError::Draining),
             standing = self.roster.until_not_served(&agent.name) => Err(unserved(agent, standing)),
         };
         ctx.held += asked.elapsed();

@@ -83,9 +83,10 @@ pub(crate) struct Context {
 
 impl Context {
     pub(crate) fn new<B>(request: &Request<B>, peer: &Peer, server: &Server) -> Context {
+        let started = Instant::now();
         Context {
             request_id: new_request_id(),
-            started: Instant::now(),
+            started,
             method: request.method().clone(),
             origin: origin(request.headers(), request.uri(), peer, server),
             prefix: Prefix::Root,
@@ -103,7 +104,7 @@ impl Context {
             tried: None,
             is_committed: false,
             upstream: Duration::ZERO,
-            hold_until: Instant::now(),
+            hold_until: started,
             is_interactive: false,
             held: Duration::ZERO,
             view: None,

@@ -30,7 +30,8 @@ use crate::github::tokens::Token;
 use crate::policy::routes::Scope;
 use crate::secret::holds_credential;
 
-/// Headers of the caller that go up, beside those an answer hangs on; all others stay here.
+/// Headers of the caller that go up, beside those an answer hangs on; all others stay here, and so do values
+/// that hold a credential of an agent's.
 static FORWARDED: [HeaderName; 4] =
     [CONTENT_TYPE, USER_AGENT, HeaderName::from_static("traceparent"), HeaderName::from_static("tracestate")];
 /// Conditions of the caller's on what it has; where the cache has a part they end there.
@@ -105,8 +106,7 @@ impl Proxy {
     }
 
     fn headers_of_call(&self, from: &HeaderMap) -> HeaderMap {
-        let mut headers = self.headers_up(from);
-        copy(from, &CONDITIONS, &mut headers);
+        let mut headers = self.headers_up(from, &CONDITIONS);
         if gzip::is_accepted(from) {
             headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("gzip"));
         }
@@ -115,15 +115,19 @@ impl Proxy {
 
     /// What goes up for a read through the cache: it asks for what it keeps, whatever the caller has.
     pub(super) fn headers_of_read(&self, from: &HeaderMap) -> HeaderMap {
-        let mut headers = self.headers_up(from);
+        let mut headers = self.headers_up(from, &[]);
         headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("gzip"));
         headers
     }
 
-    fn headers_up(&self, from: &HeaderMap) -> HeaderMap {
+    fn headers_up(&self, from: &HeaderMap, conditions: &[HeaderName]) -> HeaderMap {
         let mut headers = HeaderMap::with_capacity(VARIED_BY.len() + FORWARDED.len() + CONDITIONS.len() + 3);
-        copy(from, &VARIED_BY, &mut headers);
-        copy(from, &FORWARDED, &mut headers);
+        for (name, value) in from {
+            let goes_up = VARIED_BY.contains(name) || FORWARDED.contains(name) || conditions.contains(name);
+            if goes_up && !holds_credential(value.as_bytes()) {
+                headers.append(name, value.clone());
+            }
+        }
         let version = from
             .get(&API_VERSION)
             .cloned()
@@ -167,15 +171,6 @@ fn at_base(base: &Uri, path: String) -> Result<Uri, http::Error> {
     let mut parts = base.clone().into_parts();
     parts.path_and_query = Some(PathAndQuery::from_maybe_shared(Bytes::from(path))?);
     Ok(Uri::from_parts(parts)?)
-}
-
-/// Copies headers, but for values that hold a credential of an agent's.
-fn copy(from: &HeaderMap, names: &[HeaderName], to: &mut HeaderMap) {
-    for name in names {
-        for value in from.get_all(name).iter().filter(|value| !holds_credential(value.as_bytes())) {
-            to.append(name, value.clone());
-        }
-    }
 }
 
 /// Operations whose body is no JSON.

@@ -107,8 +107,8 @@ impl Link {
         }
     }
 
-    pub(super) fn is_used(&mut self) {
-        self.used_at = Instant::now();
+    pub(super) fn is_used(&mut self, now: Instant) {
+        self.used_at = now;
     }
 
     /// Nobody called for so long, and nothing is in flight.
@@ -125,9 +125,10 @@ impl Link {
         self.alone.is_some()
     }
 
-    pub(super) fn ask(&mut self) -> Asked {
+    pub(super) fn ask(&mut self, now: Instant) -> Asked {
+        let since = |then| millis(now.saturating_duration_since(then));
         Asked {
-            last_reply: self.last.map(|(at, then)| LastReply { at, elapsed_ms: millis(then.elapsed()) }),
+            last_reply: self.last.map(|(at, then)| LastReply { at, elapsed_ms: since(then) }),
             ended: std::mem::take(&mut self.ended),
             epoch: self.epoch,
             seq: self.seq,

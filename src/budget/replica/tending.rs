@@ -75,7 +75,7 @@ impl Replica {
             self.tell(installation, link, Command::Renew(due.renewals)).await;
         }
         if let Some(heartbeat) = due.heartbeat {
-            let asked = lock(link).ask();
+            let asked = lock(link).ask(Instant::now());
             let call = super::Call { stamp: asked.stamp(self.id, self.caps()), command: heartbeat };
             match self.store.call(installation, &call).await {
                 Ok(reply) => self.heard(installation, link, &call.command, &reply, &asked).await,
