@@ -1,6 +1,9 @@
-//! A script's reply, read strictly: what is not exactly as the scripts write it is no reply.
+//! A script's reply, which is MessagePack, read strictly: what is not exactly as the scripts write it is no
+//! reply.
 
 use redis::Value;
+use rmpv::ValueRef;
+use rmpv::decode::read_value_ref;
 use thiserror::Error;
 
 use super::super::command::{Command, GateKind, Outcome, Reason, Reply, Snapshot, View, resource_of};
@@ -26,7 +29,10 @@ pub fn replies(value: Value, count: usize) -> Result<Vec<Value>, Garbled> {
 /// # Errors
 /// When it has another shape.
 pub fn read(value: &Value, command: &Command) -> Result<Reply, Garbled> {
-    let [now, epoch, seq, outcome, view, pool] = list(value)? else { return Err(Garbled) };
+    let Value::BulkString(packed) = value else { return Err(Garbled) };
+    let mut rest = &packed[..];
+    let reply = read_value_ref(&mut rest).map_err(|_| Garbled)?;
+    let ([now, epoch, seq, outcome, view, pool], []) = (list(&reply)?, rest) else { return Err(Garbled) };
     Ok(Reply {
         now: number(now)?,
         epoch: number(epoch)?,
@@ -37,21 +43,21 @@ pub fn read(value: &Value, command: &Command) -> Result<Reply, Garbled> {
     })
 }
 
-fn list(value: &Value) -> Result<&[Value], Garbled> {
+fn list<'a>(value: &'a ValueRef<'_>) -> Result<&'a [ValueRef<'a>], Garbled> {
     match value {
-        Value::Array(values) => Ok(values),
+        ValueRef::Array(values) => Ok(values),
         _ => Err(Garbled),
     }
 }
 
-fn number(value: &Value) -> Result<i64, Garbled> {
+fn number(value: &ValueRef<'_>) -> Result<i64, Garbled> {
     match value {
-        Value::Int(number) => Ok(*number),
+        ValueRef::Integer(number) => number.as_i64().ok_or(Garbled),
         _ => Err(Garbled),
     }
 }
 
-fn numbers<const N: usize>(value: &Value) -> Result<Option<[i64; N]>, Garbled> {
+fn numbers<const N: usize>(value: &ValueRef<'_>) -> Result<Option<[i64; N]>, Garbled> {
     let values = list(value)?;
     if values.is_empty() {
         return Ok(None);
@@ -60,14 +66,14 @@ fn numbers<const N: usize>(value: &Value) -> Result<Option<[i64; N]>, Garbled> {
     numbers.try_into().map(Some).map_err(|_| Garbled)
 }
 
-fn text(value: &Value) -> Result<&str, Garbled> {
+fn text<'a>(value: &'a ValueRef<'_>) -> Result<&'a str, Garbled> {
     match value {
-        Value::BulkString(bytes) => std::str::from_utf8(bytes).map_err(|_| Garbled),
+        ValueRef::String(text) => text.as_str().ok_or(Garbled),
         _ => Err(Garbled),
     }
 }
 
-fn read_outcome(value: &Value) -> Result<Outcome, Garbled> {
+fn read_outcome(value: &ValueRef<'_>) -> Result<Outcome, Garbled> {
     let (kind, rest) = list(value)?.split_first().ok_or(Garbled)?;
     match (text(kind)?, rest) {
         ("done", []) => Ok(Outcome::Done),
@@ -112,7 +118,7 @@ fn reason(name: &str) -> Result<Reason, Garbled> {
     })
 }
 
-fn read_view(value: &Value) -> Result<Option<View>, Garbled> {
+fn read_view(value: &ValueRef<'_>) -> Result<Option<View>, Garbled> {
     let view = numbers(value)?.map(|[used, remaining, reset_in_ms, weight, weights, known]| View {
         used,
         remaining,
@@ -124,7 +130,7 @@ fn read_view(value: &Value) -> Result<Option<View>, Garbled> {
     Ok(view)
 }
 
-fn read_pool(value: &Value, command: &Command) -> Result<Option<Snapshot>, Garbled> {
+fn read_pool(value: &ValueRef<'_>, command: &Command) -> Result<Option<Snapshot>, Garbled> {
     let Some(numbers) = numbers::<14>(value)? else { return Ok(None) };
     let [
         limit,

@@ -1,4 +1,4 @@
--- A step of the ledger: its time, what has run out by then, and the reply; see ledger.rs.
+-- The steps of one script: their time, what has run out by then, and the replies; see ledger.rs.
 local FORGET_MS, FORGOTTEN_MS, CEILING_SLACK_MS = 2 * 60 * MINUTE_MS, 120000, 15000
 
 -- What holds for all calls of a script, and the names behind the keys that follow the first six: what the
@@ -154,14 +154,15 @@ do
     return { now, ledger.epoch, ledger.seq, outcome, view or {}, pool and Ledger.snapshot(pool) or {} }
   end
 
-  -- Takes the steps of all calls, each as if it had come alone, and writes once what they changed.
+  -- Takes the steps of all calls, each as if it had come alone, and writes once what they changed. A reply is
+  -- one string: Redis and its client take longer over many small values.
   function Ledger.run()
     local replies = {}
     for place = 2, #ARGV do
       call = cjson.decode(ARGV[place])
       caps = call.stamp.caps
       local name, command = next(call.command)
-      replies[place - 1] = Steps[name](command)
+      replies[place - 1] = cmsgpack.pack(Steps[name](command))
     end
     Ring.write_all()
     Hash.write_all()
