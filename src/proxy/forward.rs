@@ -74,6 +74,9 @@ impl Proxy {
         let changed = may_change.then(|| (Arc::clone(&self.feed), change_of(permitted)));
         admitted.mark_sent();
         let attempt = UnderWay::new(is_graphql, async move {
+            // Others that are ready go first. Then all their calls are written, and GitHub's side is woken once
+            // for several.
+            tokio::task::yield_now().await;
             let started = Instant::now();
             let result = tokio::select! {
                 answer = client.send(request) => answer.map_err(|error| failed(&error)),

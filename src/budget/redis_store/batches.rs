@@ -122,6 +122,8 @@ struct UnderWay<A: Ask> {
 
 impl<A: Ask> UnderWay<A> {
     async fn ask_all(mut self) {
+        // Whoever is ready to ask is in the same batch.
+        tokio::task::yield_now().await;
         while let Some((steps, answers)) = self.next_batch() {
             // Who hung up meanwhile hears nothing.
             match self.batches.store.ask(&self.installation, steps).await {

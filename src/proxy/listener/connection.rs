@@ -136,6 +136,9 @@ impl Serving {
         Box::pin(async move {
             let is_http1 = request.version() < Version::HTTP_2;
             let mut response = proxy.handle(request, &peer).await;
+            // Others that are ready go first. Then all their answers are written, and whoever reads them is
+            // woken once for several.
+            tokio::task::yield_now().await;
             if is_http1 && stop.is_cancelled() {
                 response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             }
