@@ -182,6 +182,16 @@ async fn a_client_s_condition_is_answered_whoever_knows_the_answer() {
 }
 
 #[tokio::test]
+async fn a_condition_that_holds_an_agent_s_key_stays_here() {
+    let tollgate = Setup::worker().start().await;
+    let tag = format!("\"{}\"", tollgate.key(0));
+    for (name, path) in [("if-none-match", ISSUE), ("if-modified-since", "/repos/acme/widgets/labels")] {
+        assert_eq!(tollgate.ask("GET", path).header(name, &tag).send().await.status, StatusCode::OK);
+    }
+    tollgate.assert_clean();
+}
+
+#[tokio::test]
 async fn a_full_last_page_never_hides_the_next() {
     let tollgate = Setup::worker().start().await;
     let all = tollgate.get("/repos/acme/widgets/labels?per_page=100").await.json().as_array().unwrap().len();

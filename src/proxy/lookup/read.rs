@@ -26,6 +26,7 @@ use crate::proxy::context::Context;
 use crate::proxy::guard::Permitted;
 use crate::proxy::identify::unserved;
 use crate::proxy::settle::Answer;
+use crate::secret::holds_credential;
 
 /// Entries of a page where the caller does not say: GitHub's default, and its most.
 const PAGE_DEFAULT: usize = 30;
@@ -260,7 +261,8 @@ impl Read {
             headers.insert(name.clone(), value.clone());
         } else if self.known.is_none() && !etag::names_own(&call.headers) {
             for name in [IF_NONE_MATCH, IF_MODIFIED_SINCE] {
-                for value in call.headers.get_all(&name) {
+                let values = call.headers.get_all(&name).iter();
+                for value in values.filter(|value| !holds_credential(value.as_bytes())) {
                     headers.append(name.clone(), value.clone());
                 }
             }
