@@ -35,6 +35,27 @@ pub enum OnStoreLoss {
     Refuse,
 }
 
+/// A call to the store that is under way. Dropped unanswered, as when its caller goes, nobody knows whether
+/// it arrived: what it had to tell is told again.
+struct Question<'a> {
+    link: &'a Mutex<Link>,
+    asked: Option<Asked>,
+}
+
+impl Question<'_> {
+    fn answered(mut self) -> Asked {
+        self.asked.take().expect("taken by this alone")
+    }
+}
+
+impl Drop for Question<'_> {
+    fn drop(&mut self) {
+        if let Some(asked) = &self.asked {
+            lock(self.link).never_told(asked);
+        }
+    }
+}
+
 /// One replica.
 #[derive(Debug)]
 pub(super) struct Replica {
@@ -103,15 +124,16 @@ impl Replica {
             link.ask(now)
         };
         let call = Call { stamp: asked.stamp(self.id, self.caps()), command };
+        let question = Question { link: &link, asked: Some(asked) };
         match self.store.call(installation, &call).await {
             Ok(reply) => {
+                let asked = question.answered();
                 self.heard(installation, &link, &call.command, &reply, &asked).await;
                 reply
             }
             Err(StoreAway) => {
-                let mut link = lock(&link);
-                link.never_told(&asked);
-                self.step_alone(&mut link, call.command)
+                drop(question);
+                self.step_alone(&mut lock(&link), call.command)
             }
         }
     }
@@ -188,16 +210,11 @@ impl Replica {
     ) -> Option<Reply> {
         let asked = lock(link).ask(Instant::now());
         let call = Call { stamp: asked.stamp(self.id, self.caps()), command };
-        match self.store.call(installation, &call).await {
-            Ok(reply) => {
-                lock(link).note(&reply);
-                Some(reply)
-            }
-            Err(StoreAway) => {
-                lock(link).never_told(&asked);
-                None
-            }
-        }
+        let question = Question { link, asked: Some(asked) };
+        let reply = self.store.call(installation, &call).await.ok()?;
+        question.answered();
+        lock(link).note(&reply);
+        Some(reply)
     }
 
     /// Of each installation: its pools as last seen, and the store's time.

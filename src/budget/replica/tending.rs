@@ -77,9 +77,9 @@ impl Replica {
         if let Some(heartbeat) = due.heartbeat {
             let asked = lock(link).ask(Instant::now());
             let call = super::Call { stamp: asked.stamp(self.id, self.caps()), command: heartbeat };
-            match self.store.call(installation, &call).await {
-                Ok(reply) => self.heard(installation, link, &call.command, &reply, &asked).await,
-                Err(_) => lock(link).never_told(&asked),
+            let question = super::Question { link, asked: Some(asked) };
+            if let Ok(reply) = self.store.call(installation, &call).await {
+                self.heard(installation, link, &call.command, &reply, &question.answered()).await;
             }
         }
     }

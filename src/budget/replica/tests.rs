@@ -159,6 +159,21 @@ async fn at_work(on_loss: OnStoreLoss) -> (Arc<Fickle>, Arc<Replica>) {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_a_dropped_call_had_to_tell_is_told_by_the_next() {
+    let (store, replica) = at_work(OnStoreLoss::Degrade).await;
+    let (lease, reply) = ask(&replica).await;
+    assert!(is_granted(&reply));
+    replica.ended(&installation(), lease);
+    let has_to_tell = || lock(&replica.link(&installation())).has_ended();
+    assert!(has_to_tell());
+    store.set(|state| state.holds_admits = true);
+    assert!(ask(&replica).now_or_never().is_none(), "its caller goes while the store thinks");
+    assert!(has_to_tell());
+    store.set(|state| state.holds_admits = false);
+    assert!(is_granted(&ask(&replica).await.1) && !has_to_tell());
+}
+
+#[tokio::test(start_paused = true)]
 async fn degraded_it_goes_on_with_a_part_and_hands_over_what_it_did() {
     let (store, replica) = at_work(OnStoreLoss::Degrade).await;
     store.set(|state| state.is_away = true);
