@@ -56,16 +56,14 @@ impl Proxy {
     ) -> Result<Admitted, ProxyError> {
         let charge = self.charge(permitted);
         self.check_price(permitted, &charge).await?;
-        self.check_open()?;
         let asked = Instant::now();
         let patience = ctx.hold_until.saturating_duration_since(asked);
         let wait = Wait { patience, is_interactive: ctx.is_interactive };
         let agent = permitted.agent();
         let admitted = tokio::select! {
-            // Mostly there is nothing to wait for.
             biased;
-            admitted = self.budget.admit(&charge, wait) => Ok(admitted),
             () = self.closing.cancelled() => Err(ProxyError::Draining),
+            admitted = self.budget.admit(&charge, wait) => Ok(admitted),
             standing = self.roster.until_not_served(&agent.name) => Err(unserved(agent, standing)),
         };
         ctx.held += asked.elapsed();

@@ -1,8 +1,8 @@
 //! Steps of one installation that are asked while others are under way go to Redis together.
 //!
 //! A script costs Redis and tollgate more than a step: both sides wake up, and the ledger is read, decoded
-//! and written. So a step goes at once if it can, and those that come before a reply go with the next
-//! script; none waits for others to come. The busier it is, the less a step costs.
+//! and written. So a step goes with all that are wanted at the same moment, and those that come before a reply
+//! go with the next script; none waits for others to come. The busier it is, the less a step costs.
 
 use std::collections::VecDeque;
 use std::future::Future;

@@ -166,3 +166,49 @@ fn read_pool(value: &ValueRef<'_>, command: &Command) -> Result<Option<Snapshot>
         is_known: known == 1,
     }))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::command::Look;
+    use super::*;
+    use crate::budget::command::Share;
+
+    fn read_packed(reply: &rmpv::Value, behind: &[u8]) -> Result<Reply, Garbled> {
+        let share = Share { agent: "a".into(), weight: 1, guarantee: 0, ceiling: None, guarantees: 0 };
+        let look = Command::Look(Look { share, resource: "core".into() });
+        let mut packed = Vec::new();
+        rmpv::encode::write_value(&mut packed, reply).unwrap();
+        packed.extend_from_slice(behind);
+        read(&Value::BulkString(packed), &look)
+    }
+
+    fn array(values: impl IntoIterator<Item = rmpv::Value>) -> rmpv::Value {
+        rmpv::Value::Array(values.into_iter().collect())
+    }
+
+    fn reply(now: rmpv::Value, view: rmpv::Value) -> rmpv::Value {
+        array([now, 7.into(), (-3).into(), array(["done".into()]), view, array([])])
+    }
+
+    #[test]
+    fn only_what_the_scripts_write_is_a_reply() {
+        let now = 1_764_352_800_123_i64;
+        let view = || array([1, 2, 3, 4, 5, 1].map(rmpv::Value::from));
+        let sound = read_packed(&reply(now.into(), view()), b"").unwrap();
+        assert_eq!((sound.now, sound.epoch, sound.seq, sound.pool), (now, 7, -3, None));
+        assert_eq!(sound.view.map(|view| (view.used, view.weights, view.is_known)), Some((1, 5, true)));
+        assert_eq!(read_packed(&reply(now.into(), array([])), b"").unwrap().view, None);
+        for other in [
+            reply(1.5.into(), view()),
+            reply(u64::MAX.into(), view()),
+            reply("1".into(), view()),
+            reply(now.into(), array([1.into()])),
+            reply(now.into(), rmpv::Value::Map(Vec::new())),
+            array([now.into()]),
+            rmpv::Value::Nil,
+        ] {
+            assert_eq!(read_packed(&other, b""), Err(Garbled), "{other}");
+        }
+        assert_eq!(read_packed(&reply(now.into(), view()), b"\x00"), Err(Garbled));
+    }
+}

@@ -53,12 +53,14 @@ impl Readers {
     }
 
     fn look_after(&self, held: Arc<dyn Held>) -> usize {
-        let mut bodies = self.lock();
-        if !bodies.is_looked_after {
-            bodies.is_looked_after = true;
-            tokio::spawn(let_go_of_forsaken(Arc::downgrade(&self.0)));
+        let (place, is_looked_after) = {
+            let mut bodies = self.lock();
+            (bodies.held.insert(held), std::mem::replace(&mut bodies.is_looked_after, true))
+        };
+        if !is_looked_after {
+            tokio::spawn(Lookout { looks: Arc::downgrade(&self.0), has_ended: false }.keep());
         }
-        bodies.held.insert(held)
+        place
     }
 
     /// In looks, so that no clock is read for each piece of a body.
@@ -93,12 +95,26 @@ impl Looks {
     }
 }
 
-async fn let_go_of_forsaken(looks: Weak<Looks>) {
-    loop {
-        tokio::time::sleep(LOOK_EVERY).await;
-        match looks.upgrade() {
-            Some(looks) if looks.look() => {}
-            _ => return,
+/// Who looks after the bodies.
+struct Lookout {
+    looks: Weak<Looks>,
+    has_ended: bool,
+}
+
+impl Lookout {
+    async fn keep(mut self) {
+        while !self.has_ended {
+            tokio::time::sleep(LOOK_EVERY).await;
+            self.has_ended = !self.looks.upgrade().is_some_and(|looks| looks.look());
+        }
+    }
+}
+
+impl Drop for Lookout {
+    /// Ended by a panic or with its runtime: the next body has another one.
+    fn drop(&mut self) {
+        if let Some(looks) = self.looks.upgrade().filter(|_| !self.has_ended) {
+            looks.lock().is_looked_after = false;
         }
     }
 }
@@ -244,6 +260,19 @@ mod tests {
             assert!(readers.lock().held.is_empty());
             tokio::time::sleep(Duration::from_secs(7)).await;
             assert!(!readers.lock().is_looked_after);
+        }
+    }
+
+    #[test]
+    fn the_end_of_a_runtime_leaves_no_body_unwatched() {
+        let readers = Readers::default();
+        for _ in 0..2 {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            let body = runtime.block_on(async { holding(&readers, stream::iter(["a", "b"])).0 });
+            assert!(readers.lock().is_looked_after);
+            drop(runtime);
+            assert!(!readers.lock().is_looked_after);
+            drop(body);
         }
     }
 }
