@@ -1,10 +1,11 @@
 //! May this call go now? Stops first, then clocks, then gates.
 
+mod gates;
+
 use std::sync::Arc;
 
 use super::super::command::{Admit, Book, Caps, GateKind, Outcome, Reason, Share, View};
 use super::Ledger;
-use super::gate::{Ask, Gate, Test};
 use super::lease::{Asked, Lease};
 use super::pool::Pool;
 use super::ring::Ring;
@@ -244,90 +245,6 @@ impl Ledger {
         weighed.is_due = *guaranteed_to <= now;
     }
 
-    fn ask_gates(&mut self, admit: &Admit, weighed: &mut Weighed, caps: &Caps, now: i64) -> Result<(), Held> {
-        let all = [GateKind::Content, GateKind::Route, GateKind::Installation, GateKind::Pool];
-        for kind in all.into_iter().filter(|kind| weighed.asked.has(*kind)) {
-            let ask = self.ask(kind, admit, weighed);
-            let test = self.gate(kind, admit).test(&ask);
-            let slots = match kind {
-                GateKind::Installation => self.slots_missing(&test, admit, caps, now),
-                _ => 0,
-            };
-            if test.short <= 0 && slots <= 0 {
-                continue;
-            }
-            let mut wait_ms = test.wait_ms.max((slots * 100).min(2_000)).max(1);
-            if kind == GateKind::Pool && weighed.guarantee > 0 && !weighed.is_due {
-                wait_ms = wait_ms.min(self.member(admit).guaranteed_to - now + 1);
-            }
-            self.leave_after(kind, admit);
-            return Err(Held { wait_ms, reason: Reason::Turn(kind), gate: Some(kind) });
-        }
-        Ok(())
-    }
-
-    /// Free slots that are missing for this head and those before it; a tenth is left to light heads.
-    ///
-    /// Who has less than its part of them may use the last tenth, too: an agent whose calls take long, or
-    /// who reads its answers slowly, can hold the others' slots, but not all of them.
-    fn slots_missing(&self, test: &Test, admit: &Admit, caps: &Caps, now: i64) -> i64 {
-        let slots = self.slots(caps, now);
-        let own = self.leases.of_agent(&admit.share.agent);
-        let is_under = own * self.pool_of(admit).weights() < slots * admit.share.weight;
-        let usable = if test.is_light || is_under { slots } else { slots - slots / 10 };
-        1 + test.ahead - (usable - self.leases.count())
-    }
-
-    fn ask<'a>(&self, kind: GateKind, admit: &'a Admit, weighed: &Weighed) -> Ask<'a> {
-        let weight = admit.share.weight;
-        let (charge, need, express) = match kind {
-            GateKind::Content => (U / weight, U, 0),
-            GateKind::Route | GateKind::Installation => {
-                (weighed.units / weight, admit.points * U, self.pool_of(admit).express())
-            }
-            GateKind::Pool => (weighed.units / weight, weighed.price * U, self.pool_of(admit).express()),
-        };
-        Ask {
-            agent: &admit.share.agent,
-            head: &admit.place.head,
-            weight,
-            charge,
-            need,
-            is_interactive: admit.is_interactive,
-            is_due: weighed.is_due && kind == GateKind::Pool,
-            express,
-        }
-    }
-
-    fn gate(&mut self, kind: GateKind, admit: &Admit) -> &mut Gate {
-        match kind {
-            GateKind::Content => &mut self.content,
-            GateKind::Installation => &mut self.installation,
-            GateKind::Route => {
-                &mut self.routes.get_mut(&admit.place.route).expect("the route was prepared").gate
-            }
-            GateKind::Pool => {
-                &mut self.pools.get_mut(&admit.place.resource).expect("the pool was prepared").gate
-            }
-        }
-    }
-
-    /// Leaves this gate and those asked after it.
-    fn leave_from(&mut self, kind: GateKind, admit: &Admit) {
-        self.gate(kind, admit).leave(&admit.place.head);
-        self.leave_after(kind, admit);
-    }
-
-    fn leave_after(&mut self, kind: GateKind, admit: &Admit) {
-        let next = match kind {
-            GateKind::Content => GateKind::Route,
-            GateKind::Route => GateKind::Installation,
-            GateKind::Installation => GateKind::Pool,
-            GateKind::Pool => return,
-        };
-        self.leave_from(next, admit);
-    }
-
     fn grant(&mut self, admit: &Admit, weighed: &Weighed, would: Option<Reason>, now: i64) -> Outcome {
         for kind in [GateKind::Content, GateKind::Route, GateKind::Installation, GateKind::Pool] {
             let ask = self.ask(kind, admit, weighed);
@@ -492,15 +409,4 @@ fn route_cap(admit: &Admit, caps: &Caps) -> i64 {
 
 fn spacing_key(admit: &Admit) -> Option<String> {
     admit.repository.as_ref().map(|repository| format!("{}/{repository}", admit.share.agent))
-}
-
-impl Asked {
-    fn has(self, kind: GateKind) -> bool {
-        match kind {
-            GateKind::Content => self.content,
-            GateKind::Route => self.route,
-            GateKind::Installation => self.installation,
-            GateKind::Pool => self.pool,
-        }
-    }
 }

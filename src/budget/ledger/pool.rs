@@ -1,5 +1,9 @@
 //! A pool: one resource's primary points in GitHub's current window.
 
+mod member;
+mod observe;
+mod trial;
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -11,116 +15,10 @@ use super::lease::Lease;
 use super::units::{
     EVICTIONS, GUARD_MS, HOUR_MS, LIMIT_MAX, LIMIT_UNTOLD, MATCH_MS, Micro, SEEN_MS, U, div_ceil,
 };
-
-/// Some calls are let through until one of them is answered; then the figures are known.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Trial {
-    /// Calls every ten seconds.
-    calls: i64,
-    left: i64,
-    /// When the last one was let through.
-    pub(super) since: i64,
-    every_ms: i64,
-}
-
-impl Trial {
-    pub(super) fn new(calls: i64, since: i64) -> Trial {
-        Trial { calls, left: calls, since, every_ms: 10_000 }
-    }
-
-    /// With a time of its own between calls.
-    pub(super) fn each(every_ms: i64) -> Trial {
-        Trial { calls: 1, left: 1, since: 0, every_ms }
-    }
-
-    pub(super) fn is_spent(&mut self, now: i64) -> bool {
-        if self.left == 0 && now >= self.since + self.every_ms {
-            self.left = self.calls;
-        }
-        self.left == 0
-    }
-
-    /// Until somebody may ask again; the answer is likely to be there soon, and then all start together.
-    pub(super) fn wait_ms(&self, now: i64) -> i64 {
-        if now < self.since + 1_000 { 100 } else { 500 }
-    }
-
-    pub(super) fn take(&mut self, now: i64) {
-        self.left -= 1;
-        if self.left == 0 {
-            self.since = now;
-        }
-    }
-
-    pub(super) fn give_back(&mut self) {
-        self.left = (self.left + 1).min(self.calls);
-    }
-}
-
-/// What one agent is to a pool, as of one of its windows.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Member {
-    window: i64,
-    weight: i64,
-    forget_at: Option<i64>,
-    /// Points in the window.
-    spent: i64,
-    /// When its guarantee, its ceiling and its bookings are paid up to, epoch milliseconds.
-    pub(super) guaranteed_to: i64,
-    pub(super) ceiling_to: i64,
-    pub(super) booked_to: i64,
-    /// Average cost of its calls, thousandths of a point; 0: none seen.
-    pub(super) average: i64,
-    /// Calls in flight that were let through when nobody knew what such calls cost.
-    pub(super) unpriced: i64,
-}
-
-impl Member {
-    /// Whether there is more to know of it, in a window that began then, than that it was here.
-    fn is_present(&self, began: i64) -> bool {
-        let is_dear = self.average > 1000 || self.unpriced > 0;
-        self.forget_at.is_some() || is_dear || self.booked_to.max(self.ceiling_to) > began
-    }
-
-    /// As it stands in a window. What a scarce window made of its guarantee ended with that window.
-    fn enter(self, window: i64, began: i64) -> Member {
-        if self.window == window {
-            self
-        } else if self.is_present(began) {
-            Member { window, spent: 0, guaranteed_to: self.guaranteed_to.min(began), ..self }
-        } else {
-            Member { window, ..Member::default() }
-        }
-    }
-}
-
-/// Answers that agree on a window which is not ours.
-#[derive(Debug, Clone, Copy, Default)]
-struct Odd {
-    reset: i64,
-    count: i64,
-    since: i64,
-    used: i64,
-}
-
-/// Limit and window of a resource where GitHub tells nothing (GitHub Docs, "Rate limits for the REST API").
-fn untold(resource: &str) -> (i64, i64) {
-    match resource {
-        "search" => (30, 60_000),
-        "code_search" => (10, 60_000),
-        _ => (LIMIT_UNTOLD, HOUR_MS),
-    }
-}
-
-/// What an answer's figures turned out to be.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Observed {
-    /// Of the window before.
-    Late,
-    Current,
-    /// Of no window we know.
-    Odd,
-}
+pub(super) use member::Member;
+pub(super) use observe::Observed;
+use observe::Odd;
+pub(super) use trial::Trial;
 
 /// One pool.
 #[derive(Debug, Clone)]
@@ -398,106 +296,6 @@ impl Pool {
     /// The most a single call can ever be charged before it is sent.
     pub(super) fn price_max(&self, headroom: i64) -> i64 {
         (self.limit - self.kept(0, headroom)).max(1)
-    }
-
-    /// Takes over what GitHub says; the order in which answers arrive does not matter.
-    pub(super) fn observe(&mut self, limit: i64, used: i64, reset_in_ms: i64, now: i64) -> Observed {
-        self.bare = 0;
-        let reset = now + reset_in_ms;
-        if self.is_known && reset <= self.reset_before + MATCH_MS {
-            return Observed::Late;
-        }
-        if !self.is_known || self.trial.is_some() {
-            let is_first = !self.is_known;
-            (self.is_known, self.trial) = (true, None);
-            self.set(limit, used, reset, now);
-            if is_first {
-                self.born = now;
-                self.window_ms = if reset_in_ms <= 60_000 { 60_000 } else { HOUR_MS };
-                self.gate.restart(now, self.head_start(now));
-            }
-            return Observed::Current;
-        }
-        if self.used == 0 && reset > self.reset {
-            // Until GitHub counted something the window is not open, and its end slides.
-            (self.limit, self.used, self.reset) = (limit, used, reset);
-            return Observed::Current;
-        }
-        if (reset - self.reset).abs() <= MATCH_MS {
-            self.used = self.used.max(used);
-            self.limit = limit;
-            if reset > self.reset + GUARD_MS {
-                // Ends differ by their rounding, which the guard covers. Beyond it the later one is true, or
-                // answers came late, which costs that time; the earlier one would spend a window not begun.
-                self.reset = reset;
-            }
-            return Observed::Current;
-        }
-        if reset > self.reset && now >= self.reset - MATCH_MS {
-            self.roll_over(now);
-            self.trial = None;
-            self.set(limit, used, reset, now);
-            return Observed::Current;
-        }
-        self.observe_odd(limit, used, reset, now)
-    }
-
-    fn set(&mut self, limit: i64, used: i64, reset: i64, now: i64) {
-        (self.limit, self.used, self.reset) = (limit, used, reset);
-        (self.outside_seen, self.outside_at) = (used - self.own, now);
-    }
-
-    /// The third answer within thirty seconds that speaks of the same other window is believed.
-    fn observe_odd(&mut self, limit: i64, used: i64, reset: i64, now: i64) -> Observed {
-        let odd = &mut self.odd;
-        if (odd.reset - reset).abs() > MATCH_MS || now > odd.since + 30_000 {
-            *odd = Odd { reset, count: 1, since: now, used };
-            return Observed::Odd;
-        }
-        (odd.count, odd.used) = (odd.count + 1, odd.used.max(used));
-        if odd.count < 3 {
-            return Observed::Odd;
-        }
-        let used = odd.used;
-        self.roll_over(now);
-        self.trial = None;
-        self.set(limit, used, reset, now);
-        Observed::Current
-    }
-
-    /// An answer without figures that can be used: the next call is a trial, too. The third success
-    /// running ends it, for limits may be off, as on an Enterprise server: from then on our own count is
-    /// all there is.
-    pub(super) fn observe_bare(&mut self, is_success: bool, now: i64) {
-        let Some(trial) = &mut self.trial else { return };
-        trial.give_back();
-        if !is_success {
-            return;
-        }
-        self.bare += 1;
-        if self.bare >= 3 {
-            self.trial = None;
-            if !self.is_known {
-                (self.limit, self.window_ms) = untold(&self.resource);
-                self.is_known = true;
-                (self.reset, self.born, self.outside_at) = (now + self.window_ms, now, now);
-                self.gate.restart(now, self.head_start(now));
-            }
-        }
-    }
-
-    /// Forecasts what others take, at most every fifteen seconds.
-    pub(super) fn forecast(&mut self, now: i64) {
-        let passed = now - self.outside_at;
-        if !self.is_known || passed < 15_000 {
-            return;
-        }
-        let others = self.used - self.own - self.in_flight / 2;
-        let age = (self.outside_at - self.born).clamp(0, 120_000);
-        let taken = (others - self.outside_seen).max(0);
-        self.outside = (self.outside * age + taken * U * 1000) / (passed + age);
-        self.outside_seen = self.outside_seen.max(others);
-        self.outside_at = now;
     }
 
     /// A call was dearer than reserved: keep more back for a while.

@@ -1,0 +1,140 @@
+//! What GitHub's answers say of a pool: its window, and what others take of it.
+
+use super::super::units::{GUARD_MS, HOUR_MS, LIMIT_UNTOLD, MATCH_MS, U};
+use super::Pool;
+
+/// Answers that agree on a window which is not ours.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Odd {
+    reset: i64,
+    count: i64,
+    since: i64,
+    used: i64,
+}
+
+/// What an answer's figures turned out to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::budget::ledger) enum Observed {
+    /// Of the window before.
+    Late,
+    Current,
+    /// Of no window we know.
+    Odd,
+}
+
+/// Limit and window of a resource where GitHub tells nothing (GitHub Docs, "Rate limits for the REST API").
+fn untold(resource: &str) -> (i64, i64) {
+    match resource {
+        "search" => (30, 60_000),
+        "code_search" => (10, 60_000),
+        _ => (LIMIT_UNTOLD, HOUR_MS),
+    }
+}
+
+impl Pool {
+    /// Takes over what GitHub says; the order in which answers arrive does not matter.
+    pub(in crate::budget::ledger) fn observe(
+        &mut self,
+        limit: i64,
+        used: i64,
+        reset_in_ms: i64,
+        now: i64,
+    ) -> Observed {
+        self.bare = 0;
+        let reset = now + reset_in_ms;
+        if self.is_known && reset <= self.reset_before + MATCH_MS {
+            return Observed::Late;
+        }
+        if !self.is_known || self.trial.is_some() {
+            let is_first = !self.is_known;
+            (self.is_known, self.trial) = (true, None);
+            self.set(limit, used, reset, now);
+            if is_first {
+                self.born = now;
+                self.window_ms = if reset_in_ms <= 60_000 { 60_000 } else { HOUR_MS };
+                self.gate.restart(now, self.head_start(now));
+            }
+            return Observed::Current;
+        }
+        if self.used == 0 && reset > self.reset {
+            // Until GitHub counted something the window is not open, and its end slides.
+            (self.limit, self.used, self.reset) = (limit, used, reset);
+            return Observed::Current;
+        }
+        if (reset - self.reset).abs() <= MATCH_MS {
+            self.used = self.used.max(used);
+            self.limit = limit;
+            if reset > self.reset + GUARD_MS {
+                // Ends differ by their rounding, which the guard covers. Beyond it the later one is true, or
+                // answers came late, which costs that time; the earlier one would spend a window not begun.
+                self.reset = reset;
+            }
+            return Observed::Current;
+        }
+        if reset > self.reset && now >= self.reset - MATCH_MS {
+            self.roll_over(now);
+            self.trial = None;
+            self.set(limit, used, reset, now);
+            return Observed::Current;
+        }
+        self.observe_odd(limit, used, reset, now)
+    }
+
+    fn set(&mut self, limit: i64, used: i64, reset: i64, now: i64) {
+        (self.limit, self.used, self.reset) = (limit, used, reset);
+        (self.outside_seen, self.outside_at) = (used - self.own, now);
+    }
+
+    /// The third answer within thirty seconds that speaks of the same other window is believed.
+    fn observe_odd(&mut self, limit: i64, used: i64, reset: i64, now: i64) -> Observed {
+        let odd = &mut self.odd;
+        if (odd.reset - reset).abs() > MATCH_MS || now > odd.since + 30_000 {
+            *odd = Odd { reset, count: 1, since: now, used };
+            return Observed::Odd;
+        }
+        (odd.count, odd.used) = (odd.count + 1, odd.used.max(used));
+        if odd.count < 3 {
+            return Observed::Odd;
+        }
+        let used = odd.used;
+        self.roll_over(now);
+        self.trial = None;
+        self.set(limit, used, reset, now);
+        Observed::Current
+    }
+
+    /// An answer without figures that can be used: the next call is a trial, too. The third success
+    /// running ends it, for limits may be off, as on an Enterprise server: from then on our own count is
+    /// all there is.
+    pub(in crate::budget::ledger) fn observe_bare(&mut self, is_success: bool, now: i64) {
+        let Some(trial) = &mut self.trial else { return };
+        trial.give_back();
+        if !is_success {
+            return;
+        }
+        self.bare += 1;
+        if self.bare >= 3 {
+            self.trial = None;
+            if !self.is_known {
+                (self.limit, self.window_ms) = untold(&self.resource);
+                self.is_known = true;
+                (self.reset, self.born, self.outside_at) = (now + self.window_ms, now, now);
+                self.gate.restart(now, self.head_start(now));
+            }
+        }
+    }
+
+    /// Forecasts what others take, at most every fifteen seconds.
+    pub(in crate::budget::ledger) fn forecast(&mut self, now: i64) {
+        let passed = now - self.outside_at;
+        if !self.is_known || passed < 15_000 {
+            return;
+        }
+        let others = self.used - self.own - self.in_flight / 2;
+        let age = (self.outside_at - self.born).clamp(0, 120_000);
+        let taken = (others - self.outside_seen).max(0);
+        self.outside = (self.outside * age + taken * U * 1000) / (passed + age);
+        self.outside_seen = self.outside_seen.max(others);
+        self.outside_at = now;
+    }
+}
