@@ -66,7 +66,7 @@ pub enum Figures {
     Read,
     /// None of the five headers is there.
     Absent,
-    /// They are not the installation's: GitHub refused the credential.
+    /// They may not be the installation's: GitHub refused the credential, or failed.
     Foreign,
     /// They say that nothing is left until the window's end, and the answer to come back before.
     Contradicted,
@@ -101,10 +101,11 @@ impl LimitKind {
 /// Reads one answer; `body` is needed where [`wants_body`] says so.
 pub fn read(status: StatusCode, headers: &HeaderMap, body: Option<&[u8]>, is_graphql: bool) -> Reading {
     let date = date(headers);
-    // A refused credential is nobody's: the figures beside it are those of who has none, 60 an hour.
-    let (figures, limit) = match status {
-        StatusCode::UNAUTHORIZED => (Figures::Foreign, None),
-        _ => figures(headers, date),
+    // Beside a refused credential stand the figures of who has none, 60 an hour. So they may beside an error of
+    // GitHub's own, which can come before it knew who asks.
+    let (figures, limit) = match status == StatusCode::UNAUTHORIZED || status.is_server_error() {
+        true => (Figures::Foreign, None),
+        false => figures(headers, date),
     };
     let body = body.filter(|_| wants_body(status, headers, is_graphql)).and_then(Body::read);
     let kind = refusal::kind(status, headers, body.as_ref(), is_graphql);

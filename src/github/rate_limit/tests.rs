@@ -46,11 +46,13 @@ fn reads_whole_headers_only() {
     assert_figures(&HeaderMap::new(), Figures::Absent, "nothing");
 }
 
-/// Those beside a refused credential are of who has none.
+/// Those beside a refused credential are of who has none, and so they may be where GitHub fails.
 #[test]
-fn the_figures_of_a_401_are_nobody_s() {
-    let reading = read(StatusCode::UNAUTHORIZED, &with(("x-ratelimit-limit", "60")), None, false);
-    assert_eq!((reading.limit, reading.figures), (None, Figures::Foreign));
+fn the_figures_of_a_401_or_a_5xx_are_nobody_s() {
+    for status in [StatusCode::UNAUTHORIZED, StatusCode::BAD_GATEWAY, StatusCode::INTERNAL_SERVER_ERROR] {
+        let reading = read(status, &with(("x-ratelimit-limit", "60")), None, false);
+        assert_eq!((reading.limit, reading.figures), (None, Figures::Foreign), "{status}");
+    }
 }
 
 /// One such answer must not hold everybody to the window's end, some half an hour away.
