@@ -159,6 +159,18 @@ async fn at_work(on_loss: OnStoreLoss) -> (Arc<Fickle>, Arc<Replica>) {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_older_reply_heard_late_puts_no_pool_back() {
+    let (_, replica) = at_work(OnStoreLoss::Degrade).await;
+    let (lease, older) = ask(&replica).await;
+    settle(&replica, lease, 2).await;
+    let link = replica.link(&installation());
+    let known = lock(&link).pool("core");
+    assert_ne!(known, older.pool);
+    lock(&link).note(&older);
+    assert_eq!(lock(&link).pool("core"), known);
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_a_dropped_call_had_to_tell_is_told_by_the_next() {
     let (store, replica) = at_work(OnStoreLoss::Degrade).await;
     let (lease, reply) = ask(&replica).await;
