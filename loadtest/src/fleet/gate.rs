@@ -70,12 +70,15 @@ fn configuration(
 ) -> String {
     let sim = &github.sim;
     let (api, uploads, app_id) = (sim.api_url(), sim.uploads_url(), sim.app_id());
+    let most = plan.measures.by_the_minute();
+    let (endpoint, graphql) = (most.endpoint * 9 / 10, most.graphql * 9 / 10);
+    let total = 3 * endpoint;
     let mut file = format!(
         "server:\n  listen: {address}\n  admin_listen: {admin}\n\
          upstream:\n  api_url: {api}\n  uploads_url: {uploads}\n\
          apps:\n  - {{ name: bot, app_id: {app_id}, private_key_file: app.pem }}\n\
-         budget:\n{store}  max_wait: 20s\n  secondary: {{ rest_points_per_minute: 9000, \
-         rest_points_per_minute_total: 30000, content_per_hour: 4300 }}\n\
+         budget:\n{store}  max_wait: 20s\n  secondary: {{ rest_points_per_minute: {endpoint}, \
+         rest_points_per_minute_total: {total}, graphql_points_per_minute: {graphql}, content_per_hour: 4300 }}\n\
          policy:\n  approval: {{ mode: presence }}\n  audit_log: off\nagents:\n"
     );
     for (agent, key) in plan.agents.iter().zip(keys) {

@@ -6,9 +6,6 @@ use super::plan::{Measures, Plan};
 
 /// What an answer takes: GitHub is far away, and calls are in flight meanwhile.
 const ANSWERS_AFTER_MS: u64 = 120;
-/// By the minute GitHub takes 900 points an endpoint, which in an hour is more than the quota. A window
-/// that is an hour in a minute has to have that, too.
-const ENDPOINT_POINTS: u64 = 10_000;
 /// A refusal for a secondary limit names a minute, which would be an hour here.
 const RETRY_AFTER_S: u64 = 5;
 /// One that was cut off never has a status; it is given up after this.
@@ -82,6 +79,7 @@ impl GitHub {
 /// minute holds as it is, but for an endpoint's points, and content creation has no limit of an hour.
 fn configuration(measures: &Measures) -> SimConfig {
     let window_seconds = i64::try_from(measures.window_s).unwrap_or(i64::MAX);
+    let by_the_minute = measures.by_the_minute();
     SimConfig {
         limits: PrimaryLimits {
             core: measures.limit,
@@ -90,7 +88,8 @@ fn configuration(measures: &Measures) -> SimConfig {
             ..PrimaryLimits::default()
         },
         secondary: SecondaryLimits {
-            endpoint_points: Some(ENDPOINT_POINTS),
+            endpoint_points: Some(by_the_minute.endpoint),
+            graphql_points: Some(by_the_minute.graphql),
             content_hour: None,
             retry_after_seconds: Some(RETRY_AFTER_S),
             ..SecondaryLimits::github()
