@@ -5,6 +5,7 @@
 //! configuration alone (RFC 8725 §3.1); of the token's header only its algorithm's name is looked at, and
 //! it has to be the issuer's. Whether an approval was used before is asked elsewhere ([`crate::spent`]).
 
+pub mod moving;
 mod token;
 
 use std::collections::BTreeMap;
@@ -47,8 +48,8 @@ pub enum Binding {
     /// Everything else: this request and no other.
     Request {
         sha256: String,
-        /// The commit that a name in it means, where it names a branch: what a refusal tells an approver. An
-        /// approval that has it is pinned to it.
+        /// The commit that a name in it means, where it names what moves ([`moving`]): what a refusal tells an
+        /// approver. An approval that has it is pinned to it.
         head_sha: Option<String>,
         /// What the node ids in it stand for, which nobody could tell by looking at them: an approval says
         /// the same of each.

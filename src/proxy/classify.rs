@@ -241,7 +241,8 @@ impl Proxy {
             .map_err(|error| bad(&format!("The request is ambiguous: {error}.")))?;
         ctx.class = Some(judged.class);
         let pull = route.param("pull_number").and_then(decimal);
-        let reviews = pull.filter(|_| route.operation.id == "pulls/create-review");
+        let is_review = matches!(route.operation.id, "pulls/create-review" | "pulls/submit-review");
+        let reviews = pull.filter(|_| is_review);
         Ok(Call {
             method: head.method,
             headers: head.headers,

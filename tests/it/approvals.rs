@@ -344,6 +344,42 @@ async fn what_a_branch_held_when_it_was_approved_is_what_is_merged() {
 }
 
 #[tokio::test]
+async fn what_is_landed_or_approved_is_named_in_one_way() {
+    let tollgate = setup().start().await;
+    let reviews = "/repos/acme/widgets/pulls/76/reviews";
+    let merges = "/repos/acme/widgets/merges";
+    for (path, body) in [
+        (merges, json!({"base": "main"})),
+        (merges, json!({"base": "main", "head": ["feature/x"]})),
+        (reviews, json!({"event": "APPROVE", "commit_id": ""})),
+        (reviews, json!({"event": "APPROVE", "commit_id": false})),
+        (reviews, json!({"event": "APPROVE", "commit_id": "main"})),
+    ] {
+        let answer = send(&tollgate, "POST", path, &body, None).await;
+        assert_eq!(answer.verdict(), "400 bad_request", "{path} {body}: {}", answer.text());
+    }
+    assert_eq!(writes(&tollgate), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_pending_review_approves_the_commit_that_was_approved() {
+    let tollgate = setup().start().await;
+    let reviews = "/repos/acme/widgets/pulls/76/reviews";
+    let pending = send(&tollgate, "POST", reviews, &json!({"body": "fine"}), None).await;
+    let submit = format!("{reviews}/{}/events", pending.json()["id"]);
+    let body = json!({"event": "APPROVE"});
+    let refusal = refused(&tollgate, "POST", &submit, &body).await;
+    let head = tollgate.sim.edit(|world| world.branch_tip("acme/widgets", "feature/x")).unwrap();
+    assert_eq!(refusal.json()["tollgate"]["approval"]["head_sha"], json!(head));
+    tollgate.sim.edit(|world| world.push_commit("acme/widgets", "feature/x", "evil.txt", "x")).unwrap();
+    let moved = send(&tollgate, "POST", &submit, &body, Some(&approve(&refusal))).await;
+    assert_eq!(moved.verdict(), "403 approval_invalid", "{}", moved.text());
+    let again = refused(&tollgate, "POST", &submit, &body).await;
+    let approved = send(&tollgate, "POST", &submit, &body, Some(&approve(&again))).await;
+    assert_eq!(approved.verdict(), "200", "{}", approved.text());
+}
+
+#[tokio::test]
 async fn a_pull_request_github_does_not_show_is_not_merged() {
     let tollgate = setup().start().await;
     assert!(tollgate.sim.edit(|world| world.stack("acme/widgets", &[76, 77])));

@@ -7,11 +7,12 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value};
 
-use crate::policy::Class;
+use crate::policy::approval::moving::Moving;
 use crate::policy::approval::{AUDIENCE, Binding, PullAt, Requirement, is_commit, request_sha256};
-use crate::policy::json;
+use crate::policy::graphql::{self, mutations};
 use crate::policy::repositories::RepositoryName;
 use crate::policy::target::Target;
+use crate::policy::{Class, json, judge, routes};
 
 /// Claims a refusal may carry; more would be signed unseen.
 const CLAIMS: [&str; 8] =
@@ -76,12 +77,41 @@ pub(super) fn read(refusal: &[u8], body: Option<&[u8]>) -> anyhow::Result<Refuse
         Some(sha) => Some(commit(Some(sha))?),
         None => None,
     };
+    if head_sha.is_none() && names_what_moves(&request) {
+        bail!(
+            "the request names what moves with the next push, and the refusal does not say at which commit: either \
+             that was taken out of it, or there is no such branch"
+        );
+    }
     let ids = match claims.get("ids") {
         Some(ids) => serde_json::from_value(ids.clone()).context("`ids` is not what refusals hold")?,
         None => BTreeMap::new(),
     };
     let binding = Binding::Request { sha256: sha256.to_owned(), head_sha, ids };
     Ok(Refused { required: Requirement { repository, action, binding }, request: Some(request) })
+}
+
+/// What tollgate would not make of it names nothing: it would not take an approval for it either.
+fn names_what_moves(request: &Request) -> bool {
+    moving(request).is_some_and(|moving| moving.is_some())
+}
+
+fn moving(request: &Request) -> Option<Option<Moving>> {
+    let (bare, query) = match request.path.split_once('?') {
+        Some((bare, query)) => (bare, Some(query)),
+        None => (request.path.as_str(), None),
+    };
+    let target = Target::parse(bare, query).ok()?;
+    if target.canonical(None, None) == "/graphql" {
+        let document = graphql::Request::read(&request.body).ok()?;
+        let mutations = mutations::judge(&document).ok()?;
+        let mutation = mutations.first()?;
+        return Moving::of(mutation.operation, mutation.class, |key| mutation.input.get(key).cloned()).ok();
+    }
+    let route = routes::find(&request.method.parse().ok()?, &target).ok()?;
+    let class = judge::judge(&route, &target, &request.body).ok()?.class;
+    let body = json::object(&request.body).ok();
+    Moving::of(route.operation, class, |key| body.as_ref()?.get(key).cloned()).ok()
 }
 
 fn pull(claims: &Map<String, Value>) -> anyhow::Result<Binding> {
@@ -199,6 +229,31 @@ mod tests {
         let doubled =
             refusal("{}").to_string().replacen("\"repo\":\"a/b\"", "\"repo\":\"a/b\",\"repo\":\"c/d\"", 1);
         assert!(read(doubled.as_bytes(), None).is_err());
+    }
+
+    #[test]
+    fn a_name_that_moves_is_signed_at_a_commit_or_not_at_all() {
+        let mutation = r#"{"query":"mutation{addPullRequestReview(input:{pullRequestId:\"PR_1\",event:APPROVE}){clientMutationId}}"}"#;
+        let at = |commit| format!(r#"{{"event":"APPROVE","commit_id":{commit}}}"#);
+        let whole = at(format!("\"{}\"", "a".repeat(40)));
+        for (path, body, is_moving) in [
+            ("/repos/a/b/merges", r#"{"base":"main","head":"good"}"#, true),
+            ("/repos/a/b/pulls/7/reviews", r#"{"event":"APPROVE"}"#, true),
+            ("/repos/a/b/pulls/7/reviews", &at("null".to_owned()), true),
+            ("/repos/a/b/pulls/7/reviews", &whole, false),
+            ("/repos/a/b/pulls/7/reviews/1/events", r#"{"event":"APPROVE"}"#, true),
+            ("/graphql", mutation, true),
+            ("/repos/a/b/releases", r#"{"tag_name":"v1"}"#, false),
+        ] {
+            let sha256 = request_sha256("POST", path, body.as_bytes());
+            let mut refusal = json!({
+                "approval": {"aud": "tollgate", "action": "merge", "repo": "a/b", "request_sha256": sha256},
+                "request": {"method": "POST", "path": path, "body": body, "body_bytes": body.len()},
+            });
+            assert_eq!(read_value(&refusal).is_err(), is_moving, "{path} {body}");
+            refusal["approval"]["head_sha"] = json!("1".repeat(40));
+            assert!(read_value(&refusal).is_ok(), "{path} {body}");
+        }
     }
 
     #[test]

@@ -15,6 +15,7 @@ use super::facts::{Fact, Question};
 use crate::audit::Approver;
 use crate::config::ApprovalMode;
 use crate::error::{ProxyError, Wanted};
+use crate::policy::approval::moving::{Moving, review_key};
 use crate::policy::approval::{Approval, Binding, PullAt, Requirement, is_commit, request_sha256};
 use crate::policy::routes::Scope;
 use crate::policy::{Class, json};
@@ -161,7 +162,7 @@ impl Proxy {
             return Err(ProxyError::ApprovalUnsure);
         }
         if let Some(head_sha) = &approval.head_sha {
-            check_commit(call, head_sha).map_err(|reason| invalid(reason.to_owned()))?;
+            check_commit(call, head_sha, &required.binding).map_err(|reason| invalid(reason.to_owned()))?;
         }
         self.until_issued(&approval).await;
         let stack = match required.binding {
@@ -189,20 +190,23 @@ impl Proxy {
         binding: Binding,
         ctx: &mut Context,
     ) -> Result<Binding, ProxyError> {
-        let (Binding::Request { sha256, .. }, Some(repository)) = (&binding, asker.repository.clone()) else {
+        let (Some(moving), Some(repository)) = (moving(call)?, asker.repository.clone()) else {
             return Ok(binding);
         };
-        let question = match pinned(call) {
-            Some(Pinned::Head(head)) if !is_commit(&head) => Question::Commit(repository, head),
-            Some(Pinned::Review(number)) => Question::Pull(repository, number),
-            Some(Pinned::Head(_)) | None => return Ok(binding),
+        let question = match (moving, call.reviews) {
+            (Moving::Head(head), _) => Question::Commit(repository, head),
+            (Moving::Review | Moving::Submitted, Some(number)) => Question::Pull(repository, number),
+            (Moving::Review | Moving::Submitted, None) => return Ok(binding),
         };
-        let head_sha = match self.fact(asker, &question, ctx).await? {
+        let now = match self.fact(asker, &question, ctx).await? {
             Some(Fact::Commit { sha }) => Some(sha),
             Some(Fact::Pull { head_sha, .. }) => Some(head_sha),
             _ => None,
         };
-        Ok(Binding::Request { sha256: sha256.clone(), head_sha, ids: call.ids.clone() })
+        Ok(match binding {
+            Binding::Request { sha256, ids, .. } => Binding::Request { sha256, head_sha: now, ids },
+            Binding::Pull { .. } => binding,
+        })
     }
 
     fn header_of<'a>(&self, call: &'a Call) -> Header<'a> {
@@ -279,11 +283,18 @@ fn shown(asker: &Asker, call: &Call, organization: Option<&str>) -> Value {
     shown
 }
 
-/// The body may name the commit, and then it is the approved one.
-fn check_commit(call: &Call, head_sha: &str) -> Result<(), &'static str> {
+/// The body may name the commit, and then it is the approved one. What can't name it is for the commit that is
+/// at the head now.
+fn check_commit(call: &Call, head_sha: &str, binding: &Binding) -> Result<(), &'static str> {
     if call.lands.is_none() {
-        // What was approved is the whole request; the commit only says what its names mean.
-        return Ok(());
+        let Ok(Some(Moving::Submitted)) = moving(call) else {
+            // What was approved is the whole request; the commit only says what its names mean.
+            return Ok(());
+        };
+        return match binding {
+            Binding::Request { head_sha: Some(now), .. } if now == head_sha => Ok(()),
+            _ => Err("the pull request's head is another than the approved commit"),
+        };
     }
     if call.target.query().is_some() {
         return Err("a merge takes its parameters in the body; leave the query string out");
@@ -295,22 +306,10 @@ fn check_commit(call: &Call, head_sha: &str) -> Result<(), &'static str> {
     }
 }
 
-/// Where a gated request that is no pull request's merge names what it is about by something that moves.
-enum Pinned {
-    /// The branch that is merged into another one.
-    Head(String),
-    /// The pull request that a review approves, which names no commit.
-    Review(u64),
-}
-
-fn pinned(call: &Call) -> Option<Pinned> {
-    match call.route.operation.id {
-        "repos/merge" | "mergeBranch" => Some(Pinned::Head(call.member("head")?.as_str()?.to_owned())),
-        _ => {
-            let names_commit = || call.member(review_key(call)).is_some_and(|commit| !commit.is_null());
-            call.reviews.filter(|_| !names_commit()).map(Pinned::Review)
-        }
-    }
+/// What the call names that moves.
+fn moving(call: &Call) -> Result<Option<Moving>, ProxyError> {
+    Moving::of(call.route.operation, call.class, |key| call.member(key))
+        .map_err(|message| ProxyError::BadRequest(message.to_owned()))
 }
 
 /// Puts the approved commit into the call, so that GitHub takes no other.
@@ -318,9 +317,10 @@ pub(super) fn pin_commit(call: &mut Call, sanction: Option<&Sanction>) -> Result
     let Some(Sanction::Signed { approval: Approval { head_sha: Some(head_sha), .. }, .. }) = sanction else {
         return Ok(());
     };
-    let key = match pinned(call) {
-        Some(Pinned::Head(_)) => "head",
-        Some(Pinned::Review(_)) => review_key(call),
+    let key = match moving(call)? {
+        Some(Moving::Head(_)) => "head",
+        Some(Moving::Review) => review_key(call.route.operation),
+        Some(Moving::Submitted) => return Ok(()),
         None if call.lands.is_none() => return Ok(()),
         None => commit_key(call),
     };
@@ -330,11 +330,6 @@ pub(super) fn pin_commit(call: &mut Call, sanction: Option<&Sanction>) -> Result
 /// Where a merge names the commit it is for.
 fn commit_key(call: &Call) -> &'static str {
     if call.graphql.is_some() { "expectedHeadOid" } else { "sha" }
-}
-
-/// Where a review does.
-fn review_key(call: &Call) -> &'static str {
-    if call.graphql.is_some() { "commitOID" } else { "commit_id" }
 }
 
 /// What an approval calls it.

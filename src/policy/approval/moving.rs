@@ -1,0 +1,55 @@
+//! Where a gated request that is no pull request's merge names what it is about by something that moves.
+
+use serde_json::Value;
+
+use super::is_commit;
+use crate::policy::Class;
+use crate::policy::routes::Operation;
+
+/// What means another commit after the next push.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Moving {
+    /// The branch that is merged into another one.
+    Head(String),
+    /// The pull request that a review approves, which names no commit.
+    Review,
+    /// The pull request of a pending review that is submitted as an approval: it can't name a commit.
+    Submitted,
+}
+
+impl Moving {
+    /// Of one operation of a class; `member` is that of the body, or of the input of its one mutation.
+    ///
+    /// # Errors
+    /// When the request does not say it in a way that has one reading.
+    pub fn of(
+        operation: &Operation,
+        class: Class,
+        member: impl Fn(&str) -> Option<Value>,
+    ) -> Result<Option<Moving>, &'static str> {
+        let is_whole = |sha: &str| is_commit(&sha.to_ascii_lowercase());
+        match operation.id {
+            "repos/merge" | "mergeBranch" => match member("head") {
+                Some(Value::String(head)) if is_whole(&head) => Ok(None),
+                Some(Value::String(head)) => Ok(Some(Moving::Head(head))),
+                _ => Err("What is merged into a branch is named by `head`, a branch or a commit id."),
+            },
+            "pulls/submit-review" if class == Class::Review => Ok(Some(Moving::Submitted)),
+            "pulls/create-review" | "addPullRequestReview" if class == Class::Review => {
+                match member(review_key(operation)) {
+                    None | Some(Value::Null) => Ok(Some(Moving::Review)),
+                    Some(Value::String(sha)) if is_whole(&sha) => Ok(None),
+                    Some(_) => {
+                        Err("The commit that a review approves is named by its whole id, or not at all.")
+                    }
+                }
+            }
+            _ => Ok(None),
+        }
+    }
+}
+
+/// Where a review names its commit.
+pub fn review_key(operation: &Operation) -> &'static str {
+    if operation.id == "addPullRequestReview" { "commitOID" } else { "commit_id" }
+}
