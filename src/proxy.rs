@@ -285,6 +285,7 @@ impl Proxy {
         ctx: &mut Context,
     ) -> Result<Answer, ProxyError> {
         let agent = self.identify(request.headers(), ctx).await?;
+        self.check_served(&agent, &request, ctx)?;
         ctx.agent = Some(Arc::clone(&agent));
         ctx.hold(preference::wait_of(request.headers(), self.max_wait, self.max_wait_limit));
         if own::is_about_me(&request) {

@@ -27,7 +27,7 @@ use crate::error::ProxyError;
 use crate::policy::branch::NamedBranch;
 use crate::policy::graphql::mutations::Mutation;
 use crate::policy::graphql::{Kind, Request as Document, edit};
-use crate::policy::routes::{self, GRAPHQL, Operation, Route, RouteError, decimal};
+use crate::policy::routes::{self, GRAPHQL, Operation, Route, RouteError, Scope, decimal};
 use crate::policy::target::{TARGET_BYTES_MAX, Target};
 use crate::policy::{Class, json, judge, trailer};
 use crate::secret::holds_credential;
@@ -231,6 +231,9 @@ impl Proxy {
             )),
         })?;
         ctx.operation = Some(route.operation);
+        if let Scope::Repository(name) = &route.scope {
+            ctx.repository = Some(name.clone());
+        }
         let limit = match route.operation.uploads {
             true => self.server.max_upload_bytes,
             false => self.server.max_body_bytes,
@@ -267,6 +270,25 @@ impl Proxy {
             BodyPlan::Short
         } else {
             BodyPlan::AsItComes
+        }
+    }
+
+    /// For the books, of a request that is refused whatever it asks.
+    pub(super) fn note_refused<B>(request: &Request<B>, ctx: &mut Context) {
+        let uri = request.uri();
+        let Ok(target) = Target::parse(uri.path(), uri.query()) else { return };
+        if holds_credential(target.path().as_bytes()) {
+            return;
+        }
+        ctx.path = target.path().to_owned();
+        if target.is_graphql() {
+            ctx.operation = Some(&GRAPHQL);
+            return;
+        }
+        let Ok(route) = routes::find(request.method(), &target) else { return };
+        (ctx.operation, ctx.class) = (Some(route.operation), Some(route.operation.class));
+        if let Scope::Repository(name) = route.scope {
+            ctx.repository = Some(name);
         }
     }
 

@@ -16,6 +16,7 @@ use crate::config::{Agent, Server};
 use crate::github::tokens::Token;
 use crate::identity::Rejection;
 use crate::policy::Class;
+use crate::policy::repositories::RepositoryName;
 use crate::policy::routes::Operation;
 use crate::policy::target::Prefix;
 
@@ -60,6 +61,8 @@ pub(crate) struct Context {
     pub(crate) class: Option<Class>,
     /// Path as judged, for the audit log.
     pub(crate) path: String,
+    /// The repository it is about, once its name is known.
+    pub(crate) repository: Option<RepositoryName>,
     /// Its line in the audit log, once it is known to be a write.
     pub(crate) record: Option<Arc<Record>>,
     /// What policy would have refused, while it only observes.
@@ -99,6 +102,7 @@ impl Context {
             operation: None,
             class: None,
             path: String::new(),
+            repository: None,
             record: None,
             observed: None,
             tried: None,

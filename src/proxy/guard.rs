@@ -153,6 +153,7 @@ impl Proxy {
         self.check_auto_merge(&mut call)?;
         self.check_possible(agent, &call, ctx)?;
         let (repository, owner) = self.confine(agent, &mut call, ctx).await?;
+        ctx.repository.clone_from(&repository);
         let installation = self.installation_for(agent, &call, repository.as_ref(), owner.as_deref()).await?;
         let asker = Asker { agent: Arc::clone(agent), installation, repository };
         self.settle_class(&asker, &mut call, ctx).await?;

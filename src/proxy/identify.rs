@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use http::HeaderMap;
 use http::header::AUTHORIZATION;
+use http::{HeaderMap, Request};
 
 use super::Proxy;
 use super::context::{Context, Credential};
@@ -29,15 +29,13 @@ impl Proxy {
             return Err(ProxyError::BadRequest("There is more than one Authorization header.".to_owned()));
         }
         let keys = candidate_keys(value.as_bytes());
-        let agent = match keys.iter().find_map(|key| self.agents.find(key)) {
+        match keys.iter().find_map(|key| self.agents.find(key)) {
             Some((agent, digest)) => {
                 ctx.credential = Some(Credential::Key(digest));
-                Arc::clone(agent)
+                Ok(Arc::clone(agent))
             }
-            None => self.identify_by_token(&keys, ctx).await?,
-        };
-        self.refuse_unserved(&agent)?;
-        Ok(agent)
+            None => self.identify_by_token(&keys, ctx).await,
+        }
     }
 
     /// The caller learns no more than of a wrong key; the log says which check failed.
@@ -59,6 +57,24 @@ impl Proxy {
                 Err(ProxyError::BadCredentials)
             }
         }
+    }
+
+    /// Who was switched off is watched all the same: the books say who it was, and what it wanted.
+    pub(super) fn check_served<B>(
+        &self,
+        agent: &Arc<Agent>,
+        request: &Request<B>,
+        ctx: &mut Context,
+    ) -> Result<(), ProxyError> {
+        let standing = self.roster.standing(&agent.name);
+        if standing == Standing::Served {
+            return Ok(());
+        }
+        if standing == Standing::Disabled {
+            ctx.agent = Some(Arc::clone(agent));
+            Proxy::note_refused(request, ctx);
+        }
+        Err(unserved(agent, standing))
     }
 
     /// The file can disable an agent, or have it no more, and an operator can switch it off at any time.

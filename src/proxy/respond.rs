@@ -138,6 +138,7 @@ impl Proxy {
                     subject: ctx.subject.as_deref().map(str::to_owned),
                     method: ctx.method.to_string(),
                     operation: ctx.operation.map_or("none", |operation| operation.id),
+                    repository: ctx.repository.as_ref().map(ToString::to_string),
                     path: ctx.path.clone(),
                     class: ctx.class.map(crate::policy::Class::as_str),
                     ..Facts::default()

@@ -72,9 +72,10 @@ async fn writes_denials_and_approvals_have_a_line_each() {
     assert_eq!(write["path"], "/repos/ACME/widgets/issues");
     let denied = of("denial")[0];
     assert_eq!(
-        json!([denied["verdict"], denied["rule"], denied["path"]]),
-        json!(["denied", "repository_forbidden", "/repos/foreign/lib"])
+        json!([denied["verdict"], denied["rule"], denied["path"], denied["repository"]]),
+        json!(["denied", "repository_forbidden", "/repos/foreign/lib", "foreign/lib"])
     );
+    assert_eq!(of("denial")[1]["repository"], "acme/widgets");
     for line in [of("approval")[0], of("call")[1]] {
         assert_eq!(
             json!([line["approver"]["issuer"], line["approver"]["subject"], line["class"], line["rule"]]),
@@ -89,6 +90,44 @@ async fn writes_denials_and_approvals_have_a_line_each() {
     for secret in [tollgate.key(0), approval.as_str(), "ghs_", "secret-in-query"] {
         assert!(!all.contains(secret), "{secret} is in the audit log");
     }
+}
+
+#[tokio::test]
+async fn a_denial_names_the_repository_however_it_was_asked_for() {
+    let tollgate = setup().start().await;
+    let id = tollgate.get("/repos/acme/widgets").await.json()["id"].clone();
+    let node = tollgate.get("/repos/acme/widgets/pulls/76").await.json()["node_id"].clone();
+    let by_id = format!("/repositories/{id}/pulls/76/merge");
+    let query = "mutation($id: ID!) { mergePullRequest(input: {pullRequestId: $id}) { clientMutationId } }";
+    let graphql = json!({"query": query, "variables": {"id": node}});
+    for (method, path, body) in [("PUT", by_id.as_str(), json!({})), ("POST", "/graphql", graphql)] {
+        let refusal = tollgate.ask(method, path).json(&body).send().await;
+        assert_eq!(refusal.verdict(), "403 approval_required", "{path}: {}", refusal.text());
+    }
+    for denial in lines(&tollgate, 2).await {
+        assert_eq!(denial["repository"], "acme/widgets", "{denial}");
+    }
+}
+
+#[tokio::test]
+async fn what_a_disabled_agent_wants_is_known() {
+    let fields = ["repositories: [acme/*]", "disabled: true"];
+    let tollgate = Setup { audit_log: "audit.log", ..Setup::with(vec![agent("worker", &fields)]) };
+    let tollgate = tollgate.start().await;
+    let refusal = tollgate.ask("PUT", MERGE).json(&json!({})).send().await;
+    assert_eq!(refusal.verdict(), "403 operation_forbidden");
+    assert_eq!(refusal.header("x-tollgate-agent"), "worker");
+    assert_eq!(refusal.json()["tollgate"]["agent"], "worker");
+    let line = &lines(&tollgate, 1).await[0];
+    assert_eq!(
+        json!([line["event"], line["agent"], line["operation"], line["repository"], line["class"]]),
+        json!(["denial", "worker", "pulls/merge", "acme/widgets", "merge"]),
+    );
+    let metrics = tollgate.metrics().await;
+    assert!(
+        metrics.contains(r#"tollgate_denied_total{agent="worker",code="operation_forbidden"} 1"#),
+        "{metrics}"
+    );
 }
 
 #[tokio::test]

@@ -16,7 +16,7 @@ use crate::audit::Approver;
 use crate::config::ApprovalMode;
 use crate::error::{ProxyError, Wanted};
 use crate::policy::approval::moving::{Moving, review_key};
-use crate::policy::approval::{Approval, Binding, PullAt, Requirement, is_commit, request_sha256};
+use crate::policy::approval::{Approval, Binding, PullAt, Requirement, request_sha256};
 use crate::policy::routes::Scope;
 use crate::policy::{Class, json};
 use crate::proxy::Proxy;

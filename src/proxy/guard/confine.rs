@@ -34,6 +34,7 @@ impl Proxy {
             Scope::RepositoryId(id) => {
                 let name =
                     Box::pin(self.repository_name(agent, *id, ctx)).await?.ok_or_else(|| outside(agent))?;
+                ctx.repository = Some(name.clone());
                 let checked = check_repository(agent, &name).and_then(|()| check_compared(agent, call));
                 self.tolerate(agent, ctx, checked)?;
                 let owner = name.owner().to_owned();
