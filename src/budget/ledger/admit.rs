@@ -357,16 +357,17 @@ impl Ledger {
         Outcome::Wait { hint_ms: hint, step_ms, reason: held.reason, has_place: held.gate.is_some() }
     }
 
-    /// Milliseconds between two turns of the agent.
+    /// Milliseconds between two turns of the agent: no less than its ceiling leaves between them.
     fn step(&mut self, admit: &Admit, gate: Option<GateKind>, weighed: &Weighed) -> i64 {
+        let apart = if weighed.ceiling > 0 { weighed.units * 1000 / weighed.ceiling } else { 0 };
         if gate.is_none() && !self.pool_of(admit).is_known {
             // Nobody can tell before the first call is answered.
-            return 0;
+            return apart;
         }
         let kind = gate.unwrap_or(GateKind::Pool);
         let need = self.ask(kind, admit, weighed).need;
         let turn = (need * 1000 / self.gate(kind, admit).rate).min(60_000);
-        turn * self.pool_of(admit).weights() / admit.share.weight
+        apart.max(turn * self.pool_of(admit).weights() / admit.share.weight)
     }
 
     /// A time for a caller the replica's own queue sends away.

@@ -100,6 +100,33 @@ fn a_ceiling_holds_while_the_pool_idles() {
 }
 
 #[test]
+fn under_a_ceiling_who_comes_when_it_was_told_is_served() {
+    for others in [0, 1] {
+        let mut bench = Bench::new(5_000);
+        let held = Who { ceiling: Some(600), ..Who::plain("held", 1) };
+        for _ in 0..others {
+            bench.admit(&Who::plain("other", 1), false, "core", 0);
+            bench.answer(0, None, true);
+        }
+        let mut told = Vec::new();
+        for _ in 0..12 {
+            match bench.admit(&held, false, "core", 0) {
+                Outcome::Granted { .. } => bench.answer(0, None, true),
+                Outcome::Refused { retry_after, .. } => told.push(bench.now + retry_after * 1000),
+                other => panic!("{other:?}"),
+            }
+        }
+        assert!(told.len() >= 5, "{told:?}");
+        for at in told {
+            bench.now = at;
+            let outcome = bench.admit(&held, false, "core", 0);
+            assert!(matches!(outcome, Outcome::Granted { .. }), "{outcome:?} with {others} others");
+            bench.answer(0, None, true);
+        }
+    }
+}
+
+#[test]
 fn bookings_lie_a_step_apart() {
     let mut bench = Bench::new(5_000);
     let share = Who::plain("a", 1).share();

@@ -278,11 +278,12 @@ do
       leave_all()
       return { 'refused', div_ceil(held.wait_ms, 1000), held.reason }
     end
-    local step_ms = 0
+    -- Between two turns of the agent: no less than its ceiling leaves between them.
+    local step_ms = weighed.ceiling > 0 and div(weighed.units * 1000, weighed.ceiling) or 0
     if held.gate or pool.known == 1 then
       local kind = held.gate or 'pool'
       local turn = min(60000, div(ask_of(kind).need * 1000, gates[kind].rate))
-      step_ms = div(turn * Pool.weights(pool), share.weight)
+      step_ms = max(step_ms, div(turn * Pool.weights(pool), share.weight))
     end
     if held.wait_ms > admit.patience_ms then
       leave_all()
