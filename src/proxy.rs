@@ -53,6 +53,7 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use http::{HeaderValue, Request, Response, StatusCode};
 use hyper::body::Incoming;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use admit::Admitted;
@@ -319,14 +320,22 @@ impl Proxy {
     }
 
     /// Between two attempts; an agent that is not served any more is not held for it.
-    async fn hold_off(&self, permitted: &Permitted, pause: Duration) -> Result<(), ProxyError> {
+    async fn hold_off(
+        &self,
+        permitted: &Permitted,
+        pause: Duration,
+        ctx: &mut Context,
+    ) -> Result<(), ProxyError> {
         let agent = permitted.agent();
-        tokio::select! {
+        let since = Instant::now();
+        let held_off = tokio::select! {
             () = tokio::time::sleep(pause) => Ok(()),
             // The next attempt is refused.
             () = self.closing.cancelled() => Ok(()),
             standing = self.roster.until_not_served(&agent.name) => Err(identify::unserved(agent, standing)),
-        }
+        };
+        ctx.held += since.elapsed();
+        held_off
     }
 
     /// Asks GitHub. Each attempt is paid for and given its credential anew.
@@ -357,7 +366,7 @@ impl Proxy {
                 Verdict::Done(answer) => return Ok(answer),
                 Verdict::Again { pause, otherwise: told } => {
                     otherwise = told;
-                    self.hold_off(permitted, pause).await?;
+                    self.hold_off(permitted, pause, ctx).await?;
                 }
             }
         }

@@ -76,7 +76,7 @@ pub(crate) struct Context {
     /// The budget may hold the request's calls until then, all of them together.
     pub(crate) hold_until: Instant,
     pub(crate) is_interactive: bool,
-    /// Spent held by the budget.
+    /// Spent held by the budget, and between two attempts.
     pub(crate) held: Duration,
     /// How the agent stands in the pool the answer was charged to.
     pub(crate) view: Option<View>,

@@ -66,7 +66,7 @@ impl Proxy {
             token.prove();
         }
         let pause = match doubted {
-            true => self.pause_after_doubt(permitted, status, &token, attempts).await,
+            true => self.pause_after_doubt(permitted, status, &token, attempts, ctx).await,
             false => self.pause_after_trouble(permitted, &reading, answer.headers(), attempts),
         };
         if let Some(pause) = pause {

@@ -189,6 +189,37 @@ async fn a_token_github_has_not_spread_yet_is_tried_again() {
     }
 }
 
+#[tokio::test]
+async fn what_is_not_there_is_asked_for_once_more_while_the_token_is_young() {
+    let mut setup = Setup::worker();
+    setup.sim = SimConfig::default();
+    let tollgate = setup.start().await;
+    let path = "/repos/acme/widgets/contents/no-such-file";
+    assert_eq!(tollgate.get(path).await.verdict(), "404");
+    let up = || -> Vec<String> {
+        let arrived = tollgate
+            .arrived()
+            .into_iter()
+            .filter(|request| request.target.starts_with("/repos/acme/widgets"));
+        arrived.map(|request| request.target).collect()
+    };
+    assert_eq!(up().iter().filter(|target| target.contains("contents")).count(), 2, "{:?}", up());
+    // The read of the repository has proven the token.
+    let before = up().len();
+    assert_eq!(tollgate.get("/repos/acme/widgets/contents/another").await.verdict(), "404");
+    assert_eq!(up().len(), before + 1, "{:?}", up());
+}
+
+#[tokio::test]
+async fn a_file_behind_a_token_that_is_not_spread_is_found() {
+    let mut setup = Setup::worker();
+    setup.sim = SimConfig::default();
+    let tollgate = setup.start().await;
+    tollgate.sim.faults().add(Fault::new(FaultKind::ReplicationLag { ms: 1_500, status: 404 }));
+    let answer = tollgate.get("/repos/acme/widgets/contents/README.md").await;
+    assert_eq!(answer.verdict(), "200", "{}", answer.text());
+}
+
 /// The first call of all is an approved one: nobody knows the pool yet, and one call goes at a time.
 #[tokio::test]
 async fn a_young_token_is_tried_before_an_approved_call_takes_the_only_place() {

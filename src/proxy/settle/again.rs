@@ -17,6 +17,7 @@ use crate::error::ProxyError;
 use crate::github::rate_limit::{self, Reading};
 use crate::github::tokens::Token;
 use crate::proxy::Proxy;
+use crate::proxy::context::Context;
 use crate::proxy::forward::CallFailed;
 use crate::proxy::guard::Permitted;
 use crate::retry;
@@ -33,6 +34,8 @@ pub(crate) struct Attempts {
     made: u32,
     until: Instant,
     replication_waits: usize,
+    /// Whether the token is known was asked by another read.
+    has_probed: bool,
     /// A 401 led to another attempt already.
     refused_once: bool,
 }
@@ -41,7 +44,7 @@ impl Attempts {
     /// Until the caller's patience ends.
     pub(crate) fn until(patience_ends: Instant) -> Attempts {
         let until = patience_ends.min(Instant::now() + TROUBLE_MAX);
-        Attempts { made: 0, until, replication_waits: 0, refused_once: false }
+        Attempts { made: 0, until, replication_waits: 0, has_probed: false, refused_once: false }
     }
 }
 
@@ -111,7 +114,8 @@ impl Proxy {
 
     /// Whether, and when, a call is made again after a 401 or 404 that may be the token's fault.
     ///
-    /// A read waits for GitHub to spread a young token. Anything else, once: a 401 was not carried
+    /// A read waits for GitHub to spread a young token; a 404 only after a read of the repository had one, too,
+    /// so that a file that is not there costs no seconds. Anything else, once: a 401 was not carried
     /// out, so even a write may be sent a second time, with another token or when this one is older.
     pub(super) async fn pause_after_doubt(
         &self,
@@ -119,9 +123,16 @@ impl Proxy {
         status: StatusCode,
         token: &Arc<Token>,
         attempts: &mut Attempts,
+        ctx: &mut Context,
     ) -> Option<Duration> {
         let reads = matches!(permitted.call().method, Method::GET | Method::HEAD);
         let is_young = token.may_be_unknown_yet(self.clock.now_ms());
+        if reads && is_young && status == StatusCode::NOT_FOUND && self.probe(permitted, attempts, ctx).await
+        {
+            self.metrics.retries.with_label_values(&["token_replication"]).inc();
+            let is_known = !token.may_be_unknown_yet(self.clock.now_ms());
+            return is_known.then_some(Duration::ZERO);
+        }
         if reads
             && is_young
             && let Some(pause) = REPLICATION_WAITS.get(attempts.replication_waits)
@@ -141,5 +152,18 @@ impl Proxy {
         }
         self.drop_token(permitted, token).await;
         Some(Duration::ZERO)
+    }
+
+    /// Reads the repository once with the credential of a call, which proves the token where it is there. Tells
+    /// whether it did; not where the call is such a read itself, or about no repository.
+    async fn probe(&self, permitted: &Permitted, attempts: &mut Attempts, ctx: &mut Context) -> bool {
+        let Some(mut probe) = permitted.probe() else { return false };
+        if attempts.has_probed || probe.call().target.path() == permitted.call().target.path() {
+            return false;
+        }
+        attempts.has_probed = true;
+        // Whatever comes of it is seen by the token.
+        let _ = Box::pin(self.exchange(&mut probe, None, ctx)).await;
+        true
     }
 }
