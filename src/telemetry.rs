@@ -38,14 +38,17 @@ pub fn start(filter: &str, format: Option<LogFormat>) -> anyhow::Result<Writing>
         let is_loud = target.starts_with("h2") || target.starts_with("redis");
         target.starts_with("tollgate") || (*metadata.level() <= Level::WARN && !is_loud)
     });
-    let format = format.unwrap_or(match std::io::stderr().is_terminal() {
+    let is_terminal = std::io::stderr().is_terminal();
+    let format = format.unwrap_or(match is_terminal {
         true => LogFormat::Text,
         false => LogFormat::Json,
     });
     let (lines, writing) = aside::start(std::io::stderr())?;
     let layer = match format {
         LogFormat::Json => JsonLines::to(lines).with_filter(filter.and(ours)).boxed(),
-        LogFormat::Text => fmt::layer().with_writer(lines).with_filter(filter.and(ours)).boxed(),
+        LogFormat::Text => {
+            fmt::layer().with_ansi(is_terminal).with_writer(lines).with_filter(filter.and(ours)).boxed()
+        }
     };
     tracing_subscriber::registry().with(layer).try_init()?;
     Ok(writing)

@@ -39,11 +39,14 @@ pub enum Area {
     Releases,
     /// The repository itself.
     Repository,
+    /// What guards its branches: protection, rules, which one is the default. No answer to an agent hangs on it,
+    /// but what the guard believes.
+    Guard,
 }
 
 impl Area {
-    pub const ALL: [Area; 6] =
-        [Area::Code, Area::Pulls, Area::Issues, Area::Checks, Area::Releases, Area::Repository];
+    pub const ALL: [Area; 7] =
+        [Area::Code, Area::Pulls, Area::Issues, Area::Checks, Area::Releases, Area::Repository, Area::Guard];
 
     /// The area of a GET by its path template below `/repos/{owner}/{repo}`; none when no event covers it.
     pub fn of_template(template: &str) -> Option<Area> {
@@ -77,6 +80,7 @@ impl Area {
             Area::Checks => &["check_run", "check_suite", "status", "push"],
             Area::Releases => &["release"],
             Area::Repository => &["repository", "push"],
+            Area::Guard => &["branch_protection_rule", "repository_ruleset", "repository"],
         }
     }
 }

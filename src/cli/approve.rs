@@ -70,9 +70,9 @@ pub fn run(args: &ApproveArgs, out: &mut dyn Write, err: &mut dyn Write) -> anyh
         Some(path) => from_refusal(path, args.body_file.as_deref(), err)?,
         None => of_pull(args, err)?,
     };
-    let who = args.sub.as_deref().map(str::trim).filter(|who| !who.is_empty());
+    let who = args.sub.clone().or_else(user).map(|who| who.trim().to_owned()).filter(|who| !who.is_empty());
     let who = who.context("--sub: say who approves")?;
-    writeln!(err, "  approved by  {} for {}", show::safe(who), show::safe(&issuer))?;
+    writeln!(err, "  approved by  {} for {}", show::safe(&who), show::safe(&issuer))?;
     writeln!(err, "  good for     {} minutes, once", args.expires.as_secs().div_ceil(60))?;
     if args.from.as_deref().is_some_and(|path| path != Path::new("-")) && !is_confirmed(err)? {
         writeln!(err, "Nothing was signed.")?;
@@ -94,6 +94,12 @@ pub fn run(args: &ApproveArgs, out: &mut dyn Write, err: &mut dyn Write) -> anyh
         .with_context(|| format!("--key-file: `{}` can't sign", args.key_file.display()))?;
     writeln!(out, "{token}")?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Who runs this, where the environment does not say it, as in a container.
+fn user() -> Option<String> {
+    let output = std::process::Command::new("id").arg("-un").output().ok()?;
+    output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
 fn lifetime(text: &str) -> Result<Duration, String> {

@@ -27,6 +27,7 @@ use crate::error::ProxyError;
 use crate::github::client::was_unsent;
 use crate::github::rate_limit;
 use crate::github::tokens::{Access, Token};
+use crate::policy::Class;
 use crate::policy::routes::Scope;
 use under_way::UnderWay;
 
@@ -104,7 +105,8 @@ impl Proxy {
     }
 }
 
-/// What a write changes: anything of its repository, as far as can be told from here.
+/// What a write changes: anything of its repository, as far as can be told from here; a plain one not what guards
+/// the branches.
 fn change_of(permitted: &Permitted) -> Change {
     // Mutations that name several things may reach into several repositories.
     let graphql = permitted.call().graphql.as_ref();
@@ -112,7 +114,9 @@ fn change_of(permitted: &Permitted) -> Change {
         graphql.is_some_and(|call| call.mutations.iter().map(|one| one.ids.len()).sum::<usize>() > 1);
     match permitted.repository().filter(|_| !is_wide) {
         Some(name) => {
-            Change::Repository { name: name.to_string().to_ascii_lowercase(), areas: Area::ALL.to_vec() }
+            let guards = permitted.call().class > Class::Write;
+            let areas = Area::ALL.into_iter().filter(|area| guards || *area != Area::Guard).collect();
+            Change::Repository { name: name.to_string().to_ascii_lowercase(), areas }
         }
         None => Change::Everything,
     }

@@ -259,7 +259,7 @@ impl Proxy {
             return Ok(());
         }
         let refused = Err(ProxyError::OperationForbidden(format!(
-            "This is a {class} operation, which agent {} may not do; asking again will not help. Its operator can \
+            "Operations of class {class} are not open to agent {}; asking again will not help. Its operator can \
              add `{class}` to the agent's `allow`.",
             agent.name
         )));

@@ -36,6 +36,9 @@ pub(super) fn safe(text: &str) -> String {
 pub(super) fn requirement(required: &Requirement, err: &mut dyn Write) -> io::Result<()> {
     let repository = required.repository.as_ref().map_or("no repository".to_owned(), ToString::to_string);
     writeln!(err, "To be approved: one {} operation in {repository}", required.action)?;
+    if required.action == "auto-merge" {
+        writeln!(err, "  (when GitHub's conditions are met, and with what is pushed until then)")?;
+    }
     let (number, head_sha, stack) = match &required.binding {
         Binding::Pull { number, head_sha, stack } => (number, head_sha, stack),
         Binding::Request { head_sha, ids, .. } => {

@@ -62,6 +62,9 @@ const TAKEN_PREFIXES: &[&str] = &[
 /// A secret shorter than the hash it goes into can be guessed (RFC 7518, 3.2).
 const ISSUER_SECRET_BYTES_MIN: usize = 32;
 
+/// DER of an RSA public key takes no less, from 2048 bits on (RFC 7518, 3.3).
+const RSA_BYTES_MIN: usize = 256;
+
 /// DER of the object identifier of the curve P-256.
 const P256: [u8; 10] = [0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07];
 
@@ -220,18 +223,21 @@ fn public_key(pem: &[u8]) -> Result<(Algorithm, DecodingKey), String> {
             "is a private key: it stays with the approver, only its public half belongs here".to_owned()
         );
     }
-    let is_p256 = text.split("-----").nth(2).is_some_and(|body| der_holds(body, &P256));
+    let der = der_of(text.split("-----").nth(2).unwrap_or_default());
+    let is_p256 = der.windows(P256.len()).any(|window| window == P256);
     let ed25519 = || DecodingKey::from_ed_pem(pem).ok().map(|key| (Algorithm::EdDSA, key));
     let rsa = || DecodingKey::from_rsa_pem(pem).ok().map(|key| (Algorithm::RS256, key));
     let p256 = || DecodingKey::from_ec_pem(pem).ok().filter(|_| is_p256).map(|key| (Algorithm::ES256, key));
+    if rsa().is_some() && der.len() < RSA_BYTES_MIN {
+        return Err("is an RSA key of less than 2048 bits, with which nothing verifies".to_owned());
+    }
     ed25519().or_else(rsa).or_else(p256).ok_or("is no public key (PEM) of Ed25519, P-256 or RSA".to_owned())
 }
 
-fn der_holds(base64_body: &str, bytes: &[u8]) -> bool {
+fn der_of(base64_body: &str) -> Vec<u8> {
     use base64::Engine as _;
     let body: String = base64_body.split_whitespace().collect();
-    let der = base64::engine::general_purpose::STANDARD.decode(body).unwrap_or_default();
-    der.windows(bytes.len()).any(|window| window == bytes)
+    base64::engine::general_purpose::STANDARD.decode(body).unwrap_or_default()
 }
 
 #[cfg(test)]

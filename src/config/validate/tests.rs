@@ -21,6 +21,10 @@ const KEYS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/loadtest/github-sim/key
 const EXAMPLE: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/tollgate.example.yaml"));
 
 const ED25519: &str = "MCowBQYDK2VwAyEAWerBXFcV667f0da8CsA2MM471IkukTB9Vsj2PAIeHUw=";
+const RSA_1024_PUBLIC: &str = "MIGfMA0GCSqGSIb3DQEBAQUAA4GNADCBiQKBgQC8agYx/B6px3JHqT4qvKm2gy+/
+YiS+2hk3vwQHdPRUNiGixAvZBA+uhqOSxgfaEb0ReUNpPwAJVNekP1PUtv+EU7TM
+TmpH0ZJeNE5MSCL62FrsTvS1VVSOhJSiztRiAMWV+Y/6oqVWs3XhQCHkgC9pdV5l
+FfPBgUCnShBczPSuGwIDAQAB";
 const P256_PUBLIC: &str = "MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEihmkulCEuBvp210Kh02+zR0nBwUz
 9mw2Qy6AC02JRlyIbFy7uGRz1o+9LwYyKrXsio5UCbF9ZYxu78v2tbhxCg==";
 const P384_PUBLIC: &str = "MHYwEAYHKoZIzj0CAQYFK4EEACIDYgAE95zmBm5LWCk9cqCgnc5tumNpKYASk1e+
@@ -55,6 +59,7 @@ impl Place {
             ("app.pem", app.clone()),
             ("app8.pem", fs::read_to_string(format!("{KEYS}/pkcs8.pem")).unwrap()),
             ("rsa.pub.pem", fs::read_to_string(format!("{KEYS}/pkcs8.pub.pem")).unwrap()),
+            ("rsa1024.pub.pem", pem("PUBLIC KEY", RSA_1024_PUBLIC)),
             ("approver.pub.pem", pem("PUBLIC KEY", ED25519)),
             ("p256.pub.pem", pem("PUBLIC KEY", P256_PUBLIC)),
             ("p384.pub.pem", pem("PUBLIC KEY", P384_PUBLIC)),
@@ -485,6 +490,10 @@ fn policy_rules() {
         (
             "policy:\n  approval:\n    mode: signed\n    issuers:\n      - { name: t, public_key_file: p384.pub.pem }",
             "line 5: `p384.pub.pem` is no public key (PEM) of Ed25519, P-256 or RSA",
+        ),
+        (
+            "policy:\n  approval:\n    mode: signed\n    issuers:\n      - { name: t, public_key_file: rsa1024.pub.pem }",
+            "line 5: `rsa1024.pub.pem` is an RSA key of less than 2048 bits",
         ),
         (
             "policy:\n  approval:\n    mode: signed\n    issuers:\n      - { name: t, public_key_file: app.pem }",

@@ -16,6 +16,7 @@ use moka::sync::Cache;
 pub(super) use question::{Fact, Question};
 
 use super::{Asker, permit};
+use crate::cache::changes::{Area, Reach};
 use crate::error::{ProxyError, Side};
 use crate::policy::Class;
 use crate::policy::routes::{self, Route, Scope};
@@ -68,6 +69,7 @@ impl Proxy {
         if let Some(known) = &known
             && known.fact != Fact::Missing
             && self.clock.now_ms() - known.at_ms < question.believed_ms()
+            && known.at_ms > self.guard_changed_at(question)
         {
             return Ok(Some(known.fact.clone()));
         }
@@ -98,6 +100,17 @@ impl Proxy {
             None => self.facts.answers.invalidate(&key),
         }
         Ok(fact)
+    }
+}
+
+impl Proxy {
+    /// When what guards the branches of a repository changed last, as far as a webhook or a write told; epoch
+    /// milliseconds.
+    fn guard_changed_at(&self, question: &Question) -> i64 {
+        let Some(name) = question.repository() else { return 0 };
+        let reach =
+            Reach { repository: Some(name.to_string().to_ascii_lowercase()), area: Some(Area::Guard) };
+        self.feed.changes().last(&reach)
     }
 }
 

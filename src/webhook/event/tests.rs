@@ -25,7 +25,7 @@ fn changes(event: &str, extra: &Value) -> Vec<String> {
     lines.collect()
 }
 
-const ALL: &str = "acme/widgets: [Code, Pulls, Issues, Checks, Releases, Repository]";
+const ALL: &str = "acme/widgets: [Code, Pulls, Issues, Checks, Releases, Repository, Guard]";
 
 #[test]
 fn each_event_marks_what_it_changes() {
@@ -69,7 +69,7 @@ fn each_event_marks_what_it_changes() {
 
 #[test]
 fn a_repository_of_another_name_is_marked_under_both() {
-    let was = |name: &str| format!("{name}: [Code, Pulls, Issues, Checks, Releases, Repository]");
+    let was = |name: &str| format!("{name}: [Code, Pulls, Issues, Checks, Releases, Repository, Guard]");
     let from = json!({"action": "renamed", "changes": {"repository": {"name": {"from": "Gadgets"}}}});
     assert_eq!(changes("repository", &from), [ALL, &was("acme/gadgets")]);
     for kind in ["user", "organization"] {

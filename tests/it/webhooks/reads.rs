@@ -10,7 +10,7 @@ use tollgate::cache::changes::{Area, Reach};
 use tollgate::clock::{Clock, SystemClock};
 
 use super::told::{Delivery, Told, delivery, push, section};
-use crate::support::{Answer, Setup, eventually};
+use crate::support::{Answer, Setup, agent, eventually};
 
 const ISSUE: &str = "/repos/acme/widgets/issues/1";
 
@@ -133,4 +133,28 @@ async fn a_write_through_tollgate_needs_no_event() {
     assert_eq!(made.verdict(), "201");
     assert_eq!(tollgate.get(&comments).await.json().as_array().unwrap().len(), before + 1);
     assert_eq!(told.send(&push("1")).await.status, 202);
+}
+
+#[tokio::test]
+async fn a_branch_that_is_protected_from_now_on_is_guarded_from_now_on() {
+    let agents = vec![agent("worker", &["repositories: [acme/*]"])];
+    let told = Told::of(Setup { further: section(), ..Setup::with(agents) }).await;
+    let tollgate = &told.tollgate;
+    let branch = tollgate.sim.edit(|world| world.branch_tip("acme/widgets", "main")).unwrap();
+    let made = json!({"ref": "refs/heads/release-9", "sha": branch});
+    let answer = tollgate.ask("POST", "/repos/acme/widgets/git/refs").json(&made).send().await;
+    assert_eq!(answer.verdict(), "201", "{}", answer.text());
+    let write = |path: &'static str| {
+        let body = json!({"message": "m", "content": "eA==", "branch": "release-9"});
+        tollgate.ask("PUT", path).json(&body).send()
+    };
+    assert_eq!(write("/repos/acme/widgets/contents/a").await.verdict(), "201");
+    tollgate.sim.edit(|world| assert!(world.set_protected("acme/widgets", "release-9", true)));
+    let payload = json!({"action": "created", "repository": {"id": 2001, "full_name": "Acme/Widgets"}});
+    let delivery = delivery("branch_protection_rule", "1", payload.to_string());
+    let before = told.last(Area::Guard);
+    assert_eq!(told.send(&delivery).await.status.as_u16(), 202);
+    eventually("the mark", || told.last(Area::Guard) > before).await;
+    let answer = write("/repos/acme/widgets/contents/b").await;
+    assert_eq!(answer.verdict(), "403 approval_required", "{}", answer.text());
 }

@@ -112,6 +112,21 @@ impl Question {
         Target::parse(&path, query.as_deref()).map_err(|_| ProxyError::Internal)
     }
 
+    /// The repository it is about, if it says its name.
+    pub(super) fn repository(&self) -> Option<&RepositoryName> {
+        match self {
+            Question::RepositoryId(_) => None,
+            Question::Repository(name)
+            | Question::Branch(name, _)
+            | Question::Rules(name, _)
+            | Question::PullsFrom(name, _)
+            | Question::PullsInto(name, _)
+            | Question::Pull(name, _)
+            | Question::Commit(name, _)
+            | Question::Stack(name, _) => Some(name),
+        }
+    }
+
     /// What changes with every push, or by the agent's own calls, is always asked for.
     pub(super) fn believed_ms(&self) -> i64 {
         match self {
