@@ -17,6 +17,7 @@ use hyper::body::Incoming;
 use thiserror::Error;
 use tokio::time::{Instant, Sleep};
 
+use super::held::Room;
 use crate::error::ProxyError;
 use crate::github::client::BoxError;
 pub(crate) use holding::Readers;
@@ -211,13 +212,14 @@ impl PollElapsed for Pin<&mut Sleep> {
     }
 }
 
-/// Reads a body whole, within its bounds, into no more memory than it announces.
-pub(crate) async fn read_whole(mut body: Bounded) -> Result<Bytes, ProxyError> {
+/// Reads a body whole, within its bounds and the room there is, into no more memory than it announces.
+pub(crate) async fn read_whole(mut body: Bounded, room: &mut Room) -> Result<Bytes, ProxyError> {
     let announced = body.size_hint().exact().unwrap_or_default().min(body.limit);
     let mut whole = Vec::with_capacity(usize::try_from(announced).unwrap_or_default());
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|error| ProxyError::from(&error))?;
         if let Ok(data) = frame.into_data() {
+            room.grow_to((whole.len() + data.len()) as u64)?;
             whole.extend_from_slice(&data);
         }
     }

@@ -377,10 +377,10 @@ impl Proxy {
         if announced.is_some_and(|length| length > limit) {
             return Err(ProxyError::BodyTooLarge { limit });
         }
-        let room = self.held.room(&agent.name, announced.unwrap_or(limit))?;
+        let mut room = self.held.room(&agent.name, announced.unwrap_or(limit))?;
         let body = Bounded::new(body, limit, self.upstream.idle_timeout);
         let patience = HELD_WITHIN + Duration::from_secs(announced.unwrap_or(limit) >> 20);
-        let whole = tokio::time::timeout(patience, read_whole(body)).await;
+        let whole = tokio::time::timeout(patience, read_whole(body, &mut room)).await;
         let late = || bad("The body of the request came too slowly.");
         Ok((whole.map_err(|_| late())??, room))
     }

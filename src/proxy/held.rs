@@ -3,10 +3,10 @@
 //! A body that decides, and a small one that may have to be sent again, is held whole. Without a
 //! bound, an agent could open connections until the memory is full. Large ones (files written through
 //! the API) have room of their own, one for each agent at a time, so that they never crowd out the
-//! small ones.
+//! small ones. They take it as their bytes come: what is only announced keeps nobody out.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use crate::error::ProxyError;
 
@@ -45,20 +45,13 @@ impl Counts {
         true
     }
 
-    fn take_large(&mut self, agent: &str, bytes: u64) -> bool {
-        if self.large + bytes > LARGE_BYTES_MAX || self.large_of.contains(agent) {
-            return false;
-        }
-        self.large += bytes;
-        self.large_of.insert(agent.to_owned())
+    fn take_large(&mut self, bytes: u64) -> bool {
+        let fits = self.large + bytes <= LARGE_BYTES_MAX;
+        self.large += if fits { bytes } else { 0 };
+        fits
     }
 
-    fn give_back(&mut self, agent: &str, bytes: u64) {
-        if bytes > SMALL_BYTES_MAX {
-            self.large -= bytes;
-            self.large_of.remove(agent);
-            return;
-        }
+    fn give_back_small(&mut self, agent: &str, bytes: u64) {
         self.all -= bytes;
         if let Some(own) = self.by_agent.get_mut(agent) {
             *own -= bytes;
@@ -74,30 +67,61 @@ impl Counts {
 pub(crate) struct Room {
     held: Held,
     agent: String,
+    is_large: bool,
     bytes: u64,
 }
 
 impl Held {
-    /// Takes room for a body of at most so many bytes.
+    /// Takes room for a body of at most so many bytes; a large one takes it with [`Room::grow_to`].
     pub(crate) fn room(&self, agent: &str, bytes: u64) -> Result<Room, ProxyError> {
-        let mut counts = self.counts.lock().expect("nothing panics while it holds this lock");
-        let is_taken = match bytes > SMALL_BYTES_MAX {
-            true => counts.take_large(agent, bytes),
+        let is_large = bytes > SMALL_BYTES_MAX;
+        let mut counts = self.lock();
+        let is_taken = match is_large {
+            true => counts.large_of.insert(agent.to_owned()),
             false => counts.take_small(agent, bytes),
         };
         if !is_taken {
-            return Err(ProxyError::Overloaded(
-                "Too many request bodies are being received at once; nothing was sent to GitHub.",
-            ));
+            return Err(full());
         }
-        Ok(Room { held: self.clone(), agent: agent.to_owned(), bytes })
+        let bytes = if is_large { 0 } else { bytes };
+        Ok(Room { held: self.clone(), agent: agent.to_owned(), is_large, bytes })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Counts> {
+        self.counts.lock().expect("nothing panics while it holds this lock")
+    }
+}
+
+fn full() -> ProxyError {
+    ProxyError::Overloaded("Too many request bodies are being received at once; nothing was sent to GitHub.")
+}
+
+impl Room {
+    /// So much of the body has come.
+    ///
+    /// # Errors
+    /// When large bodies have no more room.
+    pub(crate) fn grow_to(&mut self, bytes: u64) -> Result<(), ProxyError> {
+        if !self.is_large || bytes <= self.bytes {
+            return Ok(());
+        }
+        if !self.held.lock().take_large(bytes - self.bytes) {
+            return Err(full());
+        }
+        self.bytes = bytes;
+        Ok(())
     }
 }
 
 impl Drop for Room {
     fn drop(&mut self) {
-        let mut counts = self.held.counts.lock().expect("nothing panics while it holds this lock");
-        counts.give_back(&self.agent, self.bytes);
+        let mut counts = self.held.lock();
+        if self.is_large {
+            counts.large -= self.bytes;
+            counts.large_of.remove(&self.agent);
+        } else {
+            counts.give_back_small(&self.agent, self.bytes);
+        }
     }
 }
 
@@ -120,13 +144,21 @@ mod tests {
 
     #[test]
     fn large_bodies_have_room_of_their_own() {
+        const MIB: u64 = 1024 * 1024;
         let held = Held::default();
-        let large = held.room("a", 100 * 1024 * 1024).unwrap();
-        assert_eq!(held.room("a", 2 * 1024 * 1024).unwrap_err().code(), "overloaded", "one at a time");
-        assert_eq!(held.room("b", 100 * 1024 * 1024).unwrap_err().code(), "overloaded");
-        assert!(held.room("a", 1024).is_ok() && held.room("b", 20 * 1024 * 1024).is_ok());
+        let mut large = held.room("a", LARGE_BYTES_MAX).unwrap();
+        assert_eq!(held.room("a", 2 * MIB).unwrap_err().code(), "overloaded", "one at a time");
+        // What is only announced takes nothing.
+        let mut other = held.room("b", LARGE_BYTES_MAX).unwrap();
+        other.grow_to(100 * MIB).unwrap();
+        large.grow_to(28 * MIB).unwrap();
+        large.grow_to(20 * MIB).unwrap();
+        assert_eq!(large.grow_to(28 * MIB + 1).unwrap_err().code(), "overloaded");
+        assert!(held.room("a", 1024).is_ok() && held.room("b", MIB).is_ok());
+        drop(other);
+        large.grow_to(LARGE_BYTES_MAX).unwrap();
         drop(large);
-        assert!(held.room("a", LARGE_BYTES_MAX).is_ok());
-        assert_eq!(held.counts.lock().unwrap().large, 0);
+        let counts = held.lock();
+        assert_eq!((counts.large, counts.large_of.len(), counts.all), (0, 0, 0));
     }
 }

@@ -125,3 +125,24 @@ async fn bodies_that_never_come_leave_room_for_others() {
     assert_eq!(tollgate.ask("POST", "/graphql").by(1).json(&query).send().await.verdict(), "200");
     drop(waiting);
 }
+
+#[tokio::test]
+async fn large_bodies_that_are_only_announced_leave_room_for_others() {
+    let agents = ["greedy", "other"].map(|name| crate::support::agent(name, &["repositories: [acme/*]"]));
+    let tollgate = Setup::with(agents.into()).start().await;
+    let path = "/repos/acme/widgets/contents/large.bin";
+    let head = tollgate.head(
+        &format!("PUT {path} HTTP/1.1"),
+        "Content-Type: application/json\r\nContent-Length: 104857600\r\n",
+    );
+    let mut socket = TcpStream::connect(tollgate.base.trim_start_matches("http://")).await.unwrap();
+    socket.write_all(format!("{head}{{\"message\":").as_bytes()).await.unwrap();
+    let content = "A".repeat(40 * 1024 * 1024);
+    let body = serde_json::json!({"message": "m", "content": content, "branch": "feature/x"});
+    let answer = tollgate.ask("PUT", path).by(1).json(&body).send().await;
+    assert_eq!(answer.verdict(), "201", "{:.300}", answer.text());
+    // It is still being received.
+    let mut said = [0];
+    let silence = tokio::time::timeout(Duration::from_millis(200), socket.read(&mut said)).await;
+    assert!(silence.is_err(), "{silence:?}");
+}
