@@ -273,10 +273,12 @@ impl Proxy {
     /// Serves one request. There is always an answer: an error given to hyper would close the
     /// connection without one, and a panic becomes a 500.
     pub async fn handle(&self, request: Request<Incoming>, peer: &Peer) -> Response<ResponseBody> {
-        let mut ctx = Context::new(&request, peer, &self.server);
-        let served = AssertUnwindSafe(self.serve(request, peer, &mut ctx)).catch_unwind().await;
+        let ctx = Context::new(&request, peer, &self.server);
+        let mut awaited = Awaited { proxy: self, ctx, is_answered: false };
+        let served = AssertUnwindSafe(self.serve(request, peer, &mut awaited.ctx)).catch_unwind().await;
         let outcome = served.unwrap_or(Err(ProxyError::Internal));
-        self.respond(outcome, &ctx)
+        awaited.is_answered = true;
+        self.respond(outcome, &awaited.ctx)
     }
 
     async fn serve(
@@ -369,6 +371,21 @@ impl Proxy {
                     self.hold_off(permitted, pause, ctx).await?;
                 }
             }
+        }
+    }
+}
+
+/// A request whose caller waits for its answer. Dropped before, he is gone, which is counted and logged, too.
+struct Awaited<'a> {
+    proxy: &'a Proxy,
+    ctx: Context,
+    is_answered: bool,
+}
+
+impl Drop for Awaited<'_> {
+    fn drop(&mut self) {
+        if !self.is_answered {
+            self.proxy.record_gone(&self.ctx);
         }
     }
 }

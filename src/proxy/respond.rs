@@ -6,7 +6,7 @@
 
 mod refusal;
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use http::header::{
     CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue, LINK, LOCATION,
@@ -160,6 +160,11 @@ impl Proxy {
         }
     }
 
+    /// The caller hung up before there was an answer.
+    pub(super) fn record_gone(&self, ctx: &Context) {
+        self.record_request(ctx, *CLIENT_CLOSED_REQUEST, "gone");
+    }
+
     fn record_request(&self, ctx: &Context, status: StatusCode, outcome: &str) {
         let took = ctx.started.elapsed();
         let agent = ctx.agent.as_ref().map_or("none", |agent| agent.name.as_str());
@@ -191,6 +196,10 @@ impl Proxy {
         );
     }
 }
+
+/// What nginx calls a request whose caller did not wait for the answer; it is never sent.
+static CLIENT_CLOSED_REQUEST: LazyLock<StatusCode> =
+    LazyLock::new(|| StatusCode::from_u16(499).expect("three digits"));
 
 const LIMIT: HeaderName = HeaderName::from_static("x-ratelimit-limit");
 const REMAINING: HeaderName = HeaderName::from_static("x-ratelimit-remaining");

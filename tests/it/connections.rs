@@ -7,7 +7,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tollgate::proxy::listener::{Bounds, Patience};
 
-use crate::support::{Setup, Tollgate, UNCACHED};
+use crate::support::{Setup, Tollgate, UNCACHED, eventually};
 
 async fn impatient() -> Tollgate {
     let mut setup = Setup { cache: UNCACHED, ..Setup::worker() };
@@ -145,4 +145,23 @@ async fn large_bodies_that_are_only_announced_leave_room_for_others() {
     let mut said = [0];
     let silence = tokio::time::timeout(Duration::from_millis(200), socket.read(&mut said)).await;
     assert!(silence.is_err(), "{silence:?}");
+}
+
+#[tokio::test]
+async fn who_hangs_up_before_the_answer_is_counted() {
+    let tollgate = Setup { cache: UNCACHED, ..Setup::worker() }.start().await;
+    tollgate.sim.faults().add(Fault::new(FaultKind::SlowFirstByte { ms: 60_000 }).on("GET", "/repos/acme"));
+    let request = tollgate.head("GET /repos/acme/widgets HTTP/1.1", "");
+    let mut socket = TcpStream::connect(tollgate.base.trim_start_matches("http://")).await.unwrap();
+    socket.write_all(request.as_bytes()).await.unwrap();
+    eventually("the call", || !tollgate.arrived().is_empty()).await;
+    drop(socket);
+    let counted = r#"tollgate_requests_total{agent="worker",outcome="gone",resource="core"} 1"#;
+    for _ in 0..100 {
+        if tollgate.metrics().await.contains(counted) {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    panic!("{}", tollgate.metrics().await);
 }
