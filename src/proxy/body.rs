@@ -17,7 +17,7 @@ use hyper::body::Incoming;
 use thiserror::Error;
 use tokio::time::{Instant, Sleep};
 
-use super::held::Room;
+use super::held::{self, Room};
 use crate::error::ProxyError;
 use crate::github::client::BoxError;
 pub(crate) use holding::Readers;
@@ -215,7 +215,8 @@ impl PollElapsed for Pin<&mut Sleep> {
 /// Reads a body whole, within its bounds and the room there is, into no more memory than it announces.
 pub(crate) async fn read_whole(mut body: Bounded, room: &mut Room) -> Result<Bytes, ProxyError> {
     let announced = body.size_hint().exact().unwrap_or_default().min(body.limit);
-    let mut whole = Vec::with_capacity(usize::try_from(announced).unwrap_or_default());
+    let mut whole = Vec::new();
+    whole.try_reserve_exact(usize::try_from(announced).unwrap_or_default()).map_err(|_| held::full())?;
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|error| ProxyError::from(&error))?;
         if let Ok(data) = frame.into_data() {

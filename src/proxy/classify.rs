@@ -27,7 +27,7 @@ use crate::error::ProxyError;
 use crate::policy::branch::NamedBranch;
 use crate::policy::graphql::mutations::Mutation;
 use crate::policy::graphql::{Kind, Request as Document, edit};
-use crate::policy::routes::{self, GRAPHQL, Operation, Route, RouteError, Scope, decimal};
+use crate::policy::routes::{self, Condition, GRAPHQL, Operation, Route, RouteError, Scope, decimal};
 use crate::policy::target::{TARGET_BYTES_MAX, Target};
 use crate::policy::{Class, json, judge, trailer};
 use crate::secret::holds_credential;
@@ -277,7 +277,7 @@ impl Proxy {
     pub(super) fn note_refused<B>(request: &Request<B>, ctx: &mut Context) {
         let uri = request.uri();
         let Ok(target) = Target::parse(uri.path(), uri.query()) else { return };
-        if holds_credential(target.path().as_bytes()) {
+        if holds_credential(target.path().as_bytes()) || target.path().len() > TARGET_BYTES_MAX {
             return;
         }
         ctx.path = target.path().to_owned();
@@ -286,7 +286,10 @@ impl Proxy {
             return;
         }
         let Ok(route) = routes::find(request.method(), &target) else { return };
-        (ctx.operation, ctx.class) = (Some(route.operation), Some(route.operation.class));
+        ctx.operation = Some(route.operation);
+        // Of others it hangs on what was not looked at.
+        let is_settled = matches!(route.operation.condition, Condition::Always);
+        ctx.class = is_settled.then_some(route.operation.class);
         if let Scope::Repository(name) = route.scope {
             ctx.repository = Some(name);
         }

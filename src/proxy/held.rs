@@ -92,7 +92,8 @@ impl Held {
     }
 }
 
-fn full() -> ProxyError {
+/// No room for one more.
+pub(crate) fn full() -> ProxyError {
     ProxyError::Overloaded("Too many request bodies are being received at once; nothing was sent to GitHub.")
 }
 

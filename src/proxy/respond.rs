@@ -72,6 +72,7 @@ impl Proxy {
             insert_text(headers, AGENT, &agent.name);
         }
         self.record_request(ctx, response.status(), outcome);
+        self.record_answer(ctx);
         response
     }
 
@@ -160,7 +161,16 @@ impl Proxy {
         }
     }
 
-    /// The caller hung up before there was an answer.
+    /// What only an answered request tells: of another one the clocks still ran.
+    fn record_answer(&self, ctx: &Context) {
+        if let Some(cache) = ctx.cache {
+            self.metrics.cache_requests.with_label_values(&[cache.as_str()]).inc();
+        }
+        let own = ctx.started.elapsed().saturating_sub(ctx.upstream + ctx.held);
+        self.metrics.overhead.observe(own.as_secs_f64());
+    }
+
+    /// The caller hung up before there was an answer, or the connection was cut at the end.
     pub(super) fn record_gone(&self, ctx: &Context) {
         self.record_request(ctx, *CLIENT_CLOSED_REQUEST, "gone");
     }
@@ -171,15 +181,11 @@ impl Proxy {
         let (route, resource) =
             ctx.operation.map_or(("none", "none"), |known| (known.template, known.resource));
         self.metrics.requests.with_label_values(&[agent, resource, outcome]).inc();
-        if let Some(cache) = ctx.cache {
-            self.metrics.cache_requests.with_label_values(&[cache.as_str()]).inc();
-        }
         self.metrics
             .http_requests
             .with_label_values(&[route, method_label(&ctx.method), status.as_str()])
             .inc();
         self.metrics.request_duration.with_label_values(&[outcome]).observe(took.as_secs_f64());
-        self.metrics.overhead.observe(took.saturating_sub(ctx.upstream + ctx.held).as_secs_f64());
         tracing::info!(
             request_id = ctx.request_id,
             agent,

@@ -77,11 +77,15 @@ pub(super) fn read(refusal: &[u8], body: Option<&[u8]>) -> anyhow::Result<Refuse
         Some(sha) => Some(commit(Some(sha))?),
         None => None,
     };
-    if head_sha.is_none() && names_what_moves(&request) {
-        bail!(
-            "the request names what moves with the next push, and the refusal does not say at which commit: either \
-             that was taken out of it, or there is no such branch"
-        );
+    match (names_what_moves(&request), head_sha.is_some()) {
+        (true, false) => bail!(
+            "the request names what moves with the next push, and the refusal does not say at which commit: that was \
+             taken out of it, there is no such branch, or GitHub did not say; ask for the refusal again"
+        ),
+        (false, true) => bail!(
+            "`tollgate.approval` names a commit that the request is not bound to: this refusal was changed"
+        ),
+        (true, true) | (false, false) => {}
     }
     let ids = match claims.get("ids") {
         Some(ids) => serde_json::from_value(ids.clone()).context("`ids` is not what refusals hold")?,
@@ -252,7 +256,7 @@ mod tests {
             });
             assert_eq!(read_value(&refusal).is_err(), is_moving, "{path} {body}");
             refusal["approval"]["head_sha"] = json!("1".repeat(40));
-            assert!(read_value(&refusal).is_ok(), "{path} {body}");
+            assert_eq!(read_value(&refusal).is_ok(), is_moving, "{path} {body}");
         }
     }
 

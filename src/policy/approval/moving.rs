@@ -27,7 +27,8 @@ impl Moving {
         class: Class,
         member: impl Fn(&str) -> Option<Value>,
     ) -> Result<Option<Moving>, &'static str> {
-        let is_whole = |sha: &str| is_commit(&sha.to_ascii_lowercase());
+        // A branch may be named by 64 digits, but not by 40.
+        let is_whole = |sha: &str| sha.len() == 40 && is_commit(&sha.to_ascii_lowercase());
         match operation.id {
             "repos/merge" | "mergeBranch" => match member("head") {
                 Some(Value::String(head)) if is_whole(&head) => Ok(None),

@@ -43,7 +43,7 @@ impl Proxy {
     }
 
     /// The call may have waited since it was judged: an approval may have expired, and what lies below in a
-    /// stack, which nothing pins, may have been pushed to.
+    /// stack, or under a review that is submitted, which nothing pins, may have been pushed to.
     async fn check_again(
         &self,
         permitted: &Permitted,
@@ -57,6 +57,9 @@ impl Proxy {
         };
         if approval.expires_at <= self.clock.now_seconds() {
             return refused("it has expired while the call waited");
+        }
+        if !Box::pin(self.means_approved(permitted, approval, ctx)).await? {
+            return refused("the pull request's head is another than the approved commit");
         }
         let Some(top) = stack.last() else { return Ok(()) };
         let now = Box::pin(self.landing(&permitted.asker(), top.number, ctx)).await?;

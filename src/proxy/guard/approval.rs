@@ -10,8 +10,8 @@ use base64::engine::general_purpose::STANDARD;
 use http::HeaderValue;
 use serde_json::{Value, json};
 
-use super::Asker;
 use super::facts::{Fact, Question};
+use super::{Asker, Permitted};
 use crate::audit::Approver;
 use crate::config::ApprovalMode;
 use crate::error::{ProxyError, Wanted};
@@ -162,7 +162,7 @@ impl Proxy {
             return Err(ProxyError::ApprovalUnsure);
         }
         if let Some(head_sha) = &approval.head_sha {
-            check_commit(call, head_sha, &required.binding).map_err(|reason| invalid(reason.to_owned()))?;
+            check_commit(call, head_sha).map_err(|reason| invalid(reason.to_owned()))?;
         }
         self.until_issued(&approval).await;
         let stack = match required.binding {
@@ -207,6 +207,23 @@ impl Proxy {
             Binding::Request { sha256, ids, .. } => Binding::Request { sha256, head_sha: now, ids },
             Binding::Pull { .. } => binding,
         })
+    }
+
+    /// Whether a call that can't name the approved commit still means it. GitHub compares what names one.
+    pub(in crate::proxy) async fn means_approved(
+        &self,
+        permitted: &Permitted,
+        approval: &Approval,
+        ctx: &mut Context,
+    ) -> Result<bool, ProxyError> {
+        let call = permitted.call();
+        let (Some(Moving::Submitted), Some(approved)) = (moving(call)?, &approval.head_sha) else {
+            return Ok(true);
+        };
+        let question = permitted.repository().cloned().zip(call.reviews);
+        let Some((repository, number)) = question else { return Ok(false) };
+        let fact = self.fact(&permitted.asker(), &Question::Pull(repository, number), ctx).await?;
+        Ok(matches!(fact, Some(Fact::Pull { head_sha, .. }) if head_sha == *approved))
     }
 
     fn header_of<'a>(&self, call: &'a Call) -> Header<'a> {
@@ -283,18 +300,11 @@ fn shown(asker: &Asker, call: &Call, organization: Option<&str>) -> Value {
     shown
 }
 
-/// The body may name the commit, and then it is the approved one. What can't name it is for the commit that is
-/// at the head now.
-fn check_commit(call: &Call, head_sha: &str, binding: &Binding) -> Result<(), &'static str> {
+/// The body may name the commit, and then it is the approved one.
+fn check_commit(call: &Call, head_sha: &str) -> Result<(), &'static str> {
     if call.lands.is_none() {
-        let Ok(Some(Moving::Submitted)) = moving(call) else {
-            // What was approved is the whole request; the commit only says what its names mean.
-            return Ok(());
-        };
-        return match binding {
-            Binding::Request { head_sha: Some(now), .. } if now == head_sha => Ok(()),
-            _ => Err("the pull request's head is another than the approved commit"),
-        };
+        // What was approved is the whole request; the commit only says what its names mean.
+        return Ok(());
     }
     if call.target.query().is_some() {
         return Err("a merge takes its parameters in the body; leave the query string out");

@@ -16,7 +16,7 @@ use moka::sync::Cache;
 pub(super) use question::{Fact, Question};
 
 use super::{Asker, permit};
-use crate::cache::changes::{Area, Reach};
+use crate::cache::changes::{Area, Reach, SETTLES_WITHIN};
 use crate::error::{ProxyError, Side};
 use crate::policy::Class;
 use crate::policy::routes::{self, Route, Scope};
@@ -69,7 +69,7 @@ impl Proxy {
         if let Some(known) = &known
             && known.fact != Fact::Missing
             && self.clock.now_ms() - known.at_ms < question.believed_ms()
-            && known.at_ms > self.guard_changed_at(question)
+            && known.at_ms >= self.guard_settled_at(question)
         {
             return Ok(Some(known.fact.clone()));
         }
@@ -104,13 +104,14 @@ impl Proxy {
 }
 
 impl Proxy {
-    /// When what guards the branches of a repository changed last, as far as a webhook or a write told; epoch
-    /// milliseconds.
-    fn guard_changed_at(&self, question: &Question) -> i64 {
+    /// From when on GitHub shows what guards the branches of a repository now, after the last change that a webhook
+    /// or a write told of; epoch milliseconds.
+    fn guard_settled_at(&self, question: &Question) -> i64 {
         let Some(name) = question.repository() else { return 0 };
         let reach =
             Reach { repository: Some(name.to_string().to_ascii_lowercase()), area: Some(Area::Guard) };
-        self.feed.changes().last(&reach)
+        let settles_ms = i64::try_from(SETTLES_WITHIN.as_millis()).unwrap_or(i64::MAX);
+        self.feed.changes().last(&reach).saturating_add(settles_ms)
     }
 }
 

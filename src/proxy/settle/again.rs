@@ -16,10 +16,10 @@ use super::Answer;
 use crate::error::ProxyError;
 use crate::github::rate_limit::{self, Reading};
 use crate::github::tokens::Token;
-use crate::proxy::Proxy;
 use crate::proxy::context::Context;
 use crate::proxy::forward::CallFailed;
 use crate::proxy::guard::Permitted;
+use crate::proxy::{AT_ONCE, Proxy};
 use crate::retry;
 
 /// Waits before a read is made again with a token GitHub may not have spread yet.
@@ -155,15 +155,18 @@ impl Proxy {
     }
 
     /// Reads the repository once with the credential of a call, which proves the token where it is there. Tells
-    /// whether it did; not where the call is such a read itself, or about no repository.
+    /// whether that was answered; not where the call is such a read itself, or about no repository.
     async fn probe(&self, permitted: &Permitted, attempts: &mut Attempts, ctx: &mut Context) -> bool {
         let Some(mut probe) = permitted.probe() else { return false };
         if attempts.has_probed || probe.call().target.path() == permitted.call().target.path() {
             return false;
         }
         attempts.has_probed = true;
-        // Whatever comes of it is seen by the token.
-        let _ = Box::pin(self.exchange(&mut probe, None, ctx)).await;
-        true
+        let before = (ctx.hold_until, ctx.view, ctx.observed);
+        // Others may wait for the answer to the call, so the budget does not hold the probe.
+        ctx.hold_until = ctx.hold_until.min(Instant::now() + AT_ONCE);
+        let is_answered = Box::pin(self.exchange(&mut probe, None, ctx)).await.is_ok();
+        (ctx.hold_until, ctx.view, ctx.observed) = before;
+        is_answered
     }
 }
