@@ -220,7 +220,7 @@ class Load:
         return self.send(call, body, approved.token)
 
     def merge(self, pull, rng: random.Random) -> Approved:
-        jti = sign.random_text(rng, 20)
+        jti = sign.approval_name(rng)
         claims = sign.claims(pull.repository, "merge", jti, ahead=rng.choice([0, 0, 1]))
         claims |= {"pull_number": pull.number, "head_sha": pull.head}
         path = f"/repos/{pull.repository}/pulls/{pull.number}/merge"
@@ -234,7 +234,7 @@ class Load:
         repository, key = rng.choice(REPOSITORIES), f"deployment {self.world.plan.seed}-{number}"
         path = f"/repos/{repository}/deployments"
         body = json.dumps({"ref": "main", "auto_merge": False, "required_contexts": [], "description": key})
-        jti = sign.random_text(rng, 20)
+        jti = sign.approval_name(rng)
         claims = sign.claims(repository, "ref-write", jti, ahead=rng.choice([0, 0, 1]))
         claims["request_sha256"] = sign.request_sha256("POST", path, body)
         token = sign.jws(self.world.issuer_secret, claims)
@@ -251,7 +251,7 @@ class Load:
     def intrude(self, rng: random.Random) -> float:
         """Merges and deploys what nobody approved."""
         pull, secret = self.world.forbidden_pull, self.world.issuer_secret
-        claims = sign.claims(pull.repository, "merge", sign.random_text(rng, 20))
+        claims = sign.claims(pull.repository, "merge", sign.approval_name(rng))
         right = claims | {"pull_number": pull.number, "head_sha": pull.head}
         forged = rng.choice(
             [

@@ -18,6 +18,11 @@ def random_text(rng: random.Random, length: int) -> str:
     return "".join(rng.choice(string.ascii_letters + string.digits) for _ in range(length))
 
 
+def approval_name(rng: random.Random) -> str:
+    """A `jti`: it stands in audit logs, where none may look by chance as signed tokens begin (`eyJ`)."""
+    return random_text(rng, 20).lower()
+
+
 def agent_key(rng: random.Random, name: str) -> str:
     return f"tg_{name}_{random_text(rng, 43)}"
 

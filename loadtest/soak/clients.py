@@ -201,7 +201,7 @@ class Clients:
                 return
 
     def approve(self, repository: str, pull: int, head: str, rng: random.Random) -> bool:
-        jti = sign.random_text(rng, 20)
+        jti = sign.approval_name(rng)
         with self.signing:
             claims = sign.claims(repository, "merge", jti) | {"pull_number": pull, "head_sha": head}
             token = sign.jws(self.fleet.issuer_secret, claims)
