@@ -54,16 +54,19 @@ impl Activity {
         if self.is_running() { Poll::Pending } else { Poll::Ready(()) }
     }
 
+    /// Since when nothing runs; none while something does.
+    pub(super) fn quiet_since(&self) -> Option<Instant> {
+        let last_end = Duration::from_millis(self.0.last_end_ms.load(Ordering::Acquire));
+        (!self.is_running()).then(|| self.0.started + last_end)
+    }
+
     /// Ends when nothing has run for this long.
     pub(super) async fn quiet_for(&self, patience: Duration) {
         loop {
-            let last = self.0.started + Duration::from_millis(self.0.last_end_ms.load(Ordering::Acquire));
-            if self.is_running() {
-                tokio::time::sleep(patience).await;
-            } else if last.elapsed() >= patience {
-                return;
-            } else {
-                tokio::time::sleep_until(last + patience).await;
+            match self.quiet_since() {
+                None => tokio::time::sleep(patience).await,
+                Some(since) if since.elapsed() >= patience => return,
+                Some(since) => tokio::time::sleep_until(since + patience).await,
             }
         }
     }

@@ -7,6 +7,7 @@
 
 use std::future::Future;
 use std::io;
+use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -34,14 +35,6 @@ pub struct Patience {
     pub idle: Duration,
     /// Without taking a byte of what is there for it.
     pub write: Duration,
-}
-
-/// What the timer runs for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Timed {
-    Nothing,
-    Idle,
-    Head,
 }
 
 /// What the connection waits for.
@@ -77,8 +70,10 @@ pub(super) struct Strict<T> {
     checked: usize,
     state: State,
     patience: Patience,
+    /// Runs out when patience may have: only then is reckoned whether it has.
     timer: Pin<Box<Sleep>>,
-    timed: Timed,
+    /// When the first byte of the head came that isn't whole yet.
+    head_began: Option<Instant>,
     activity: Activity,
     /// Runs while a write can't go on.
     write_timer: Option<Pin<Box<Sleep>>>,
@@ -97,7 +92,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Strict<T> {
             state: State::Head { searched: 0 },
             patience,
             timer: Box::pin(tokio::time::sleep(patience.idle)),
-            timed: Timed::Idle,
+            head_began: None,
             activity,
             write_timer: None,
             refusal,
@@ -123,6 +118,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Strict<T> {
                     let framing = check_head(&self.buffer[..end])?;
                     self.state = State::Body(BodyTracker::new(framing));
                     self.checked = end;
+                    self.head_began = None;
                     return Ok(true);
                 }
                 State::Body(tracker) if tracker.has_ended() => self.expect_head(),
@@ -137,24 +133,36 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Strict<T> {
 
     fn expect_head(&mut self) {
         self.state = State::Head { searched: 0 };
-        self.timed = Timed::Nothing;
     }
 
     /// Whether the caller took too long over a head. Bodies have a timer of their own.
     fn is_out_of_patience(&mut self, cx: &mut Context<'_>) -> bool {
-        if !matches!(self.state, State::Head { .. }) || self.activity.poll_quiet(cx).is_pending() {
-            self.timed = Timed::Nothing;
-            return false;
+        let is_in_head = matches!(self.state, State::Head { .. }) && !self.buffer.is_empty();
+        if is_in_head && self.head_began.is_none() {
+            let now = Instant::now();
+            self.head_began = Some(now);
+            self.timer.as_mut().reset(now + self.patience.head);
         }
-        let (timed, patience) = match self.buffer.is_empty() {
-            true => (Timed::Idle, self.patience.idle),
-            false => (Timed::Head, self.patience.head),
+        while self.timer.as_mut().poll(cx).is_ready() {
+            let (now, ends) = (Instant::now(), self.patience_ends());
+            if ends <= now {
+                return true;
+            }
+            self.timer.as_mut().reset(ends);
+        }
+        false
+    }
+
+    /// When patience ends if nothing comes. While something runs that is not known, and asked again later.
+    fn patience_ends(&self) -> Instant {
+        let since = match self.activity.quiet_since() {
+            Some(quiet_since) if matches!(self.state, State::Head { .. }) => quiet_since,
+            _ => Instant::now(),
         };
-        if self.timed != timed {
-            self.timed = timed;
-            self.timer.as_mut().reset(Instant::now() + patience);
+        match self.head_began {
+            Some(began) => began.max(since) + self.patience.head,
+            None => since + self.patience.idle,
         }
-        self.timer.as_mut().poll(cx).is_ready()
     }
 
     fn refuse(&mut self, error: ProxyError) {
@@ -182,12 +190,14 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Strict<T> {
         }
     }
 
-    /// Reads more into the buffer; 0 at the end.
+    /// Reads more into the buffer; 0 at the end. Asked more often than something has come, it takes memory only
+    /// for what has.
     fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        self.buffer.reserve(READ_BYTES);
-        let before = self.buffer.len();
-        tokio_util::io::poll_read_buf(Pin::new(&mut self.inner), cx, &mut self.buffer)
-            .map_ok(|_| self.buffer.len() - before)
+        let mut scratch = [MaybeUninit::uninit(); READ_BYTES];
+        let mut scratch = ReadBuf::uninit(&mut scratch);
+        ready!(Pin::new(&mut self.inner).poll_read(cx, &mut scratch))?;
+        self.buffer.extend_from_slice(scratch.filled());
+        Poll::Ready(Ok(scratch.filled().len()))
     }
 }
 
@@ -308,5 +318,79 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Strict<T> {
                 Goodbye::Said => return Poll::Ready(Ok(())),
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
+    use tokio::time::sleep;
+
+    use super::*;
+
+    const PATIENCE: Patience = Patience {
+        head: Duration::from_secs(10),
+        idle: Duration::from_secs(120),
+        write: Duration::from_secs(30),
+    };
+
+    fn connection() -> (Strict<DuplexStream>, DuplexStream, Activity) {
+        let (ours, peer) = tokio::io::duplex(1024);
+        let activity = Activity::new();
+        (Strict::new(ours, PATIENCE, activity.clone(), |_| Vec::new()), peer, activity)
+    }
+
+    /// Seconds until the connection is given up, from the beginning.
+    async fn ends_at(mut connection: Strict<DuplexStream>, began: Instant) -> u64 {
+        let mut rest = Vec::new();
+        connection.read_to_end(&mut rest).await.unwrap();
+        assert_eq!(rest, b"");
+        began.elapsed().as_secs()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn idleness_counts_from_the_last_answer() {
+        let (mut connection, mut peer, activity) = connection();
+        let began = Instant::now();
+        sleep(Duration::from_secs(100)).await;
+        peer.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
+        let mut head = [0; 64];
+        assert_eq!(connection.read(&mut head).await.unwrap(), 27);
+        let running = activity.begin();
+        tokio::spawn(async move {
+            sleep(Duration::from_secs(150)).await;
+            drop(running);
+        });
+        assert_eq!(ends_at(connection, began).await, 100 + 150 + 120);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_head_must_be_whole_in_time() {
+        let (connection, mut peer, _) = connection();
+        let began = Instant::now();
+        tokio::spawn(async move {
+            sleep(Duration::from_secs(50)).await;
+            peer.write_all(b"GET / HTTP/1.1\r\n").await.unwrap();
+            sleep(Duration::from_secs(9)).await;
+            // A byte more is no more patience.
+            peer.write_all(b"H").await.unwrap();
+            sleep(Duration::from_secs(1000)).await;
+        });
+        assert_eq!(ends_at(connection, began).await, 50 + 10);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_next_head_has_its_time_when_nothing_runs_any_more() {
+        let (connection, mut peer, activity) = connection();
+        let began = Instant::now();
+        let running = activity.begin();
+        peer.write_all(b"GET / HTTP/1.1\r\n").await.unwrap();
+        tokio::spawn(async move {
+            sleep(Duration::from_secs(35)).await;
+            drop(running);
+            sleep(Duration::from_secs(1000)).await;
+            drop(peer);
+        });
+        assert_eq!(ends_at(connection, began).await, 35 + 10);
     }
 }
