@@ -1,6 +1,6 @@
 //! What is known of a request beside its content: filled in as it passes the stages, read by respond.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -159,16 +159,18 @@ fn single(headers: &HeaderMap, name: impl AsHeaderName) -> Option<&str> {
 }
 
 /// `host`, `host:port` or `[v6]:port`; no user, no path.
-pub(crate) fn is_authority(host: &str) -> bool {
-    let plain =
-        |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_' | b':' | b'[' | b']');
-    (1..=255).contains(&host.len())
-        && host.bytes().all(plain)
-        && host.parse::<http::uri::Authority>().is_ok_and(|authority| {
-            let has_port = host.rsplit(']').next().is_some_and(|end| end.contains(':'));
-            let is_named = !authority.host().trim_matches(['[', ']', '.']).is_empty();
-            is_named && has_port == authority.port_u16().is_some()
-        })
+pub(crate) fn is_authority(text: &str) -> bool {
+    let (is_host, port) = match text.strip_prefix('[').map(|rest| rest.split_once(']')) {
+        Some(Some((address, port))) => (address.parse::<Ipv6Addr>().is_ok(), port),
+        Some(None) => return false,
+        None => {
+            let (host, port) = text.split_at(text.find(':').unwrap_or(text.len()));
+            let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_');
+            (host.bytes().all(plain) && host.bytes().any(|byte| byte != b'.'), port)
+        }
+    };
+    let is_port = |port: &str| port.bytes().all(|byte| byte.is_ascii_digit()) && port.parse::<u16>().is_ok();
+    text.len() <= 255 && is_host && (port.is_empty() || port.strip_prefix(':').is_some_and(is_port))
 }
 
 #[cfg(test)]
@@ -181,6 +183,12 @@ mod tests {
             ("proxy:8080", true),
             ("127.0.0.1:8080", true),
             ("[::1]:8080", true),
+            ("[::1]", true),
+            ("[::1", false),
+            ("[::1]8080", false),
+            ("[host]", false),
+            ("a[::1]", false),
+            ("x:+80", false),
             ("api.github.localhost", true),
             ("", false),
             ("user@host", false),
