@@ -21,7 +21,7 @@ use crate::github::rate_limit::{LimitKind, Reading};
 #[derive(Debug)]
 pub struct Reservation {
     budget: Arc<Budget>,
-    charge: Charge,
+    charge: Arc<Charge>,
     lease: LeaseId,
     view: View,
     would: Option<Reason>,
@@ -54,7 +54,7 @@ impl Reservation {
         let budget = Arc::clone(budget);
         Reservation {
             budget,
-            charge,
+            charge: Arc::new(charge),
             lease,
             view,
             would,
@@ -105,7 +105,7 @@ impl Reservation {
         let settle = self.settlement(reading, took, has_ended);
         let reckoned = settle.cost.unwrap_or(1);
         self.state = if has_ended { State::Ended } else { State::Settled };
-        let mut told = Box::pin(tell(Arc::clone(&self.budget), self.charge.clone(), settle));
+        let mut told = Box::pin(tell(Arc::clone(&self.budget), Arc::clone(&self.charge), settle));
         let view = match (&mut told).now_or_never() {
             Some(view) => view,
             None if reading.refused.is_some() => told.await,
@@ -140,7 +140,7 @@ impl Reservation {
 }
 
 /// Settles a call at the store, and keeps our own books of it.
-async fn tell(budget: Arc<Budget>, charge: Charge, settle: Settle) -> Option<View> {
+async fn tell(budget: Arc<Budget>, charge: Arc<Charge>, settle: Settle) -> Option<View> {
     let was_known = budget.replica.knows(&charge.installation, &charge.resource);
     let reply = budget.replica.call(&charge.installation, Command::Settle(settle)).await;
     let labels = [&*charge.agent, &*charge.installation, &*charge.resource];

@@ -5,19 +5,24 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
-/// `owner/name` of one repository, in lower case: GitHub's names have no case of their own.
+/// `owner/name` of one repository, in lower case: GitHub's names have no case of their own. Cheap to clone.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RepositoryName {
-    owner: String,
-    name: String,
+    full: Arc<str>,
+    owner_len: usize,
 }
 
 impl RepositoryName {
     /// Reads the two segments; none when either can't be the name of an account or a repository.
     pub fn new(owner: &str, name: &str) -> Option<RepositoryName> {
         let sound = is_account(owner) && is_repository(name);
-        sound.then(|| RepositoryName { owner: owner.to_ascii_lowercase(), name: name.to_ascii_lowercase() })
+        sound.then(|| {
+            let mut full = [owner, "/", name].concat();
+            full.make_ascii_lowercase();
+            RepositoryName { full: full.into(), owner_len: owner.len() }
+        })
     }
 
     /// Reads `owner/name`.
@@ -27,17 +32,22 @@ impl RepositoryName {
     }
 
     pub fn owner(&self) -> &str {
-        &self.owner
+        &self.full[..self.owner_len]
     }
 
     pub fn name(&self) -> &str {
-        &self.name
+        &self.full[self.owner_len + 1..]
+    }
+
+    /// `owner/name`.
+    pub fn full(&self) -> &Arc<str> {
+        &self.full
     }
 }
 
 impl fmt::Display for RepositoryName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.owner, self.name)
+        f.write_str(&self.full)
     }
 }
 
@@ -114,7 +124,7 @@ impl RepositorySet {
     pub fn contains(&self, repository: &RepositoryName) -> bool {
         self.patterns.iter().any(|pattern| match pattern {
             RepositoryPattern::Any => true,
-            RepositoryPattern::Owner(owner) => *owner == repository.owner,
+            RepositoryPattern::Owner(owner) => owner == repository.owner(),
             RepositoryPattern::Named(named) => named == repository,
         })
     }
@@ -158,8 +168,8 @@ impl RepositorySet {
             .patterns
             .iter()
             .filter_map(|pattern| match pattern {
-                RepositoryPattern::Named(named) if named.owner.eq_ignore_ascii_case(owner) => {
-                    Some(named.name.clone())
+                RepositoryPattern::Named(named) if named.owner().eq_ignore_ascii_case(owner) => {
+                    Some(named.name().to_owned())
                 }
                 RepositoryPattern::Any | RepositoryPattern::Owner(_) | RepositoryPattern::Named(_) => None,
             })

@@ -3,6 +3,7 @@
 //! Only this file can make an `Admitted`, and injection asks for one: a call that was not charged
 //! never gets a credential. A call over budget is held here, in its agent's queue.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::Method;
@@ -24,7 +25,8 @@ const DEAR: u32 = 100;
 /// One attempt at a permitted call, charged to its agent. It holds a slot in flight until it is dropped.
 #[derive(Debug)]
 pub(crate) struct Admitted {
-    reservation: Reservation,
+    /// Apart, for what is handed from stage to stage is copied.
+    reservation: Box<Reservation>,
 }
 
 impl Admitted {
@@ -62,8 +64,9 @@ impl Proxy {
         let agent = permitted.agent();
         let admitted = tokio::select! {
             biased;
+            // First, for most needn't wait for anything.
+            admitted = self.budget.admit(&charge, wait) => self.check_open().map(|()| admitted),
             () = self.closing.cancelled() => Err(ProxyError::Draining),
-            admitted = self.budget.admit(&charge, wait) => Ok(admitted),
             standing = self.roster.until_not_served(&agent.name) => Err(unserved(agent, standing)),
         };
         ctx.held += asked.elapsed();
@@ -77,7 +80,7 @@ impl Proxy {
         if let Some(reason) = reservation.would() {
             self.metrics.observed.with_label_values(&[&permitted.agent().name, reason.as_str()]).inc();
         }
-        Ok(Admitted { reservation })
+        Ok(Admitted { reservation: Box::new(reservation) })
     }
 
     /// Refuses what no window could ever pay for, whoever waits for it.
@@ -106,7 +109,7 @@ impl Proxy {
             is_write,
             // GitHub lists no operations that create content, so every write counts as one that may.
             creates_content: is_write,
-            repository: permitted.repository().map(|name| name.to_string().into()),
+            repository: permitted.repository().map(|name| Arc::clone(name.full())),
             price: Some(call.price),
             ..self.share(agent, permitted.installation(), operation.resource)
         }

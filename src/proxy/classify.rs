@@ -6,6 +6,7 @@
 
 mod graphql;
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -207,7 +208,7 @@ impl Proxy {
         request: Request<Incoming>,
         peer: &Peer,
         ctx: &mut Context,
-    ) -> Result<Call, ProxyError> {
+    ) -> Result<Box<Call>, ProxyError> {
         let (head, body) = request.into_parts();
         if ctx.origin.is_none() {
             // Links could not lead back here, and clients follow them with their key.
@@ -219,7 +220,7 @@ impl Proxy {
         ctx.path = target.path().to_owned();
         if target.is_graphql() {
             ctx.operation = Some(&GRAPHQL);
-            return Box::pin(self.classify_graphql(agent, head, target, body, ctx)).await;
+            return Box::pin(self.classify_graphql(agent, head, target, body, ctx)).await.map(Box::new);
         }
         let route = routes::find(&head.method, &target).map_err(|error| match error {
             RouteError::Target(_) | RouteError::Name(_) => {
@@ -246,7 +247,7 @@ impl Proxy {
         let pull = route.param("pull_number").and_then(decimal);
         let is_review = matches!(route.operation.id, "pulls/create-review" | "pulls/submit-review");
         let reviews = pull.filter(|_| is_review);
-        Ok(Call {
+        Ok(Box::new(Call {
             method: head.method,
             headers: head.headers,
             body,
@@ -255,7 +256,7 @@ impl Proxy {
             reviews,
             _room: room,
             ..Call::own(target, route, judged.class)
-        })
+        }))
     }
 
     /// How the body of an operation is taken.
@@ -436,9 +437,11 @@ pub(super) fn is_json(headers: &HeaderMap) -> bool {
 }
 
 /// The media type without parameters, in lower case.
-pub(super) fn media_type(headers: &HeaderMap, name: HeaderName) -> Option<String> {
+pub(super) fn media_type(headers: &HeaderMap, name: HeaderName) -> Option<Cow<'_, str>> {
     let value = headers.get(name)?.to_str().ok()?;
-    Some(value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase())
+    let essence = value.split(';').next().unwrap_or_default().trim();
+    let has_upper = essence.bytes().any(|byte| byte.is_ascii_uppercase());
+    Some(if has_upper { essence.to_ascii_lowercase().into() } else { essence.into() })
 }
 
 fn bad(message: &str) -> ProxyError {

@@ -42,7 +42,8 @@ use crate::policy::{Class, trailer};
 #[derive(Debug)]
 pub(crate) struct Permitted {
     agent: Arc<Agent>,
-    call: Call,
+    /// Apart, for what is handed from stage to stage is copied.
+    call: Box<Call>,
     installation: Arc<Installation>,
     access: Access,
     /// What the token is narrowed to; none: all of the installation's repositories.
@@ -147,7 +148,7 @@ impl Proxy {
     pub(super) async fn guard(
         &self,
         agent: &Arc<Agent>,
-        mut call: Call,
+        mut call: Box<Call>,
         ctx: &mut Context,
     ) -> Result<Permitted, ProxyError> {
         self.check_auto_merge(&mut call)?;
@@ -283,7 +284,7 @@ fn access_of(call: &Call) -> Access {
 }
 
 /// Makes the proof.
-fn permit(asker: Asker, call: Call, sanction: Option<Sanction>) -> Result<Permitted, ProxyError> {
+fn permit(asker: Asker, call: Box<Call>, sanction: Option<Sanction>) -> Result<Permitted, ProxyError> {
     let Asker { agent, installation, repository } = asker;
     let everything = agent.repositories.is_everything();
     let (token_repositories, confined) = match &installation.kind {

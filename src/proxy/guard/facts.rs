@@ -116,9 +116,9 @@ impl Proxy {
 }
 
 /// A question, as a call.
-pub(super) fn look_up(target: Target, etag: Option<HeaderValue>) -> Call {
+pub(super) fn look_up(target: Target, etag: Option<HeaderValue>) -> Box<Call> {
     let route = Route { operation: &routes::LOOK_UP, scope: Scope::Everyone, params: Vec::new() };
-    let mut call = Call::own(target, route, Class::Read);
+    let mut call = Box::new(Call::own(target, route, Class::Read));
     call.headers.extend(etag.map(|etag| (IF_NONE_MATCH, etag)));
     call
 }

@@ -145,11 +145,11 @@ impl Proxy {
     }
 }
 
-fn question(ids: &[&String]) -> Result<Call, ProxyError> {
+fn question(ids: &[&String]) -> Result<Box<Call>, ProxyError> {
     let body = json!({ "query": QUESTION, "variables": { "ids": ids } }).to_string();
     let mut headers = HeaderMap::new();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    Ok(Call {
+    Ok(Box::new(Call {
         method: Method::POST,
         headers,
         body: CallBody::Whole(Bytes::from(body)),
@@ -158,5 +158,5 @@ fn question(ids: &[&String]) -> Result<Call, ProxyError> {
             Route { operation: &GRAPHQL, scope: Scope::Graphql, params: Vec::new() },
             Class::Read,
         )
-    })
+    }))
 }
