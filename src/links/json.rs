@@ -148,7 +148,7 @@ impl JsonRewriter {
         let mut at = 0;
         while at < chunk.len() {
             at = match self.state {
-                State::Between(expect) => self.between(expect, chunk[at], at),
+                State::Between(expect) => self.between(expect, chunk, at),
                 State::Key => self.key(chunk, at),
                 State::Text => self.text(chunk, at),
                 State::LinkStart => match self.map.probe(|| StringLetters::new(&chunk[at..])) {
@@ -177,23 +177,35 @@ impl JsonRewriter {
         out.pass(chunk, copied..chunk.len());
     }
 
-    /// One byte between two tokens, or the first of a token.
-    fn between(&mut self, expect: Expect, byte: u8, at: usize) -> usize {
+    /// What stands between two tokens, and the first byte of the next.
+    fn between(&mut self, mut expect: Expect, chunk: &[u8], mut at: usize) -> usize {
         use Expect::{Colon, CommaOrEnd, Key, KeyOrEnd, Value, ValueOrEnd};
-        if matches!(byte, b' ' | b'\n' | b'\r' | b'\t') {
-            return at + 1;
+        while let Some(byte) = chunk.get(at) {
+            at += 1;
+            let next = match (expect, byte) {
+                (_, b' ' | b'\n' | b'\r' | b'\t') => continue,
+                (Key | KeyOrEnd, b'"') => State::Key,
+                (Colon, b':') => State::Between(Value),
+                (CommaOrEnd, b',') => State::Between(if self.is_in_object() { Key } else { Value }),
+                (KeyOrEnd | CommaOrEnd, b'}') if self.is_in_object() => self.close(),
+                (ValueOrEnd | CommaOrEnd, b']') if !self.is_in_object() => self.close(),
+                (Value | ValueOrEnd, byte) => self.value(*byte),
+                (Key | KeyOrEnd | Colon | CommaOrEnd, _) => State::Lost,
+            };
+            match next {
+                State::Between(next) => expect = next,
+                token => {
+                    self.state = token;
+                    return at;
+                }
+            }
         }
-        let in_object = self.levels.last().is_some_and(|level| level.is(Level::OBJECT));
-        self.state = match (expect, byte) {
-            (Key | KeyOrEnd, b'"') => State::Key,
-            (Colon, b':') => State::Between(Value),
-            (CommaOrEnd, b',') => State::Between(if in_object { Key } else { Value }),
-            (KeyOrEnd | CommaOrEnd, b'}') if in_object => self.close(),
-            (ValueOrEnd | CommaOrEnd, b']') if !in_object => self.close(),
-            (Value | ValueOrEnd, _) => self.value(byte),
-            (Key | KeyOrEnd | Colon | CommaOrEnd, _) => State::Lost,
-        };
-        at + 1
+        self.state = State::Between(expect);
+        at
+    }
+
+    fn is_in_object(&self) -> bool {
+        self.levels.last().is_some_and(|level| level.is(Level::OBJECT))
     }
 
     /// What a value that begins with `byte` is.

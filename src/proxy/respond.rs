@@ -67,7 +67,7 @@ impl Proxy {
         let cache = ctx.cache.unwrap_or(CacheResult::Bypass).as_str();
         insert_text(headers, REQUEST_ID, &ctx.request_id);
         headers.insert(CACHE, HeaderValue::from_static(cache));
-        headers.insert(WAIT_MS, HeaderValue::from(u64::try_from(ctx.held.as_millis()).unwrap_or(u64::MAX)));
+        headers.insert(WAIT_MS, number(i64::try_from(ctx.held.as_millis()).unwrap_or(i64::MAX)));
         if let Some(agent) = &ctx.agent {
             insert_text(headers, AGENT, &agent.name);
         }
@@ -238,7 +238,7 @@ fn insert_own_limit(headers: &mut HeaderMap, view: &View, resource: &'static str
     for (name, value) in
         [(LIMIT, view.used + remaining), (REMAINING, remaining), (USED, view.used), (RESET, reset)]
     {
-        headers.insert(name, HeaderValue::from(value));
+        headers.insert(name, number(value));
     }
     headers.insert(RESOURCE, HeaderValue::from_static(resource));
 }
@@ -300,6 +300,11 @@ pub(super) fn holds_links(headers: &HeaderMap) -> bool {
         essence.strip_prefix("application/vnd.github.").and_then(|rest| rest.strip_suffix("+json"));
     let is_content = parameter.is_some_and(|rest| rest.split('.').any(|word| untouched.contains(&word)));
     (essence == "application/json" || essence.ends_with("+json")) && !is_content
+}
+
+fn number(value: i64) -> HeaderValue {
+    // `HeaderValue::from` takes memory twice.
+    HeaderValue::from_str(itoa::Buffer::new().format(value)).expect("digits and a sign may stand in a header")
 }
 
 fn insert_text(headers: &mut HeaderMap, name: HeaderName, value: &str) {
