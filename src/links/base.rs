@@ -30,9 +30,9 @@ pub(super) enum Letter {
 pub(super) trait Letters {
     fn next(&mut self) -> Letter;
 
-    /// Takes these letters at once, if they are the next and written just so; none of them may be
-    /// one that is escaped in JSON.
-    fn skip(&mut self, text: &[u8]) -> bool;
+    /// Takes these letters at once, in whatever case, if they are the next; none of them may be one that is
+    /// escaped in JSON. None when it takes a look at each: they may be escaped, or not all there yet.
+    fn skip(&mut self, text: &[u8]) -> Option<bool>;
 
     /// How many bytes, as written, the letters so far took.
     fn at(&self) -> usize;
@@ -57,10 +57,10 @@ impl Letters for Plain<'_> {
         Letter::Byte(byte)
     }
 
-    fn skip(&mut self, text: &[u8]) -> bool {
-        let is_here = self.url[self.at..].starts_with(text);
+    fn skip(&mut self, text: &[u8]) -> Option<bool> {
+        let is_here = self.url[self.at..].get(..text.len())?.eq_ignore_ascii_case(text);
         self.at += if is_here { text.len() } else { 0 };
-        is_here
+        Some(is_here)
     }
 
     fn at(&self) -> usize {
@@ -103,8 +103,12 @@ impl Seams {
     pub(super) fn probe(&self, base: &str, mut letters: impl Letters) -> Probe<usize> {
         let base = base.as_bytes();
         let host = &base[..self.host_end];
-        let is_skipped = self.is_host_plain && letters.skip(host);
-        for expected in if is_skipped { b"" } else { host } {
+        let host_left: &[u8] = match self.is_host_plain.then(|| letters.skip(host)).flatten() {
+            Some(true) => b"",
+            Some(false) => return Probe::No,
+            None => host,
+        };
+        for expected in host_left {
             match letters.next() {
                 Letter::Byte(byte) if byte.eq_ignore_ascii_case(expected) => {}
                 Letter::More => return Probe::More,

@@ -248,8 +248,7 @@ impl JsonRewriter {
     }
 
     fn number(&mut self, chunk: &[u8], at: usize) -> usize {
-        let is_part = |byte: &u8| matches!(byte, b'0'..=b'9' | b'.' | b'e' | b'E' | b'+' | b'-');
-        match chunk[at..].iter().position(|byte| !is_part(byte)) {
+        match chunk[at..].iter().position(|byte| !text::is_in_number(*byte)) {
             Some(len) => {
                 self.state = self.after_value();
                 at + len
@@ -267,38 +266,43 @@ impl JsonRewriter {
         at + 1
     }
 
-    fn key(&mut self, chunk: &[u8], at: usize) -> usize {
+    fn key(&mut self, chunk: &[u8], mut at: usize) -> usize {
         if !self.escape.is_empty() {
             return self.escape(chunk, at);
         }
-        let rest = &chunk[at..];
-        let len = memchr2(b'"', b'\\', rest).unwrap_or(rest.len());
-        let run = &rest[..len];
-        match rest.get(len) {
-            None => {
-                self.key.push(run);
-                chunk.len()
-            }
-            Some(b'"') => {
-                let key = if self.key.is_empty() {
-                    Key::of(run)
-                } else {
+        loop {
+            let rest = &chunk[at..];
+            let len = memchr2(b'"', b'\\', rest).unwrap_or(rest.len());
+            let (run, behind) = rest.split_at(len);
+            match behind.first() {
+                None => {
                     self.key.push(run);
-                    std::mem::take(&mut self.key).key()
-                };
-                if let Some(level) = self.levels.last_mut() {
-                    let is_link = key == Key::Url || (key == Key::Href && level.is(Level::BELOW_LINKS));
-                    level.set(Level::LINK, is_link);
-                    level.set(Level::LINKS_KEY, key == Key::Links);
+                    return chunk.len();
                 }
-                self.state = State::Between(Expect::Colon);
-                at + len + 1
-            }
-            Some(_) => {
-                self.key.push(run);
-                self.escape(chunk, at + len)
+                Some(b'"') => {
+                    let key = self.key.end(run);
+                    if let Some(len) = text::plain_member(key, &behind[1..]) {
+                        at = chunk.len() - behind.len() + 1 + len;
+                        continue;
+                    }
+                    self.begin_value(key);
+                    return at + len + 1;
+                }
+                Some(_) => {
+                    self.key.push(run);
+                    return self.escape(chunk, at + len);
+                }
             }
         }
+    }
+
+    fn begin_value(&mut self, key: Key) {
+        if let Some(level) = self.levels.last_mut() {
+            let is_link = key == Key::Url || (key == Key::Href && level.is(Level::BELOW_LINKS));
+            level.set(Level::LINK, is_link);
+            level.set(Level::LINKS_KEY, key == Key::Links);
+        }
+        self.state = State::Between(Expect::Colon);
     }
 
     fn text(&mut self, chunk: &[u8], at: usize) -> usize {
