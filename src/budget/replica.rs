@@ -183,7 +183,8 @@ impl Replica {
         };
         self.note_replicas(reply);
         if owes {
-            self.pay(installation, link).await;
+            // Apart, or every step would keep room for it.
+            Box::pin(self.pay(installation, link)).await;
         }
     }
 

@@ -214,7 +214,7 @@ fn single<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Option<&'h str> {
     if values.any(|other| other != first) {
         return None;
     }
-    Some(first.to_str().ok()?.trim())
+    Some(first.to_str().ok()?.trim_ascii())
 }
 
 /// Digits and nothing else, not even a sign; what is too large becomes the largest there is.

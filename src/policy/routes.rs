@@ -171,7 +171,13 @@ impl Route {
 
 /// The table by method.
 struct Routes {
-    by_method: HashMap<Method, matchit::Router<&'static Operation>>,
+    by_method: HashMap<Method, matchit::Router<Listed>>,
+}
+
+/// An operation, with the names of its path's parameters in the order of the path.
+struct Listed {
+    operation: &'static Operation,
+    params: Vec<&'static str>,
 }
 
 static ROUTES: LazyLock<Routes> = LazyLock::new(|| Routes::parse(TABLE));
@@ -187,7 +193,7 @@ pub fn find(method: &Method, target: &Target) -> Result<Route, RouteError> {
 
 impl Routes {
     fn parse(table: &'static str) -> Routes {
-        let mut by_method: HashMap<Method, matchit::Router<&'static Operation>> = HashMap::new();
+        let mut by_method: HashMap<Method, matchit::Router<Listed>> = HashMap::new();
         for (method, operation) in rest_operations(table) {
             let path = match OPEN_ENDED.iter().any(|end| operation.template.ends_with(end)) {
                 true => operation
@@ -198,12 +204,9 @@ impl Routes {
                     .replacen("{basehead}", "{*basehead}", 1),
                 false => operation.template.to_owned(),
             };
-            let operation: &'static Operation = Box::leak(Box::new(operation));
-            by_method
-                .entry(method)
-                .or_default()
-                .insert(path, operation)
-                .expect("GitHub's paths do not overlap");
+            let params = parameter_names(operation.template).collect();
+            let listed = Listed { operation: Box::leak(Box::new(operation)), params };
+            by_method.entry(method).or_default().insert(path, listed).expect("GitHub's paths do not overlap");
         }
         Routes { by_method }
     }
@@ -216,17 +219,17 @@ impl Routes {
         let Some(matched) = matched else {
             return unlisted(method, target, alias);
         };
-        let operation: &'static Operation = matched.value;
-        let mut params: Vec<(&'static str, String)> = Vec::with_capacity(matched.params.len());
-        // They come in the order in which the template names them.
-        for (name, (_, value)) in parameter_names(operation.template).zip(matched.params.iter()) {
+        let Listed { operation, params: names } = matched.value;
+        let mut params: Vec<(&'static str, String)> = Vec::with_capacity(names.len());
+        // The names in `matched` live as long as the borrow of the router; the table's own live on.
+        for (name, (_, value)) in names.iter().zip(matched.params.iter()) {
             let text = if value.contains('%') {
                 check_parameter(name, value)?;
                 percent_decode_str(value).decode_utf8_lossy().into_owned()
             } else {
                 value.to_owned()
             };
-            params.push((name, text));
+            params.push((*name, text));
         }
         let scope = scope_of(operation, &params, alias)?;
         Ok(Route { operation, scope, params })
@@ -308,7 +311,6 @@ fn condition_named(name: &'static str) -> Condition {
     Condition::Branch { place, open_pulls }
 }
 
-/// The names in `matchit`'s answer live as long as the router's borrow; ours live in the table.
 fn parameter_names(template: &'static str) -> impl Iterator<Item = &'static str> {
     template.split('/').filter_map(|segment| segment.strip_prefix('{')?.strip_suffix('}'))
 }

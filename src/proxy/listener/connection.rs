@@ -80,6 +80,7 @@ impl Serving {
             .max_buf_size(SEND_BUFFER_BYTES_MAX);
         let mut connection = std::pin::pin!(http.serve_connection(io, service));
         let ended = tokio::select! {
+            biased;
             ended = connection.as_mut() => ended,
             () = self.last_call() => {
                 connection.as_mut().graceful_shutdown();
