@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Args;
+use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::app::App;
@@ -31,11 +32,18 @@ pub(super) fn run(args: &ServeArgs, err: &mut dyn Write) -> anyhow::Result<ExitC
         return Ok(ExitCode::FAILURE);
     };
     let _log = telemetry::start(&args.log, args.log_format)?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let runtime = runtime()?;
     runtime.block_on(serve(source, err))?;
     // What is still running was given its time to drain.
     runtime.shutdown_background();
     Ok(ExitCode::SUCCESS)
+}
+
+/// With one core there is nobody to share work with, and sharing it costs.
+fn runtime() -> std::io::Result<Runtime> {
+    let has_several = std::thread::available_parallelism().is_ok_and(|cores| cores.get() > 1);
+    let mut builder = if has_several { Builder::new_multi_thread() } else { Builder::new_current_thread() };
+    builder.enable_all().build()
 }
 
 /// A configuration, and where it came from.

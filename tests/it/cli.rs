@@ -12,11 +12,23 @@ use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use tempfile::TempDir;
+use tokio::time::Instant;
 
 use crate::support::{Setup, agent};
 
 fn tollgate() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tollgate"));
+    command.env_remove("GITHUB_TOKEN").env("TOLLGATE_LOG_FORMAT", "json");
+    command
+}
+
+/// The same on a single core, as in a container with `cpu: 1`.
+fn tollgate_on_one_core() -> Command {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let allowed = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:")).unwrap();
+    let first = allowed.trim().split([',', '-']).next().unwrap();
+    let mut command = Command::new("taskset");
+    command.args(["-c", first, env!("CARGO_BIN_EXE_tollgate")]);
     command.env_remove("GITHUB_TOKEN").env("TOLLGATE_LOG_FORMAT", "json");
     command
 }
@@ -118,6 +130,32 @@ async fn a_configured_proxy_serves_and_ends_with_0_on_sigterm() {
     let serving = serve(tollgate().args(["serve", "--config"]).arg(&config));
     let key = setup.agents[0].key.expose();
     assert_eq!(get(&format!("{}/repos/acme/widgets", serving.address), key).await, 200);
+    assert_eq!(serving.end().await, Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_core_is_enough() {
+    let sim = Sim::start(Default::default()).await.unwrap();
+    let files = TempDir::new().unwrap();
+    let setup = Setup::with(vec![agent("worker", &["repositories: [acme/*]"])]);
+    let config = setup.write_config(&sim, &files);
+    let serving = serve(tollgate_on_one_core().args(["serve", "--config"]).arg(&config));
+    let (client, key) = (client(), setup.agents[0].key.expose());
+    let url = |page: u32| format!("{}/repos/acme/widgets/issues?page={page}", serving.address);
+    let answers =
+        futures_util::future::join_all((0..16).map(async |page| ask(&client, &url(page), key).await));
+    assert!(answers.await.into_iter().all(|(status, _)| status == 200));
+    let metrics = String::from_utf8(ask(&client, &format!("{}/metrics", serving.admin), "").await.1.to_vec());
+    assert!(metrics.unwrap().contains("tollgate_requests_total"));
+    let text = std::fs::read_to_string(&config).unwrap();
+    std::fs::write(&config, text.replace("[acme/*]", "[other/*]")).unwrap();
+    let sent = Command::new("kill").args(["-HUP", &serving.child.id().to_string()]).status().unwrap();
+    assert!(sent.success());
+    let deadline = Instant::now() + Duration::from_secs(5);
+    while !String::from_utf8_lossy(&ask(&client, &url(0), key).await.1).contains("repository_forbidden") {
+        assert!(Instant::now() < deadline, "the file was not read again");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
     assert_eq!(serving.end().await, Some(0));
 }
 
