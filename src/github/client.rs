@@ -37,7 +37,7 @@ pub type RequestBody = UnsyncBoxBody<Bytes, BoxError>;
 /// Sends requests as they are; cheap to clone.
 #[derive(Debug, Clone)]
 pub struct HttpClient {
-    inner: Client<HttpsConnector<HttpConnector>, RequestBody>,
+    inner: Arc<Client<HttpsConnector<HttpConnector>, RequestBody>>,
 }
 
 /// Why the client could not be made.
@@ -98,7 +98,7 @@ impl HttpClient {
             .pool_idle_timeout(POOL_IDLE)
             .pool_max_idle_per_host(POOL_IDLE_MAX)
             .build(connector);
-        Ok(HttpClient { inner })
+        Ok(HttpClient { inner: Arc::new(inner) })
     }
 
     /// Sends one request, once.

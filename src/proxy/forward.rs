@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use http::Response;
 use hyper::body::Incoming;
+use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::time::Instant;
 
 use super::Proxy;
@@ -76,8 +77,10 @@ impl Proxy {
         admitted.mark_sent();
         let attempt = UnderWay::new(is_graphql, async move {
             // Others that are ready go first. Then all their calls are written, and GitHub's side is woken once
-            // for several.
-            tokio::task::yield_now().await;
+            // for several. With one thread it is so anyway, for who is woken there goes last.
+            if Handle::current().runtime_flavor() != RuntimeFlavor::CurrentThread {
+                tokio::task::yield_now().await;
+            }
             let started = Instant::now();
             let result = tokio::select! {
                 answer = client.send(request) => answer.map_err(|error| failed(&error)),
