@@ -8,7 +8,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 /// `owner/name` of one repository, in lower case: GitHub's names have no case of their own. Cheap to clone.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct RepositoryName {
     full: Arc<str>,
     owner_len: usize,

@@ -58,6 +58,7 @@ impl Proxy {
     ) -> Result<Admitted, ProxyError> {
         let charge = self.charge(permitted);
         self.check_price(permitted, &charge).await?;
+        self.check_open()?;
         let asked = Instant::now();
         let patience = ctx.hold_until.saturating_duration_since(asked);
         let wait = Wait { patience, is_interactive: ctx.is_interactive };

@@ -132,7 +132,7 @@ async fn an_answer_that_breaks_off_breaks_off_here_too() {
     eventually_idle(&tollgate).await;
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_caller_who_hangs_up_pays_and_its_slot_is_free_when_github_has_answered() {
     let tollgate = Setup { cache: UNCACHED, ..Setup::worker() }.start().await;
     assert_eq!(tollgate.get("/repos/acme/widgets").await.verdict(), "200");

@@ -56,8 +56,11 @@ impl Activity {
 
     /// Since when nothing runs; none while something does.
     pub(super) fn quiet_since(&self) -> Option<Instant> {
-        let last_end = Duration::from_millis(self.0.last_end_ms.load(Ordering::Acquire));
-        (!self.is_running()).then(|| self.0.started + last_end)
+        // In this order, for whoever ends says when first.
+        if self.is_running() {
+            return None;
+        }
+        Some(self.0.started + Duration::from_millis(self.0.last_end_ms.load(Ordering::Acquire)))
     }
 
     /// Ends when nothing has run for this long.
