@@ -348,7 +348,8 @@ impl Proxy {
         ctx: &mut Context,
     ) -> Result<Answer, ProxyError> {
         self.try_token_early(permitted, ctx).await;
-        let mut attempts = Attempts::until(ctx.hold_until);
+        let made = read.as_mut().and_then(|read| read.attempts.take());
+        let mut attempts = made.unwrap_or_else(|| Attempts::until(ctx.hold_until));
         let mut otherwise = None;
         loop {
             let paid = read.as_mut().and_then(|read| read.admitted.take());
@@ -365,7 +366,12 @@ impl Proxy {
             let request = self.inject(permitted, &admitted, read.as_deref_mut()).await?;
             let attempt = self.forward(permitted, request, admitted, ctx).await?;
             match self.settle(permitted, attempt, &mut attempts, ctx).await? {
-                Verdict::Done(answer) => return Ok(answer),
+                Verdict::Done(answer) => {
+                    if let Some(read) = read {
+                        read.attempts = Some(attempts);
+                    }
+                    return Ok(answer);
+                }
                 Verdict::Again { pause, otherwise: told } => {
                     otherwise = told;
                     self.hold_off(permitted, pause, ctx).await?;

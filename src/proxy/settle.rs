@@ -52,7 +52,13 @@ impl Proxy {
             // Nothing that goes up asks for another protocol, so nobody may switch to one.
             return Err(ProxyError::UpstreamUnreachable("it answered with something that is no answer"));
         }
-        let (answer, reading) = self.read(permitted, answer, &mut admitted, took).await?;
+        let (answer, reading) = match self.read(permitted, answer, &mut admitted, took).await {
+            Ok(read) => read,
+            Err(error) => {
+                let failure = CallFailed { error, unsent: false, transport: true };
+                return self.settle_failure(permitted, admitted, failure, attempts);
+            }
+        };
         self.record(permitted, &reading);
         let has_ended = peek::is_as_good_as_ended(answer.body());
         ctx.view = Some(admitted.settle(&reading, took, has_ended).await);
@@ -128,6 +134,9 @@ impl Proxy {
     }
 
     /// Bounds the body, and reads what the answer says of limits.
+    ///
+    /// # Errors
+    /// When it broke off before its caller had any of it.
     async fn read(
         &self,
         permitted: &Permitted,

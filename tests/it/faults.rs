@@ -120,7 +120,7 @@ async fn a_limit_of_githubs_holds_everybody_and_is_counted() {
 
 #[tokio::test]
 async fn an_answer_that_breaks_off_breaks_off_here_too() {
-    let tollgate = Setup::worker().start().await;
+    let tollgate = Setup { cache: UNCACHED, ..Setup::worker() }.start().await;
     assert_eq!(tollgate.get("/repos/acme/widgets").await.verdict(), "200");
     for kind in [FaultKind::TruncatedBody, FaultKind::ResetMidBody] {
         tollgate.sim.faults().add(Fault::new(kind).on("GET", "/repos/acme").times(1));
@@ -129,6 +129,59 @@ async fn an_answer_that_breaks_off_breaks_off_here_too() {
         // Chunked and without the last chunk, or nothing at all: no client takes it for whole.
         assert!(!answer.ends_with("0\r\n\r\n"), "{answer}");
     }
+    eventually_idle(&tollgate).await;
+}
+
+#[tokio::test]
+async fn one_that_is_read_whole_first_is_asked_for_again() {
+    const ISSUES: &str = "/repos/acme/widgets/issues";
+    let further = "retry: { max_attempts: 3, base_delay: 1ms, max_delay: 1ms }\n".to_owned();
+    let tollgate = Setup { further, ..Setup::worker() }.start().await;
+    assert_eq!(tollgate.get("/repos/acme/widgets").await.verdict(), "200");
+    let asked = || tollgate.arrived_lines().iter().filter(|line| line.contains(ISSUES)).count();
+    for kind in [FaultKind::TruncatedBody, FaultKind::ResetMidBody] {
+        let (before, path) = (asked(), format!("{ISSUES}?page={}", asked() + 1));
+        tollgate.sim.faults().add(Fault::new(kind.clone()).on("GET", ISSUES).times(1));
+        let answer = tollgate.get(&path).await;
+        assert_eq!((answer.verdict().as_str(), asked() - before), ("200", 2), "{kind:?}");
+        assert!(answer.json().is_array());
+        // No more often than any other, and each attempt is paid for.
+        tollgate.sim.faults().add(Fault::new(kind.clone()).on("GET", ISSUES).times(9));
+        let answer = tollgate.get(&format!("{path}&per_page=1")).await;
+        assert_eq!(
+            (answer.verdict().as_str(), asked() - before),
+            ("502 upstream_unreachable", 5),
+            "{kind:?}"
+        );
+        tollgate.sim.faults().clear();
+    }
+    assert_eq!(tollgate.get("/repos/acme/widgets/labels").await.header("x-ratelimit-used"), "12");
+    assert!(tollgate.metrics().await.contains("tollgate_retries_total{reason=\"connection\"} 6"));
+    eventually_idle(&tollgate).await;
+}
+
+#[tokio::test]
+async fn of_what_graphql_is_asked_only_a_query_is_asked_again() {
+    let tollgate = Setup::worker().start().await;
+    let ask = async |query: &str| {
+        let asked = tollgate.ask("POST", "/graphql").json(&json!({ "query": query })).send().await;
+        asked.verdict()
+    };
+    let cut =
+        || tollgate.sim.faults().add(Fault::new(FaultKind::TruncatedBody).on("POST", "/graphql").times(1));
+    let issue =
+        tollgate.get("/repos/acme/widgets/issues/1").await.json()["node_id"].as_str().unwrap().to_owned();
+    let comment = format!(
+        "mutation {{ addComment(input: {{subjectId: \"{issue}\", body: \"x\"}}) {{ clientMutationId }} }}"
+    );
+    cut();
+    assert_eq!(ask("{ viewer { login } }").await, "200");
+    // What the issue stands for is a query of tollgate's own.
+    cut();
+    assert_eq!(ask(&comment).await, "200");
+    cut();
+    assert_eq!(ask(&comment).await, "502 upstream_unreachable");
+    assert_eq!(tollgate.sim.books().mutations, ["addComment", "addComment"]);
     eventually_idle(&tollgate).await;
 }
 

@@ -25,7 +25,7 @@ use crate::proxy::classify::Call;
 use crate::proxy::context::Context;
 use crate::proxy::guard::Permitted;
 use crate::proxy::identify::unserved;
-use crate::proxy::settle::Answer;
+use crate::proxy::settle::{Answer, Attempts};
 use crate::secret::holds_credential;
 
 /// Entries of a page where the caller does not say: GitHub's default, and its most.
@@ -47,6 +47,8 @@ pub(crate) struct Read {
     pub(in crate::proxy) admitted: Option<Admitted>,
     /// Others wait for the answer.
     pub(in crate::proxy) lead: Option<Lead>,
+    /// Those made, once GitHub has answered.
+    pub(in crate::proxy) attempts: Option<Attempts>,
     /// The attempt made last.
     pub(super) asked: Option<Asked>,
 }
@@ -86,6 +88,7 @@ impl Proxy {
             known,
             admitted: None,
             lead: None,
+            attempts: None,
             asked: None,
             key,
         }
@@ -114,8 +117,23 @@ impl Proxy {
                 Turn::Lead(admitted, lead) => (read.admitted, read.lead) = (Some(*admitted), Some(lead)),
             }
         }
-        let answer = self.exchange(permitted, Some(&mut read), ctx).await;
-        let (answer, shared) = self.landed(permitted, &read, answer, ctx).await;
+        let mut answer = self.exchange(permitted, Some(&mut read), ctx).await;
+        let (answer, shared) = loop {
+            let has_begun = answer.is_ok();
+            let (landed, shared) = self.landed(permitted, &read, answer, ctx).await;
+            // It broke off before its caller had any of it, so he need not know.
+            let cut = match landed {
+                Err(cut) if has_begun => cut,
+                landed => break (landed, shared),
+            };
+            let Some(pause) = read.attempts.as_ref().and_then(|made| self.pause_after_cut(made)) else {
+                break (Err(cut), shared);
+            };
+            answer = match self.hold_off(permitted, pause, ctx).await {
+                Ok(()) => self.exchange(permitted, Some(&mut read), ctx).await.or(Err(cut)),
+                Err(error) => Err(error),
+            };
+        };
         if let Some(lead) = read.lead {
             lead.land(shared);
         }

@@ -112,6 +112,13 @@ impl Proxy {
         Some(pause)
     }
 
+    /// Before a read is made again whose answer broke off before its caller had any of it.
+    pub(in crate::proxy) fn pause_after_cut(&self, attempts: &Attempts) -> Option<Duration> {
+        let pause = self.pause(attempts, None)?;
+        self.metrics.retries.with_label_values(&["connection"]).inc();
+        Some(pause)
+    }
+
     /// Whether, and when, a call is made again after a 401 or 404 that may be the token's fault.
     ///
     /// A read waits for GitHub to spread a young token; a 404 only after a read of the repository had one, too,
