@@ -138,7 +138,14 @@ def haproxy(files: Path, port: int, origin_port: int) -> list[str | Path]:
 
 
 def tollgate(
-    files: Path, name: str, ports: tuple[int, int], api_url: str, hash_: str, cache: str, redis_port: int | None
+    files: Path,
+    name: str,
+    ports: tuple[int, int],
+    api_url: str,
+    hash_: str,
+    repositories: str,
+    cache: str,
+    redis_port: int | None,
 ) -> Path:
     """Everything on that is on by default, and limits that hold nobody."""
     store = f"redis\n  redis: {{ url: redis://127.0.0.1:{redis_port} }}" if redis_port else "memory"
@@ -163,6 +170,6 @@ def tollgate(
         f"budget:\n  store: {store}\n  secondary: {{ concurrent: 1000000, {high} }}\n"
         f"cache: {cache}\n"
         f"policy:\n  approval: {{ mode: presence }}\n  audit_log: {files}/{name}.audit\n"
-        f'agents:\n  - name: worker\n    key_sha256: "{hash_}"\n    repositories: [acme/*]\n'
+        f'agents:\n  - name: worker\n    key_sha256: "{hash_}"\n    repositories: ["{repositories}"]\n'
     )
     return path

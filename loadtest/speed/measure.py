@@ -71,10 +71,10 @@ class Measurer:
         server = variant.server
         self.verify(variant)
         held = self.held(variant)
-        warm_seconds, warm = self._load(variant, 1)
+        warm_seconds, warm = self.load(variant, 1)
         seconds = max(1, math.ceil(self._requests * warm_seconds / warm))
         before, redis_before = server.process.cpu_seconds(), server.redis.cpu_seconds() if server.redis else 0.0
-        elapsed, requests = self._load(variant, min(seconds, LOAD_SECONDS_MAX))
+        elapsed, requests = self.load(variant, min(seconds, LOAD_SECONDS_MAX))
         cpu = server.process.cpu_seconds() - before
         redis = server.redis.cpu_seconds() - redis_before if server.redis else 0.0
         open_loop = self._open_loop(variant)
@@ -92,7 +92,7 @@ class Measurer:
             held=held,
         )
 
-    def _load(self, variant: Variant, seconds: int) -> tuple[float, int]:
+    def load(self, variant: Variant, seconds: int) -> tuple[float, int]:
         """How long wrk took, and how many answers it got."""
         command = ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "-H", f"Authorization: Bearer {variant.key}"]
         command += ["-H", "User-Agent: speed", f"http://127.0.0.1:{variant.server.port}{variant.path}"]

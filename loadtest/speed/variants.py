@@ -83,8 +83,9 @@ class Variant:
 class World:
     """The origin and Redis on the core that asks, everything that is measured on the other."""
 
-    def __init__(self, binary: Path, processes: Processes, cores: list[int]) -> None:
+    def __init__(self, binary: Path, processes: Processes, cores: list[int], repositories: str = "acme/*") -> None:
         self.left_out: dict[str, str] = {}
+        self._repositories = repositories
         self._binary, self._processes, self._files = binary, processes, processes.files
         self._serving, self._asking = cores
         self._servers: dict[str, Server] = {}
@@ -157,7 +158,7 @@ class World:
         is_hit = "hit" in name
         cache = "{ fresh_for: 1h }" if is_hit else "{ max_size: 0 }"
         redis_port = self._redis_port if "redis" in name else None
-        path = configs.tollgate(self._files, name, ports, url, self._hash, cache, redis_port)
+        path = configs.tollgate(self._files, name, ports, url, self._hash, self._repositories, cache, redis_port)
         return [self._binary, "serve", "--config", path], "hit" if is_hit else "bypass"
 
     def _start_redis(self) -> Process:
