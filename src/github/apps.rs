@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::hash::Hash;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -17,6 +18,7 @@ use serde::Serialize;
 use thiserror::Error;
 
 use super::client::HttpClient;
+use super::rate_limit;
 use crate::clock::Clock;
 use crate::config::{self, PrivateKey};
 use crate::secret;
@@ -41,6 +43,11 @@ pub enum AppError {
     Unreachable(String),
     #[error("GitHub did not answer within {} s", .0.as_secs())]
     Timeout(Duration),
+    /// GitHub refused a call for a limit. None is made before `until`, UTC epoch seconds.
+    #[error(
+        "GitHub limits the calls that app `{app}` makes as itself; the next is made at {until} (UTC epoch seconds)"
+    )]
+    Limited { app: String, until: i64 },
     #[error("GitHub answered {status} to {what}: {message}")]
     Refused { status: StatusCode, what: &'static str, message: String },
     #[error("GitHub's answer to {0} can't be read: {1}")]
@@ -57,6 +64,8 @@ pub struct App {
     key: PrivateKey,
     /// The key that worked last: kept while a new file is being written or is wrong.
     last_good: Mutex<Option<EncodingKey>>,
+    /// From when on it may call, UTC epoch seconds: GitHub bans who goes on during a limit.
+    limited_until: AtomicI64,
     client: HttpClient,
     api_url: String,
     timeout: Duration,
@@ -84,6 +93,7 @@ impl App {
             issuer: app.issuer,
             key: app.private_key,
             last_good: Mutex::new(None),
+            limited_until: AtomicI64::new(0),
             client,
             api_url: upstream.api_url.to_string().trim_end_matches('/').to_owned(),
             timeout: upstream.request_timeout,
@@ -103,13 +113,15 @@ impl App {
             && (&self.read_permissions, &self.write_permissions) == (read_permissions, write_permissions)
     }
 
-    /// Calls the API as the App and gives back status and body; a status is no error here.
+    /// Calls the API as the App and gives back status and body; a status is no error here, but a refusal for a limit
+    /// is, and so is every call until that is over.
     pub async fn call(
         &self,
         method: Method,
         path: &str,
         body: Option<&serde_json::Value>,
     ) -> Result<(StatusCode, Bytes), AppError> {
+        self.check_limit()?;
         let uri: Uri = format!("{}{path}", self.api_url)
             .parse()
             .map_err(|error: http::uri::InvalidUri| AppError::Unreachable(error.to_string()))?;
@@ -128,11 +140,27 @@ impl App {
         let exchange = async {
             let answer =
                 self.client.send(request).await.map_err(|error| AppError::Unreachable(error.to_string()))?;
-            let status = answer.status();
-            let body = Limited::new(answer.into_body(), ANSWER_BYTES_MAX).collect().await;
-            Ok((status, body.map_err(|error| AppError::Unreachable(error.to_string()))?.to_bytes()))
+            let (head, body) = answer.into_parts();
+            let body = Limited::new(body, ANSWER_BYTES_MAX).collect().await;
+            let body = body.map_err(|error| AppError::Unreachable(error.to_string()))?.to_bytes();
+            Ok((rate_limit::read(head.status, &head.headers, Some(&body), false), body))
         };
-        tokio::time::timeout(self.timeout, exchange).await.map_err(|_| AppError::Timeout(self.timeout))?
+        let answered = tokio::time::timeout(self.timeout, exchange).await;
+        let (reading, body) = answered.map_err(|_| AppError::Timeout(self.timeout))??;
+        let now = self.clock.now_seconds();
+        if let Some(pause) = reading.pause(now) {
+            self.limited_until.fetch_max(now.saturating_add_unsigned(pause), Ordering::Relaxed);
+        }
+        self.check_limit()?;
+        Ok((reading.status, body))
+    }
+
+    fn check_limit(&self) -> Result<(), AppError> {
+        let until = self.limited_until.load(Ordering::Relaxed);
+        match self.clock.now_seconds() < until {
+            true => Err(AppError::Limited { app: self.name.clone(), until }),
+            false => Ok(()),
+        }
     }
 
     fn authorization(&self) -> Result<HeaderValue, AppError> {

@@ -45,6 +45,11 @@ pub struct RateLimit {
     pub resource: String,
 }
 
+/// Seconds to wait where a refusal doesn't say how long.
+const PAUSE_UNTOLD_S: u64 = 60;
+/// The longest window there is, in seconds.
+const PAUSE_MAX_S: u64 = 3_600;
+
 /// All that one answer says of limits.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reading {
@@ -123,6 +128,23 @@ pub fn read(status: StatusCode, headers: &HeaderMap, body: Option<&[u8]>, is_gra
         figures,
         refused,
         cost: body.filter(|_| is_graphql && status.is_success()).and_then(|body| body.cost),
+    }
+}
+
+impl Reading {
+    /// When it was a refusal for a limit: whole seconds from `now` (UTC epoch seconds) until another call may come,
+    /// 1 or more. A primary limit without `retry-after` ends with its window, any other after a minute.
+    ///
+    /// Source: GitHub Docs, "Rate limits for the REST API", exceeding the rate limit.
+    pub fn pause(&self, now: i64) -> Option<u64> {
+        let refused = self.refused?;
+        let until_reset = self.limit.as_ref().and_then(|limit| limit.reset.checked_add_signed(-now));
+        let seconds = match (refused.kind, refused.retry_after) {
+            (_, Some(pause)) => pause.as_secs(),
+            (LimitKind::Primary, None) => until_reset.unwrap_or(PAUSE_UNTOLD_S).min(PAUSE_MAX_S),
+            (LimitKind::Secondary, None) => PAUSE_UNTOLD_S,
+        };
+        Some(seconds.max(1))
     }
 }
 

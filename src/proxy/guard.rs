@@ -21,7 +21,7 @@ use std::sync::Arc;
 pub(super) use approval::Sanction;
 pub(crate) use facts::FactCache;
 pub(crate) use nodes::Nodes;
-pub(super) use resolve::{Names, unavailable};
+pub(super) use resolve::Names;
 
 use http::Method;
 

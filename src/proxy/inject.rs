@@ -19,7 +19,7 @@ use super::Proxy;
 use super::admit::Admitted;
 use super::body::Progress;
 use super::classify::{Call, CallBody, media_type};
-use super::guard::{Permitted, unavailable};
+use super::guard::Permitted;
 use super::gzip;
 use super::lookup::Read;
 use crate::cache::key::VARIED_BY;
@@ -91,12 +91,12 @@ impl Proxy {
                 if permitted.narrow_to_repository() {
                     return self.mint(permitted).await.map_err(|error| match unknown_repository(&error) {
                         true => not_covered(permitted),
-                        false => unavailable(&error),
+                        false => self.unavailable(&error),
                     });
                 }
                 Err(not_covered(permitted))
             }
-            Err(error) => Err(unavailable(&error)),
+            Err(error) => Err(self.unavailable(&error)),
         }
     }
 

@@ -188,14 +188,7 @@ impl Proxy {
             return Ok(Verdict::Again { pause: Duration::ZERO, otherwise: None });
         }
         let resource = permitted.call().route.operation.resource;
-        let now = self.clock.now_seconds();
-        let until_reset = reading.limit.as_ref().and_then(|limit| limit.reset.checked_add_signed(-now));
-        let seconds = match (refused.kind, refused.retry_after) {
-            (_, Some(pause)) => pause.as_secs(),
-            (LimitKind::Primary, None) => until_reset.unwrap_or(60).min(3_600),
-            (LimitKind::Secondary, None) => 60,
-        };
-        let retry_after = seconds.max(1);
+        let retry_after = reading.pause(self.clock.now_seconds()).unwrap_or(1);
         let reset = self.in_seconds(retry_after);
         let used = reading.limit.as_ref().map_or(0, |limit| limit.used);
         let limit = Limit { retry_after, reset, used, resource, is_closed: false };

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use github_sim::{Fault, FaultKind, PRIVATE_KEY_PKCS8, SimConfig};
+use github_sim::{Fault, FaultKind, LimitForm, PRIVATE_KEY_PKCS8, SimConfig};
 use serde_json::json;
 use tollgate::clock::{Clock, ManualClock, SystemClock};
 
@@ -100,6 +100,38 @@ async fn one_token_serves_all_who_ask_at_once() {
         assert_eq!(answer.verdict(), "200");
     }
     assert_eq!(mints(&tollgate), 1);
+}
+
+/// Found by faults of seed 61078: it was told as 502 with no word of when, and tried again every five seconds.
+#[tokio::test]
+async fn a_limit_on_calls_of_our_own_is_told_and_waited_for() {
+    let now = SystemClock.now_seconds();
+    let clock = Arc::new(ManualClock::at_seconds(now));
+    let mut setup = Setup::worker();
+    setup.sim.clock_start = Some(now);
+    setup.clock = Arc::clone(&clock) as Arc<dyn Clock>;
+    let tollgate = setup.start().await;
+    let limit = FaultKind::Limit { form: LimitForm::Secondary403, retry_after: Some(30) };
+    tollgate.sim.faults().add(Fault::new(limit).on("POST", "/app/installations"));
+    for (ahead, retry_after) in [(0, "30"), (20, "10")] {
+        clock.advance(Duration::from_secs(ahead));
+        let answer = tollgate.get("/repos/acme/widgets").await;
+        assert_eq!(answer.verdict(), "403 upstream_limited", "{}", answer.text());
+        assert_eq!(answer.header("retry-after"), retry_after);
+        assert!(
+            answer.json()["message"].as_str().unwrap().contains("secondary rate limit"),
+            "{}",
+            answer.text()
+        );
+    }
+    // Nothing is asked of GitHub meanwhile.
+    let before = tollgate.sim.requests().len();
+    assert_eq!(tollgate.get("/repos/acme/gadgets").await.verdict(), "403 upstream_limited");
+    assert_eq!((tollgate.sim.requests().len(), mints(&tollgate)), (before, 1));
+    tollgate.sim.faults().clear();
+    clock.advance(Duration::from_secs(10));
+    assert_eq!(tollgate.get("/repos/acme/widgets").await.verdict(), "200");
+    assert_eq!(mints(&tollgate), 2);
 }
 
 #[tokio::test]

@@ -15,7 +15,7 @@ use serde::Deserialize;
 use super::facts::look_up;
 use super::{Asker, permit};
 use crate::config::Agent;
-use crate::error::ProxyError;
+use crate::error::{Limit, ProxyError};
 use crate::github::apps::AppError;
 use crate::github::installations::{Installation, Kind};
 use crate::policy::repositories::RepositoryName;
@@ -146,12 +146,13 @@ impl Proxy {
         agent: &Agent,
     ) -> Result<Vec<Arc<Installation>>, ProxyError> {
         if agent.repositories.is_everything() {
-            let all = self.installations.all().await.map_err(|error| unavailable(&error))?;
+            let all = self.installations.all().await.map_err(|error| self.unavailable(&error))?;
             return Ok(all.iter().take(INSTALLATIONS_ASKED_MAX).cloned().collect());
         }
         let mut found: Vec<Arc<Installation>> = Vec::new();
         for owner in agent.repositories.owners().into_iter().take(INSTALLATIONS_ASKED_MAX) {
-            let of_owner = self.installations.of_owner(owner).await.map_err(|error| unavailable(&error))?;
+            let of_owner =
+                self.installations.of_owner(owner).await.map_err(|error| self.unavailable(&error))?;
             for new in of_owner.iter() {
                 if !found.iter().any(|known| known.label == new.label) {
                     found.push(Arc::clone(new));
@@ -192,7 +193,7 @@ impl Proxy {
         agent: &Agent,
         call: &Call,
     ) -> Result<Option<Arc<Installation>>, ProxyError> {
-        let mut found = self.installations.of_owner(owner).await.map_err(|error| unavailable(&error))?;
+        let mut found = self.installations.of_owner(owner).await.map_err(|error| self.unavailable(&error))?;
         if let Some(repository) = repository.filter(|_| found.len() > 1) {
             found = self.installations.covering(found, repository).await;
         }
@@ -201,7 +202,7 @@ impl Proxy {
 
     /// For an agent with every repository and no default: the only installation there is.
     async fn only_installation(&self, agent: &Agent, call: &Call) -> Result<Arc<Installation>, ProxyError> {
-        let all = self.installations.all().await.map_err(|error| unavailable(&error))?;
+        let all = self.installations.all().await.map_err(|error| self.unavailable(&error))?;
         let apps: Vec<_> = all.iter().filter(|one| matches!(one.kind, Kind::App(_))).cloned().collect();
         // Several Apps on one account are as good as one.
         if let Some(chosen) = on_one_account(&apps).then(|| self.choose(&apps, agent, call)).flatten() {
@@ -238,17 +239,32 @@ fn not_installed(owner: &str) -> ProxyError {
 
 const NO_CREDENTIAL: &str = "it gave tollgate no credential for this call; the operator's log says why";
 
-/// What an agent is told when the App itself can't work; the log says more.
-pub(crate) fn unavailable(error: &AppError) -> ProxyError {
-    tracing::warn!(%error, "no credential");
-    match error {
-        AppError::Timeout(after) => ProxyError::UpstreamTimeout(*after),
-        AppError::Unreachable(_) => ProxyError::UpstreamUnreachable("it did not answer tollgate's own call"),
-        AppError::Refused { status, .. } if status.is_server_error() => {
-            ProxyError::UpstreamUnreachable(NO_CREDENTIAL)
-        }
-        AppError::Key { .. } | AppError::Refused { .. } | AppError::Garbled(..) => {
-            ProxyError::CredentialRefused(NO_CREDENTIAL)
+impl Proxy {
+    /// What an agent is told when the App itself can't work; the log says more.
+    pub(in crate::proxy) fn unavailable(&self, error: &AppError) -> ProxyError {
+        tracing::warn!(%error, "no credential");
+        match error {
+            AppError::Timeout(after) => ProxyError::UpstreamTimeout(*after),
+            AppError::Unreachable(_) => {
+                ProxyError::UpstreamUnreachable("it did not answer tollgate's own call")
+            }
+            AppError::Limited { until, .. } => {
+                let retry_after = until.saturating_sub(self.clock.now_seconds()).max(1).unsigned_abs();
+                let reset = self.in_seconds(retry_after);
+                ProxyError::UpstreamLimited(Limit {
+                    retry_after,
+                    reset,
+                    used: 0,
+                    resource: "core",
+                    is_closed: false,
+                })
+            }
+            AppError::Refused { status, .. } if status.is_server_error() => {
+                ProxyError::UpstreamUnreachable(NO_CREDENTIAL)
+            }
+            AppError::Key { .. } | AppError::Refused { .. } | AppError::Garbled(..) => {
+                ProxyError::CredentialRefused(NO_CREDENTIAL)
+            }
         }
     }
 }
