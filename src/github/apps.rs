@@ -148,19 +148,25 @@ impl App {
         let answered = tokio::time::timeout(self.timeout, exchange).await;
         let (reading, body) = answered.map_err(|_| AppError::Timeout(self.timeout))??;
         let now = self.clock.now_seconds();
-        if let Some(pause) = reading.pause(now) {
-            self.limited_until.fetch_max(now.saturating_add_unsigned(pause), Ordering::Relaxed);
+        match reading.pause(now).map(|pause| now.saturating_add_unsigned(pause)) {
+            None => Ok((reading.status, body)),
+            Some(until) => {
+                self.limited_until.fetch_max(until, Ordering::Relaxed);
+                Err(self.limited(until))
+            }
         }
-        self.check_limit()?;
-        Ok((reading.status, body))
     }
 
     fn check_limit(&self) -> Result<(), AppError> {
         let until = self.limited_until.load(Ordering::Relaxed);
         match self.clock.now_seconds() < until {
-            true => Err(AppError::Limited { app: self.name.clone(), until }),
+            true => Err(self.limited(until)),
             false => Ok(()),
         }
+    }
+
+    fn limited(&self, until: i64) -> AppError {
+        AppError::Limited { app: self.name.clone(), until }
     }
 
     fn authorization(&self) -> Result<HeaderValue, AppError> {
