@@ -141,14 +141,14 @@ impl RedisClient {
         wanted: &[Wanted],
         script: &Script,
         keys: &[String],
-        args: &[impl AsRef<str>],
+        args: &[impl AsRef<[u8]>],
     ) -> Result<Value, StoreAway> {
-        let texts = || keys.iter().map(String::as_str).chain(args.iter().map(AsRef::as_ref));
-        let bytes: usize = texts().map(str::len).sum();
+        let all = || keys.iter().map(String::as_bytes).chain(args.iter().map(AsRef::as_ref));
+        let bytes: usize = all().map(<[u8]>::len).sum();
         let mut command = Cmd::with_capacity(3 + keys.len() + args.len(), bytes + 64);
         command.arg("EVALSHA").arg(script.get_hash()).arg(keys.len());
-        for text in texts() {
-            command.arg(text);
+        for argument in all() {
+            command.arg(argument);
         }
         self.core.call(wanted, &command, Some((script, keys))).await
     }

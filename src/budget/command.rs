@@ -24,13 +24,29 @@ pub struct LeaseId {
 impl Serialize for LeaseId {
     /// Of one length, so that ids sort as texts as they do here.
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(&format_args!("{:016x}-{:016x}", self.replica, self.number))
+        let mut text = [b'-'; 33];
+        text[..16].copy_from_slice(&digits(self.replica));
+        text[17..].copy_from_slice(&digits(self.number));
+        serializer.serialize_str(ascii(&text))
     }
 }
 
-/// A number of 64 bits, which JSON can't be trusted with.
+/// A number of 64 bits, for which Lua's are too short.
 fn hexadecimal<S: Serializer>(number: &u64, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_str(&format_args!("{number:016x}"))
+    serializer.serialize_str(ascii(&digits(*number)))
+}
+
+/// `{:016x}`, which takes ten times as long and is wanted some five times a step.
+fn digits(number: u64) -> [u8; 16] {
+    let bytes = number.to_be_bytes();
+    std::array::from_fn(|place| {
+        let byte = bytes[place / 2];
+        b"0123456789abcdef"[usize::from(if place % 2 == 0 { byte >> 4 } else { byte & 15 })]
+    })
+}
+
+fn ascii(text: &[u8]) -> &str {
+    std::str::from_utf8(text).expect("digits are ASCII")
 }
 
 /// One step at one installation's ledger.

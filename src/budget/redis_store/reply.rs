@@ -2,8 +2,7 @@
 //! reply.
 
 use redis::Value;
-use rmpv::ValueRef;
-use rmpv::decode::read_value_ref;
+use rmp::decode;
 use thiserror::Error;
 
 use super::super::command::{Command, GateKind, Outcome, Reason, Reply, Snapshot, View, resource_of};
@@ -30,70 +29,71 @@ pub fn replies(value: Value, count: usize) -> Result<Vec<Value>, Garbled> {
 /// When it has another shape.
 pub fn read(value: &Value, command: &Command) -> Result<Reply, Garbled> {
     let Value::BulkString(packed) = value else { return Err(Garbled) };
-    let mut rest = &packed[..];
-    let reply = read_value_ref(&mut rest).map_err(|_| Garbled)?;
-    let ([now, epoch, seq, outcome, view, pool], []) = (list(&reply)?, rest) else { return Err(Garbled) };
-    Ok(Reply {
-        now: number(now)?,
-        epoch: number(epoch)?,
-        seq: number(seq)?,
-        outcome: read_outcome(outcome)?,
-        view: read_view(view)?,
-        pool: read_pool(pool, command)?,
-    })
+    let rest = &mut &packed[..];
+    expect(list(rest)? == 6)?;
+    let reply = Reply {
+        now: number(rest)?,
+        epoch: number(rest)?,
+        seq: number(rest)?,
+        outcome: read_outcome(rest)?,
+        view: read_view(rest)?,
+        pool: read_pool(rest, command)?,
+    };
+    expect(rest.is_empty())?;
+    Ok(reply)
 }
 
-fn list<'a>(value: &'a ValueRef<'_>) -> Result<&'a [ValueRef<'a>], Garbled> {
-    match value {
-        ValueRef::Array(values) => Ok(values),
-        _ => Err(Garbled),
-    }
+fn expect(holds: bool) -> Result<(), Garbled> {
+    holds.then_some(()).ok_or(Garbled)
 }
 
-fn number(value: &ValueRef<'_>) -> Result<i64, Garbled> {
-    match value {
-        ValueRef::Integer(number) => number.as_i64().ok_or(Garbled),
-        _ => Err(Garbled),
-    }
+/// How many values follow that belong together.
+fn list(rest: &mut &[u8]) -> Result<u32, Garbled> {
+    decode::read_array_len(rest).map_err(|_| Garbled)
 }
 
-fn numbers<const N: usize>(value: &ValueRef<'_>) -> Result<Option<[i64; N]>, Garbled> {
-    let values = list(value)?;
-    if values.is_empty() {
+fn number(rest: &mut &[u8]) -> Result<i64, Garbled> {
+    decode::read_int(rest).map_err(|_| Garbled)
+}
+
+fn numbers<const N: usize>(rest: &mut &[u8]) -> Result<Option<[i64; N]>, Garbled> {
+    let count = list(rest)?;
+    if count == 0 {
         return Ok(None);
     }
-    let numbers = values.iter().map(number).collect::<Result<Vec<i64>, Garbled>>()?;
-    numbers.try_into().map(Some).map_err(|_| Garbled)
-}
-
-fn text<'a>(value: &'a ValueRef<'_>) -> Result<&'a str, Garbled> {
-    match value {
-        ValueRef::String(text) => text.as_str().ok_or(Garbled),
-        _ => Err(Garbled),
+    expect(count as usize == N)?;
+    let mut numbers = [0; N];
+    for place in &mut numbers {
+        *place = number(rest)?;
     }
+    Ok(Some(numbers))
 }
 
-fn read_outcome(value: &ValueRef<'_>) -> Result<Outcome, Garbled> {
-    let (kind, rest) = list(value)?.split_first().ok_or(Garbled)?;
-    match (text(kind)?, rest) {
-        ("done", []) => Ok(Outcome::Done),
-        ("settled", [cost]) => Ok(Outcome::Settled { cost: number(cost)? }),
-        ("granted", [price, would]) => {
-            let would = match text(would)? {
+fn text<'a>(rest: &mut &'a [u8]) -> Result<&'a str, Garbled> {
+    let (text, behind) = decode::read_str_from_slice(*rest).map_err(|_| Garbled)?;
+    *rest = behind;
+    Ok(text)
+}
+
+fn read_outcome(rest: &mut &[u8]) -> Result<Outcome, Garbled> {
+    let count = list(rest)?;
+    match (text(rest)?, count) {
+        ("done", 1) => Ok(Outcome::Done),
+        ("settled", 2) => Ok(Outcome::Settled { cost: number(rest)? }),
+        ("granted", 3) => Ok(Outcome::Granted {
+            price: number(rest)?,
+            would: match text(rest)? {
                 "" => None,
                 name => Some(reason(name)?),
-            };
-            Ok(Outcome::Granted { price: number(price)?, would })
-        }
-        ("wait", [hint_ms, step_ms, why, has_place]) => Ok(Outcome::Wait {
-            hint_ms: number(hint_ms)?,
-            step_ms: number(step_ms)?,
-            reason: reason(text(why)?)?,
-            has_place: number(has_place)? == 1,
+            },
         }),
-        ("refused", [retry_after, why]) => {
-            Ok(Outcome::Refused { retry_after: number(retry_after)?, reason: reason(text(why)?)? })
-        }
+        ("wait", 5) => Ok(Outcome::Wait {
+            hint_ms: number(rest)?,
+            step_ms: number(rest)?,
+            reason: reason(text(rest)?)?,
+            has_place: number(rest)? == 1,
+        }),
+        ("refused", 3) => Ok(Outcome::Refused { retry_after: number(rest)?, reason: reason(text(rest)?)? }),
         _ => Err(Garbled),
     }
 }
@@ -118,8 +118,8 @@ fn reason(name: &str) -> Result<Reason, Garbled> {
     })
 }
 
-fn read_view(value: &ValueRef<'_>) -> Result<Option<View>, Garbled> {
-    let view = numbers(value)?.map(|[used, remaining, reset_in_ms, weight, weights, known]| View {
+fn read_view(rest: &mut &[u8]) -> Result<Option<View>, Garbled> {
+    let view = numbers(rest)?.map(|[used, remaining, reset_in_ms, weight, weights, known]| View {
         used,
         remaining,
         reset_in_ms,
@@ -130,8 +130,8 @@ fn read_view(value: &ValueRef<'_>) -> Result<Option<View>, Garbled> {
     Ok(view)
 }
 
-fn read_pool(value: &ValueRef<'_>, command: &Command) -> Result<Option<Snapshot>, Garbled> {
-    let Some(numbers) = numbers::<14>(value)? else { return Ok(None) };
+fn read_pool(rest: &mut &[u8], command: &Command) -> Result<Option<Snapshot>, Garbled> {
+    let Some(numbers) = numbers::<14>(rest)? else { return Ok(None) };
     let [
         limit,
         used,
@@ -169,46 +169,61 @@ fn read_pool(value: &ValueRef<'_>, command: &Command) -> Result<Option<Snapshot>
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
+    use serde::Serialize;
+
     use super::super::super::command::Look;
     use super::*;
     use crate::budget::command::Share;
 
-    fn read_packed(reply: &rmpv::Value, behind: &[u8]) -> Result<Reply, Garbled> {
+    const NOW: i64 = 1_764_352_800_123;
+
+    fn read_packed(reply: &impl Serialize, behind: &[u8]) -> Result<Reply, Garbled> {
         let share = Share { agent: "a".into(), weight: 1, guarantee: 0, ceiling: None, guarantees: 0 };
         let look = Command::Look(Look { share, resource: "core".into() });
-        let mut packed = Vec::new();
-        rmpv::encode::write_value(&mut packed, reply).unwrap();
+        let mut packed = rmp_serde::to_vec(reply).unwrap();
         packed.extend_from_slice(behind);
         read(&Value::BulkString(packed), &look)
     }
 
-    fn array(values: impl IntoIterator<Item = rmpv::Value>) -> rmpv::Value {
-        rmpv::Value::Array(values.into_iter().collect())
-    }
-
-    fn reply(now: rmpv::Value, view: rmpv::Value) -> rmpv::Value {
-        array([now, 7.into(), (-3).into(), array(["done".into()]), view, array([])])
+    fn none() -> [i64; 0] {
+        []
     }
 
     #[test]
-    fn only_what_the_scripts_write_is_a_reply() {
-        let now = 1_764_352_800_123_i64;
-        let view = || array([1, 2, 3, 4, 5, 1].map(rmpv::Value::from));
-        let sound = read_packed(&reply(now.into(), view()), b"").unwrap();
-        assert_eq!((sound.now, sound.epoch, sound.seq, sound.pool), (now, 7, -3, None));
+    fn what_the_scripts_write_is_read() {
+        let sound = read_packed(&(NOW, 7, -3, ["done"], [1, 2, 3, 4, 5, 1], none()), b"").unwrap();
+        assert_eq!((sound.now, sound.epoch, sound.seq, sound.pool), (NOW, 7, -3, None));
         assert_eq!(sound.view.map(|view| (view.used, view.weights, view.is_known)), Some((1, 5, true)));
-        assert_eq!(read_packed(&reply(now.into(), array([])), b"").unwrap().view, None);
-        for other in [
-            reply(1.5.into(), view()),
-            reply(u64::MAX.into(), view()),
-            reply("1".into(), view()),
-            reply(now.into(), array([1.into()])),
-            reply(now.into(), rmpv::Value::Map(Vec::new())),
-            array([now.into()]),
-            rmpv::Value::Nil,
+        assert_eq!(read_packed(&(NOW, 7, -3, ["done"], none(), none()), b"").unwrap().view, None);
+    }
+
+    #[test]
+    fn nothing_else_is_a_reply() {
+        let view = [1, 2, 3, 4, 5, 1];
+        let done = ["done"];
+        assert!(read_packed(&(NOW, 7, -3, done, view, none()), b"").is_ok());
+        for garbled in [
+            read_packed(&(NOW, 7, -3, done, view, none()), b"\x00"),
+            read_packed(&(NOW, 7, -3, done, view, none(), 1), b""),
+            read_packed(&(NOW, 7, -3, done, view), b""),
+            read_packed(&(1.5, 7, -3, done, view, none()), b""),
+            read_packed(&(u64::MAX, 7, -3, done, view, none()), b""),
+            read_packed(&("1", 7, -3, done, view, none()), b""),
+            read_packed(&(NOW, 7, -3, ("done", 1), view, none()), b""),
+            read_packed(&(NOW, 7, -3, ["gone"], view, none()), b""),
+            read_packed(&(NOW, 7, -3, ("granted", "1", ""), view, none()), b""),
+            read_packed(&(NOW, 7, -3, done, [1], none()), b""),
+            read_packed(&(NOW, 7, -3, done, [1, 2, 3, 4, 5, 1, 1], none()), b""),
+            read_packed(&(NOW, 7, -3, done, BTreeMap::from([(1, 2)]), none()), b""),
+            read_packed(&(NOW, 7, -3, done, view, [1.5]), b""),
+            read_packed(&[NOW], b""),
+            read_packed(&(), b""),
         ] {
-            assert_eq!(read_packed(&other, b""), Err(Garbled), "{other}");
+            assert_eq!(garbled, Err(Garbled));
         }
-        assert_eq!(read_packed(&reply(now.into(), view()), b"\x00"), Err(Garbled));
+        assert_eq!(read(&Value::BulkString(Vec::new()), &Command::Renew(Vec::new())), Err(Garbled));
+        assert_eq!(read(&Value::Int(1), &Command::Renew(Vec::new())), Err(Garbled));
     }
 }

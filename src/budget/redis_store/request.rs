@@ -1,4 +1,4 @@
-//! Calls as a script takes them: the keys they may touch, and JSON.
+//! Calls as a script takes them: the keys they may touch, and MessagePack.
 
 use std::collections::BTreeSet;
 
@@ -9,12 +9,15 @@ use super::super::command::{Admit, Call, Command, Handover, Settle, Stamp};
 /// Keys of every script, in its order.
 const COMMON: [&str; 6] = ["i", "l", "b", "x", "r", "s"];
 
+/// What most steps take.
+const PACKED_BYTES: usize = 768;
+
 /// Keys and arguments of one script.
 #[derive(Debug)]
 pub struct Request {
     pub keys: Vec<String>,
     /// What holds for all calls, then each call.
-    pub arguments: Vec<String>,
+    pub arguments: Vec<Vec<u8>>,
 }
 
 /// One call of a script, and what it touches.
@@ -22,7 +25,7 @@ pub struct Request {
 pub struct Part {
     resources: Vec<String>,
     gates: Vec<String>,
-    argument: String,
+    argument: Vec<u8>,
 }
 
 /// What a ledger can't know by itself.
@@ -59,7 +62,7 @@ impl Part {
         Part {
             resources: resources.into_iter().map(str::to_owned).collect(),
             gates,
-            argument: json(&argument),
+            argument: packed(&argument),
         }
     }
 }
@@ -78,7 +81,7 @@ impl Request {
             keys.push(format!("{prefix}e:{gate}"));
         }
         let Frame { pause_ms, now_ms } = frame;
-        let head = json(&Head { pause_ms, now_ms, resources: &resources, gates: &gates });
+        let head = packed(&Head { pause_ms, now_ms, resources: &resources, gates: &gates });
         let calls = parts.into_iter().map(|part| part.argument);
         Request { keys, arguments: std::iter::once(head).chain(calls).collect() }
     }
@@ -88,8 +91,12 @@ fn names<'a>(names: impl Iterator<Item = &'a String>) -> BTreeSet<&'a str> {
     names.map(String::as_str).collect()
 }
 
-fn json(value: &impl Serialize) -> String {
-    serde_json::to_string(value).expect("texts and numbers can be written as JSON")
+/// With the fields' names, which the scripts go by.
+fn packed(value: &impl Serialize) -> Vec<u8> {
+    let mut packed = Vec::with_capacity(PACKED_BYTES);
+    let mut writer = rmp_serde::Serializer::new(&mut packed).with_struct_map();
+    value.serialize(&mut writer).expect("texts and numbers can be written as MessagePack");
+    packed
 }
 
 fn pool_gate(resource: &str) -> String {

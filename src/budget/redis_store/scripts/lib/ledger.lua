@@ -3,7 +3,7 @@ local FORGET_MS, FORGOTTEN_MS, CEILING_SLACK_MS = 2 * 60 * MINUTE_MS, 120000, 15
 
 -- What holds for all calls of a script, and the names behind the keys that follow the first six: what the
 -- resources and gates are kept in.
-local request = cjson.decode(ARGV[1])
+local request = cmsgpack.unpack(ARGV[1])
 do
   local next_key = 7
   for _, resource in ipairs(request.resources) do
@@ -159,7 +159,7 @@ do
   function Ledger.run()
     local replies = {}
     for place = 2, #ARGV do
-      call = cjson.decode(ARGV[place])
+      call = cmsgpack.unpack(ARGV[place])
       caps = call.stamp.caps
       local name, command = next(call.command)
       replies[place - 1] = cmsgpack.pack(Steps[name](command))
