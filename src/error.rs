@@ -224,3 +224,10 @@ impl ProxyError {
         )
     }
 }
+
+/// An error with its causes, for logs and for who runs tollgate: the outermost one of a failed connection says
+/// little.
+pub(crate) fn with_causes(error: &(dyn std::error::Error + 'static)) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}

@@ -21,6 +21,7 @@ use super::client::HttpClient;
 use super::rate_limit;
 use crate::clock::Clock;
 use crate::config::{self, PrivateKey};
+use crate::error::with_causes;
 use crate::secret;
 
 /// Sent with calls of our own.
@@ -138,11 +139,14 @@ impl App {
             headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         }
         let exchange = async {
-            let answer =
-                self.client.send(request).await.map_err(|error| AppError::Unreachable(error.to_string()))?;
+            let answer = self
+                .client
+                .send(request)
+                .await
+                .map_err(|error| AppError::Unreachable(with_causes(&error)))?;
             let (head, body) = answer.into_parts();
             let body = Limited::new(body, ANSWER_BYTES_MAX).collect().await;
-            let body = body.map_err(|error| AppError::Unreachable(error.to_string()))?.to_bytes();
+            let body = body.map_err(|error| AppError::Unreachable(with_causes(&*error)))?.to_bytes();
             Ok((rate_limit::read(head.status, &head.headers, Some(&body), false), body))
         };
         let answered = tokio::time::timeout(self.timeout, exchange).await;

@@ -4,31 +4,25 @@
 //! HTTP/2 connection would leave all of them in doubt at once. The client never repeats a request by
 //! itself, since every attempt is charged; see [`crate::proxy`] for the attempts made knowingly.
 
+mod body;
+mod connection;
+mod pool;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::combinators::UnsyncBoxBody;
-use hyper::body::Incoming;
-use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::client::legacy::{Client, Error};
-use hyper_util::rt::{TokioExecutor, TokioTimer};
 use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use thiserror::Error;
 
 use crate::config::Upstream;
-
-/// How long an unused connection stays in the pool; below the minute after which GitHub's close.
-const POOL_IDLE: Duration = Duration::from_secs(45);
-/// Unused connections kept for a host.
-const POOL_IDLE_MAX: usize = 128;
-
-/// Read ahead of a slow caller on a connection; also the longest head of an answer.
-const READ_AHEAD_BYTES_MAX: usize = 64 * 1024;
+pub use body::AnswerBody;
+use pool::Pool;
 
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 /// A body on its way to GitHub.
@@ -37,7 +31,28 @@ pub type RequestBody = UnsyncBoxBody<Bytes, BoxError>;
 /// Sends requests as they are; cheap to clone.
 #[derive(Debug, Clone)]
 pub struct HttpClient {
-    inner: Arc<Client<HttpsConnector<HttpConnector>, RequestBody>>,
+    pool: Arc<Pool>,
+}
+
+/// Why a request has no answer.
+#[derive(Debug, Error)]
+pub enum SendError {
+    #[error("its address is not absolute")]
+    Address,
+    #[error("no connection")]
+    Connect(#[source] BoxError),
+    #[error("the connection broke before an answer")]
+    Broke(#[source] hyper::Error),
+}
+
+impl SendError {
+    /// Whether the request certainly never reached GitHub.
+    pub fn was_unsent(&self) -> bool {
+        match self {
+            SendError::Address | SendError::Connect(_) => true,
+            SendError::Broke(error) => error.is_canceled(),
+        }
+    }
 }
 
 /// Why the client could not be made.
@@ -91,27 +106,19 @@ impl HttpClient {
             .https_or_http()
             .enable_http1()
             .wrap_connector(tcp);
-        let inner = Client::builder(TokioExecutor::new())
-            .retry_canceled_requests(false)
-            .http1_max_buf_size(READ_AHEAD_BYTES_MAX)
-            .pool_timer(TokioTimer::new())
-            .pool_idle_timeout(POOL_IDLE)
-            .pool_max_idle_per_host(POOL_IDLE_MAX)
-            .build(connector);
-        Ok(HttpClient { inner: Arc::new(inner) })
+        Ok(HttpClient { pool: Arc::new(Pool::new(connector)) })
     }
 
-    /// Sends one request, once.
-    pub async fn send(&self, request: Request<RequestBody>) -> Result<Response<Incoming>, Error> {
-        self.inner.request(request).await
+    /// Sends one request, once; its address is absolute.
+    ///
+    /// # Errors
+    /// When there is no connection, or it breaks before the answer's head.
+    pub async fn send(&self, request: Request<RequestBody>) -> Result<Response<AnswerBody>, SendError> {
+        let mut connection = self.pool.connection(request.uri()).await?;
+        let answer = connection.send(request).await.map_err(SendError::Broke)?;
+        Ok(answer.map(|body| AnswerBody::new(body, connection, &self.pool)))
     }
 }
 
-/// Whether a failed call certainly never reached GitHub.
-pub fn was_unsent(error: &Error) -> bool {
-    error.is_connect() || hyper_cause(error).is_some_and(hyper::Error::is_canceled)
-}
-
-fn hyper_cause(error: &Error) -> Option<&hyper::Error> {
-    std::error::Error::source(error)?.downcast_ref::<hyper::Error>()
-}
+#[cfg(test)]
+mod tests;

@@ -23,6 +23,7 @@ use tokio::time::Instant;
 
 use super::keys::{KeySet, SET_BYTES_MAX};
 use crate::config::IssuerKeys;
+use crate::error::with_causes;
 use crate::github::apps::OWN_USER_AGENT;
 use crate::github::client::{CaError, HttpClient};
 use crate::metrics::Metrics;
@@ -221,18 +222,12 @@ async fn get(client: &HttpClient, url: Uri) -> Result<Bytes, String> {
     *request.uri_mut() = url;
     request.headers_mut().insert(ACCEPT, KEY_SETS);
     request.headers_mut().insert(USER_AGENT, HeaderValue::from_static(OWN_USER_AGENT));
-    let answer = client.send(request).await.map_err(|error| full(&error))?;
+    let answer = client.send(request).await.map_err(|error| with_causes(&error))?;
     if answer.status() != StatusCode::OK {
         return Err(format!("the answer was {}", answer.status()));
     }
     let body = Limited::new(answer.into_body(), SET_BYTES_MAX).collect().await;
-    Ok(body.map_err(|error| full(&*error))?.to_bytes())
-}
-
-/// An error with its causes: the outermost one of a failed connection says little.
-fn full(error: &(dyn std::error::Error + 'static)) -> String {
-    let causes = std::iter::successors(Some(error), |error| error.source());
-    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+    Ok(body.map_err(|error| with_causes(&*error))?.to_bytes())
 }
 
 #[cfg(test)]

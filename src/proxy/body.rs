@@ -85,8 +85,8 @@ impl Progress {
 }
 
 /// A received body with bounds: most bytes, longest pause; trailers are dropped.
-pub(crate) struct Bounded {
-    inner: Incoming,
+pub(crate) struct Bounded<B = Incoming> {
+    inner: B,
     left: u64,
     limit: u64,
     idle: Duration,
@@ -97,7 +97,7 @@ pub(crate) struct Bounded {
     ended: bool,
 }
 
-impl fmt::Debug for Bounded {
+impl<B> fmt::Debug for Bounded<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Bounded")
             .field("left", &self.left)
@@ -106,8 +106,8 @@ impl fmt::Debug for Bounded {
     }
 }
 
-impl Bounded {
-    pub(crate) fn new(inner: Incoming, limit: u64, idle: Duration) -> Bounded {
+impl<B: Body> Bounded<B> {
+    pub(crate) fn new(inner: B, limit: u64, idle: Duration) -> Bounded<B> {
         Bounded {
             inner,
             left: limit,
@@ -121,7 +121,7 @@ impl Bounded {
     }
 
     /// Tells somebody how far it has come.
-    pub(crate) fn reporting(mut self, progress: Arc<Progress>) -> Bounded {
+    pub(crate) fn reporting(mut self, progress: Arc<Progress>) -> Bounded<B> {
         if self.inner.is_end_stream() {
             progress.note(true);
         }
@@ -141,7 +141,7 @@ impl Bounded {
     }
 }
 
-impl Body for Bounded {
+impl<B: Body<Data = Bytes, Error = hyper::Error> + Unpin> Body for Bounded<B> {
     type Data = Bytes;
     type Error = BodyError;
 

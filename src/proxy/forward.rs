@@ -10,7 +10,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::Response;
-use hyper::body::Incoming;
 use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::time::Instant;
 
@@ -24,8 +23,8 @@ use crate::audit::Record;
 use crate::cache::changes::{Area, Change};
 use crate::cache::feed::News;
 use crate::config::Upstream;
-use crate::error::ProxyError;
-use crate::github::client::was_unsent;
+use crate::error::{ProxyError, with_causes};
+use crate::github::client::{AnswerBody, SendError};
 use crate::github::rate_limit;
 use crate::github::tokens::{Access, Token};
 use crate::policy::Class;
@@ -41,7 +40,7 @@ pub(crate) struct Attempt {
     pub(crate) token: Arc<Token>,
     /// To the answer's head.
     pub(crate) took: Duration,
-    pub(crate) result: Result<Response<Incoming>, CallFailed>,
+    pub(crate) result: Result<Response<AnswerBody>, CallFailed>,
 }
 
 /// An attempt without an answer.
@@ -126,7 +125,7 @@ fn change_of(permitted: &Permitted) -> Change {
 }
 
 /// What GitHub answered belongs into the line of the call, even when its caller is gone.
-fn note(record: &Record, result: &Result<Response<Incoming>, CallFailed>) {
+fn note(record: &Record, result: &Result<Response<AnswerBody>, CallFailed>) {
     record.note(|facts| match result {
         Ok(answer) => {
             facts.failure = None;
@@ -183,15 +182,15 @@ impl Patience {
     }
 }
 
-fn failed(error: &hyper_util::client::legacy::Error) -> CallFailed {
+fn failed(error: &SendError) -> CallFailed {
     if let Some(error) = body_failure(error) {
         return CallFailed { error, unsent: false, transport: false };
     }
-    let unsent = was_unsent(error);
-    tracing::debug!(%error, unsent, "the call to GitHub failed");
-    let why = match error.is_connect() {
-        true => "no connection",
-        false => "the connection broke before an answer",
+    let unsent = error.was_unsent();
+    tracing::debug!(error = with_causes(error), unsent, "the call to GitHub failed");
+    let why = match error {
+        SendError::Address | SendError::Connect(_) => "no connection",
+        SendError::Broke(_) => "the connection broke before an answer",
     };
     CallFailed { error: ProxyError::UpstreamUnreachable(why), unsent, transport: true }
 }

@@ -13,7 +13,6 @@ use std::time::Duration;
 
 use http::{Response, StatusCode};
 use http_body_util::BodyExt;
-use hyper::body::Incoming;
 
 use super::Proxy;
 use super::admit::Admitted;
@@ -25,6 +24,7 @@ use super::gzip;
 use super::lookup::Reused;
 use super::respond::{self, holds_links};
 use crate::error::{Limit, ProxyError};
+use crate::github::client::AnswerBody;
 use crate::github::rate_limit::{self, Figures, LimitKind, Reading, Refused};
 use crate::github::tokens::Token;
 use crate::policy::routes::Scope;
@@ -140,7 +140,7 @@ impl Proxy {
     async fn read(
         &self,
         permitted: &Permitted,
-        answer: Response<Incoming>,
+        answer: Response<AnswerBody>,
         admitted: &mut Admitted,
         took: Duration,
     ) -> Result<(Answer, Reading), ProxyError> {

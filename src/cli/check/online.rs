@@ -12,6 +12,7 @@ use serde_json::Value;
 use crate::app::install_crypto;
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Agent, Config};
+use crate::error::with_causes;
 use crate::github::apps::{App, OWN_USER_AGENT};
 use crate::github::client::HttpClient;
 use crate::github::installations::{Installation, Installations, Kind};
@@ -178,7 +179,7 @@ impl Online {
         headers.insert(ACCEPT, HeaderValue::from_static("application/vnd.github+json"));
         headers.insert(USER_AGENT, HeaderValue::from_static(OWN_USER_AGENT));
         let exchange = async {
-            let answer = self.client.send(request).await.map_err(|error| error.to_string())?;
+            let answer = self.client.send(request).await.map_err(|error| with_causes(&error))?;
             let (head, body) = answer.into_parts();
             let body =
                 Limited::new(body, ANSWER_BYTES_MAX).collect().await.map_err(|error| error.to_string())?;

@@ -1,0 +1,68 @@
+//! The body of an answer, which has its connection for itself.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+
+use super::connection::Connection;
+use super::pool::Pool;
+
+/// A body on its way from GitHub. Its connection goes back to the pool when its reader has come to the end.
+#[derive(Debug)]
+pub struct AnswerBody {
+    inner: Incoming,
+    /// None when it has gone back.
+    connection: Option<Connection>,
+    pool: Arc<Pool>,
+}
+
+impl AnswerBody {
+    pub(super) fn new(inner: Incoming, connection: Connection, pool: &Arc<Pool>) -> AnswerBody {
+        let mut body = AnswerBody { inner, connection: Some(connection), pool: Arc::clone(pool) };
+        if body.inner.is_end_stream() {
+            body.end();
+        }
+        body
+    }
+
+    fn end(&mut self) {
+        if let Some(connection) = self.connection.take() {
+            self.pool.put(connection);
+        }
+    }
+}
+
+impl Body for AnswerBody {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let this = self.get_mut();
+        let frame = std::task::ready!(Pin::new(&mut this.inner).poll_frame(cx));
+        if !matches!(frame, Some(Ok(_))) || this.inner.is_end_stream() {
+            this.end();
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+}
+
+impl Drop for AnswerBody {
+    fn drop(&mut self) {
+        self.end();
+    }
+}

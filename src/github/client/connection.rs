@@ -1,0 +1,119 @@
+//! One connection to GitHub, or to whoever else is asked.
+
+use std::future::poll_fn;
+use std::mem;
+
+use http::header::HOST;
+use http::uri::{Authority, Scheme};
+use http::{HeaderValue, Request, Response, Uri};
+use hyper::body::Incoming;
+use hyper::client::conn::http1::{self, SendRequest};
+use hyper_rustls::HttpsConnector;
+use hyper_util::client::legacy::connect::HttpConnector;
+use tower::Service;
+
+use super::{BoxError, RequestBody};
+
+pub(super) type Connector = HttpsConnector<HttpConnector>;
+
+/// Read ahead of a slow caller on a connection; also the longest head of an answer.
+const READ_AHEAD_BYTES_MAX: usize = 64 * 1024;
+
+/// Where a connection leads.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Origin {
+    scheme: Scheme,
+    authority: Authority,
+}
+
+impl Origin {
+    /// None of an address that isn't absolute.
+    pub(super) fn of(uri: &Uri) -> Option<Origin> {
+        Some(Origin { scheme: uri.scheme()?.clone(), authority: uri.authority()?.clone() })
+    }
+
+    fn root(&self) -> Result<Uri, http::Error> {
+        let origin = Uri::builder().scheme(self.scheme.clone()).authority(self.authority.clone());
+        origin.path_and_query("/").build()
+    }
+
+    /// As `Host` names it: without a port that goes without saying (RFC 9110 §4.2, §7.2).
+    fn host(&self) -> Result<HeaderValue, BoxError> {
+        let default = if self.scheme == Scheme::HTTPS { 443 } else { 80 };
+        let host = match self.authority.port_u16() {
+            Some(port) if port != default => format!("{}:{port}", self.authority.host()),
+            _ => self.authority.host().to_owned(),
+        };
+        Ok(HeaderValue::try_from(host)?)
+    }
+}
+
+/// A connection takes one request at a time. It is closed when this is dropped.
+#[derive(Debug)]
+pub(super) struct Connection {
+    origin: Origin,
+    host: HeaderValue,
+    sender: SendRequest<RequestBody>,
+}
+
+impl Connection {
+    pub(super) async fn open(mut connector: Connector, origin: Origin) -> Result<Connection, BoxError> {
+        let (root, host) = (origin.root()?, origin.host()?);
+        poll_fn(|cx| connector.poll_ready(cx)).await?;
+        let stream = connector.call(root).await?;
+        let mut http = http1::Builder::new();
+        let (sender, connection) = http.max_buf_size(READ_AHEAD_BYTES_MAX).handshake(stream).await?;
+        tokio::spawn(async move {
+            if let Err(error) = connection.await {
+                tracing::debug!(%error, "a connection to GitHub ended early");
+            }
+        });
+        Ok(Connection { origin, host, sender })
+    }
+
+    pub(super) fn leads_to(&self, origin: &Origin) -> bool {
+        self.origin == *origin
+    }
+
+    /// Whether another request may be sent now, as far as was heard from the server.
+    pub(super) fn is_ready(&self) -> bool {
+        self.sender.is_ready()
+    }
+
+    /// Until another request may be sent; false when none ever may.
+    pub(super) async fn becomes_ready(&mut self) -> bool {
+        self.sender.ready().await.is_ok()
+    }
+
+    /// Sends `request`, whose address may be absolute, and waits for the head of its answer.
+    pub(super) async fn send(
+        &mut self,
+        mut request: Request<RequestBody>,
+    ) -> Result<Response<Incoming>, hyper::Error> {
+        let target = mem::take(request.uri_mut()).into_parts().path_and_query;
+        *request.uri_mut() = target.map_or_else(Uri::default, Uri::from);
+        request.headers_mut().insert(HOST, self.host.clone());
+        self.sender.send_request(request).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn host_names_a_port_only_where_it_is_not_the_scheme_s() {
+        for (address, host) in [
+            ("https://api.github.com/x", "api.github.com"),
+            ("https://api.github.com:443", "api.github.com"),
+            ("https://api.github.com:80", "api.github.com:80"),
+            ("http://127.0.0.1:80/", "127.0.0.1"),
+            ("http://[::1]:8080/", "[::1]:8080"),
+            ("https://who:ever@ghes.test:8443/api/v3", "ghes.test:8443"),
+        ] {
+            let origin = Origin::of(&address.parse().unwrap()).unwrap();
+            assert_eq!(origin.host().unwrap(), host, "{address}");
+        }
+        assert_eq!(Origin::of(&Uri::from_static("/x")), None);
+    }
+}

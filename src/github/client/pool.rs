@@ -1,0 +1,129 @@
+//! Connections that wait for a request.
+
+use std::collections::VecDeque;
+use std::pin::pin;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use http::Uri;
+use tokio::runtime::Handle;
+use tokio::sync::Notify;
+use tokio::time::{Instant, timeout};
+
+use super::connection::{Connection, Connector, Origin};
+use super::{BoxError, SendError};
+
+/// How long an unused connection stays; below the minute after which GitHub closes it.
+const IDLE: Duration = Duration::from_secs(45);
+/// Unused connections kept, wherever they lead.
+const IDLE_MAX: usize = 128;
+/// An opening that nobody waits for any more is given up then.
+const OPENING: Duration = Duration::from_secs(30);
+
+#[derive(Debug)]
+pub(super) struct Pool {
+    pub(super) connector: Connector,
+    /// The one used last is the last.
+    idle: Mutex<VecDeque<Idle>>,
+    /// Tells those who wait that a connection has come back.
+    returned: Notify,
+}
+
+#[derive(Debug)]
+struct Idle {
+    connection: Connection,
+    since: Instant,
+}
+
+impl Pool {
+    pub(super) fn new(connector: Connector) -> Pool {
+        Pool { connector, idle: Mutex::default(), returned: Notify::new() }
+    }
+
+    /// A connection that is ready for a request to this address: one that waits, or whichever comes first of
+    /// a new one and one that another request has done with.
+    pub(super) async fn connection(self: &Arc<Self>, to: &Uri) -> Result<Connection, SendError> {
+        let origin = Origin::of(to).ok_or(SendError::Address)?;
+        match self.take(&origin) {
+            Some(connection) => Ok(connection),
+            None => self.open(origin).await.map_err(SendError::Connect),
+        }
+    }
+
+    async fn open(self: &Arc<Self>, origin: Origin) -> Result<Connection, BoxError> {
+        let mut opening = Box::pin(Connection::open(self.connector.clone(), origin.clone()));
+        loop {
+            let mut returned = pin!(self.returned.notified());
+            // From here on it hears of those that come back; one that came before is taken now.
+            returned.as_mut().enable();
+            if let Some(connection) = self.take(&origin) {
+                self.put_when_open(opening);
+                return Ok(connection);
+            }
+            tokio::select! {
+                biased;
+                opened = &mut opening => return opened,
+                () = returned => {}
+            }
+        }
+    }
+
+    /// What was begun is of use to the next.
+    pub(super) fn put_when_open(
+        self: &Arc<Self>,
+        opening: impl Future<Output = Result<Connection, BoxError>> + Send + 'static,
+    ) {
+        let pool = Arc::clone(self);
+        tokio::spawn(async move {
+            if let Ok(Ok(connection)) = timeout(OPENING, opening).await {
+                pool.put(connection);
+            }
+        });
+    }
+
+    fn take(&self, origin: &Origin) -> Option<Connection> {
+        let mut idle = self.lock();
+        loop {
+            let at = idle.iter().rposition(|idle| idle.connection.leads_to(origin))?;
+            let taken = idle.remove(at)?;
+            if taken.since.elapsed() < IDLE && taken.connection.is_ready() {
+                return Some(taken.connection);
+            }
+        }
+    }
+
+    /// Takes a connection that is new or whose answer was read. If that was given up it is of use only when what
+    /// is left comes at once; hyper closes it otherwise.
+    pub(super) fn put(self: &Arc<Self>, mut connection: Connection) {
+        if connection.is_ready() {
+            self.put_ready(connection);
+        } else if let Ok(runtime) = Handle::try_current() {
+            let pool = Arc::clone(self);
+            runtime.spawn(async move {
+                if connection.becomes_ready().await {
+                    pool.put_ready(connection);
+                }
+            });
+        }
+    }
+
+    fn put_ready(&self, connection: Connection) {
+        let since = Instant::now();
+        let mut idle = self.lock();
+        while idle.len() >= IDLE_MAX || idle.front().is_some_and(|oldest| since - oldest.since >= IDLE) {
+            idle.pop_front();
+        }
+        idle.push_back(Idle { connection, since });
+        drop(idle);
+        self.returned.notify_waiters();
+    }
+
+    #[cfg(test)]
+    pub(super) fn unused(&self) -> usize {
+        self.lock().len()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, VecDeque<Idle>> {
+        self.idle.lock().expect("nothing panics while it holds this lock")
+    }
+}
