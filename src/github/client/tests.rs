@@ -16,7 +16,7 @@ use tokio::time::timeout;
 use super::connection::{Connection, Origin};
 use super::*;
 
-/// Answers by the path: `/N` with N bytes, `/none` with nothing, `/close` once; counts its connections.
+/// Answers `/N` with N bytes, and `/close` before it closes; counts its connections.
 struct Server {
     address: SocketAddr,
     accepted: Arc<AtomicUsize>,
@@ -38,9 +38,13 @@ impl Server {
     }
 
     fn request(&self, path: &str) -> Request<RequestBody> {
-        let body = Empty::new().map_err(|never| match never {}).boxed_unsync();
-        Request::builder().uri(format!("http://{}{path}", self.address)).body(body).unwrap()
+        get(&format!("http://{}{path}", self.address))
     }
+}
+
+fn get(uri: &str) -> Request<RequestBody> {
+    let body = Empty::new().map_err(|never| match never {}).boxed_unsync();
+    Request::builder().uri(uri).body(body).unwrap()
 }
 
 async fn accept(listener: TcpListener, most: usize, accepted: Arc<AtomicUsize>) {
@@ -188,7 +192,7 @@ async fn unused_connections_are_bounded() {
 }
 
 /// Writes `said` to each connection once a request has come.
-async fn scripted(said: &'static [u8]) -> (Request<RequestBody>, Arc<AtomicUsize>) {
+async fn scripted(said: &'static [u8]) -> (String, Arc<AtomicUsize>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let accepted = Arc::new(AtomicUsize::new(0));
@@ -205,59 +209,48 @@ async fn scripted(said: &'static [u8]) -> (Request<RequestBody>, Arc<AtomicUsize
             }
         }
     });
-    let body = Empty::new().map_err(|never| match never {}).boxed_unsync();
-    (Request::builder().uri(format!("http://{address}/")).body(body).unwrap(), accepted)
-}
-
-fn again(request: &Request<RequestBody>) -> Request<RequestBody> {
-    let body = Empty::new().map_err(|never| match never {}).boxed_unsync();
-    Request::builder().uri(request.uri()).body(body).unwrap()
+    (format!("http://{address}/"), accepted)
 }
 
 #[tokio::test]
 async fn nothing_of_one_answer_comes_with_another() {
-    let (request, accepted) = scripted(
+    let (uri, accepted) = scripted(
         b"HTTP/1.1 200 OK\r\ncontent-length: 1\r\n\r\nxHTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\nbad",
     )
     .await;
     let client = client();
     for count in [1, 2, 3] {
-        assert_eq!(length(client.send(again(&request)).await.unwrap()).await, 1);
+        assert_eq!(length(client.send(get(&uri)).await.unwrap()).await, 1);
         assert_eq!(accepted.load(Ordering::SeqCst), count);
     }
 }
 
 #[tokio::test]
 async fn a_request_given_up_takes_its_connection_along() {
-    let (request, accepted) = scripted(b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nhalf").await;
+    let (uri, accepted) = scripted(b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nhalf").await;
     let client = client();
     for count in [1, 2] {
-        let answer = client.send(again(&request)).await.unwrap();
+        let answer = client.send(get(&uri)).await.unwrap();
         assert!(timeout(Duration::from_millis(20), length(answer)).await.is_err());
         tokio::time::sleep(Duration::from_millis(50)).await;
         assert_eq!((accepted.load(Ordering::SeqCst), client.pool.unused()), (count, 0));
     }
-    let (request, _) = scripted(b"HTTP/1.1 200 O").await;
-    assert!(timeout(Duration::from_millis(20), client.send(request)).await.is_err());
+    let (uri, _) = scripted(b"HTTP/1.1 200 O").await;
+    assert!(timeout(Duration::from_millis(20), client.send(get(&uri))).await.is_err());
     assert_eq!(client.pool.unused(), 0);
 }
 
 #[tokio::test]
 async fn what_a_server_read_may_have_been_done() {
-    let (request, _) = scripted(b"").await;
-    let error = client().send(request).await.unwrap_err();
+    let (uri, _) = scripted(b"").await;
+    let error = client().send(get(&uri)).await.unwrap_err();
     assert!(matches!(error, SendError::Broke(_)) && !error.was_unsent(), "{error:?}");
 }
 
 #[tokio::test]
 async fn without_a_server_nothing_was_sent() {
-    let server = Server::start(1, 1);
-    let (mut request, client) = (server.request("/1"), client());
     let nobody = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
-    *request.uri_mut() = format!("http://{nobody}/1").parse().unwrap();
-    let error = client.send(request).await.unwrap_err();
+    let error = client().send(get(&format!("http://{nobody}/1"))).await.unwrap_err();
     assert!(matches!(error, SendError::Connect(_)) && error.was_unsent(), "{error:?}");
-    let mut request = server.request("/1");
-    *request.uri_mut() = "/1".parse().unwrap();
-    assert!(matches!(client.send(request).await, Err(SendError::Address)));
+    assert!(matches!(client().send(get("/1")).await, Err(SendError::Address)));
 }
