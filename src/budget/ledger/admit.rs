@@ -141,10 +141,11 @@ impl Ledger {
         let slots = self.slots(caps, now);
         let is_crowded = self.leases.count() * 2 >= slots || is_half(all, learned);
         let route = &self.routes[&admit.place.route];
+        // Where others are held nobody goes past them, though it may be less than half full again.
         let asked = Asked {
             content: admit.creates_content,
-            route: is_half(route.ring.sum(now), route_cap(admit, caps)),
-            installation: is_crowded || learned < caps.all,
+            route: route.gate.holds_somebody() || is_half(route.ring.sum(now), route_cap(admit, caps)),
+            installation: self.installation.holds_somebody() || is_crowded || learned < caps.all,
             pool: pool.is_known,
         };
         let units = (price * U).max(KAPPA * admit.points);
@@ -351,7 +352,7 @@ impl Ledger {
             let until = order.iter().position(|kind| *kind == last).unwrap_or_default();
             for kind in order.into_iter().take(until + 1).filter(|kind| weighed.asked.has(*kind)) {
                 let ask = self.ask(kind, admit, weighed);
-                self.gate(kind, admit).join(&ask, now, hint + 1_000);
+                self.gate(kind, admit).join(&ask, kind == last, now, hint + 1_000);
             }
         }
         Outcome::Wait { hint_ms: hint, step_ms, reason: held.reason, has_place: held.gate.is_some() }

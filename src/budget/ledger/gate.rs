@@ -32,6 +32,8 @@ pub(super) struct Gate {
     /// Finish tag of each agent.
     finish: FxHashMap<Arc<str>, Micro>,
     waiting: FxHashMap<Arc<str>, Waiting>,
+    /// Of those the heads that wait here, not at a later gate.
+    held: usize,
     /// Waiting heads by start tag.
     order: Vec<(Micro, Arc<str>)>,
     expiry: BTreeSet<(i64, Arc<str>)>,
@@ -46,6 +48,8 @@ struct Waiting {
     charge: Micro,
     /// What it needs in the bucket.
     need: Micro,
+    /// It waits here, not at a later gate.
+    is_held: bool,
     expires: i64,
 }
 
@@ -91,6 +95,7 @@ impl Gate {
             avg: U,
             finish: FxHashMap::default(),
             waiting: FxHashMap::default(),
+            held: 0,
             order: Vec::new(),
             expiry: BTreeSet::new(),
         }
@@ -137,6 +142,11 @@ impl Gate {
         }
     }
 
+    /// Somebody waits here whom this gate does not let through yet.
+    pub(super) fn holds_somebody(&self) -> bool {
+        self.held > 0
+    }
+
     /// Where a head would stand, or stands.
     fn start(&self, ask: &Ask<'_>) -> Micro {
         match self.waiting.get(ask.head) {
@@ -159,6 +169,7 @@ impl Gate {
 
     fn forget(&mut self, head: &Arc<str>) -> Option<Waiting> {
         let waiting = self.waiting.remove(head)?;
+        self.held -= usize::from(waiting.is_held);
         if let Ok(place) = self.place(waiting.tag, head) {
             self.order.remove(place);
         }
@@ -170,21 +181,23 @@ impl Gate {
         self.order.binary_search_by(|(other, name)| (*other, name).cmp(&(tag, head)))
     }
 
-    /// Takes a place, or keeps it for longer.
-    pub(super) fn join(&mut self, ask: &Ask<'_>, now: i64, for_ms: i64) {
+    /// Takes a place, or keeps it for longer; it is held here, or at a later gate.
+    pub(super) fn join(&mut self, ask: &Ask<'_>, is_held: bool, now: i64, for_ms: i64) {
         let expires = now + for_ms.min(PLACE_MS);
         if let Some(waiting) = self.waiting.get_mut(ask.head) {
             self.expiry.remove(&(waiting.expires, Arc::clone(ask.head)));
-            (waiting.need, waiting.expires) = (ask.need, expires);
+            self.held -= usize::from(waiting.is_held);
+            (waiting.need, waiting.is_held, waiting.expires) = (ask.need, is_held, expires);
         } else {
             let tag = self.start(ask);
             self.finish.insert(Arc::clone(ask.agent), tag + ask.charge);
             let place = self.place(tag, ask.head).unwrap_or_else(|place| place);
             self.order.insert(place, (tag, Arc::clone(ask.head)));
             let agent = Arc::clone(ask.agent);
-            let waiting = Waiting { agent, tag, charge: ask.charge, need: ask.need, expires };
+            let waiting = Waiting { agent, tag, charge: ask.charge, need: ask.need, is_held, expires };
             self.waiting.insert(Arc::clone(ask.head), waiting);
         }
+        self.held += usize::from(is_held);
         self.expiry.insert((expires, Arc::clone(ask.head)));
     }
 

@@ -79,6 +79,44 @@ fn who_always_waits_gets_a_share_by_weight() {
 }
 
 #[test]
+fn nobody_goes_past_those_who_wait_for_a_slot() {
+    let (big, small) = (Who::plain("big", 4), Who::plain("small", 1));
+    let mut bench = Bench::new(1_000_000);
+    let granted = |bench: &mut Bench, who: &Who| {
+        // The pool has 277 points a second and does not bind.
+        bench.now += 5;
+        matches!(bench.admit(who, false, "core", 60_000), Outcome::Granted { .. })
+    };
+    let end_one = |bench: &mut Bench| {
+        let lease = bench.open[0].admit.lease;
+        bench.answer(0, None, true);
+        bench.ended.push(lease);
+    };
+    // Not half full yet: nobody is asked to wait, and the bucket falls into debt.
+    for _ in 0..60 {
+        assert!(granted(&mut bench, &small));
+        end_one(&mut bench);
+    }
+    while granted(&mut bench, &small) {}
+    assert_eq!(bench.open.len(), 45, "from half of the slots on a call asks");
+    assert!(!granted(&mut bench, &big));
+    // Then less than half are taken again.
+    end_one(&mut bench);
+    assert!(!granted(&mut bench, &small), "went past one who waits");
+    let mut got = Vec::new();
+    while got.len() < 20 {
+        for who in [&small, &big] {
+            if granted(&mut bench, who) {
+                got.push(who.name);
+                end_one(&mut bench);
+            }
+        }
+    }
+    let of_big = got.iter().filter(|name| **name == "big").count();
+    assert!((15..=17).contains(&of_big), "by weight: {got:?}");
+}
+
+#[test]
 fn a_guarantee_holds_against_any_weight() {
     let sure = Who { guarantee: 600, ..Who::plain("sure", 1) };
     let agents = [sure, Who::plain("big", 100), Who::plain("bigger", 1000)];

@@ -77,8 +77,9 @@ do
       price = price,
       units = max(price * U, KAPPA * admit.points),
       content = admit.creates_content,
-      route = is_half(Ring.sum(Ledger.route_ring(place.route), now), route_cap),
-      installation = is_crowded or Ledger.learned() < caps.all,
+      -- Where others are held nobody goes past them.
+      route = gates.route.held > 0 or is_half(Ring.sum(Ledger.route_ring(place.route), now), route_cap),
+      installation = gates.installation.held > 0 or is_crowded or Ledger.learned() < caps.all,
       pool = pool.known == 1,
       guarantee = 0,
       ceiling = 0,
@@ -295,7 +296,7 @@ do
     hint = clamp(min(hint, admit.patience_ms), 4, 60000)
     for position = 1, held.position or 0 do
       local kind = ORDER[position]
-      if weighed[kind] then Gate.join(gates[kind], ask_of(kind), now, hint + 1000) end
+      if weighed[kind] then Gate.join(gates[kind], ask_of(kind), position == held.position, now, hint + 1000) end
     end
     return { 'wait', hint, step_ms, held.reason, held.gate and 1 or 0 }
   end

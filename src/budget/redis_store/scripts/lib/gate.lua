@@ -1,14 +1,15 @@
 -- A gate: an order and a bucket, see ledger/gate.rs. Its tags and heads are fields `tag:BORN GATE|AGENT`
 -- and `head:BORN GATE|HEAD`, so that those of a gate that was forgotten and born again never count; its
--- waiting heads lie in two sorted sets, by start tag and by the end of their place.
+-- waiting heads lie in two sorted sets, by start tag and by the end of their place. `heads` counts them,
+-- `held` those of them that wait here and not at a later gate.
 
 -- gate's name -> its two sorted sets; the caller names those of each gate it will ask.
 local order_of, expiry_of = {}, {}
 
 local Gate = {}
 do
-  local GATE = { 'born', 'v', 'tok', 't', 'rem', 'rate', 'avg', 'heads' }
-  local HEAD = { 'agent', 'charge', 'need', texts = { agent = true } }
+  local GATE = { 'born', 'v', 'tok', 't', 'rem', 'rate', 'avg', 'heads', 'held' }
+  local HEAD = { 'agent', 'charge', 'need', 'is_held', texts = { agent = true } }
   local SETS_TTL_MS = 600000
 
   function Gate.field(name) return 'gate:' .. name end
@@ -20,7 +21,8 @@ do
   end
 
   function Gate.new(name, tok, now)
-    local gate = { name = name, born = now, v = 0, tok = tok, t = now, rem = 0, rate = U, avg = U, heads = 0 }
+    local gate = { name = name, born = now, v = 0, tok = tok, t = now, rem = 0, rate = U, avg = U }
+    gate.heads, gate.held = 0, 0
     if order_of[name] then redis.call('DEL', order_of[name], expiry_of[name]) end
     return Hash.set_record(GATE, STATE, Gate.field(name), gate)
   end
@@ -42,7 +44,9 @@ do
     local waiting = Gate.head(gate, head)
     if not waiting then return nil end
     -- Of one whose place lapsed with the sorted sets nothing is counted any more.
-    gate.heads = gate.heads - redis.call('ZREM', order_of[gate.name], head)
+    if redis.call('ZREM', order_of[gate.name], head) == 1 then
+      gate.heads, gate.held = gate.heads - 1, gate.held - waiting.is_held
+    end
     redis.call('ZREM', expiry_of[gate.name], head)
     Hash.set_record(HEAD, STATE, Gate.head_field(gate, head), false)
     return waiting
@@ -67,7 +71,7 @@ do
     if #expired == 0 and redis.call('EXISTS', expiry_of[gate.name]) == 0 then
       -- Nobody came by for so long that the sorted sets lapsed, with heads that nobody withdrew.
       redis.call('DEL', order_of[gate.name])
-      gate.heads = 0
+      gate.heads, gate.held = 0, 0
     end
     for _, head in ipairs(expired) do
       Gate.leave(gate, head)
@@ -91,19 +95,21 @@ do
     return max(Gate.tag(gate, ask.agent) or 0, gate.v - min(SWEPT_BEHIND, max(div(CREDIT, ask.weight), ask.charge)))
   end
 
-  function Gate.join(gate, ask, now, for_ms)
+  function Gate.join(gate, ask, is_held, now, for_ms)
     local order, expiry = order_of[gate.name], expiry_of[gate.name]
-    local waiting = Gate.head(gate, ask.head)
+    local waiting, held = Gate.head(gate, ask.head), is_held and 1 or 0
     if waiting then
-      waiting.need = ask.need
+      gate.held = gate.held - waiting.is_held
+      waiting.need, waiting.is_held = ask.need, held
     else
       local tag = Gate.start(gate, ask)
       Gate.set_tag(gate, ask.agent, tag + ask.charge)
       redis.call('ZADD', order, tag, ask.head)
-      local head = { agent = ask.agent, charge = ask.charge, need = ask.need }
+      local head = { agent = ask.agent, charge = ask.charge, need = ask.need, is_held = held }
       Hash.set_record(HEAD, STATE, Gate.head_field(gate, ask.head), head)
       gate.heads = gate.heads + 1
     end
+    gate.held = gate.held + held
     redis.call('ZADD', expiry, now + min(for_ms, PLACE_MS), ask.head)
     redis.call('PEXPIRE', order, SETS_TTL_MS)
     redis.call('PEXPIRE', expiry, SETS_TTL_MS)
