@@ -136,7 +136,10 @@ impl Ledger {
             self.take_over(lease, now);
         }
         self.all.merge(&handover.sent.all);
+        let before = self.content_minute.sum(now);
         self.content_minute.merge(&handover.sent.content_minute);
+        // Who wrote a moment ago has no new beginning.
+        self.content.take((self.content_minute.sum(now) - before) * U, 0);
         self.content_hour.merge(&handover.sent.content_hour);
         for (route, ring) in &handover.sent.routes {
             self.route(route, now).ring.merge(ring);

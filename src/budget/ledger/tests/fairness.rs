@@ -294,6 +294,37 @@ fn of_two_ends_of_a_window_the_later_one_holds() {
     assert_eq!(ends(&mut pool, 10_000), 12_400);
 }
 
+/// Writes in a row that an empty store lets through, after as many within the minute before its loss.
+fn writes_after_a_loss(writes_before: i64) -> usize {
+    let mut bench = Bench::new(1_000_000);
+    bench.ledger = Ledger::new(2_000);
+    let mut sent = Sent::default();
+    sent.content_minute.add(bench.now - 5_000, writes_before);
+    let handover = Handover { leases: Vec::new(), sent, pools: Vec::new(), spent: Vec::new(), cool: 0 };
+    bench.apply(Command::Adopt(Box::new(handover)));
+    bench.now += 2_000;
+    let writer = Who::plain("writer", 1);
+    bench.admit(&writer, false, "core", 0);
+    bench.answer(0, None, true);
+    let mut let_through = 0;
+    loop {
+        bench.now += 20;
+        match bench.admit(&writer, true, "core", 60_000) {
+            Outcome::Granted { .. } => bench.answer(0, None, true),
+            Outcome::Wait { reason: Reason::Turn(GateKind::Content), .. } => return let_through,
+            other => panic!("{other:?}"),
+        }
+        let_through += 1;
+    }
+}
+
+#[test]
+fn after_a_loss_what_was_written_lately_counts() {
+    assert_eq!(writes_after_a_loss(0), 10);
+    assert_eq!(writes_after_a_loss(7), 3);
+    assert_eq!(writes_after_a_loss(30), 0);
+}
+
 #[test]
 fn a_repeated_call_counts_once() {
     let mut bench = Bench::new(5_000);
