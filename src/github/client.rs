@@ -7,6 +7,7 @@
 mod body;
 mod connection;
 mod pool;
+mod resolver;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,6 +16,7 @@ use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::combinators::UnsyncBoxBody;
 use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::client::legacy::connect::dns::GaiResolver;
 use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
@@ -23,6 +25,7 @@ use thiserror::Error;
 use crate::config::Upstream;
 pub use body::AnswerBody;
 use pool::Pool;
+use resolver::Resolver;
 
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 /// A body on its way to GitHub.
@@ -97,7 +100,7 @@ impl HttpClient {
         .map_err(|error| fail(&error))?
         .with_root_certificates(roots)
         .with_no_client_auth();
-        let mut tcp = HttpConnector::new();
+        let mut tcp = HttpConnector::new_with_resolver(Resolver::new(GaiResolver::new()));
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
         tcp.set_connect_timeout(Some(connect_timeout));

@@ -12,9 +12,10 @@ use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy::connect::HttpConnector;
 use tower::Service;
 
+use super::resolver::Resolver;
 use super::{BoxError, RequestBody};
 
-pub(super) type Connector = HttpsConnector<HttpConnector>;
+pub(super) type Connector = HttpsConnector<HttpConnector<Resolver>>;
 
 /// Read ahead of a slow caller on a connection; also the longest head of an answer.
 const READ_AHEAD_BYTES_MAX: usize = 64 * 1024;
