@@ -100,7 +100,7 @@ impl HttpClient {
         .map_err(|error| fail(&error))?
         .with_root_certificates(roots)
         .with_no_client_auth();
-        let mut tcp = HttpConnector::new_with_resolver(Resolver::new(GaiResolver::new()));
+        let mut tcp = HttpConnector::new_with_resolver(Resolver::new(GaiResolver::new(), connect_timeout));
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
         tcp.set_connect_timeout(Some(connect_timeout));

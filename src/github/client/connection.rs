@@ -10,12 +10,13 @@ use hyper::body::Incoming;
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::client::legacy::connect::dns::GaiResolver;
 use tower::Service;
 
 use super::resolver::Resolver;
 use super::{BoxError, RequestBody};
 
-pub(super) type Connector = HttpsConnector<HttpConnector<Resolver>>;
+pub(super) type Connector = HttpsConnector<HttpConnector<Resolver<GaiResolver>>>;
 
 /// Read ahead of a slow caller on a connection; also the longest head of an answer.
 const READ_AHEAD_BYTES_MAX: usize = 64 * 1024;

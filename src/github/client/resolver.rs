@@ -1,4 +1,4 @@
-//! Names to addresses: one question at a time for each name.
+//! Names to addresses: one question for all who have it at the same time, or soon after.
 //!
 //! The system's resolver keeps a thread for each question under way, and connections are opened in
 //! bursts: thirty at once were thirty threads with 60 MiB.
@@ -13,25 +13,48 @@ use std::vec;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use hyper_util::client::legacy::connect::dns::{GaiResolver, Name};
+use hyper_util::client::legacy::connect::dns::Name;
 use moka::future::Cache;
 use tower::Service;
 
 /// The system doesn't tell how long an address is good for; who has moved is found after this.
-const KEPT: Duration = Duration::from_secs(5);
+const FRESH: Duration = Duration::from_secs(5);
+/// What was known before serves where the system knows nothing, or not in time.
+const STALE: Duration = Duration::from_mins(1);
 /// GitHub's two and a few issuers of identities.
 const NAMES_MAX: u64 = 64;
 
-/// The system's resolver, asked once for all who want to know the same. Errors are not kept.
+/// The system's resolver, asked once for all. Its errors are told to all who asked, and not kept.
 #[derive(Debug, Clone)]
-pub(super) struct Resolver<S = GaiResolver> {
+pub(super) struct Resolver<S> {
     system: S,
-    known: Cache<Name, Vec<SocketAddr>>,
+    /// For an answer.
+    patience: Duration,
+    fresh: Cache<Name, Vec<SocketAddr>>,
+    stale: Cache<Name, Vec<SocketAddr>>,
 }
 
 impl<S> Resolver<S> {
-    pub(super) fn new(system: S) -> Resolver<S> {
-        Resolver { system, known: Cache::builder().max_capacity(NAMES_MAX).time_to_live(KEPT).build() }
+    pub(super) fn new(system: S, patience: Duration) -> Resolver<S> {
+        let cache = |kept| Cache::builder().max_capacity(NAMES_MAX).time_to_live(kept).build();
+        Resolver { system, patience, fresh: cache(FRESH), stale: cache(STALE) }
+    }
+}
+
+impl<S> Resolver<S>
+where
+    S: Service<Name, Response: Iterator<Item = SocketAddr>, Error = io::Error>,
+{
+    async fn ask_system(mut self, name: Name) -> io::Result<Vec<SocketAddr>> {
+        let answer = async {
+            poll_fn(|context| self.system.poll_ready(context)).await?;
+            self.system.call(name.clone()).await
+        };
+        let answer = tokio::time::timeout(self.patience, answer).await;
+        let late = |_| io::Error::new(io::ErrorKind::TimedOut, "no answer in time");
+        let addresses: Vec<SocketAddr> = answer.map_err(late)??.collect();
+        self.stale.insert(name, addresses.clone()).await;
+        Ok(addresses)
     }
 }
 
@@ -49,14 +72,13 @@ where
     }
 
     fn call(&mut self, name: Name) -> Self::Future {
-        let Resolver { mut system, known } = self.clone();
+        let resolver = self.clone();
         async move {
-            let asked = name.clone();
-            let look_up = async move {
-                poll_fn(|context| system.poll_ready(context)).await?;
-                Ok(system.call(asked).await?.collect())
+            let answer = resolver.clone().ask_system(name.clone());
+            let addresses = match resolver.fresh.try_get_with(name.clone(), answer).await {
+                Ok(addresses) => addresses,
+                Err(error) => resolver.stale.get(&name).await.ok_or(error)?,
             };
-            let addresses = known.try_get_with(name, look_up).await?;
             Ok(addresses.into_iter())
         }
         .boxed()
@@ -65,17 +87,22 @@ where
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
     use futures_util::future::join_all;
 
     use super::*;
 
-    /// Counts what it is asked and answers later; it knows no name that ends in `.invalid`.
+    /// Counts what it is asked and answers later, unless it is silent; it knows no name that ends in
+    /// `.invalid`, and none while it is broken.
     #[derive(Clone, Default)]
-    struct Counting(Arc<AtomicUsize>);
+    struct System {
+        asked: Arc<AtomicUsize>,
+        is_broken: Arc<AtomicBool>,
+        is_silent: bool,
+    }
 
-    impl Service<Name> for Counting {
+    impl Service<Name> for System {
         type Response = vec::IntoIter<SocketAddr>;
         type Error = io::Error;
         type Future = BoxFuture<'static, io::Result<Self::Response>>;
@@ -85,10 +112,14 @@ mod tests {
         }
 
         fn call(&mut self, name: Name) -> Self::Future {
-            self.0.fetch_add(1, Ordering::Relaxed);
+            self.asked.fetch_add(1, Ordering::Relaxed);
+            let is_unknown = name.as_str().ends_with(".invalid") || self.is_broken.load(Ordering::Relaxed);
+            if self.is_silent {
+                return std::future::pending().boxed();
+            }
             async move {
                 tokio::task::yield_now().await;
-                match name.as_str().ends_with(".invalid") {
+                match is_unknown {
                     true => Err(io::Error::other("unknown")),
                     false => Ok(vec![SocketAddr::from(([192, 0, 2, 7], 0))].into_iter()),
                 }
@@ -97,16 +128,16 @@ mod tests {
         }
     }
 
-    impl Counting {
+    impl System {
         fn count(&self) -> usize {
-            self.0.load(Ordering::Relaxed)
+            self.asked.load(Ordering::Relaxed)
         }
     }
 
     #[tokio::test]
     async fn who_asks_beside_others_and_soon_after_shares_their_answer() {
-        let system = Counting::default();
-        let resolver = Resolver::new(system.clone());
+        let system = System::default();
+        let resolver = Resolver::new(system.clone(), Duration::from_secs(5));
         for _ in 0..2 {
             let calls = (0..32).map(|_| resolver.clone().call("api.github.com".parse().unwrap()));
             for addresses in join_all(calls).await {
@@ -121,8 +152,8 @@ mod tests {
 
     #[tokio::test]
     async fn an_error_is_told_to_all_who_asked_and_then_forgotten() {
-        let system = Counting::default();
-        let resolver = Resolver::new(system.clone());
+        let system = System::default();
+        let resolver = Resolver::new(system.clone(), Duration::from_secs(5));
         let calls = (0..8).map(|_| resolver.clone().call("github.invalid".parse().unwrap()));
         for addresses in join_all(calls).await {
             assert_eq!(addresses.unwrap_err().to_string(), "unknown");
@@ -130,5 +161,26 @@ mod tests {
         let before = system.count();
         resolver.clone().call("github.invalid".parse().unwrap()).await.unwrap_err();
         assert_eq!(system.count(), before + 1);
+    }
+
+    #[tokio::test]
+    async fn what_was_known_a_moment_ago_serves_where_nothing_is_answered() {
+        let system = System::default();
+        let resolver = Resolver::new(system.clone(), Duration::from_secs(5));
+        let name: Name = "api.github.com".parse().unwrap();
+        resolver.clone().call(name.clone()).await.unwrap();
+        resolver.fresh.invalidate(&name).await;
+        system.is_broken.store(true, Ordering::Relaxed);
+        let addresses: Vec<SocketAddr> = resolver.clone().call(name).await.unwrap().collect();
+        assert_eq!(addresses, [SocketAddr::from(([192, 0, 2, 7], 0))]);
+        assert_eq!(system.count(), 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_name_that_is_never_answered_is_given_up() {
+        let system = System { is_silent: true, ..System::default() };
+        let resolver = Resolver::new(system, Duration::from_secs(5));
+        let error = resolver.clone().call("api.github.com".parse().unwrap()).await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
     }
 }
