@@ -36,7 +36,7 @@ use lease::Leases;
 use pool::{Pool, Trial};
 use replicas::{Isolation, Replicas};
 use ring::Ring;
-use units::{EVICTIONS, LIMIT_MAX, LIMIT_UNTOLD, Micro, ROUTE_IDLE_MS, SEEN_MS, U};
+use units::{EVICTIONS, FIRST_WRITES, LIMIT_MAX, LIMIT_UNTOLD, Micro, ROUTE_IDLE_MS, SEEN_MS, U};
 
 /// Everything one installation's budget is made of.
 #[derive(Debug, Clone)]
@@ -86,9 +86,8 @@ impl Route {
 impl Ledger {
     /// `pause_at_birth_ms` is 0 where nobody else can have called before.
     pub fn new(pause_at_birth_ms: i64) -> Ledger {
-        // After a loss the replicas hand in what they sent, and the caps count that: this only says how
-        // many writes need not wait for one another at the very beginning.
-        let content = if pause_at_birth_ms == 0 { 60 * U } else { 10 * U };
+        // After a loss the replicas hand in what they sent, and the caps count that.
+        let content = if pause_at_birth_ms == 0 { 60 * U } else { FIRST_WRITES };
         Ledger {
             epoch: 0,
             pause_at_birth_ms,

@@ -42,6 +42,8 @@ struct Weighed {
     price: i64,
     units: Micro,
     asked: Asked,
+    /// Who is held at a later gate keeps its place at these.
+    half_full: Asked,
     /// Micro-points a second; 0: none.
     guarantee: Micro,
     ceiling: Micro,
@@ -141,16 +143,21 @@ impl Ledger {
         let slots = self.slots(caps, now);
         let is_crowded = self.leases.count() * 2 >= slots || is_half(all, learned);
         let route = &self.routes[&admit.place.route];
-        // Where others are held nobody goes past them, though it may be less than half full again.
-        let asked = Asked {
+        let half_full = Asked {
             content: admit.creates_content,
-            route: route.gate.holds_somebody() || is_half(route.ring.sum(now), route_cap(admit, caps)),
-            installation: self.installation.holds_somebody() || is_crowded || learned < caps.all,
+            route: is_half(route.ring.sum(now), route_cap(admit, caps)),
+            installation: is_crowded || learned < caps.all,
             pool: pool.is_known,
+        };
+        // Where somebody is held nobody goes past, though it may be less than half full again.
+        let asked = Asked {
+            route: half_full.route || route.gate.holds_somebody(),
+            installation: half_full.installation || self.installation.holds_somebody(),
+            ..half_full
         };
         let units = (price * U).max(KAPPA * admit.points);
         let is_unpriced = admit.price.is_none() && average == 0;
-        Weighed { price, units, asked, guarantee: 0, ceiling: 0, is_due: false, is_unpriced }
+        Weighed { price, units, asked, half_full, guarantee: 0, ceiling: 0, is_due: false, is_unpriced }
     }
 
     /// The first stop that applies.
@@ -350,9 +357,13 @@ impl Ledger {
         if let Some(last) = held.gate {
             let order = [GateKind::Content, GateKind::Route, GateKind::Installation, GateKind::Pool];
             let until = order.iter().position(|kind| *kind == last).unwrap_or_default();
-            for kind in order.into_iter().take(until + 1).filter(|kind| weighed.asked.has(*kind)) {
+            for kind in order.into_iter().take(until + 1) {
                 let ask = self.ask(kind, admit, weighed);
-                self.gate(kind, admit).join(&ask, kind == last, now, hint + 1_000);
+                let is_held = kind == last;
+                match is_held || weighed.half_full.has(kind) {
+                    true => self.gate(kind, admit).join(&ask, is_held, now, hint + 1_000),
+                    false => self.gate(kind, admit).leave(&admit.place.head),
+                }
             }
         }
         Outcome::Wait { hint_ms: hint, step_ms, reason: held.reason, has_place: held.gate.is_some() }

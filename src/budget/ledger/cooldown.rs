@@ -6,9 +6,8 @@ use rustc_hash::FxHashMap;
 
 use super::super::command::Caps;
 use super::pool::Trial;
-use super::units::UNLIMITED;
+use super::units::{MINUTE_MS, UNLIMITED};
 
-const MINUTE_MS: i64 = 60_000;
 /// Refusals this far apart have nothing to do with each other.
 const FORGET_MS: i64 = 2 * 60 * MINUTE_MS;
 /// Refusals of calls that were in flight together are one.

@@ -130,6 +130,10 @@ impl Gate {
         self.tok = self.tok.min(2 * U);
     }
 
+    pub(super) fn lower_to(&mut self, most: Micro) {
+        self.tok = self.tok.min(most);
+    }
+
     fn drop_expired(&mut self, now: i64) {
         for _ in 0..EVICTIONS {
             match self.expiry.first() {
@@ -142,7 +146,7 @@ impl Gate {
         }
     }
 
-    /// Somebody waits here whom this gate does not let through yet.
+    /// Somebody waits here, and not at a later gate.
     pub(super) fn holds_somebody(&self) -> bool {
         self.held > 0
     }
@@ -265,6 +269,17 @@ impl Gate {
         if let Some(finish) = self.finish.get_mut(agent) {
             *finish = (*finish).min(self.v + ahead);
         }
+    }
+
+    #[cfg(test)]
+    pub(super) fn has_place(&self, head: &str) -> bool {
+        self.waiting.contains_key(head)
+    }
+
+    #[cfg(test)]
+    pub(super) fn is_consistent(&self) -> bool {
+        let held = self.waiting.values().filter(|waiting| waiting.is_held).count();
+        (self.held, self.order.len()) == (held, self.waiting.len())
     }
 
     /// Forgets tags that say no more than no tag would.

@@ -8,7 +8,7 @@ use super::Ledger;
 use super::lease::Lease;
 use super::pool::Pool;
 use super::ring::Ring;
-use super::units::{KAPPA, Micro, U};
+use super::units::{FIRST_WRITES, KAPPA, MINUTE_MS, Micro, U};
 
 /// A replica is missing when it was silent for this long, and forgotten after the second.
 const MISSING_MS: i64 = 10_000;
@@ -136,10 +136,12 @@ impl Ledger {
             self.take_over(lease, now);
         }
         self.all.merge(&handover.sent.all);
-        let before = self.content_minute.sum(now);
         self.content_minute.merge(&handover.sent.content_minute);
-        // Who wrote a moment ago has no new beginning.
-        self.content.take((self.content_minute.sum(now) - before) * U, 0);
+        if now < self.epoch + MINUTE_MS {
+            // Who wrote a moment ago has no new beginning.
+            let written = self.content_minute.sum(now) * U;
+            self.content.lower_to((FIRST_WRITES - written).max(0));
+        }
         self.content_hour.merge(&handover.sent.content_hour);
         for (route, ring) in &handover.sent.routes {
             self.route(route, now).ring.merge(ring);

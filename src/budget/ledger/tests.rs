@@ -175,6 +175,10 @@ impl Bench {
             assert!(pool.gate.tok >= -pool.debt().max(50 * 1_000_000), "debt of {resource}");
         }
         assert!(self.ledger.leases.count() <= CAPS.concurrent);
+        let routes = self.ledger.routes.values().map(|route| &route.gate);
+        let pools = self.ledger.pools.values().map(|pool| &pool.gate);
+        let gates = routes.chain(pools).chain([&self.ledger.installation, &self.ledger.content]);
+        assert!(gates.into_iter().all(super::gate::Gate::is_consistent));
         self.check_rings();
         let gates = self.ledger.pools.iter().map(|(name, pool)| (name.to_string(), pool.gate.v));
         let gates = gates.chain([

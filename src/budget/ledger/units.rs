@@ -41,6 +41,9 @@ pub(super) const LIMIT_MAX: i64 = 1_000_000;
 pub(super) const LIMIT_UNTOLD: i64 = 5_000;
 /// GitHub's longest window.
 pub(super) const HOUR_MS: i64 = 3_600_000;
+pub(super) const MINUTE_MS: i64 = 60_000;
+/// Writes that need not wait for one another in a new ledger, less those of the minute before it.
+pub(super) const FIRST_WRITES: Micro = 10 * U;
 /// A route nobody calls for so long is forgotten.
 pub(super) const ROUTE_IDLE_MS: i64 = 2 * HOUR_MS;
 

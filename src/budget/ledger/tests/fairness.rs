@@ -78,42 +78,69 @@ fn who_always_waits_gets_a_share_by_weight() {
     assert!((2_400..=2_560).contains(&all), "{all}");
 }
 
+const BIG: Who = Who::plain("big", 4);
+const SMALL: Who = Who::plain("small", 1);
+
+impl Bench {
+    fn lets_through(&mut self, who: &Who, resource: &str) -> bool {
+        // The pool `core` has 277 points a second and does not bind.
+        self.now += 5;
+        matches!(self.admit(who, false, resource, 60_000), Outcome::Granted { .. })
+    }
+
+    fn end(&mut self, index: usize) {
+        let lease = self.open[index].admit.lease;
+        self.answer(index, None, true);
+        self.ended.push(lease);
+    }
+
+    /// `BIG` was told to wait while half of the slots were taken; now one less is.
+    fn with_one_held() -> Bench {
+        let mut bench = Bench::new(1_000_000);
+        // Not half full yet: nobody is asked to wait, and the bucket falls into debt.
+        for _ in 0..60 {
+            assert!(bench.lets_through(&SMALL, "core"));
+            bench.end(0);
+        }
+        while bench.lets_through(&SMALL, "core") {}
+        assert_eq!(bench.open.len(), 45, "from half of the slots on a call asks");
+        assert!(!bench.lets_through(&BIG, "core"));
+        bench.end(0);
+        bench
+    }
+}
+
 #[test]
 fn nobody_goes_past_those_who_wait_for_a_slot() {
-    let (big, small) = (Who::plain("big", 4), Who::plain("small", 1));
-    let mut bench = Bench::new(1_000_000);
-    let granted = |bench: &mut Bench, who: &Who| {
-        // The pool has 277 points a second and does not bind.
-        bench.now += 5;
-        matches!(bench.admit(who, false, "core", 60_000), Outcome::Granted { .. })
-    };
-    let end_one = |bench: &mut Bench| {
-        let lease = bench.open[0].admit.lease;
-        bench.answer(0, None, true);
-        bench.ended.push(lease);
-    };
-    // Not half full yet: nobody is asked to wait, and the bucket falls into debt.
-    for _ in 0..60 {
-        assert!(granted(&mut bench, &small));
-        end_one(&mut bench);
-    }
-    while granted(&mut bench, &small) {}
-    assert_eq!(bench.open.len(), 45, "from half of the slots on a call asks");
-    assert!(!granted(&mut bench, &big));
-    // Then less than half are taken again.
-    end_one(&mut bench);
-    assert!(!granted(&mut bench, &small), "went past one who waits");
+    let mut bench = Bench::with_one_held();
+    assert!(!bench.lets_through(&SMALL, "core"), "went past one who waits");
     let mut got = Vec::new();
     while got.len() < 20 {
-        for who in [&small, &big] {
-            if granted(&mut bench, who) {
+        for who in [&SMALL, &BIG] {
+            if bench.lets_through(who, "core") {
                 got.push(who.name);
-                end_one(&mut bench);
+                bench.end(0);
             }
         }
     }
     let of_big = got.iter().filter(|name| **name == "big").count();
     assert!((15..=17).contains(&of_big), "by weight: {got:?}");
+}
+
+#[test]
+fn who_waits_for_its_pool_is_in_nobody_s_way_elsewhere() {
+    let mut bench = Bench::with_one_held();
+    // Its place is there for a second more, and the bucket is out of debt.
+    bench.now += 1_500;
+    bench.limit = 600;
+    let other = Who::plain("other", 1);
+    while bench.lets_through(&other, "search") {
+        bench.end(bench.open.len() - 1);
+    }
+    let has_place = |bench: &Bench, name| bench.ledger.installation.has_place(name);
+    assert!(bench.ledger.pools["search"].gate.has_place("other/search/r/1"));
+    assert!(has_place(&bench, "big/core/r/1"));
+    assert!(!has_place(&bench, "other/search/r/1"), "less than half of the slots are taken");
 }
 
 #[test]

@@ -73,14 +73,22 @@ do
     -- Of what is ours to give.
     local function is_half(count, cap) return 2 * count * U >= ledger.scale(cap * U) end
     local is_crowded = Lease.count() * 2 >= Ledger.slots() or is_half(Ring.sum(Ledger.all_ring(), now), Ledger.learned())
+    -- Who is held at a later gate keeps its place at these.
+    local half_full = {
+      content = admit.creates_content,
+      route = is_half(Ring.sum(Ledger.route_ring(place.route), now), route_cap),
+      installation = is_crowded or Ledger.learned() < caps.all,
+      pool = pool.known == 1,
+    }
     weighed = {
       price = price,
       units = max(price * U, KAPPA * admit.points),
-      content = admit.creates_content,
-      -- Where others are held nobody goes past them.
-      route = gates.route.held > 0 or is_half(Ring.sum(Ledger.route_ring(place.route), now), route_cap),
-      installation = gates.installation.held > 0 or is_crowded or Ledger.learned() < caps.all,
-      pool = pool.known == 1,
+      content = half_full.content,
+      -- Where somebody is held nobody goes past.
+      route = half_full.route or gates.route.held > 0,
+      installation = half_full.installation or gates.installation.held > 0,
+      pool = half_full.pool,
+      half_full = half_full,
       guarantee = 0,
       ceiling = 0,
       is_due = false,
@@ -296,7 +304,12 @@ do
     hint = clamp(min(hint, admit.patience_ms), 4, 60000)
     for position = 1, held.position or 0 do
       local kind = ORDER[position]
-      if weighed[kind] then Gate.join(gates[kind], ask_of(kind), position == held.position, now, hint + 1000) end
+      local is_held = position == held.position
+      if is_held or weighed.half_full[kind] then
+        Gate.join(gates[kind], ask_of(kind), is_held, now, hint + 1000)
+      else
+        Gate.leave(gates[kind], place.head)
+      end
     end
     return { 'wait', hint, step_ms, held.reason, held.gate and 1 or 0 }
   end

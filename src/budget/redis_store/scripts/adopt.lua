@@ -27,10 +27,12 @@ function Steps.adopt(handover)
   end
   for _, handed in ipairs(handover.leases) do take_over_lease(handed) end
   Ring.merge(Ledger.all_ring(), handover.sent.all)
-  local before = Ring.sum(Ledger.content_minute_ring(), now)
   Ring.merge(Ledger.content_minute_ring(), handover.sent.content_minute)
-  -- Who wrote a moment ago has no new beginning.
-  Gate.take(Ledger.content_gate(), (Ring.sum(Ledger.content_minute_ring(), now) - before) * U, 0)
+  if now < ledger.epoch + MINUTE_MS then
+    -- Who wrote a moment ago has no new beginning.
+    local written = Ring.sum(Ledger.content_minute_ring(), now) * U
+    Gate.lower_to(Ledger.content_gate(), max(0, FIRST_WRITES - written))
+  end
   Ring.merge(Ledger.content_hour_ring(), handover.sent.content_hour)
   for _, sent in ipairs(handover.sent.routes) do
     Ledger.route_gate(sent[1])

@@ -66,7 +66,10 @@ do
     gate.rem = gained % 1000
     gate.tok = min(depth, gate.tok + div(gained, 1000))
     gate.t, gate.rate = max(gate.t, now), rate
-    if gate.heads == 0 then return end
+    if gate.heads == 0 then
+      gate.held = 0
+      return
+    end
     local expired = redis.call('ZRANGEBYSCORE', expiry_of[gate.name], '-inf', now, 'LIMIT', 0, EVICTIONS)
     if #expired == 0 and redis.call('EXISTS', expiry_of[gate.name]) == 0 then
       -- Nobody came by for so long that the sorted sets lapsed, with heads that nobody withdrew.
@@ -82,6 +85,8 @@ do
   end
 
   function Gate.restart(gate, now, tok) gate.tok, gate.t, gate.rem = tok, max(gate.t, now), 0 end
+
+  function Gate.lower_to(gate, most) gate.tok = min(gate.tok, most) end
 
   function Gate.pause(gate, now) gate.t, gate.tok = max(gate.t, now), min(gate.tok, 2 * U) end
 

@@ -56,7 +56,7 @@ do
 
   function Ledger.gate_or_new(name, tok) return Gate.of(name) or Gate.new(name, tok, now) end
   function Ledger.installation_gate() return Ledger.gate_or_new('installation', 20 * U) end
-  function Ledger.content_gate() return Ledger.gate_or_new('content', ledger.pause_ms == 0 and 60 * U or 10 * U) end
+  function Ledger.content_gate() return Ledger.gate_or_new('content', ledger.pause_ms == 0 and 60 * U or FIRST_WRITES) end
 
   -- Where everything begins: the step's time, and what has run out by then.
   function Ledger.begin()

@@ -8,6 +8,7 @@ local LEASE_MS, GUARD_MS, MATCH_MS, PLACE_MS, SEEN_MS = 30000, 1000, 5000, 61000
 local EVICTIONS = 16
 local LIMIT_MAX, LIMIT_UNTOLD = 1000000, 5000
 local MINUTE_MS, HOUR_MS = 60000, 3600000
+local FIRST_WRITES = 10 * U
 local ROUTE_IDLE_MS = 2 * HOUR_MS
 
 local floor, max, min, abs = math.floor, math.max, math.min, math.abs
