@@ -154,7 +154,7 @@ async fn steps(calls: u64) -> Duration {
             is_observing: false,
         };
         let stamp = Stamp { replica: 1, last_reply: None, caps, ended: Vec::new() };
-        let call = Call { stamp: stamp.clone(), command: Command::Admit(admit) };
+        let call = Call { stamp: stamp.clone(), command: Command::Admit(admit.into()) };
         let started = Instant::now();
         let reply = store.call(&installation, &call).await;
         took += started.elapsed();

@@ -51,7 +51,7 @@ use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use http::{HeaderValue, Request, Response, StatusCode};
+use http::{HeaderValue, Request, Response, StatusCode, request};
 use hyper::body::Incoming;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -273,9 +273,11 @@ impl Proxy {
     /// Serves one request. There is always an answer: an error given to hyper would close the
     /// connection without one, and a panic becomes a 500.
     pub async fn handle(&self, request: Request<Incoming>, peer: &Peer) -> Response<ResponseBody> {
-        let ctx = Context::new(&request, peer, &self.server);
+        let (mut head, body) = request.into_parts();
+        let ctx = Context::new(&head, peer, &self.server);
         let mut awaited = Awaited { proxy: self, ctx, is_answered: false };
-        let served = AssertUnwindSafe(self.serve(request, peer, &mut awaited.ctx)).catch_unwind().await;
+        let served = self.serve(&mut head, body, peer, &mut awaited.ctx);
+        let served = AssertUnwindSafe(served).catch_unwind().await;
         let outcome = served.unwrap_or(Err(ProxyError::Internal));
         awaited.is_answered = true;
         self.respond(outcome, &awaited.ctx)
@@ -283,18 +285,19 @@ impl Proxy {
 
     async fn serve(
         &self,
-        request: Request<Incoming>,
+        head: &mut request::Parts,
+        body: Incoming,
         peer: &Peer,
         ctx: &mut Context,
     ) -> Result<Answer, ProxyError> {
-        let agent = self.identify(request.headers(), ctx).await?;
-        self.check_served(&agent, &request, ctx)?;
+        let agent = self.identify(&head.headers, ctx).await?;
+        self.check_served(&agent, head, ctx)?;
         ctx.agent = Some(Arc::clone(&agent));
-        ctx.hold(preference::wait_of(request.headers(), self.max_wait, self.max_wait_limit));
-        if own::is_about_me(&request) {
+        ctx.hold(preference::wait_of(&head.headers, self.max_wait, self.max_wait_limit));
+        if own::is_about_me(head) {
             return Box::pin(self.about_me(&agent, ctx)).await;
         }
-        let call = self.classify(&agent, request, peer, ctx).await?;
+        let call = self.classify(&agent, head, body, peer, ctx).await?;
         let mut permitted = self.guard(&agent, call, ctx).await?;
         let answer = match self.lookup(&permitted, ctx).await {
             Lookup::Own(answer) => return Ok(answer),
@@ -347,7 +350,9 @@ impl Proxy {
         mut read: Option<&mut Read>,
         ctx: &mut Context,
     ) -> Result<Answer, ProxyError> {
-        self.try_token_early(permitted, ctx).await;
+        if permitted.sanction().is_some() {
+            Box::pin(self.try_token_early(permitted, ctx)).await;
+        }
         let made = read.as_mut().and_then(|read| read.attempts.take());
         let mut attempts = made.unwrap_or_else(|| Attempts::until(ctx.hold_until));
         let mut otherwise = None;

@@ -162,7 +162,7 @@ impl Fleet {
             // So that as many go as are measured, whatever the limits.
             is_observing: true,
         };
-        let outcome = self.step(installation, 0, Command::Admit(admit.clone()))?;
+        let outcome = self.step(installation, 0, Command::Admit(admit.clone().into()))?;
         anyhow::ensure!(matches!(outcome, Outcome::Granted { .. }), "not granted: {outcome:?}");
         Ok((installation, admit))
     }
@@ -186,7 +186,7 @@ impl Fleet {
             refused: None,
             has_ended: true,
         };
-        self.step(installation, 0, Command::Settle(settle)).map(|_| ())
+        self.step(installation, 0, Command::Settle(settle.into())).map(|_| ())
     }
 
     fn step(&mut self, installation: u64, replica: u64, command: Command) -> anyhow::Result<Outcome> {

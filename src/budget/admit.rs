@@ -28,14 +28,14 @@ impl Budget {
             && rest > wait.patience
             && !self.tuning.load().is_observing
         {
-            return Err(self.book(charge, rest, step).await);
+            return Err(Box::pin(self.book(charge, rest, step)).await);
         }
         let mut last_reason = None;
         loop {
             if seat.ticket.turn(deadline).await == Turn::Late {
                 let (rest, step) = seat.ticket.outlook().unwrap_or_default();
                 drop(seat);
-                return Err(self.book(charge, rest, step).await);
+                return Err(Box::pin(self.book(charge, rest, step)).await);
             }
             let patience = deadline.saturating_duration_since(Instant::now());
             let (lease, reply) = self.ask(charge, wait.is_interactive, patience, &seat).await;
@@ -90,7 +90,7 @@ impl Budget {
             is_observing: self.tuning.load().is_observing,
         };
         let asked = Asked { budget: self, charge, lease, is_answered: false };
-        let reply = self.replica.call(&charge.installation, Command::Admit(admit)).await;
+        let reply = self.replica.call(&charge.installation, Command::Admit(Box::new(admit))).await;
         asked.answered();
         (lease, reply)
     }

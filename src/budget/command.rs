@@ -113,8 +113,8 @@ impl Caps {
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Command {
-    Admit(Admit),
-    Settle(Settle),
+    Admit(Box<Admit>),
+    Settle(Box<Settle>),
     Book(Book),
     Withdraw(Place),
     Cancel(Cancel),

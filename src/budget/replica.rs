@@ -18,7 +18,7 @@ use arc_swap::ArcSwap;
 use tokio::time::Instant;
 
 use super::command::{Call, Caps, Command, LeaseId, Outcome, Reason, Reply, Snapshot};
-use super::store::{Store, StoreAway};
+use super::store::Store;
 use link::{Asked, Link};
 
 /// How many replicas there are taken to be by one that never heard: its part is small then.
@@ -125,17 +125,16 @@ impl Replica {
         };
         let call = Call { stamp: asked.stamp(self.id, self.caps()), command };
         let question = Question { link: &link, asked: Some(asked) };
-        match self.store.call(installation, &call).await {
-            Ok(reply) => {
-                let asked = question.answered();
-                self.heard(installation, &link, &call.command, &reply, &asked).await;
-                reply
-            }
-            Err(StoreAway) => {
-                drop(question);
-                self.step_alone(&mut lock(&link), call.command)
-            }
+        let replied = self.store.call(installation, &call).await;
+        let Ok(reply) = replied else {
+            drop(question);
+            return self.step_alone(&mut lock(&link), call.command);
+        };
+        if self.heard(&link, &call.command, &reply, &question.answered()) {
+            // Apart, or every step would keep room for it.
+            Box::pin(self.pay(installation, &link)).await;
         }
+        reply
     }
 
     /// The store is away: the same ledger goes on here, or nothing is let through.
@@ -162,30 +161,17 @@ impl Replica {
         link.go_alone(unheard, self.store.now_ms());
     }
 
-    /// Takes note of a reply; a store that forgot something is told what this replica knows.
-    async fn heard(
-        &self,
-        installation: &Arc<str>,
-        link: &Arc<Mutex<Link>>,
-        command: &Command,
-        reply: &Reply,
-        asked: &Asked,
-    ) {
-        let owes = {
-            let mut link = lock(link);
-            if link.is_alone() {
-                // Another call found the store away meanwhile.
-                link.heard_late(self.id, self.caps(), command, reply);
-                return;
-            }
-            link.hear(command, reply, asked);
-            link.owes()
-        };
-        self.note_replicas(reply);
-        if owes {
-            // Apart, or every step would keep room for it.
-            Box::pin(self.pay(installation, link)).await;
+    /// Takes note of a reply; true of a store that forgot something, and is to be told what this replica knows.
+    fn heard(&self, link: &Mutex<Link>, command: &Command, reply: &Reply, asked: &Asked) -> bool {
+        let mut link = lock(link);
+        if link.is_alone() {
+            // Another call found the store away meanwhile.
+            link.heard_late(self.id, self.caps(), command, reply);
+            return false;
         }
+        link.hear(command, reply, asked);
+        self.note_replicas(reply);
+        link.owes()
     }
 
     fn note_replicas(&self, reply: &Reply) {

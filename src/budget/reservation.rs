@@ -142,7 +142,7 @@ impl Reservation {
 /// Settles a call at the store, and keeps our own books of it.
 async fn tell(budget: Arc<Budget>, charge: Arc<Charge>, settle: Settle) -> Option<View> {
     let was_known = budget.replica.knows(&charge.installation, &charge.resource);
-    let reply = budget.replica.call(&charge.installation, Command::Settle(settle)).await;
+    let reply = budget.replica.call(&charge.installation, Command::Settle(Box::new(settle))).await;
     let labels = [&*charge.agent, &*charge.installation, &*charge.resource];
     if let Outcome::Settled { cost } = reply.outcome {
         let points = u64::try_from(cost).unwrap_or_default();
@@ -195,7 +195,7 @@ impl Drop for Reservation {
                     let settle = self.settlement(&reading, took, true);
                     let (budget, installation) = (Arc::clone(&self.budget), Arc::clone(installation));
                     detach(async move {
-                        budget.replica.call(&installation, Command::Settle(settle)).await;
+                        budget.replica.call(&installation, Command::Settle(Box::new(settle))).await;
                     });
                 }
             },

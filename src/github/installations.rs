@@ -9,10 +9,11 @@ use http::{Method, StatusCode};
 use moka::Expiry;
 use moka::future::Cache;
 use moka::sync;
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::ExposeSecret;
 use serde::Deserialize;
 
 use super::apps::{App, AppError, message_of};
+use super::tokens::Token;
 use crate::config::{self, PersonalToken};
 use crate::policy::repositories::{RepositoryName, is_account};
 
@@ -54,7 +55,7 @@ impl Installation {
 #[derive(Debug)]
 pub enum Kind {
     App(AppInstallation),
-    Personal(SecretString),
+    Personal(Arc<Token>),
 }
 
 /// One installation of an App.
@@ -112,7 +113,11 @@ impl Installations {
             .into_iter()
             .map(|PersonalToken { name, token }| {
                 let rights = HASHER.hash_one(token.expose_secret());
-                Arc::new(Installation { label: name.into(), rights, kind: Kind::Personal(token) })
+                Arc::new(Installation {
+                    label: name.into(),
+                    rights,
+                    kind: Kind::Personal(Token::personal(&token).into()),
+                })
             })
             .collect();
         Installations {
@@ -262,8 +267,9 @@ impl Installations {
     /// Whether it is of these Apps and tokens, in this order.
     pub fn is_of(&self, apps: &[config::App], tokens: &[PersonalToken]) -> bool {
         let is_same = |known: &Arc<Installation>, token: &PersonalToken| match &known.kind {
-            Kind::Personal(secret) => {
-                *known.label == *token.name && secret.expose_secret() == token.token.expose_secret()
+            Kind::Personal(known_token) => {
+                let given = Token::personal(&token.token);
+                *known.label == *token.name && known_token.authorization() == given.authorization()
             }
             Kind::App(_) => false,
         };

@@ -85,6 +85,19 @@ pub struct Token {
 }
 
 impl Token {
+    /// A personal access token, which is never renewed.
+    pub(super) fn personal(secret: &SecretString) -> Token {
+        let authorization = bearer(secret).expect("a configured token is checked at start");
+        Token {
+            id: id_of(&authorization),
+            authorization,
+            minted_at_ms: 0,
+            renew_at_ms: i64::MAX,
+            expires_at_ms: i64::MAX,
+            proven: AtomicBool::new(true),
+        }
+    }
+
     pub fn authorization(&self) -> HeaderValue {
         self.authorization.clone()
     }
@@ -96,7 +109,7 @@ impl Token {
 
     #[cfg(test)]
     pub(crate) fn for_tests(text: &str) -> Token {
-        personal(&SecretString::from(text))
+        Token::personal(&SecretString::from(text))
     }
 
     /// Whether a 401 or 404 may only mean that GitHub has not spread it yet.
@@ -159,11 +172,14 @@ impl Tokens {
         repositories: Option<Vec<String>>,
     ) -> Result<Arc<Token>, Arc<AppError>> {
         let app_installation = match &installation.kind {
-            Kind::Personal(secret) => return Ok(Arc::new(personal(secret))),
+            Kind::Personal(token) => return Ok(Arc::clone(token)),
             Kind::App(app_installation) => app_installation,
         };
         let key = TokenKey { installation: Arc::clone(&installation.label), access, repositories };
-        let slot = self.slots.get_with(key.clone(), async { Arc::default() }).await;
+        let slot = match self.slots.get(&key).await {
+            Some(slot) => slot,
+            None => Box::pin(self.slots.get_with(key.clone(), async { Arc::default() })).await,
+        };
         let now = self.clock.now_ms();
         if let Some(token) = slot.current() {
             if now < token.renew_at_ms {
@@ -174,6 +190,17 @@ impl Tokens {
                 return Ok(token);
             }
         }
+        // Boxed, or every call would carry the room for this.
+        Box::pin(self.mint_alone(&slot, app_installation, &key)).await
+    }
+
+    /// Mints, unless somebody did meanwhile, or failed to a moment ago.
+    async fn mint_alone(
+        &self,
+        slot: &Slot,
+        installation: &AppInstallation,
+        key: &TokenKey,
+    ) -> Result<Arc<Token>, Arc<AppError>> {
         let _one_at_a_time = slot.minting.lock().await;
         let now = self.clock.now_ms();
         if let Some(token) = slot.current().filter(|token| now < token.renew_at_ms) {
@@ -184,7 +211,7 @@ impl Tokens {
         {
             return Err(error);
         }
-        self.mint_into(&slot, app_installation, &key).await
+        self.mint_into(slot, installation, key).await
     }
 
     /// What is in use, by installation and access; personal tokens have no age.
@@ -336,18 +363,6 @@ fn token_from(minted: &Minted, now_ms: i64) -> Result<Token, AppError> {
         expires_at_ms,
         proven: AtomicBool::new(false),
     })
-}
-
-fn personal(secret: &SecretString) -> Token {
-    let authorization = bearer(secret).expect("a configured token is checked at start");
-    Token {
-        id: id_of(&authorization),
-        authorization,
-        minted_at_ms: 0,
-        renew_at_ms: i64::MAX,
-        expires_at_ms: i64::MAX,
-        proven: AtomicBool::new(true),
-    }
 }
 
 /// A hash under a key that only this process has.

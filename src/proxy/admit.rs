@@ -10,6 +10,7 @@ use http::Method;
 use tokio::time::Instant;
 
 use super::Proxy;
+use super::classify::GraphqlCall;
 use super::context::Context;
 use super::guard::Permitted;
 use super::identify::unserved;
@@ -57,7 +58,9 @@ impl Proxy {
         ctx: &mut Context,
     ) -> Result<Admitted, ProxyError> {
         let charge = self.charge(permitted);
-        self.check_price(permitted, &charge).await?;
+        if let Some(graphql) = permitted.call().graphql.as_ref().filter(|_| permitted.call().price > DEAR) {
+            Box::pin(self.check_price(permitted, graphql, &charge)).await?;
+        }
         self.check_open()?;
         let asked = Instant::now();
         let patience = ctx.hold_until.saturating_duration_since(asked);
@@ -85,9 +88,13 @@ impl Proxy {
     }
 
     /// Refuses what no window could ever pay for, whoever waits for it.
-    async fn check_price(&self, permitted: &Permitted, charge: &Charge) -> Result<(), ProxyError> {
+    async fn check_price(
+        &self,
+        permitted: &Permitted,
+        graphql: &GraphqlCall,
+        charge: &Charge,
+    ) -> Result<(), ProxyError> {
         let call = permitted.call();
-        let Some(graphql) = call.graphql.as_ref().filter(|_| call.price > DEAR) else { return Ok(()) };
         let Some((most, limit)) = self.budget.price_max(charge).await else { return Ok(()) };
         if i64::from(call.price) <= most || self.is_observing {
             return Ok(());

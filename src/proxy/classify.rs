@@ -8,11 +8,12 @@ mod graphql;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::mem;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HOST, HeaderName};
-use http::{HeaderMap, Method, Request, Uri, Version, request};
+use http::{HeaderMap, Method, Uri, Version, request};
 use http_body::Body;
 use hyper::body::Incoming;
 use percent_encoding::percent_decode_str;
@@ -205,16 +206,16 @@ impl Proxy {
     pub(super) async fn classify(
         &self,
         agent: &Agent,
-        request: Request<Incoming>,
+        head: &mut request::Parts,
+        body: Incoming,
         peer: &Peer,
         ctx: &mut Context,
     ) -> Result<Box<Call>, ProxyError> {
-        let (head, body) = request.into_parts();
         if ctx.origin.is_none() {
             // Links could not lead back here, and clients follow them with their key.
             return Err(bad("The Host header does not name a host."));
         }
-        let target = self.read_target(&head, peer)?;
+        let target = self.read_target(head, peer)?;
         check_headers(&head.headers)?;
         ctx.prefix = target.prefix();
         ctx.path = target.path().to_owned();
@@ -248,8 +249,8 @@ impl Proxy {
         let is_review = matches!(route.operation.id, "pulls/create-review" | "pulls/submit-review");
         let reviews = pull.filter(|_| is_review);
         Ok(Box::new(Call {
-            method: head.method,
-            headers: head.headers,
+            method: head.method.clone(),
+            headers: mem::take(&mut head.headers),
             body,
             branches: judged.branch.into_iter().collect(),
             lands: pull.filter(|_| judge::merges_pull(route.operation)),
@@ -275,9 +276,8 @@ impl Proxy {
     }
 
     /// For the books, of a request that is refused whatever it asks.
-    pub(super) fn note_refused<B>(request: &Request<B>, ctx: &mut Context) {
-        let uri = request.uri();
-        let Ok(target) = Target::parse(uri.path(), uri.query()) else { return };
+    pub(super) fn note_refused(head: &request::Parts, ctx: &mut Context) {
+        let Ok(target) = Target::parse(head.uri.path(), head.uri.query()) else { return };
         if holds_credential(target.path().as_bytes()) || target.path().len() > TARGET_BYTES_MAX {
             return;
         }
@@ -286,7 +286,7 @@ impl Proxy {
             ctx.operation = Some(&GRAPHQL);
             return;
         }
-        let Ok(route) = routes::find(request.method(), &target) else { return };
+        let Ok(route) = routes::find(&head.method, &target) else { return };
         ctx.operation = Some(route.operation);
         // Of others it hangs on what was not looked at.
         let is_settled = matches!(route.operation.condition, Condition::Always);
@@ -368,7 +368,7 @@ impl Proxy {
             }
         };
         if plan != BodyPlan::AsItComes || announced.is_some_and(|length| length <= held_limit) {
-            let (bytes, room) = self.hold(agent, body, limit.min(held_limit)).await?;
+            let (bytes, room) = Box::pin(self.hold(agent, body, limit.min(held_limit))).await?;
             return Ok((CallBody::Whole(bytes), Some(room)));
         }
         let body = Bounded::new(body, limit, self.upstream.idle_timeout);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::header::{AsHeaderName, HOST};
-use http::{HeaderMap, Method, Request, Uri};
+use http::{HeaderMap, Method, Uri, request};
 use rand::RngExt;
 use tokio::time::Instant;
 
@@ -85,16 +85,16 @@ pub(crate) struct Context {
 }
 
 impl Context {
-    pub(crate) fn new<B>(request: &Request<B>, peer: &Peer, server: &Server) -> Context {
+    pub(crate) fn new(head: &request::Parts, peer: &Peer, server: &Server) -> Context {
         let started = Instant::now();
         Context {
             request_id: new_request_id(),
             started,
-            method: request.method().clone(),
-            origin: origin(request.headers(), request.uri(), peer, server),
+            method: head.method.clone(),
+            origin: origin(&head.headers, &head.uri, peer, server),
             prefix: Prefix::Root,
             // Whatever its path turns out to be, an error to a GraphQL client has GraphQL's shape.
-            is_graphql: request.uri().path().ends_with("/graphql"),
+            is_graphql: head.uri.path().ends_with("/graphql"),
             agent: None,
             credential: None,
             subject: None,
@@ -148,7 +148,7 @@ fn origin(headers: &HeaderMap, uri: &Uri, peer: &Peer, server: &Server) -> Optio
     };
     let dialled = uri.authority().map(http::uri::Authority::as_str).or_else(|| single(headers, &HOST));
     let host = forwarded("x-forwarded-host").or(dialled)?;
-    is_authority(host).then(|| format!("{scheme}://{host}"))
+    is_authority(host).then(|| [scheme, "://", host].concat())
 }
 
 /// A header that came exactly once.

@@ -10,21 +10,23 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::Response;
+use http_body_util::BodyExt;
 use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::time::Instant;
 
 use super::Proxy;
 use super::admit::Admitted;
-use super::body::{Progress, body_failure};
+use super::body::{Bounded, Progress, body_failure};
 use super::context::Context;
 use super::guard::Permitted;
 use super::inject::UpstreamRequest;
+use super::settle::Answer;
 use crate::audit::Record;
 use crate::cache::changes::{Area, Change};
 use crate::cache::feed::News;
 use crate::config::Upstream;
 use crate::error::{ProxyError, with_causes};
-use crate::github::client::{AnswerBody, SendError};
+use crate::github::client::{AnswerBody, BoxError, SendError};
 use crate::github::rate_limit;
 use crate::github::tokens::{Access, Token};
 use crate::policy::Class;
@@ -40,7 +42,7 @@ pub(crate) struct Attempt {
     pub(crate) token: Arc<Token>,
     /// To the answer's head.
     pub(crate) took: Duration,
-    pub(crate) result: Result<Response<AnswerBody>, CallFailed>,
+    pub(crate) result: Result<Answer, CallFailed>,
 }
 
 /// An attempt without an answer.
@@ -62,7 +64,9 @@ impl Proxy {
         ctx: &mut Context,
     ) -> Result<Attempt, ProxyError> {
         let (request, token, progress) = request.into_parts();
-        self.commit(permitted, &token, ctx).await?;
+        if let Some(sanction) = permitted.sanction() {
+            Box::pin(self.commit(permitted, sanction, &token, ctx)).await?;
+        }
         // What was reserved for a call that may go no more goes back.
         self.check_still(permitted, ctx)?;
         let method = request.method().clone();
@@ -82,7 +86,10 @@ impl Proxy {
             }
             let started = Instant::now();
             let result = tokio::select! {
-                answer = client.send(request) => answer.map_err(|error| failed(&error)),
+                answer = client.send(request) => match answer {
+                    Ok(answer) => Ok(bounded(answer, patience.idle)),
+                    Err(error) => Err(failed(&error)),
+                },
                 silence = patience.ends(progress) => Err(CallFailed {
                     error: ProxyError::UpstreamTimeout(silence),
                     unsent: false,
@@ -125,7 +132,7 @@ fn change_of(permitted: &Permitted) -> Change {
 }
 
 /// What GitHub answered belongs into the line of the call, even when its caller is gone.
-fn note(record: &Record, result: &Result<Response<AnswerBody>, CallFailed>) {
+fn note(record: &Record, result: &Result<Answer, CallFailed>) {
     record.note(|facts| match result {
         Ok(answer) => {
             facts.failure = None;
@@ -180,6 +187,12 @@ impl Patience {
             tokio::time::sleep_until(last + patience).await;
         }
     }
+}
+
+/// An answer whose body GitHub may not be silent in for long.
+fn bounded(answer: Response<AnswerBody>, idle: Duration) -> Answer {
+    let body = |body| Bounded::new(body, u64::MAX, idle).map_err(|error| -> BoxError { Box::new(error) });
+    answer.map(|inner| body(inner).boxed_unsync())
 }
 
 fn failed(error: &SendError) -> CallFailed {

@@ -158,7 +158,7 @@ impl Proxy {
         let is_short = ctx.held >= HELD_LONG || ctx.view.as_ref().is_some_and(is_short);
         if call.route.scope == Scope::Graphql && is_short {
             let core = self.share(permitted.agent(), permitted.installation(), "core");
-            let (core, _) = self.budget.look(&core).await;
+            let (core, _) = Box::pin(self.budget.look(&core)).await;
             if !core.is_known || core.remaining > core.used {
                 return Some(Hint::RestIsIdle);
             }

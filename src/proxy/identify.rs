@@ -9,7 +9,7 @@ use std::sync::Arc;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use http::header::AUTHORIZATION;
-use http::{HeaderMap, Request};
+use http::{HeaderMap, request};
 
 use super::Proxy;
 use super::context::{Context, Credential};
@@ -34,7 +34,7 @@ impl Proxy {
                 ctx.credential = Some(Credential::Key(digest));
                 Ok(Arc::clone(agent))
             }
-            None => self.identify_by_token(&keys, ctx).await,
+            None => Box::pin(self.identify_by_token(&keys, ctx)).await,
         }
     }
 
@@ -60,10 +60,10 @@ impl Proxy {
     }
 
     /// Who was switched off is watched all the same: the books say who it was, and what it wanted.
-    pub(super) fn check_served<B>(
+    pub(super) fn check_served(
         &self,
         agent: &Arc<Agent>,
-        request: &Request<B>,
+        head: &request::Parts,
         ctx: &mut Context,
     ) -> Result<(), ProxyError> {
         let standing = self.roster.standing(&agent.name);
@@ -72,7 +72,7 @@ impl Proxy {
         }
         if standing == Standing::Disabled {
             ctx.agent = Some(Arc::clone(agent));
-            Proxy::note_refused(request, ctx);
+            Proxy::note_refused(head, ctx);
         }
         Err(unserved(agent, standing))
     }

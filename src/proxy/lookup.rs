@@ -38,7 +38,7 @@ impl Proxy {
     pub(super) async fn lookup(&self, permitted: &Permitted, ctx: &mut Context) -> Lookup {
         ctx.cache = Some(CacheResult::Bypass);
         if permitted.call().route.operation.id == RATE_LIMIT {
-            return Lookup::Own(self.rate_limit(permitted).await);
+            return Lookup::Own(Box::pin(self.rate_limit(permitted)).await);
         }
         if self.cache.is_off() || permitted.access() != Access::Read || !is_kept(permitted.call()) {
             return Lookup::Bypass;

@@ -12,11 +12,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::{Response, StatusCode};
-use http_body_util::BodyExt;
 
 use super::Proxy;
 use super::admit::Admitted;
-use super::body::{Bounded, ResponseBody};
+use super::body::ResponseBody;
 use super::context::Context;
 use super::forward::{Attempt, CallFailed};
 use super::guard::Permitted;
@@ -24,7 +23,6 @@ use super::gzip;
 use super::lookup::Reused;
 use super::respond::{self, holds_links};
 use crate::error::{Limit, ProxyError};
-use crate::github::client::AnswerBody;
 use crate::github::rate_limit::{self, Figures, LimitKind, Reading, Refused};
 use crate::github::tokens::Token;
 use crate::policy::routes::Scope;
@@ -72,7 +70,7 @@ impl Proxy {
             token.prove();
         }
         let pause = match doubted {
-            true => self.pause_after_doubt(permitted, status, &token, attempts, ctx).await,
+            true => Box::pin(self.pause_after_doubt(permitted, status, &token, attempts, ctx)).await,
             false => self.pause_after_trouble(permitted, &reading, answer.headers(), attempts),
         };
         if let Some(pause) = pause {
@@ -84,7 +82,7 @@ impl Proxy {
             return Ok(Verdict::Again { pause, otherwise });
         }
         if status == StatusCode::UNAUTHORIZED {
-            self.drop_token(permitted, &token).await;
+            Box::pin(self.drop_token(permitted, &token)).await;
             tracing::error!(installation = &*permitted.installation().label, "GitHub refuses the credential");
             return Err(credential_refused());
         }
@@ -103,24 +101,20 @@ impl Proxy {
             false => answer,
         };
         if call.is_made_draft && answer.status() == StatusCode::UNPROCESSABLE_ENTITY {
-            return self.explain_draft(permitted, answer).await;
+            return Box::pin(self.explain_draft(permitted, answer)).await;
         }
         if call.route.scope == Scope::InstallationRepositories {
             let within = self.upstream.request_timeout;
-            return repositories::filter(answer, &call.method, permitted.agent(), within).await;
+            let filtered = repositories::filter(answer, &call.method, permitted.agent(), within);
+            return Box::pin(filtered).await;
         }
         Ok(answer)
     }
 
     /// Where a repository takes no drafts, GitHub's refusal is for something the agent did not ask for.
     async fn explain_draft(&self, permitted: &Permitted, answer: Answer) -> Result<Answer, ProxyError> {
-        let (mut head, body) = answer.into_parts();
-        let cut = ProxyError::UpstreamUnreachable("its answer was cut short");
-        let peeked = peek::peek(body).await.ok_or(cut)?;
-        let text = match peeked.whole {
-            Some(whole) => peek::plain(whole, &head.headers).await.unwrap_or_default(),
-            None => bytes::Bytes::new(),
-        };
+        let (mut answer, text) = peek::text(answer).await.ok_or(cut_short())?;
+        let text = text.unwrap_or_default();
         if String::from_utf8_lossy(&text).to_ascii_lowercase().contains("draft") {
             let hint = format!(
                 "tollgate makes the pull requests of agent {} drafts (draft_pull_requests: force), and this \
@@ -128,40 +122,30 @@ impl Proxy {
                  the agent.",
                 permitted.agent().name
             );
-            head.headers.extend(http::HeaderValue::try_from(hint).map(|hint| (respond::HINT, hint)));
+            let hint = http::HeaderValue::try_from(hint);
+            answer.headers_mut().extend(hint.map(|hint| (respond::HINT, hint)));
         }
-        Ok(Response::from_parts(head, peeked.body))
+        Ok(answer)
     }
 
-    /// Bounds the body, and reads what the answer says of limits.
+    /// Reads what the answer says of limits.
     ///
     /// # Errors
     /// When it broke off before its caller had any of it.
     async fn read(
         &self,
         permitted: &Permitted,
-        answer: Response<AnswerBody>,
+        mut answer: Answer,
         admitted: &mut Admitted,
         took: Duration,
     ) -> Result<(Answer, Reading), ProxyError> {
-        let idle = self.upstream.idle_timeout;
-        let (head, body) = answer.into_parts();
-        let body = Bounded::new(body, u64::MAX, idle);
-        let mut body =
-            body.map_err(|error| -> crate::github::client::BoxError { Box::new(error) }).boxed_unsync();
         let is_graphql = permitted.call().route.scope == Scope::Graphql;
-        let read = |text| rate_limit::read(head.status, &head.headers, text, is_graphql);
-        let mut reading = read(None);
-        if rate_limit::wants_body(head.status, &head.headers, is_graphql) {
+        let mut reading = rate_limit::read(answer.status(), answer.headers(), None, is_graphql);
+        if rate_limit::wants_body(answer.status(), answer.headers(), is_graphql) {
             admitted.saw(reading, took);
-            let cut = ProxyError::UpstreamUnreachable("its answer was cut short");
-            let peeked = peek::peek(body).await.ok_or(cut)?;
-            let text = match peeked.whole {
-                Some(whole) => peek::plain(whole, &head.headers).await,
-                None => None,
-            };
-            body = peeked.body;
-            reading = read(text.as_deref());
+            let (seen, text) = Box::pin(peek::text(answer)).await.ok_or(cut_short())?;
+            answer = seen;
+            reading = rate_limit::read(answer.status(), answer.headers(), text.as_deref(), is_graphql);
         }
         match (reading.cost, permitted.call().shows_cost) {
             (Some(cost), true) => {
@@ -172,7 +156,7 @@ impl Proxy {
             // The caller named something else so.
             _ => reading.cost = None,
         }
-        Ok((Response::from_parts(head, body), reading))
+        Ok((answer, reading))
     }
 
     /// GitHub refused for a limit, and did nothing: another attempt waits for what the budget says.
@@ -245,6 +229,10 @@ impl Proxy {
             tracing::warn!(installation, resource, kind, "GitHub refused for a rate limit");
         }
     }
+}
+
+fn cut_short() -> ProxyError {
+    ProxyError::UpstreamUnreachable("its answer was cut short")
 }
 
 fn credential_refused() -> ProxyError {

@@ -116,7 +116,7 @@ impl Bench {
             is_observing: false,
         };
         let cool = self.ledger.cooldown.until;
-        let reply = self.apply(Command::Admit(admit.clone()));
+        let reply = self.apply(Command::Admit(admit.clone().into()));
         if let Outcome::Granted { .. } = reply.outcome {
             assert!(self.now >= cool, "granted in a cooldown");
             self.log.push((self.now, text(route), admit.points, is_write));
@@ -162,7 +162,7 @@ impl Bench {
             refused,
             has_ended: !self.numbers.is_multiple_of(5),
         };
-        self.apply(Command::Settle(settle));
+        self.apply(Command::Settle(settle.into()));
     }
 
     fn check(&mut self) {
@@ -380,7 +380,7 @@ proptest! {
         bench.admit(&AGENTS[0], false, "graphql", 0);
         let Some(granted) = bench.open.pop() else { return Ok(()) };
         let figures = Figures { resource: text("graphql"), limit, used, reset_in_ms };
-        bench.apply(Command::Settle(Settle {
+        let settle = Settle {
             lease: granted.admit.lease,
             share: granted.admit.share,
             resource: text("graphql"),
@@ -391,7 +391,8 @@ proptest! {
             elapsed_ms,
             refused: None,
             has_ended: true,
-        }));
+        };
+        bench.apply(Command::Settle(settle.into()));
         bench.now += 30_000;
         bench.admit(&AGENTS[1], false, "graphql", 0);
         let pool = &bench.ledger.pools["graphql"];

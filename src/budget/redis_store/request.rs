@@ -111,13 +111,15 @@ fn route_gate(route: &str) -> String {
 fn touched(command: &Command) -> (Vec<&str>, Vec<String>) {
     let fixed = || ["content".to_owned(), "installation".to_owned()];
     match command {
-        Command::Admit(Admit { place, left_route, .. }) => {
+        Command::Admit(admit) => {
+            let Admit { place, left_route, .. } = &**admit;
             let mut gates = fixed().to_vec();
             gates.extend([route_gate(&place.route), pool_gate(&place.resource)]);
             gates.extend(left_route.as_deref().map(route_gate));
             (vec![&*place.resource], gates)
         }
-        Command::Settle(Settle { resource, figures, .. }) => {
+        Command::Settle(settle) => {
+            let Settle { resource, figures, .. } = &**settle;
             let told = figures.as_ref().map(|figures| &*figures.resource);
             let mut resources = vec![&**resource];
             resources.extend(told.filter(|told| *told != &**resource));

@@ -78,8 +78,10 @@ impl Replica {
             let asked = lock(link).ask(Instant::now());
             let call = super::Call { stamp: asked.stamp(self.id, self.caps()), command: heartbeat };
             let question = super::Question { link, asked: Some(asked) };
-            if let Ok(reply) = self.store.call(installation, &call).await {
-                self.heard(installation, link, &call.command, &reply, &question.answered()).await;
+            if let Ok(reply) = self.store.call(installation, &call).await
+                && self.heard(link, &call.command, &reply, &question.answered())
+            {
+                Box::pin(self.pay(installation, link)).await;
             }
         }
     }

@@ -10,6 +10,7 @@ use super::super::Secondary;
 use super::super::command::*;
 use super::super::ledger::Ledger;
 use super::*;
+use crate::budget::store::StoreAway;
 
 /// The store's clock at the start of a test.
 const START: i64 = 1_700_000_000_000;
@@ -121,7 +122,7 @@ fn admit(replica: &Replica) -> Admit {
 async fn ask(replica: &Replica) -> (LeaseId, Reply) {
     let admit = admit(replica);
     let lease = admit.lease;
-    (lease, replica.call(&installation(), Command::Admit(admit)).await)
+    (lease, replica.call(&installation(), Command::Admit(admit.into())).await)
 }
 
 fn is_granted(reply: &Reply) -> bool {
@@ -144,7 +145,7 @@ async fn settle(replica: &Replica, lease: LeaseId, used: i64) {
         refused: None,
         has_ended: true,
     };
-    replica.call(&installation(), Command::Settle(settle)).await;
+    replica.call(&installation(), Command::Settle(settle.into())).await;
 }
 
 /// A replica whose store knows the pool.

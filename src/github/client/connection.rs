@@ -88,14 +88,14 @@ impl Connection {
     }
 
     /// Sends `request`, whose address may be absolute, and waits for the head of its answer.
-    pub(super) async fn send(
+    pub(super) fn send(
         &mut self,
         mut request: Request<RequestBody>,
-    ) -> Result<Response<Incoming>, hyper::Error> {
+    ) -> impl Future<Output = Result<Response<Incoming>, hyper::Error>> + use<> {
         let target = mem::take(request.uri_mut()).into_parts().path_and_query;
         *request.uri_mut() = target.map_or_else(Uri::default, Uri::from);
         request.headers_mut().insert(HOST, self.host.clone());
-        self.sender.send_request(request).await
+        self.sender.send_request(request)
     }
 }
 

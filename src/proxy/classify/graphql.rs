@@ -1,5 +1,7 @@
 //! A GraphQL request, classified by its document.
 
+use std::mem;
+
 use http::{Method, request};
 use hyper::body::Incoming;
 
@@ -17,7 +19,7 @@ impl Proxy {
     pub(super) async fn classify_graphql(
         &self,
         agent: &Agent,
-        head: request::Parts,
+        head: &mut request::Parts,
         target: Target,
         body: Incoming,
         ctx: &mut Context,
@@ -53,8 +55,8 @@ impl Proxy {
         ctx.class = Some(class);
         let route = Route { operation, scope: Scope::Graphql, params: Vec::new() };
         Ok(Call {
-            method: head.method,
-            headers: head.headers,
+            method: head.method.clone(),
+            headers: mem::take(&mut head.headers),
             body: CallBody::Whole(bytes),
             otherwise,
             price: u32::try_from(price).unwrap_or(u32::MAX),

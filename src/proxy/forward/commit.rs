@@ -20,10 +20,10 @@ impl Proxy {
     pub(super) async fn commit(
         &self,
         permitted: &Permitted,
+        sanction: &Sanction,
         token: &Arc<Token>,
         ctx: &mut Context,
     ) -> Result<(), ProxyError> {
-        let Some(sanction) = permitted.sanction() else { return Ok(()) };
         if std::mem::replace(&mut ctx.is_committed, true) {
             return Ok(());
         }
@@ -72,9 +72,6 @@ impl Proxy {
     /// Tries the token of an approved call before the call is admitted: of a pool that nobody knows yet one
     /// call goes at a time, and what the call itself holds would keep the read from going.
     pub(in crate::proxy) async fn try_token_early(&self, permitted: &mut Permitted, ctx: &mut Context) {
-        if permitted.sanction().is_none() {
-            return;
-        }
         // Without a token the call fails where it needs one.
         if let Ok(token) = self.token_for(permitted).await {
             self.try_token(permitted, &token, ctx).await;

@@ -85,7 +85,7 @@ impl Proxy {
         }
         let checked = match self.policy.approval_mode {
             ApprovalMode::Presence => self.check_presence(asker, call, organization),
-            ApprovalMode::Signed => self.check_signed(asker, call, organization, ctx).await,
+            ApprovalMode::Signed => Box::pin(self.check_signed(asker, call, organization, ctx)).await,
         };
         let result = match &checked {
             // Counted when it is used.

@@ -95,7 +95,7 @@ impl Proxy {
         let act = Act::of(call);
         let mut is_free = true;
         for branch in branches {
-            is_free &= self.is_free(asker, branch, act, ctx).await?;
+            is_free &= Box::pin(self.is_free(asker, branch, act, ctx)).await?;
         }
         if is_free {
             call.class = call.otherwise;

@@ -183,7 +183,7 @@ impl Proxy {
         if let Some(owner) = default {
             return self.choose_on(owner, None, agent, call).await?.ok_or_else(|| not_installed(owner));
         }
-        self.only_installation(agent, call).await
+        Box::pin(self.only_installation(agent, call)).await
     }
 
     async fn choose_on(
@@ -195,7 +195,7 @@ impl Proxy {
     ) -> Result<Option<Arc<Installation>>, ProxyError> {
         let mut found = self.installations.of_owner(owner).await.map_err(|error| self.unavailable(&error))?;
         if let Some(repository) = repository.filter(|_| found.len() > 1) {
-            found = self.installations.covering(found, repository).await;
+            found = Box::pin(self.installations.covering(found, repository)).await;
         }
         Ok(self.choose(&found, agent, call))
     }

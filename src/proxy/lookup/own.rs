@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
-use http::{Method, Request};
+use http::{Method, request};
 use serde_json::{Map, Value, json};
 
 use crate::budget::{Snapshot, View};
@@ -32,9 +32,9 @@ const RESOURCES: [(&str, i64); 6] = [
 const INSTALLATIONS_MAX: usize = 10;
 
 /// Whether this is `GET /tollgate/me`.
-pub(in crate::proxy) fn is_about_me<B>(request: &Request<B>) -> bool {
-    let is_path = matches!(request.uri().path(), "/tollgate/me" | "/api/v3/tollgate/me");
-    is_path && matches!(*request.method(), Method::GET | Method::HEAD)
+pub(in crate::proxy) fn is_about_me(head: &request::Parts) -> bool {
+    let is_path = matches!(head.uri.path(), "/tollgate/me" | "/api/v3/tollgate/me");
+    is_path && matches!(head.method, Method::GET | Method::HEAD)
 }
 
 impl Proxy {

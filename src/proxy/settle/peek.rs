@@ -9,6 +9,7 @@ use http_body::{Body, Frame};
 use http_body_util::{BodyDataStream, BodyExt, StreamBody};
 use tokio::io::AsyncReadExt;
 
+use super::Answer;
 use crate::proxy::body::{ResponseBody, full};
 
 /// Refusals are short; what is longer is none, and goes on as it comes.
@@ -16,14 +17,14 @@ const PEEKED_BYTES_MAX: usize = 64 * 1024;
 const UNPACKED_BYTES_MAX: u64 = 256 * 1024;
 
 /// The beginning of a body, and the body.
-pub(super) struct Peeked {
+struct Peeked {
     /// All of it, if it was short.
-    pub(super) whole: Option<Bytes>,
-    pub(super) body: ResponseBody,
+    whole: Option<Bytes>,
+    body: ResponseBody,
 }
 
 /// Reads a body's beginning; none when it broke off there.
-pub(super) async fn peek(mut body: ResponseBody) -> Option<Peeked> {
+async fn peek(mut body: ResponseBody) -> Option<Peeked> {
     let mut seen = BytesMut::new();
     while seen.len() <= PEEKED_BYTES_MAX {
         match body.frame().await {
@@ -40,8 +41,19 @@ pub(super) async fn peek(mut body: ResponseBody) -> Option<Peeked> {
     Some(Peeked { whole: None, body: BodyExt::boxed_unsync(StreamBody::new(rest)) })
 }
 
+/// An answer's text, where it is short, and the answer with all of it still to come; none when it broke off.
+pub(super) async fn text(answer: Answer) -> Option<(Answer, Option<Bytes>)> {
+    let (head, body) = answer.into_parts();
+    let peeked = peek(body).await?;
+    let text = match peeked.whole {
+        Some(whole) => plain(whole, &head.headers).await,
+        None => None,
+    };
+    Some((Answer::from_parts(head, peeked.body), text))
+}
+
 /// The text of a body that was seen whole.
-pub(super) async fn plain(bytes: Bytes, headers: &HeaderMap) -> Option<Bytes> {
+async fn plain(bytes: Bytes, headers: &HeaderMap) -> Option<Bytes> {
     match headers.get(CONTENT_ENCODING).map(|coding| coding.as_bytes().to_ascii_lowercase()).as_deref() {
         None | Some(b"identity") => Some(bytes),
         Some(b"gzip" | b"x-gzip") => {

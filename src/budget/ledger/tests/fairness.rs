@@ -357,7 +357,7 @@ fn a_repeated_call_counts_once() {
     let mut bench = Bench::new(5_000);
     bench.admit(&AGENTS[0], false, "core", 0);
     let admit = bench.open[0].admit.clone();
-    let again = bench.apply(Command::Admit(admit)).outcome;
+    let again = bench.apply(Command::Admit(admit.into())).outcome;
     assert!(matches!(again, Outcome::Granted { price: 1, .. }), "{again:?}");
     assert_eq!(bench.ledger.leases.count(), 1);
     bench.check();

@@ -279,7 +279,7 @@ impl Bench {
             random: 500,
             is_observing: true,
         };
-        self.apply(Command::Admit(admit));
+        self.apply(Command::Admit(admit.into()));
     }
 
     fn settle_with(
@@ -293,7 +293,7 @@ impl Bench {
             return;
         }
         let granted = self.open.swap_remove(index % self.open.len());
-        self.apply(Command::Settle(Settle {
+        let settle = Settle {
             lease: granted.admit.lease,
             share: granted.admit.share.clone(),
             resource: std::sync::Arc::clone(&granted.admit.place.resource),
@@ -304,7 +304,8 @@ impl Bench {
             elapsed_ms: i64::try_from(index % 100_000).unwrap(),
             refused,
             has_ended: index.is_multiple_of(3),
-        }));
+        };
+        self.apply(Command::Settle(settle.into()));
     }
 
     fn adopt_everything(&mut self, points: i64, reset_in_ms: i64, cool_in_ms: i64) {
@@ -397,7 +398,7 @@ fn what_a_script_that_failed_left_behind_lapses() {
     };
     let calls = [LeaseId { replica: 7, number: 8 }, broken].map(|lease| Call {
         stamp: Stamp { replica: 7, last_reply: None, caps: super::CAPS, ended: Vec::new() },
-        command: Command::Admit(admit(lease)),
+        command: Command::Admit(admit(lease).into()),
     });
     assert!(shared.invoke(&calls, bench.now).unwrap_err().to_string().contains("GARBLED"));
     let order = "tollgate:1:{bot/failed}:o:pool:core";
