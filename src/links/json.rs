@@ -1,7 +1,8 @@
 //! JSON with its links changed, as a stream of bytes.
 //!
 //! What changes is the base at the beginning of those strings that stand under a key `url`,
-//! `*_url` or `*_urls`, or under `href` below `_links`. Nothing is parsed into values: every other
+//! `*_url` or `*_urls`, or under `href` below `_links`. A string under `temp_clone_token`, with which a private
+//! repository can be cloned, becomes empty: no credential goes to an agent. Nothing is parsed into values: every other
 //! byte comes out as it went in, mostly as slices of the input.
 //!
 //! The rewriter never fails. From where the input stops being JSON (or is nested too deep) the
@@ -56,6 +57,8 @@ enum State {
     Text,
     /// The first byte of a string that changes if it begins with a base.
     LinkStart,
+    /// The rest of a string that stays here.
+    Hidden,
     /// No JSON: all that follows passes through.
     Lost,
 }
@@ -83,6 +86,8 @@ impl Level {
     const LINK: u8 = 4;
     /// The object's current key is `_links`.
     const LINKS_KEY: u8 = 8;
+    /// The object's current key is that of a credential.
+    const CREDENTIAL: u8 = 16;
 
     fn is(self, flag: u8) -> bool {
         self.0 & flag != 0
@@ -169,6 +174,13 @@ impl JsonRewriter {
                         copied
                     }
                 },
+                State::Hidden => {
+                    out.pass(chunk, copied..at);
+                    let next = self.text(chunk, at);
+                    // Its closing quote goes on.
+                    copied = if matches!(self.state, State::Hidden) { next } else { next - 1 };
+                    next
+                }
                 State::Number => self.number(chunk, at),
                 State::Literal(rest) => self.literal(rest, chunk[at], at),
                 State::Lost => chunk.len(),
@@ -212,6 +224,7 @@ impl JsonRewriter {
     fn value(&mut self, byte: u8) -> State {
         match byte {
             b'"' if self.levels.last().is_some_and(|level| level.is(Level::LINK)) => State::LinkStart,
+            b'"' if self.levels.last().is_some_and(|level| level.is(Level::CREDENTIAL)) => State::Hidden,
             b'"' => State::Text,
             b'{' => self.open(true),
             b'[' => self.open(false),
@@ -301,6 +314,7 @@ impl JsonRewriter {
             let is_link = key == Key::Url || (key == Key::Href && level.is(Level::BELOW_LINKS));
             level.set(Level::LINK, is_link);
             level.set(Level::LINKS_KEY, key == Key::Links);
+            level.set(Level::CREDENTIAL, key == Key::Credential);
         }
         self.state = State::Between(Expect::Colon);
     }

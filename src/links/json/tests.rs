@@ -48,6 +48,24 @@ fn check(template: &str) {
 }
 
 #[test]
+fn a_credential_stays_here() {
+    for (given, goes_on) in [
+        (r#"{"a":1,"temp_clone_token":"SECRET","b":"c"}"#, r#"{"a":1,"temp_clone_token":"","b":"c"}"#),
+        (r#"{"temp_clone_token" : "S\"E\\C\u0052ET"}"#, r#"{"temp_clone_token" : ""}"#),
+        (r#"{"temp_clone\u005ftoken":"SECRET"}"#, r#"{"temp_clone\u005ftoken":""}"#),
+        (r#"[{"repository":{"temp_clone_token":"SECRET"}}]"#, r#"[{"repository":{"temp_clone_token":""}}]"#),
+        (r#"{"temp_clone_token":null,"url":"x"}"#, r#"{"temp_clone_token":null,"url":"x"}"#),
+        (r#"{"temp_clone_token":"","x":"y"}"#, r#"{"temp_clone_token":"","x":"y"}"#),
+        (
+            r#"{"a_temp_clone_token":"x","temp_clone_token2":"y"}"#,
+            r#"{"a_temp_clone_token":"x","temp_clone_token2":"y"}"#,
+        ),
+    ] {
+        assert_eq!(text(&rewritten(given.as_bytes())), goes_on);
+    }
+}
+
+#[test]
 fn changes_strings_under_link_keys_only() {
     for template in [
         r#"{"url":"@/a","html_url":"https://github.com/a","_url":"@","a_urls":"@/","URL":"!/a","Url":"!"}"#,

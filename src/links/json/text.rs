@@ -79,6 +79,8 @@ pub(super) enum Key {
     Url,
     Href,
     Links,
+    /// `temp_clone_token`.
+    Credential,
     Other,
 }
 
@@ -88,6 +90,7 @@ impl Key {
             b"url" | [.., b'_', b'u', b'r', b'l'] | [.., b'_', b'u', b'r', b'l', b's'] => Key::Url,
             b"href" => Key::Href,
             b"_links" => Key::Links,
+            b"temp_clone_token" => Key::Credential,
             _ => Key::Other,
         }
     }
@@ -102,7 +105,7 @@ pub(super) struct KeyEnd {
 }
 
 impl KeyEnd {
-    const LEN: usize = "_links".len();
+    const LEN: usize = "temp_clone_token".len();
 
     /// Letters that aren't escaped.
     pub(super) fn push(&mut self, run: &[u8]) {
@@ -125,7 +128,7 @@ impl KeyEnd {
         self.push(run);
         let end = std::mem::take(self);
         match Key::of(&end.bytes[KeyEnd::LEN - end.len.min(KeyEnd::LEN)..]) {
-            Key::Links if end.len > KeyEnd::LEN => Key::Other,
+            Key::Credential if end.len > KeyEnd::LEN => Key::Other,
             key => key,
         }
     }
