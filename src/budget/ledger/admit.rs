@@ -1,15 +1,17 @@
 //! May this call go now? Stops first, then clocks, then gates.
 
 mod gates;
+mod weigh;
 
 use std::sync::Arc;
 
 use super::super::command::{Admit, Book, Caps, GateKind, Outcome, Reason, Share, View};
 use super::Ledger;
-use super::lease::{Asked, Lease};
+use super::lease::Lease;
 use super::pool::Pool;
 use super::ring::Ring;
-use super::units::{DEBT, GUARD_MS, KAPPA, MINUTE_AND_MARGIN_S, Micro, U, div_ceil};
+use super::units::{DEBT, GUARD_MS, MINUTE_AND_MARGIN_S, Micro, U, div_ceil};
+use weigh::Weighed;
 
 /// An agent under its ceiling may catch up so much.
 pub(super) const CEILING_SLACK_MS: i64 = 15_000;
@@ -34,22 +36,6 @@ impl Held {
     fn stopped(wait_ms: i64, reason: Reason) -> Held {
         Held { wait_ms: wait_ms.max(1), reason, gate: None }
     }
-}
-
-/// What a call weighs at the gates.
-#[derive(Debug, Clone, Copy)]
-struct Weighed {
-    price: i64,
-    units: Micro,
-    asked: Asked,
-    /// Who is held at a later gate keeps its place at these.
-    half_full: Asked,
-    /// Micro-points a second; 0: none.
-    guarantee: Micro,
-    ceiling: Micro,
-    is_due: bool,
-    /// Nobody knows yet what calls of this agent cost.
-    is_unpriced: bool,
 }
 
 impl Ledger {
@@ -129,37 +115,6 @@ impl Ledger {
         self.pools.get(&admit.place.resource).expect("the pool was prepared")
     }
 
-    /// Price and fair units, and which gates are asked.
-    fn weigh(&self, admit: &Admit, caps: &Caps, now: i64) -> Weighed {
-        let pool = self.pool_of(admit);
-        let average = pool.member(&admit.share.agent).average;
-        let price = admit.price.unwrap_or_else(|| div_ceil(average, 1000).max(1));
-        let price = price.clamp(0, pool.price_max(caps.headroom));
-        let scale = self.scale(now);
-        // Of what is ours to give: a replica alone has a small part of every cap.
-        let is_half = |count: i64, cap: i64| 2 * count * U >= scale.of(cap * U);
-        let all = self.all.sum(now);
-        let learned = self.cooldown.learned(caps);
-        let slots = self.slots(caps, now);
-        let is_crowded = self.leases.count() * 2 >= slots || is_half(all, learned);
-        let route = &self.routes[&admit.place.route];
-        let half_full = Asked {
-            content: admit.creates_content,
-            route: is_half(route.ring.sum(now), route_cap(admit, caps)),
-            installation: is_crowded || learned < caps.all,
-            pool: pool.is_known,
-        };
-        // Where somebody is held nobody goes past, though it may be less than half full again.
-        let asked = Asked {
-            route: half_full.route || route.gate.holds_somebody(),
-            installation: half_full.installation || self.installation.holds_somebody(),
-            ..half_full
-        };
-        let units = (price * U).max(KAPPA * admit.points);
-        let is_unpriced = admit.price.is_none() && average == 0;
-        Weighed { price, units, asked, half_full, guarantee: 0, ceiling: 0, is_due: false, is_unpriced }
-    }
-
     /// The first stop that applies.
     fn stopped(&mut self, admit: &Admit, weighed: &Weighed, caps: &Caps, now: i64) -> Option<Held> {
         let opens_at = self.epoch + self.pause_at_birth_ms;
@@ -232,25 +187,6 @@ impl Ledger {
         let next = self.spacing.get(&*spacing_key(admit)?)?;
         let wait = next - now - SPACING_SLACK_MS;
         (wait > 0).then(|| Held::stopped(wait, Reason::Spacing))
-    }
-
-    /// The rates of guarantee and ceiling, and whether the guarantee is behind.
-    fn set_clocks(&mut self, admit: &Admit, weighed: &mut Weighed, now: i64) {
-        let share = &admit.share;
-        let pool = self.pool_of(admit);
-        weighed.ceiling = share.ceiling.map_or(0, |ceiling| self.rate_of(ceiling, pool).max(1));
-        if share.guarantee == 0 {
-            return;
-        }
-        let (own, sum) = (self.rate_of(share.guarantee, pool), self.rate_of(share.guarantees, pool));
-        let rate = pool.gate.rate;
-        // A scarce pool scales all guarantees alike: together they get four fifths of it.
-        let scaled = if 5 * sum <= 4 * rate { own } else { own.min(scaled_guarantee(own, sum, rate)) };
-        weighed.guarantee = scaled.max(1);
-        let catch_up = 2 * U * 1000 / weighed.guarantee;
-        let guaranteed_to = &mut self.member(admit).guaranteed_to;
-        *guaranteed_to = (*guaranteed_to).max(now - catch_up);
-        weighed.is_due = *guaranteed_to <= now;
     }
 
     fn grant(&mut self, admit: &Admit, weighed: &Weighed, would: Option<Reason>, now: i64) -> Outcome {
@@ -407,13 +343,6 @@ fn book(pool: &mut Pool, share: &Share, wait_ms: i64, step_ms: i64, now: i64) ->
     pool.member_mut(&share.agent).booked_to = at;
     pool.see(share, now);
     div_ceil(at - now, 1000).max(1)
-}
-
-/// `own * 4 rate / (5 sum)` without leaving 53 bits.
-fn scaled_guarantee(own: Micro, sum: Micro, rate: Micro) -> Micro {
-    // own / sum first, in hundred-thousandths.
-    let part = own * 100_000 / sum.max(1);
-    part * (4 * rate / 5 / 1000) / 100
 }
 
 fn route_cap(admit: &Admit, caps: &Caps) -> i64 {

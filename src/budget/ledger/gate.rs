@@ -127,9 +127,10 @@ impl Gate {
     /// Nothing comes in while GitHub has asked for silence; afterwards it starts slowly.
     pub(super) fn pause(&mut self, now: i64) {
         self.t = self.t.max(now);
-        self.tok = self.tok.min(2 * U);
+        self.lower_to(2 * U);
     }
 
+    /// Leaves no more than this in the bucket; a debt stays.
     pub(super) fn lower_to(&mut self, most: Micro) {
         self.tok = self.tok.min(most);
     }

@@ -5,7 +5,8 @@ use super::super::Ledger;
 use super::super::gate::{Ask, Gate, Test};
 use super::super::lease::Asked;
 use super::super::units::U;
-use super::{Held, Weighed};
+use super::Held;
+use super::weigh::Weighed;
 
 impl Ledger {
     pub(super) fn ask_gates(
