@@ -74,7 +74,7 @@ impl CacheResult {
 }
 
 /// Longest plain body that is kept a second time, as a client got it.
-const WRITTEN_BYTES_MAX: usize = 1024 * 1024;
+pub const WRITTEN_BYTES_MAX: usize = 1024 * 1024;
 
 /// What stands under a key: the answer, or its body as written for those who came by one address.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -201,7 +201,7 @@ impl Cache {
             _ => {}
         }
         let body = write(entry.plain()?);
-        if body.len() <= WRITTEN_BYTES_MAX {
+        if body.len() <= WRITTEN_BYTES_MAX && entry.is_written_for(address) {
             self.kept.insert(slot, Kept::Written { tag: entry.tag().clone(), body: body.clone() });
         }
         Some(body)

@@ -28,9 +28,9 @@ pub enum ProxyError {
     OperationForbidden(String),
     /// A gated operation came without an approval.
     #[error(
-        "This is a {class} operation: it waits for an approval. Ask a person who may approve to review it (what to sign is in `tollgate.approval` of this answer; `tollgate approve --from` takes the answer as it is), then send the same request again with the approval in the header `{header}`. Sending it again without one will not help."
+        "This is a {class} operation: it waits for an approval. Ask a person who may approve to review it{what_to_sign}, then send the same request again with the approval in the header `{header}`. Sending it again without one will not help."
     )]
-    ApprovalRequired { class: Class, header: String, wanted: Box<Wanted> },
+    ApprovalRequired { class: Class, header: String, what_to_sign: &'static str, wanted: Box<Wanted> },
     /// An approval came and was not taken.
     #[error(
         "The approval was not taken: {reason}. Ask the person who approves for another one, for the claims in `tollgate.approval`."
@@ -121,6 +121,8 @@ pub struct Limit {
     pub resource: &'static str,
     /// A ceiling of 0: the wait has no end.
     pub is_closed: bool,
+    /// GitHub said so of this very call.
+    pub was_sent: bool,
 }
 
 impl Limit {
@@ -128,7 +130,8 @@ impl Limit {
         if self.is_closed {
             return "Its ceiling is 0, so nothing is served to it; its operator can change that.".to_owned();
         }
-        format!("Nothing was sent to GitHub; you will be served in {} s.", self.retry_after)
+        let what = if self.was_sent { "GitHub refused the call" } else { "Nothing was sent to GitHub" };
+        format!("{what}; you will be served in {} s.", self.retry_after)
     }
 }
 

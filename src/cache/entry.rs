@@ -8,10 +8,10 @@ use std::sync::atomic::{AtomicI64, Ordering};
 
 use bytes::Bytes;
 use flate2::read::MultiGzDecoder;
-use headers::{CacheControl, HeaderMapExt, Vary};
+use headers::{HeaderMapExt, Vary};
 use http::header::{
-    AGE, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, DATE, ETAG, HeaderMap, HeaderName,
-    HeaderValue, IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED, LINK, RETRY_AFTER, SET_COOKIE,
+    AGE, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, DATE, ETAG, HeaderMap,
+    HeaderName, HeaderValue, IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED, LINK, RETRY_AFTER, SET_COOKIE,
 };
 use http::{Response, StatusCode};
 use serde::Deserialize;
@@ -31,6 +31,9 @@ const SETTLED_SECONDS: u64 = 2;
 /// What one header takes beside its value.
 const HEADER_BYTES: usize = 72;
 const ENTRY_BYTES: usize = 400;
+/// Addresses for which an entry is kept as it is written for those who come by them. Clients choose what they call
+/// tollgate, so others are only served.
+const ADDRESSES_MAX: usize = 4;
 
 /// A kept answer.
 #[derive(Debug)]
@@ -43,6 +46,7 @@ pub struct Entry {
     /// Our own tag.
     tag: HeaderValue,
     validators: Mutex<Validators>,
+    written_for: Mutex<Vec<Box<str>>>,
     /// When GitHub was last asked and said that it is so, epoch milliseconds.
     checked_ms: AtomicI64,
     /// A list that is exactly full and the last one. GitHub may answer 304 for it although a next page
@@ -106,7 +110,6 @@ pub struct Origin<'a> {
 pub fn may_be_kept(status: StatusCode, headers: &HeaderMap) -> bool {
     let is_private_to_one = headers.contains_key(SET_COOKIE) || headers.contains_key(CONTENT_RANGE);
     let has_validator = headers.contains_key(ETAG) || headers.contains_key(LAST_MODIFIED);
-    let control = headers.typed_get::<CacheControl>();
     let is_any = headers.typed_get::<Vary>().is_some_and(|vary| vary.is_any());
     let codings: Vec<&HeaderValue> = headers.get_all(CONTENT_ENCODING).iter().collect();
     let is_readable = codings.is_empty() || (codings.len() == 1 && is_gzip(codings[0]));
@@ -115,7 +118,13 @@ pub fn may_be_kept(status: StatusCode, headers: &HeaderMap) -> bool {
         && is_readable
         && !is_private_to_one
         && !is_any
-        && !control.is_some_and(|control| control.no_store())
+        && !headers.get_all(CACHE_CONTROL).iter().any(forbids_keeping)
+}
+
+/// Whether it has `no-store` anywhere: a directive that is misspelt is not taken for leave.
+fn forbids_keeping(control: &HeaderValue) -> bool {
+    let control = control.as_bytes().to_ascii_lowercase();
+    memchr::memmem::find(&control, b"no-store").is_some()
 }
 
 fn is_gzip(coding: &HeaderValue) -> bool {
@@ -149,6 +158,7 @@ impl Entry {
         Some(Entry {
             head: compact(headers),
             tag: etag::own(&plain, !lacks_next),
+            written_for: Mutex::default(),
             validators: Mutex::new(Validators { etag, token: token.id(), last_modified }),
             checked_ms: AtomicI64::new(origin.asked_ms),
             is_full_last_page: is_json && lacks_next && holds_list_of(&plain, origin.per_page),
@@ -232,6 +242,22 @@ impl Entry {
         answer
     }
 
+    /// Bytes of the body unpacked.
+    pub fn plain_bytes(&self) -> usize {
+        self.plain_bytes
+    }
+
+    /// Whether it is kept as written for this address, too; it remembers the first few.
+    pub fn is_written_for(&self, address: &str) -> bool {
+        let mut known = self.written_for.lock().expect("nothing panics while it holds this lock");
+        let is_known = known.iter().any(|known| **known == *address);
+        if !is_known && known.len() < ADDRESSES_MAX {
+            known.push(address.into());
+            return true;
+        }
+        is_known
+    }
+
     /// The body unpacked; none when it can't be.
     pub fn plain(&self) -> Option<Bytes> {
         plain_of(&self.body, self.is_packed())
@@ -275,10 +301,17 @@ fn plain_of(body: &Bytes, packed: bool) -> Option<Bytes> {
     if !packed {
         return Some(body.clone());
     }
-    let mut text = Vec::with_capacity(body.len() * 4);
-    let mut decoder = MultiGzDecoder::new(&body[..]).take(PLAIN_BYTES_MAX + 1);
+    let length = announced(body).filter(|length| *length <= PLAIN_BYTES_MAX)?;
+    let mut text = Vec::with_capacity(usize::try_from(length).ok()?);
+    let mut decoder = MultiGzDecoder::new(&body[..]).take(length + 1);
     decoder.read_to_end(&mut text).ok()?;
-    (text.len() as u64 <= PLAIN_BYTES_MAX).then(|| text.into())
+    (text.len() as u64 == length).then(|| text.into())
+}
+
+/// How long packed text says it is unpacked, in its last four bytes (RFC 1952 §2.3.1).
+pub fn announced(packed: &[u8]) -> Option<u64> {
+    let (_, last) = packed.split_last_chunk::<4>()?;
+    Some(u32::from_le_bytes(*last).into())
 }
 
 fn media_type(headers: &HeaderMap) -> String {

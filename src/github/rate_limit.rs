@@ -63,6 +63,8 @@ pub struct Reading {
     /// What a GraphQL answer shows as `data.rateLimit.cost`. The caller names the members of `data`,
     /// so unless tollgate wrote the query this is only the caller's word.
     pub cost: Option<u32>,
+    /// It refuses for a limit, but a part of a GraphQL document was carried out.
+    pub is_partly_done: bool,
 }
 
 /// Whether an answer's figures can be used.
@@ -127,6 +129,7 @@ pub fn read(status: StatusCode, headers: &HeaderMap, body: Option<&[u8]>, is_gra
         date,
         figures,
         refused,
+        is_partly_done: refused.is_some() && body.as_ref().is_some_and(|body| is_graphql && body.has_data),
         cost: body.filter(|_| is_graphql && status.is_success()).and_then(|body| body.cost),
     }
 }

@@ -152,6 +152,7 @@ impl Proxy {
             used: refusal.view.used.unsigned_abs(),
             resource: permitted.call().route.operation.resource,
             is_closed: refusal.reason == crate::budget::Reason::Closed,
+            was_sent: false,
         };
         if refusal.reason == crate::budget::Reason::StoreAway {
             return ProxyError::StoreUnavailable { retry_after: refusal.retry_after };

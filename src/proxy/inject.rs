@@ -9,7 +9,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::header::{
     ACCEPT_ENCODING, AUTHORIZATION, CONTENT_TYPE, HeaderName, HeaderValue, IF_MATCH, IF_MODIFIED_SINCE,
-    IF_NONE_MATCH, IF_UNMODIFIED_SINCE, RANGE, USER_AGENT,
+    IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, RANGE, USER_AGENT,
 };
 use http::uri::PathAndQuery;
 use http::{HeaderMap, Request, Uri};
@@ -107,6 +107,11 @@ impl Proxy {
 
     fn headers_of_call(&self, from: &HeaderMap) -> HeaderMap {
         let mut headers = self.headers_up(from, &CONDITIONS);
+        // Without its condition a range could be of another representation than the caller has the rest of. All of it
+        // is as good an answer (RFC 9110 §13.1.5, §14.2).
+        if from.contains_key(IF_RANGE) {
+            headers.remove(RANGE);
+        }
         if gzip::is_accepted(from) {
             headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("gzip"));
         }

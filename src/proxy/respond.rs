@@ -106,7 +106,7 @@ impl Proxy {
         if bodiless {
             return Response::from_parts(head, body);
         }
-        let Some(Reused { key, entry }) = head.extensions.remove() else {
+        let Some(Reused { key, entry }) = head.extensions.remove().filter(Reused::is_short) else {
             return Response::from_parts(head, RewrittenBody::new(body, map()).boxed_unsync());
         };
         let write = |text| JsonRewriter::rewrite(text, map());

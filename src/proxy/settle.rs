@@ -53,15 +53,18 @@ impl Proxy {
         let (answer, reading) = match self.read(permitted, answer, &mut admitted, took).await {
             Ok(read) => read,
             Err(error) => {
-                let failure = CallFailed { error, unsent: false, transport: true };
+                let failure = CallFailed { error, unsent: false, transport: true, cause: None };
                 return self.settle_failure(permitted, admitted, failure, attempts);
             }
         };
         self.record(permitted, &reading);
         let has_ended = peek::is_as_good_as_ended(answer.body());
         ctx.view = Some(admitted.settle(&reading, took, has_ended).await);
+        // What a mutation has done in part must not be done again, and its caller has to know of it.
+        let is_answer = reading.is_partly_done && permitted.is_write();
         if let Some(refused) = reading.refused
             && !self.is_observing
+            && !is_answer
         {
             return self.refused_upstream(permitted, refused, &reading, attempts);
         }
@@ -93,7 +96,7 @@ impl Proxy {
     pub(super) async fn finish(&self, permitted: &Permitted, answer: Answer) -> Result<Answer, ProxyError> {
         let call = permitted.call();
         let is_rewritten = call.route.scope != Scope::Graphql && holds_links(answer.headers());
-        if is_rewritten && answer.extensions().get::<Reused>().is_some() {
+        if is_rewritten && answer.extensions().get::<Reused>().is_some_and(Reused::is_short) {
             return Ok(answer);
         }
         let answer = match is_rewritten || !gzip::is_accepted(&call.headers) {
@@ -175,7 +178,7 @@ impl Proxy {
         let retry_after = reading.pause(self.clock.now_seconds()).unwrap_or(1);
         let reset = self.in_seconds(retry_after);
         let used = reading.limit.as_ref().map_or(0, |limit| limit.used);
-        let limit = Limit { retry_after, reset, used, resource, is_closed: false };
+        let limit = Limit { retry_after, reset, used, resource, is_closed: false, was_sent: true };
         Err(match refused.kind {
             LimitKind::Secondary => ProxyError::UpstreamLimited(limit),
             LimitKind::Primary => {

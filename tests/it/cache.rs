@@ -36,6 +36,47 @@ async fn metric(tollgate: &Tollgate, line: &str) -> u64 {
     value.unwrap_or_default()
 }
 
+/// It would be held whole for each who reads it slowly.
+#[tokio::test]
+async fn what_is_long_and_was_there_before_streams_with_its_links_changed() {
+    let tollgate = Setup::worker().start().await;
+    let text = "x".repeat(900_000);
+    tollgate.sim.edit(|world| world.push_commit("acme/widgets", "main", "long.txt", &text)).unwrap();
+    let path = "/repos/acme/widgets/contents/long.txt";
+    let first = tollgate.get(path).await;
+    assert_eq!((first.verdict().as_str(), cache(&first)), ("200", "miss"));
+    assert!(first.text().contains(&format!("{}{path}", tollgate.base)) && first.text().len() > 1024 * 1024);
+    // It is kept behind the answer.
+    let mut again = tollgate.get(path).await;
+    for _ in 0..20 {
+        if cache(&again) == "revalidated" {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        again = tollgate.get(path).await;
+    }
+    assert_eq!((again.verdict().as_str(), cache(&again)), ("200", "revalidated"));
+    assert_eq!(again.text(), first.text());
+    assert!(!again.headers.contains_key("content-length"), "it is whole");
+}
+
+/// Without its condition the rest of one representation would be put to the beginning of another.
+#[tokio::test]
+async fn a_range_goes_up_only_without_a_condition_of_its_own() {
+    let tollgate = Setup::worker().start().await;
+    let ask = || tollgate.ask("GET", ISSUE).header("range", "bytes=5-");
+    assert_eq!(ask().send().await.verdict(), "200");
+    assert_eq!(ask().header("if-range", "\"old\"").send().await.verdict(), "200");
+    let arrived = tollgate.arrived();
+    let ranges: Vec<bool> = arrived
+        .iter()
+        .filter(|one| one.target == ISSUE)
+        .map(|one| one.headers.contains_key("range"))
+        .collect();
+    assert_eq!(ranges, [true, false]);
+    assert!(arrived.iter().all(|one| !one.headers.contains_key("if-range")));
+}
+
 fn edit(tollgate: &Tollgate, number: u64, title: &str) {
     assert!(tollgate.sim.edit(|world| world.edit_issue("acme/widgets", number, title)));
 }

@@ -43,6 +43,9 @@ fn only_whole_answers_with_a_validator_are_kept() {
         ("set-cookie", "a=b"),
         ("content-range", "bytes 0-1/2"),
         ("cache-control", "private, no-store"),
+        ("cache-control", "NO-STORE"),
+        ("cache-control", "max-age=abc, no-store"),
+        ("cache-control", "no-store=x"),
         ("vary", "*"),
         ("content-encoding", "br"),
     ] {
@@ -80,6 +83,32 @@ fn the_same_body_has_the_same_tag_packed_or_not() {
     let origin = Origin { key: &key, token: &token, asked_ms: 0, per_page: 30 };
     let garbled = Entry::new(&headers(&pairs), Bytes::from_static(b"no gzip"), &origin, &Proofs::default());
     assert!(garbled.is_none());
+}
+
+#[test]
+fn what_is_longer_than_it_says_is_not_unpacked() {
+    let packed = |text: &[u8]| {
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
+        encoder.write_all(text).unwrap();
+        encoder.finish().unwrap()
+    };
+    let two = [packed(b"[1]"), packed(b"2")].concat();
+    let mut lying = packed(b"[1, 2]");
+    *lying.last_mut().unwrap() = 1;
+    for (body, is_unpacked) in
+        [(packed(b"[1, 2]"), true), (two, false), (lying, false), (b"abc".to_vec(), false)]
+    {
+        assert_eq!(plain_of(&Bytes::from(body), true).is_some(), is_unpacked);
+    }
+    assert_eq!(announced(&packed(&[b' '; 70_000])), Some(70_000));
+}
+
+#[test]
+fn an_entry_is_kept_as_written_for_a_few_addresses() {
+    let entry = entry(PLAIN, b"{}", &Token::for_tests("a"), 30);
+    let is_written = ["http://a", "http://b", "http://c", "http://d", "http://e", "http://a"]
+        .map(|address| entry.is_written_for(address));
+    assert_eq!(is_written, [true, true, true, true, false, true]);
 }
 
 #[test]

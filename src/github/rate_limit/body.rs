@@ -18,6 +18,8 @@ pub(super) struct Body {
     pub(super) errors: Vec<GraphqlError>,
     /// `data.rateLimit.cost` of a GraphQL answer.
     pub(super) cost: Option<u32>,
+    /// Some member of a GraphQL answer's `data` is not null: that part was carried out.
+    pub(super) has_data: bool,
 }
 
 /// One of a GraphQL answer's `errors`.
@@ -43,6 +45,7 @@ struct Raw {
 #[derive(Default)]
 struct Data {
     cost: Option<u32>,
+    is_any: bool,
 }
 
 impl Body {
@@ -62,6 +65,7 @@ impl Body {
                 })
                 .collect(),
             cost: raw.data.cost,
+            has_data: raw.data.is_any,
         })
     }
 }
@@ -90,9 +94,10 @@ impl<'de> Deserialize<'de> for Data {
                 while let Some(key) = map.next_key::<String>()? {
                     if key == "rateLimit" {
                         let rate_limit: Value = map.next_value()?;
+                        data.is_any |= !rate_limit.is_null();
                         data.cost = rate_limit["cost"].as_u64().and_then(|cost| u32::try_from(cost).ok());
                     } else {
-                        map.next_value::<IgnoredAny>()?;
+                        data.is_any |= map.next_value::<Option<IgnoredAny>>()?.is_some();
                     }
                 }
                 Ok(data)

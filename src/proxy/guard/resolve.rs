@@ -257,6 +257,7 @@ impl Proxy {
                     used: 0,
                     resource: "core",
                     is_closed: false,
+                    was_sent: false,
                 })
             }
             AppError::Refused { status, .. } if status.is_server_error() => {

@@ -17,7 +17,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::read::{Asked, Read};
 use crate::cache::Cache;
-use crate::cache::entry::{Entry, Origin, may_be_kept};
+use crate::cache::entry::{Entry, Origin, announced, may_be_kept};
 use crate::cache::key::Key;
 use crate::error::ProxyError;
 use crate::github::client::BoxError;
@@ -32,9 +32,8 @@ const WHOLE_BYTES_MAX: u64 = 1024 * 1024;
 const WHOLE_WITHIN: Duration = Duration::from_secs(5);
 /// Room for a body whose length nobody said; it grows with the body.
 const UNANNOUNCED_BYTES: u64 = 32 * 1024;
-/// From here on an entry is made on a thread of its own, packed bodies much sooner.
-const LONG_BYTES: usize = 128 * 1024;
-const LONG_PACKED_BYTES: usize = 16 * 1024;
+/// From here on an entry is made on a thread of its own.
+const LONG_BYTES: u64 = 128 * 1024;
 
 /// What became of an answer.
 pub(super) enum Kept {
@@ -61,8 +60,12 @@ impl Recipe {
     /// Makes the entry, away from the requests if it is long; none when its body can't be read.
     async fn make(self, body: Bytes) -> Option<Arc<Entry>> {
         let is_packed = self.head.contains_key(CONTENT_ENCODING);
-        let is_long = body.len() > if is_packed { LONG_PACKED_BYTES } else { LONG_BYTES };
+        let plain = if is_packed { announced(&body)? } else { 0 };
+        // What is unpacked takes room as what arrives does.
+        let room = self.cache.room(plain)?;
+        let is_long = plain.max(body.len() as u64) > LONG_BYTES;
         let make = move || {
+            let _room = room;
             let Recipe { cache, key, head, token, asked_ms, per_page } = self;
             let origin = Origin { key: &key, token: &token, asked_ms, per_page };
             let entry = Arc::new(Entry::new(&head, body, &origin, &cache.proofs)?);

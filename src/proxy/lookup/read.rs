@@ -15,7 +15,7 @@ use crate::cache::changes::{Area, Reach};
 use crate::cache::entry::{Condition, Entry, Validator};
 use crate::cache::flights::{Flight, Lead, State};
 use crate::cache::key::Key;
-use crate::cache::{CacheResult, etag};
+use crate::cache::{CacheResult, WRITTEN_BYTES_MAX, etag};
 use crate::error::ProxyError;
 use crate::github::tokens::Token;
 use crate::proxy::Proxy;
@@ -294,6 +294,13 @@ impl Read {
 pub(in crate::proxy) struct Reused {
     pub(in crate::proxy) key: Key,
     pub(in crate::proxy) entry: Arc<Entry>,
+}
+
+impl Reused {
+    /// Whether it is written whole. What is longer, or would be unpacked, streams as any answer does.
+    pub(in crate::proxy) fn is_short(&self) -> bool {
+        self.entry.plain_bytes() <= WRITTEN_BYTES_MAX
+    }
 }
 
 /// As [`served`], for an entry that was there before.

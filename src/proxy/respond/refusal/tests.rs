@@ -6,8 +6,14 @@ use super::*;
 use crate::error::Wanted;
 use crate::policy::Class;
 
-const LIMIT: Limit =
-    Limit { retry_after: 12, reset: 1_700_000_012, used: 40, resource: "core", is_closed: false };
+const LIMIT: Limit = Limit {
+    retry_after: 12,
+    reset: 1_700_000_012,
+    used: 40,
+    resource: "core",
+    is_closed: false,
+    was_sent: false,
+};
 
 fn caller(is_graphql: bool) -> Caller<'static> {
     Caller {
@@ -29,7 +35,9 @@ fn exhausted() -> ProxyError {
 #[test]
 fn every_code_has_its_status() {
     let wanted = || Box::new(Wanted { claims: json!({ "aud": "tollgate" }), request: None });
-    let required = ProxyError::ApprovalRequired { class: Class::Merge, header: "x".into(), wanted: wanted() };
+    let (header, what_to_sign) = ("x".to_owned(), "");
+    let required =
+        ProxyError::ApprovalRequired { class: Class::Merge, header, what_to_sign, wanted: wanted() };
     for (error, code, status) in [
         (ProxyError::Unauthenticated, "unauthenticated", 401),
         (ProxyError::BadCredentials, "unauthenticated", 401),
@@ -128,7 +136,7 @@ fn an_approval_refusal_says_what_to_sign() {
     let header = "x-merge-approval".to_owned();
     let request = json!({ "method": "PUT", "path": "/x", "body": "{}", "body_bytes": 2 });
     let wanted = Box::new(Wanted { claims: claims.clone(), request: Some(request.clone()) });
-    let error = ProxyError::ApprovalRequired { class: Class::Merge, header, wanted };
+    let error = ProxyError::ApprovalRequired { class: Class::Merge, header, what_to_sign: "", wanted };
     let about = body_of(&refusal(&error, &caller(false)))["tollgate"].clone();
     assert_eq!((&about["approval"], &about["request"]), (&claims, &request));
 }
