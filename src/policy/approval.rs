@@ -142,7 +142,9 @@ pub enum Rejected {
     Json,
     #[error("its header holds something other than `alg`, `typ` and `kid`, and nothing else is taken")]
     Header,
-    #[error("its issuer is not one of those configured")]
+    #[error(
+        "its issuer (`iss`) is not one of those configured; `tollgate approve` takes the key file's name for it unless `--issuer` says another"
+    )]
     Issuer,
     #[error("its algorithm is not the one configured for its issuer")]
     Algorithm,

@@ -12,12 +12,13 @@ use std::mem;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HOST, HeaderName};
+use http::header::{CONTENT_ENCODING, HOST, HeaderName};
 use http::{HeaderMap, Method, Uri, Version, request};
 use http_body::Body;
 use hyper::body::Incoming;
 use percent_encoding::percent_decode_str;
 use serde_json::Value;
+use tokio::time::Instant;
 
 use super::Proxy;
 use super::body::{Bounded, read_whole};
@@ -74,6 +75,8 @@ pub(crate) struct Call {
     pub(crate) class: Class,
     /// What the guard has to look at before the class is known.
     pub(crate) branches: Vec<NamedBranch>,
+    /// When none of them was found guarded.
+    pub(crate) free_at: Option<Instant>,
     /// The class it has if none of them is guarded.
     pub(crate) otherwise: Class,
     /// What an approval calls it, where that is not its class.
@@ -114,6 +117,7 @@ impl Call {
             route,
             class,
             branches: Vec::new(),
+            free_at: None,
             otherwise: Class::Write,
             action: None,
             lands: None,
@@ -428,12 +432,6 @@ fn check_headers(headers: &HeaderMap) -> Result<(), ProxyError> {
         return Err(bad("A compressed request body is not taken; send it plain."));
     }
     Ok(())
-}
-
-/// `application/json` or any `+json`.
-pub(super) fn is_json(headers: &HeaderMap) -> bool {
-    media_type(headers, CONTENT_TYPE)
-        .is_some_and(|essence| essence == "application/json" || essence.ends_with("+json"))
 }
 
 /// The media type without parameters, in lower case.

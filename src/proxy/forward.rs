@@ -53,6 +53,8 @@ pub(crate) struct CallFailed {
     pub(crate) unsent: bool,
     /// The way to GitHub failed, and another attempt may find a better one.
     pub(crate) transport: bool,
+    /// For the log.
+    pub(crate) cause: Option<String>,
 }
 
 impl Proxy {
@@ -68,6 +70,7 @@ impl Proxy {
             Box::pin(self.commit(permitted, sanction, &token, ctx)).await?;
         }
         // What was reserved for a call that may go no more goes back.
+        self.check_still_free(permitted, ctx).await?;
         self.check_still(permitted, ctx)?;
         let method = request.method().clone();
         let is_graphql = permitted.call().route.scope == Scope::Graphql;
@@ -94,6 +97,7 @@ impl Proxy {
                     error: ProxyError::UpstreamTimeout(silence),
                     unsent: false,
                     transport: false,
+                    cause: Some("no answer in time".to_owned()),
                 }),
             };
             if let Some(record) = record {
@@ -108,6 +112,9 @@ impl Proxy {
         })
         .await;
         ctx.upstream += attempt.took;
+        if let Err(CallFailed { cause: Some(cause), unsent, .. }) = &attempt.result {
+            tracing::warn!(request_id = ctx.request_id, cause, unsent, "a call to GitHub failed");
+        }
         let seconds = attempt.took.as_secs_f64();
         self.metrics.upstream_duration.with_label_values(&[method.as_str()]).observe(seconds);
         Ok(attempt)
@@ -197,13 +204,13 @@ fn bounded(answer: Response<AnswerBody>, idle: Duration) -> Answer {
 
 fn failed(error: &SendError) -> CallFailed {
     if let Some(error) = body_failure(error) {
-        return CallFailed { error, unsent: false, transport: false };
+        return CallFailed { error, unsent: false, transport: false, cause: None };
     }
     let unsent = error.was_unsent();
-    tracing::debug!(error = with_causes(error), unsent, "the call to GitHub failed");
     let why = match error {
         SendError::Address | SendError::Connect(_) => "no connection",
         SendError::Broke(_) => "the connection broke before an answer",
     };
-    CallFailed { error: ProxyError::UpstreamUnreachable(why), unsent, transport: true }
+    let (error, cause) = (ProxyError::UpstreamUnreachable(why), Some(with_causes(error)));
+    CallFailed { error, unsent, transport: true, cause }
 }

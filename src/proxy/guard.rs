@@ -231,8 +231,10 @@ impl Proxy {
     ) -> Result<(), ProxyError> {
         match checked {
             Err(error) if self.policy.is_observing && error.is_denial() => {
-                self.metrics.observed.with_label_values(&[agent.name.as_str(), error.code()]).inc();
-                ctx.observed = Some(error.code());
+                // A write's class is looked at twice.
+                if ctx.observed.replace(error.code()) != Some(error.code()) {
+                    self.metrics.observed.with_label_values(&[agent.name.as_str(), error.code()]).inc();
+                }
                 Ok(())
             }
             checked => checked,

@@ -400,6 +400,22 @@ async fn a_pull_request_github_does_not_show_is_not_merged() {
     assert_eq!(writes(&tollgate), Vec::<String>::new());
 }
 
+/// GitHub merges none, and the approval would be used up.
+#[tokio::test]
+async fn a_draft_is_not_merged_and_its_approval_stays_good() {
+    let tollgate = setup().start().await;
+    let draft = |is_draft| tollgate.sim.edit(|world| world.set_draft("acme/widgets", 76, is_draft));
+    assert!(draft(true));
+    let approval = approve(&refused(&tollgate, "PUT", MERGE, &json!({})).await);
+    let early = send(&tollgate, "PUT", MERGE, &json!({}), Some(&approval)).await;
+    assert_eq!(early.verdict(), "403 approval_invalid", "{}", early.text());
+    assert!(early.json()["message"].as_str().unwrap().contains("ready for review"), "{}", early.text());
+    assert_eq!(writes(&tollgate), Vec::<String>::new());
+    assert!(draft(false));
+    let merged = send(&tollgate, "PUT", MERGE, &json!({}), Some(&approval)).await;
+    assert_eq!(merged.verdict(), "200", "{}", merged.text());
+}
+
 #[tokio::test]
 async fn a_stack_is_looked_at_again_when_the_call_has_waited() {
     let tollgate = setup().start().await;

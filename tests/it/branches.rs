@@ -274,6 +274,68 @@ async fn auto_merge_guards_the_head(tollgate: Tollgate) {
     assert!(tollgate.sim.books().merges.is_empty());
 }
 
+/// Auto-merge merges what is pushed to a fork into what that was made from.
+#[tokio::test]
+async fn a_fork_s_branch_is_guarded_by_the_pull_requests_of_its_parent() {
+    for (parent, is_on, verdict) in [
+        ("acme/widgets", false, "201"),
+        // Pull request 76 of the parent comes from `acme:feature/x`.
+        ("acme/widgets", true, "403 operation_forbidden"),
+        // It is a fork of what is not shown.
+        ("elsewhere/secret", false, "403 approval_required"),
+    ] {
+        let tollgate = setup().start().await;
+        tollgate.sim.edit(|world| {
+            assert!(world.set_parent("acme/gadgets", parent));
+            assert!(world.set_auto_merge("acme/widgets", 76, is_on));
+            assert!(world.add_branch("acme/gadgets", "feature/x"));
+        });
+        let file = json!({"message": "m", "content": CONTENT, "branch": "feature/x"});
+        let answer = send(&tollgate, "PUT", "/repos/acme/gadgets/contents/n.txt", &file).await;
+        assert_eq!(answer.verdict(), verdict, "{parent} {is_on}: {}", answer.text());
+    }
+}
+
+/// An agent's writes to one repository are a second apart once ten were let go ahead.
+#[tokio::test]
+async fn a_write_that_waited_is_judged_by_its_branch_again() {
+    let tollgate = setup().start().await;
+    let put = async |name: String| {
+        let path = format!("/repos/acme/widgets/contents/{name}");
+        let file = json!({"message": "m", "content": CONTENT, "branch": "feature/x"});
+        send(&tollgate, "PUT", &path, &file).await.verdict()
+    };
+    for name in 0..11 {
+        assert_eq!(put(name.to_string()).await, "201");
+    }
+    let late = futures_util::future::join_all(["a", "b", "c", "d"].map(|name| put(name.to_owned())));
+    let (late, ()) = tokio::join!(late, async {
+        tokio::time::sleep(Duration::from_millis(1_500)).await;
+        assert!(tollgate.sim.edit(|world| world.set_auto_merge("acme/widgets", 76, true)));
+    });
+    let refused = late.iter().filter(|verdict| *verdict == "403 operation_forbidden").count();
+    assert!((1..=3).contains(&refused), "{late:?}");
+    assert!(tollgate.sim.books().merges.is_empty(), "it landed unseen");
+}
+
+/// Whoever can open pull requests can open a hundred that hide one.
+#[tokio::test]
+async fn a_full_page_of_pull_requests_is_not_taken_for_all_there_are() {
+    let tollgate = setup().start().await;
+    tollgate.sim.edit(|world| {
+        assert!(world.set_auto_merge("acme/widgets", 76, true));
+        for number in 0..100 {
+            let decoy = format!("decoy{number}");
+            assert!(world.add_branch("acme/widgets", &decoy));
+            assert!(world.open_pull("acme/widgets", "feature/x", &decoy, "decoy").is_some());
+        }
+    });
+    let file = json!({"message": "m", "content": CONTENT, "branch": "feature/x"});
+    let answer = send(&tollgate, "PUT", "/repos/acme/widgets/contents/n.txt", &file).await;
+    assert_eq!(answer.verdict(), "403 approval_required", "{}", answer.text());
+    assert!(tollgate.sim.books().merges.is_empty());
+}
+
 #[tokio::test]
 async fn a_branch_said_to_be_missing_opens_only_what_makes_or_deletes_one() {
     let tollgate = setup().start().await;

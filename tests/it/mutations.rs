@@ -37,6 +37,54 @@ async fn id(tollgate: &Tollgate, path: &str) -> String {
     answer.1["node_id"].as_str().unwrap_or_else(|| panic!("{path}: {}", answer.1)).to_owned()
 }
 
+/// As curl's `--data` is sent without a header, and as GitHub's own examples are.
+#[tokio::test]
+async fn a_body_is_read_as_json_whatever_it_is_called() {
+    let tollgate = setup().start().await;
+    let query = json!({"query": "{ viewer { login } }"}).to_string();
+    for called in ["application/x-www-form-urlencoded", "text/plain; charset=utf-8", ""] {
+        let ask = tollgate.ask("POST", "/graphql").header("content-type", called).body(query.clone());
+        let answer = ask.send().await;
+        assert_eq!(answer.verdict(), "200", "{called}: {}", answer.text());
+    }
+    for arrived in
+        tollgate.arrived().iter().filter(|request| request.method == "POST" && request.target == "/graphql")
+    {
+        assert_eq!(arrived.headers["content-type"], "application/json");
+    }
+    let form = tollgate.ask("POST", "/graphql").header("content-type", "application/x-www-form-urlencoded");
+    assert_eq!(form.body("query={viewer{login}}").send().await.verdict(), "400 bad_request");
+}
+
+/// A write is never sent twice, and its caller has to know which part was done.
+#[tokio::test]
+async fn a_document_that_was_done_in_part_is_an_answer() {
+    let tollgate = setup().start().await;
+    let issue = id(&tollgate, "/repos/acme/widgets/issues/1").await;
+    let body = json!({
+        "data": {"a": {"clientMutationId": null}, "b": null},
+        "errors": [{"type": "RATE_LIMITED", "path": ["b"], "message": "You have exceeded a secondary rate limit."}],
+    });
+    let partly = github_sim::FaultKind::Status {
+        status: 200,
+        body: Some(body.clone()),
+        headers: [("retry-after".to_owned(), "1".to_owned())].into(),
+        takes_effect: false,
+    };
+    tollgate.sim.faults().add(github_sim::Fault::new(partly).on("POST", "/graphql").after(1).times(1));
+    let add = |alias| {
+        format!("{alias}: addComment(input: {{subjectId: \"{issue}\", body: \"x\"}}) {{ clientMutationId }}")
+    };
+    let document = format!("mutation {{ {} {} }}", add("a"), add("b"));
+    let answer = send(&tollgate, &document, &json!({}), None).await;
+    assert_eq!((answer.verdict().as_str(), answer.json()), ("200", body), "{}", answer.text());
+    let sent = tollgate
+        .arrived()
+        .into_iter()
+        .filter(|one| one.body.as_deref().is_some_and(|body| body.contains("addComment")));
+    assert_eq!(sent.count(), 1);
+}
+
 #[tokio::test]
 async fn plain_mutations_pass_and_stay_in_the_agent_s_repositories() {
     let tollgate = setup().start().await;

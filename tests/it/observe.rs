@@ -57,7 +57,8 @@ async fn policy_only_observes_and_the_gate_does_not() {
     for line in [
         "tollgate_observed_total{agent=\"named\",reason=\"repository_forbidden\"}",
         "tollgate_observed_total{agent=\"named\",reason=\"draft_required\"} 1",
-        "tollgate_observed_total{agent=\"reader\",reason=\"operation_forbidden\"}",
+        // The issue; once, though its class is looked at twice.
+        "tollgate_observed_total{agent=\"reader\",reason=\"operation_forbidden\"} 1",
     ] {
         assert!(metrics.contains(line), "{line}\n{metrics}");
     }

@@ -56,6 +56,8 @@ pub(crate) struct Repository {
     pub(crate) private: bool,
     pub(crate) archived: bool,
     pub(crate) description: Option<String>,
+    /// The full name of what it is a fork of.
+    pub(crate) parent: Option<String>,
     pub(crate) default_branch: String,
     pub(crate) updated_at: i64,
     pub(crate) git: Git,
@@ -239,6 +241,7 @@ impl Repository {
             protected: BTreeSet::new(),
             rules: BTreeMap::new(),
             forbids_drafts: false,
+            parent: None,
             issues: BTreeMap::new(),
             stacks: Vec::new(),
             auto_merged: Vec::new(),

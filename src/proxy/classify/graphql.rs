@@ -5,7 +5,7 @@ use std::mem;
 use http::{Method, request};
 use hyper::body::Incoming;
 
-use super::{Call, CallBody, GraphqlCall, bad, is_json};
+use super::{Call, CallBody, GraphqlCall, bad};
 use crate::config::Agent;
 use crate::error::ProxyError;
 use crate::policy::Class;
@@ -29,9 +29,6 @@ impl Proxy {
         }
         if target.query().is_some() {
             return Err(bad("A GraphQL request has no query string here; send everything in the body."));
-        }
-        if !is_json(&head.headers) {
-            return Err(bad("A GraphQL request needs `Content-Type: application/json`."));
         }
         let limit = self.server.max_body_bytes.min(graphql::BODY_BYTES_MAX as u64);
         let (bytes, room) = self.hold(agent, body, limit).await?;

@@ -134,9 +134,11 @@ impl Proxy {
         organization: Option<&str>,
         ctx: &mut Context,
     ) -> Result<Sanction, ProxyError> {
+        let mut is_draft = false;
         let binding = match call.lands {
             Some(number) => {
                 let landing = self.landing(asker, number, ctx).await?;
+                is_draft = landing.is_draft;
                 Binding::Pull { number, head_sha: landing.head_sha, stack: landing.stack }
             }
             None => self.with_commit(asker, call, request_binding(asker, call, organization), ctx).await?,
@@ -158,6 +160,12 @@ impl Proxy {
             .verifier
             .verify(token, &required, self.clock.now_seconds())
             .map_err(|rejected| invalid(rejected.to_string()))?;
+        if is_draft && required.action == Class::Merge.as_str() {
+            // GitHub would refuse, and the approval be used up.
+            let reason = "the pull request is a draft, which GitHub does not merge: a person has to mark it ready for \
+                          review first; the approval was not used";
+            return Err(invalid(reason.to_owned()));
+        }
         if !self.spent.is_up() {
             return Err(ProxyError::ApprovalUnsure);
         }
@@ -237,7 +245,13 @@ impl Proxy {
 
     fn required(&self, call: &Call, wanted: Box<Wanted>) -> ProxyError {
         let header = self.policy.approval_header.to_string();
-        ProxyError::ApprovalRequired { class: call.class, header, wanted }
+        let what_to_sign = match self.policy.approval_mode {
+            ApprovalMode::Signed => {
+                " (what to sign is in `tollgate.approval` of this answer; `tollgate approve --from` takes the answer as it is)"
+            }
+            ApprovalMode::Presence => "",
+        };
+        ProxyError::ApprovalRequired { class: call.class, header, what_to_sign, wanted }
     }
 }
 

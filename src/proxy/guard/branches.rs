@@ -1,10 +1,13 @@
 //! The class of an operation that hangs on its branch: stronger when the branch is the default or a
 //! protected one, a tag, or can't be known.
 
-use serde_json::Value;
+use std::time::Duration;
 
-use super::Asker;
+use serde_json::Value;
+use tokio::time::Instant;
+
 use super::facts::{Fact, MOVES_MAX, Question};
+use super::{Asker, Permitted};
 use crate::error::ProxyError;
 use crate::policy::Class;
 use crate::policy::branch::NamedBranch;
@@ -13,6 +16,9 @@ use crate::policy::routes::Condition;
 use crate::proxy::Proxy;
 use crate::proxy::classify::Call;
 use crate::proxy::context::Context;
+
+/// A call that waited for longer is judged by its branches again.
+const JUDGED_FOR: Duration = Duration::from_secs(1);
 
 /// A branch of a repository as it is called now.
 struct Place {
@@ -81,8 +87,7 @@ impl Proxy {
         call: &mut Call,
         ctx: &mut Context,
     ) -> Result<(), ProxyError> {
-        let branches = std::mem::take(&mut call.branches);
-        if branches.is_empty() {
+        if call.branches.is_empty() {
             return Ok(());
         }
         let is_open =
@@ -92,16 +97,40 @@ impl Proxy {
             // Either way it may be done, so nobody is asked.
             return Ok(());
         }
-        let act = Act::of(call);
-        let mut is_free = true;
-        for branch in branches {
-            is_free &= Box::pin(self.is_free(asker, branch, act, ctx)).await?;
-        }
-        if is_free {
+        if Box::pin(self.are_free(asker, call, ctx)).await? {
             call.class = call.otherwise;
+            call.free_at = Some(Instant::now());
         }
         ctx.class = Some(call.class);
         Ok(())
+    }
+
+    /// Looks at the branches once more of a call that went up as a plain write because nothing guarded them, if it
+    /// has waited since.
+    pub(in crate::proxy) async fn check_still_free(
+        &self,
+        permitted: &Permitted,
+        ctx: &mut Context,
+    ) -> Result<(), ProxyError> {
+        let call = permitted.call();
+        if call.free_at.is_none_or(|at| at.elapsed() < JUDGED_FOR)
+            || Box::pin(self.are_free(&permitted.asker(), call, ctx)).await?
+        {
+            return Ok(());
+        }
+        Err(ProxyError::OperationForbidden(
+            "Something guards the branch that did not when the call came, and it waited. Send it again."
+                .to_owned(),
+        ))
+    }
+
+    async fn are_free(&self, asker: &Asker, call: &Call, ctx: &mut Context) -> Result<bool, ProxyError> {
+        let act = Act::of(call);
+        let mut are_free = true;
+        for branch in &call.branches {
+            are_free &= self.is_free(asker, branch.clone(), act, ctx).await?;
+        }
+        Ok(are_free)
     }
 
     /// Whether a branch is the agent's to write to.
@@ -195,7 +224,7 @@ impl Proxy {
             return Ok(free);
         }
         for question in [
-            Question::PullsFrom(repository.clone(), branch.clone()),
+            pulls_from(repository.clone(), &repository, branch),
             Question::PullsInto(repository.clone(), branch.clone()),
         ] {
             let fact = self.fact(asker, &question, ctx).await?;
@@ -233,7 +262,7 @@ impl Proxy {
         let mut question = Question::Repository(repository.clone());
         for _ in 0..=MOVES_MAX {
             match self.fact(asker, &question, ctx).await? {
-                Some(Fact::Repository { name, default_branch }) => {
+                Some(Fact::Repository { name, default_branch, .. }) => {
                     let is_own = name == *repository || asker.agent.repositories.contains(&name);
                     return Ok(is_own.then_some((name, default_branch)));
                 }
@@ -244,7 +273,8 @@ impl Proxy {
         Ok(None)
     }
 
-    /// Whether auto-merge is on for an open pull request from the branch, whoever turned it on.
+    /// Whether auto-merge is on for an open pull request from the branch, whoever turned it on: one of its own
+    /// repository, or of what that is a fork of.
     async fn auto_merge(
         &self,
         asker: &Asker,
@@ -258,13 +288,31 @@ impl Proxy {
                 None => return Ok(AutoMerge::Unknown),
             },
         };
-        let question = Question::PullsFrom(place.repository.clone(), branch);
-        Ok(match self.fact(asker, &question, ctx).await? {
-            Some(Fact::Pulls { is_auto_merge_on: true, .. }) => AutoMerge::On,
-            Some(Fact::Pulls { .. }) => AutoMerge::Off,
-            _ => AutoMerge::Unknown,
-        })
+        let own = &place.repository;
+        let question = Question::Repository(own.clone());
+        let Some(Fact::Repository { upstreams: Some(upstreams), .. }) =
+            self.fact(asker, &question, ctx).await?
+        else {
+            return Ok(AutoMerge::Unknown);
+        };
+        let mut seen = AutoMerge::Off;
+        for at in std::iter::once(own.clone()).chain(upstreams) {
+            // Another account's that can't be seen can't be written to, and then GitHub turns it off by itself.
+            let is_beyond = at.owner() != own.owner();
+            match self.fact(asker, &pulls_from(at, own, &branch), ctx).await? {
+                Some(Fact::Pulls { is_auto_merge_on: true, .. }) => return Ok(AutoMerge::On),
+                Some(Fact::Pulls { .. }) => {}
+                Some(Fact::Missing) if is_beyond => {}
+                _ => seen = AutoMerge::Unknown,
+            }
+        }
+        Ok(seen)
     }
+}
+
+/// Pull requests of one repository from a branch of another, or its own.
+fn pulls_from(at: RepositoryName, head: &RepositoryName, branch: &str) -> Question {
+    Question::PullsFrom { at, owner: head.owner().to_owned(), branch: branch.to_owned() }
 }
 
 fn lands_unseen() -> ProxyError {

@@ -69,7 +69,7 @@ impl View<'_> {
             "owner": self.user(&repository.owner),
             "html_url": html,
             "description": repository.description,
-            "fork": false,
+            "fork": repository.parent.is_some(),
             "created_at": iso(SEED_EPOCH),
             "updated_at": iso(repository.updated_at),
             "pushed_at": iso(repository.updated_at),
@@ -124,6 +124,10 @@ impl View<'_> {
             object[name] = json!(false);
         }
         object["network_count"] = json!(0);
+        let parent = repository.parent.as_deref().and_then(|parent| self.world.find(parent));
+        for member in parent.iter().flat_map(|_| ["parent", "source"]) {
+            object[member] = parent.map(|parent| self.repository(parent)).into();
+        }
         object["subscribers_count"] = json!(1);
         if self.world.owner(&repository.owner).is_some_and(|owner| owner.installation_id.is_some()) {
             object["organization"] = self.user(&repository.owner);

@@ -33,6 +33,16 @@ impl World {
         self.find(full_name)?.git.branch(branch).map(str::to_owned)
     }
 
+    /// Makes a branch at the tip of the default one; false when there is no such repository.
+    pub fn add_branch(&mut self, full_name: &str, branch: &str) -> bool {
+        self.change(full_name, |repository| {
+            let tip = repository.git.branch(&repository.default_branch).map(str::to_owned);
+            let Some(tip) = tip else { return false };
+            repository.git.set_branch(branch, &tip);
+            true
+        })
+    }
+
     /// Deletes a branch, which closes the open pull requests from it and into it; false when there
     /// is no such repository or branch.
     pub fn delete_branch(&mut self, full_name: &str, branch: &str) -> bool {
@@ -95,6 +105,14 @@ impl World {
         })
     }
 
+    /// Makes a repository a fork of another; false when it does not exist.
+    pub fn set_parent(&mut self, full_name: &str, parent: &str) -> bool {
+        self.change(full_name, |repository| {
+            repository.parent = Some(parent.to_owned());
+            true
+        })
+    }
+
     /// Gives an issue or pull request another title; false when it does not exist.
     pub fn edit_issue(&mut self, full_name: &str, number: u64, title: &str) -> bool {
         let issue = self.find_mut(full_name).and_then(|repository| repository.issues.get_mut(&number));
@@ -122,6 +140,17 @@ impl World {
     /// The head commit of a pull request; `None` when it does not exist.
     pub fn head_of(&self, full_name: &str, pull: u64) -> Option<String> {
         Some(self.find(full_name)?.pull(pull)?.1.head_sha.clone())
+    }
+
+    /// Makes an open pull request a draft, or ready for review; false when there is no such one.
+    pub fn set_draft(&mut self, full_name: &str, number: u64, is_draft: bool) -> bool {
+        self.change(full_name, |repository| {
+            let Some(issue) = repository.issues.get_mut(&number) else { return false };
+            let Some(pull) = issue.pull.as_mut() else { return false };
+            pull.draft = is_draft;
+            issue.updated_at += 1;
+            true
+        })
     }
 
     /// Lets the next push to the head of an open pull request merge it, or no longer; false when

@@ -14,6 +14,9 @@ use crate::policy::target::Target;
 /// How long an answer is believed without asking again.
 const BELIEVED_MS: i64 = 5 * 60_000;
 
+/// As many as GitHub puts into one answer.
+const A_PAGE: usize = 100;
+
 /// What stays plain in a path segment or a query's value.
 const PLAIN: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
@@ -40,8 +43,13 @@ pub(in crate::proxy::guard) enum Question {
     Branch(RepositoryName, String),
     /// The rules in force for a branch, whether it exists or not.
     Rules(RepositoryName, String),
-    /// Open pull requests from a branch, or into it.
-    PullsFrom(RepositoryName, String),
+    /// Open pull requests of a repository from a branch, which may be a fork's.
+    PullsFrom {
+        at: RepositoryName,
+        owner: String,
+        branch: String,
+    },
+    /// Open pull requests into a branch.
     PullsInto(RepositoryName, String),
     Pull(RepositoryName, u64),
     /// The commit that a branch, a tag or an id means.
@@ -55,6 +63,8 @@ pub(in crate::proxy::guard) enum Fact {
     Repository {
         name: RepositoryName,
         default_branch: String,
+        /// What it is a fork of; none where that is not shown.
+        upstreams: Option<Vec<RepositoryName>>,
     },
     /// It has another name now; the id leads to it.
     Moved {
@@ -75,6 +85,7 @@ pub(in crate::proxy::guard) enum Fact {
         head_branch: String,
         head_sha: String,
         stack: Option<u64>,
+        is_draft: bool,
     },
     Commit {
         sha: String,
@@ -92,12 +103,13 @@ impl Question {
             Question::Repository(name) => (format!("/repos/{name}"), None),
             Question::RepositoryId(id) => (format!("/repositories/{id}"), None),
             Question::Branch(name, branch) => (format!("/repos/{name}/branches/{}", encoded(branch)), None),
-            Question::Rules(name, branch) => {
-                (format!("/repos/{name}/rules/branches/{}", encoded(branch)), Some("per_page=100".to_owned()))
-            }
-            Question::PullsFrom(name, branch) => (
-                format!("/repos/{name}/pulls"),
-                Some(format!("state=open&head={}:{}&per_page=100", encoded(name.owner()), encoded(branch))),
+            Question::Rules(name, branch) => (
+                format!("/repos/{name}/rules/branches/{}", encoded(branch)),
+                Some(format!("per_page={A_PAGE}")),
+            ),
+            Question::PullsFrom { at, owner, branch } => (
+                format!("/repos/{at}/pulls"),
+                Some(format!("state=open&head={}:{}&per_page={A_PAGE}", encoded(owner), encoded(branch))),
             ),
             Question::PullsInto(name, branch) => (
                 format!("/repos/{name}/pulls"),
@@ -119,7 +131,7 @@ impl Question {
             Question::Repository(name)
             | Question::Branch(name, _)
             | Question::Rules(name, _)
-            | Question::PullsFrom(name, _)
+            | Question::PullsFrom { at: name, .. }
             | Question::PullsInto(name, _)
             | Question::Pull(name, _)
             | Question::Commit(name, _)
@@ -134,7 +146,7 @@ impl Question {
             | Question::RepositoryId(_)
             | Question::Branch(..)
             | Question::Rules(..) => BELIEVED_MS,
-            Question::PullsFrom(..)
+            Question::PullsFrom { .. }
             | Question::PullsInto(..)
             | Question::Pull(..)
             | Question::Commit(..)
@@ -169,7 +181,8 @@ impl Question {
             Question::Repository(_) | Question::RepositoryId(_) => {
                 let found: RepositoryAnswer = serde_json::from_slice(body).ok()?;
                 let name = RepositoryName::parse(&found.full_name)?;
-                Some(Fact::Repository { name, default_branch: found.default_branch })
+                let upstreams = found.upstreams();
+                Some(Fact::Repository { name, default_branch: found.default_branch, upstreams })
             }
             Question::Branch(..) => {
                 let found: BranchAnswer = serde_json::from_slice(body).ok()?;
@@ -178,18 +191,29 @@ impl Question {
             Question::Rules(..) => {
                 let rules: Vec<RuleAnswer> = serde_json::from_slice(body).ok()?;
                 let guard = rules.iter().any(|rule| !RULES_OF_FORM.contains(&rule.kind.as_str()));
-                Some(Fact::Rules { guard: guard || rules.len() >= 100 })
+                Some(Fact::Rules { guard: guard || rules.len() >= A_PAGE })
             }
-            Question::PullsFrom(..) | Question::PullsInto(..) => {
+            Question::PullsFrom { .. } | Question::PullsInto(..) => {
                 let pulls: Vec<PullInList> = serde_json::from_slice(body).ok()?;
                 let is_auto_merge_on = pulls.iter().any(|pull| !pull.auto_merge.is_null());
+                // There may be more behind a full page, and anybody can open so many.
+                if pulls.len() >= A_PAGE && !is_auto_merge_on {
+                    return None;
+                }
                 Some(Fact::Pulls { is_any_open: !pulls.is_empty(), is_auto_merge_on })
             }
             Question::Pull(..) => {
                 let pull: PullAnswer = serde_json::from_slice(body).ok()?;
                 let head = pull.head.repo["full_name"].as_str().and_then(RepositoryName::parse);
                 let stack = pull.stack.map(|stack| stack.number);
-                Some(Fact::Pull { head, head_branch: pull.head.branch, head_sha: pull.head.sha, stack })
+                let is_draft = pull.draft;
+                Some(Fact::Pull {
+                    head,
+                    head_branch: pull.head.branch,
+                    head_sha: pull.head.sha,
+                    stack,
+                    is_draft,
+                })
             }
             Question::Commit(..) => {
                 let found: CommitAnswer = serde_json::from_slice(body).ok()?;
@@ -211,6 +235,25 @@ impl Question {
 struct RepositoryAnswer {
     full_name: String,
     default_branch: String,
+    #[serde(default)]
+    fork: bool,
+    /// Of a fork: what it was made from, and the first of its network.
+    #[serde(default)]
+    parent: Value,
+    #[serde(default)]
+    source: Value,
+}
+
+impl RepositoryAnswer {
+    fn upstreams(&self) -> Option<Vec<RepositoryName>> {
+        if !self.fork {
+            return Some(Vec::new());
+        }
+        let name = |of: &Value| of["full_name"].as_str().and_then(RepositoryName::parse);
+        let (parent, source) = (name(&self.parent)?, name(&self.source));
+        let source = source.filter(|source| *source != parent);
+        Some([parent].into_iter().chain(source).collect())
+    }
 }
 
 #[derive(Deserialize)]
@@ -233,6 +276,8 @@ struct PullInList {
 #[derive(Deserialize)]
 struct PullAnswer {
     head: HeadAnswer,
+    #[serde(default)]
+    draft: bool,
     #[serde(default)]
     stack: Option<StackOfPull>,
 }
@@ -289,6 +334,10 @@ mod tests {
         RepositoryName::parse("acme/widgets").unwrap()
     }
 
+    fn pulls_from(branch: &str) -> Question {
+        Question::PullsFrom { at: name(), owner: "fork".to_owned(), branch: branch.to_owned() }
+    }
+
     fn read(question: &Question, status: u16, body: &str) -> Option<Fact> {
         question.read(StatusCode::from_u16(status).unwrap(), &HeaderMap::new(), body.as_bytes())
     }
@@ -304,8 +353,8 @@ mod tests {
             "/repos/acme/widgets/branches/a%2F%C3%BC%25?"
         );
         assert_eq!(
-            target(Question::PullsFrom(name(), "a&b".to_owned())),
-            "/repos/acme/widgets/pulls?state=open&head=acme:a%26b&per_page=100"
+            target(pulls_from("a&b")),
+            "/repos/acme/widgets/pulls?state=open&head=fork:a%26b&per_page=100"
         );
     }
 
@@ -339,6 +388,41 @@ mod tests {
         ] {
             assert_eq!(read(question, status, body), expected, "{status} {body}");
         }
+    }
+
+    #[test]
+    fn a_full_page_of_pull_requests_tells_only_what_is_on_it() {
+        let page = |auto_merge: &[&str]| format!("[{}]", auto_merge.join(","));
+        let (off, on) = (r#"{"auto_merge":null}"#, r#"{"auto_merge":{"merge_method":"merge"}}"#);
+        let full: Vec<&str> = std::iter::repeat_n(off, A_PAGE).collect();
+        let one_on: Vec<&str> = full[1..].iter().copied().chain([on]).collect();
+        let told = |is_auto_merge_on| Some(Fact::Pulls { is_any_open: true, is_auto_merge_on });
+        for (answer, expected) in
+            [(page(&full[1..]), told(false)), (page(&full), None), (page(&one_on), told(true))]
+        {
+            assert_eq!(read(&pulls_from("w"), 200, &answer), expected, "{answer}");
+        }
+    }
+
+    #[test]
+    fn a_fork_says_of_what() {
+        let upstreams = |rest: &str| {
+            let body = format!(r#"{{"full_name":"acme/w","default_branch":"main"{rest}}}"#);
+            match read(&Question::Repository(name()), 200, &body) {
+                Some(Fact::Repository { upstreams, .. }) => {
+                    upstreams.map(|names| names.iter().map(ToString::to_string).collect::<Vec<_>>())
+                }
+                other => panic!("{other:?}"),
+            }
+        };
+        assert_eq!(upstreams(""), Some(vec![]));
+        assert_eq!(upstreams(r#","fork":true"#), None);
+        let (parent, same) =
+            (r#","fork":true,"parent":{"full_name":"b/w"}"#, r#","source":{"full_name":"b/w"}"#);
+        assert_eq!(upstreams(parent), Some(vec!["b/w".to_owned()]));
+        assert_eq!(upstreams(&format!("{parent}{same}")), Some(vec!["b/w".to_owned()]));
+        let other = r#","source":{"full_name":"c/w"}"#;
+        assert_eq!(upstreams(&format!("{parent}{other}")), Some(vec!["b/w".to_owned(), "c/w".to_owned()]));
     }
 
     #[test]
