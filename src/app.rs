@@ -84,6 +84,7 @@ pub struct App {
     certificate: Option<Arc<Certificate>>,
     drain: Duration,
     stop: CancellationToken,
+    cut: CancellationToken,
 }
 
 impl App {
@@ -177,6 +178,7 @@ impl App {
             certificate,
             drain,
             stop,
+            cut: CancellationToken::new(),
         })
     }
 
@@ -228,6 +230,11 @@ impl App {
         self.stop.clone()
     }
 
+    /// Cancelled after the stop, it ends [`App::run`] without waiting for what is under way.
+    pub fn cut_token(&self) -> CancellationToken {
+        self.cut.clone()
+    }
+
     /// Serves until stopped and drained.
     ///
     /// # Errors
@@ -258,7 +265,7 @@ impl App {
             beside.spawn(subscription::tend(installations, changes, clock));
             AbortOnDropHandle::new(tokio::spawn(webhook.serve(self.stop.clone())))
         });
-        self.listener.serve(in_force, tls, self.stop, self.drain).await;
+        self.listener.serve(in_force, tls, self.stop, self.cut, self.drain).await;
         if let Some(webhook) = webhook {
             let _ = timeout(WEBHOOK_ENDS_WITHIN, webhook).await;
         }

@@ -101,6 +101,7 @@ pub struct Metrics {
     pub certificate_start: IntGaugeVec,
     pub certificate_expiry: IntGaugeVec,
     pub config_reloads: IntCounterVec,
+    pub config_problems: IntGaugeVec,
     pub cache_requests: IntCounterVec,
     /// `{by,result}`: how GitHub was asked whether something is still so, and what it said.
     pub cache_validators: IntCounterVec,
@@ -307,6 +308,11 @@ impl Metrics {
                 "config_reloads_total",
                 "Times the configuration was read again.",
                 &["result"],
+            ),
+            config_problems: make.gauge(
+                "config_problems",
+                "Problems of a changed configuration that was not taken; 0 when the last one was.",
+                &[],
             ),
             cache_requests: make.counter(
                 "cache_requests_total",

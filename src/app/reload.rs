@@ -135,7 +135,10 @@ impl Reload {
             Err(problems) => Err(problems.iter().map(ToString::to_string).collect()),
         };
         match &result {
-            Ok(()) => self.metrics.config_reloads.with_label_values(&["ok"]).inc(),
+            Ok(()) => {
+                self.metrics.config_reloads.with_label_values(&["ok"]).inc();
+                self.metrics.config_problems.with_label_values::<&str>(&[]).set(0);
+            }
             Err(problems) => self.refuse(problems),
         }
         result.is_ok()
@@ -143,6 +146,8 @@ impl Reload {
 
     fn refuse(&self, problems: &[String]) {
         self.metrics.config_reloads.with_label_values(&["failed"]).inc();
+        let count = i64::try_from(problems.len()).unwrap_or(i64::MAX);
+        self.metrics.config_problems.with_label_values::<&str>(&[]).set(count);
         tracing::error!(
             problems = problems.join("; "),
             "the configuration was not reloaded; the one in force stays"

@@ -109,7 +109,7 @@ async fn serve(source: Source, err: &mut dyn Write) -> anyhow::Result<()> {
         _ = terminate.recv() => return Ok(()),
         _ = interrupt.recv() => return Ok(()),
     };
-    let (stop, reread) = (app.stop_token(), app.reread());
+    let (stop, cut, reread) = (app.stop_token(), app.cut_token(), app.reread());
     tracing::info!(listen = %app.address()?, admin_listen = %app.admin_address()?, "tollgate serves");
     tokio::spawn(async move {
         loop {
@@ -119,8 +119,13 @@ async fn serve(source: Source, err: &mut dyn Write) -> anyhow::Result<()> {
                 _ = hangup.recv() => reread.notify_one(),
             }
         }
-        tracing::info!("stopping");
+        tracing::info!("stopping when what is under way has ended; a second signal cuts it");
         stop.cancel();
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        cut.cancel();
     });
     // As a task of its own, accepting takes turns with the connections it starts.
     tokio::spawn(app.run()).await??;

@@ -39,6 +39,8 @@ const DESCRIPTORS_KEPT: usize = 512;
 
 /// So long before the drain's end, or a quarter of the drain if that is less, whoever waits is refused.
 const LAST_WORD: Duration = Duration::from_secs(1);
+/// A connection that is cut is gone when its task is next run.
+const CUT_WITHIN: Duration = Duration::from_secs(1);
 
 /// How many and how long.
 #[derive(Debug, Clone, Copy)]
@@ -99,12 +101,14 @@ impl Listener {
         self.tcp.local_addr()
     }
 
-    /// Accepts until `stop`; returns when every connection has ended or `drain` has passed.
+    /// Accepts until `stop`; returns when every connection has ended, or when `drain` has passed or `cut` says so
+    /// and those that are left were cut.
     pub async fn serve(
         self,
         in_force: Arc<InForce>,
         tls: Option<TlsAcceptor>,
         stop: CancellationToken,
+        cut: CancellationToken,
         drain: Duration,
     ) {
         let connections = TaskTracker::new();
@@ -112,6 +116,7 @@ impl Listener {
             in_force: Arc::clone(&in_force),
             tls,
             stop: stop.clone(),
+            cut: cut.clone(),
             patience: self.bounds.patience,
         };
         loop {
@@ -144,14 +149,24 @@ impl Listener {
         drop(self.tcp);
         connections.close();
         let last_word = LAST_WORD.min(drain / 4);
-        if tokio::time::timeout(drain - last_word, connections.wait()).await.is_ok() {
+        let all_end = async |within| {
+            tokio::select! {
+                ended = tokio::time::timeout(within, connections.wait()) => ended.is_ok(),
+                () = cut.cancelled() => false,
+            }
+        };
+        if all_end(drain - last_word).await {
             return;
         }
         // What waits for its turn has an answer to give; what GitHub has been sent may still come back.
         in_force.proxy().close();
-        if tokio::time::timeout(last_word, connections.wait()).await.is_err() {
-            tracing::warn!(left = connections.len(), "drain time is over; connections are cut");
+        if all_end(last_word).await {
+            return;
         }
+        tracing::warn!(left = connections.len(), "connections are cut, with what is under way on them");
+        cut.cancel();
+        // Each request that was cut has its line.
+        let _ = tokio::time::timeout(CUT_WITHIN, connections.wait()).await;
     }
 
     fn take_place(&self, address: IpAddr) -> Option<Place> {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::StreamExt;
-use github_sim::Sim;
+use github_sim::{Fault, FaultKind, Sim};
 use http_body_util::{BodyExt, Empty};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -14,7 +14,7 @@ use hyper_util::rt::TokioExecutor;
 use tempfile::TempDir;
 use tokio::time::Instant;
 
-use crate::support::{Setup, agent};
+use crate::support::{Setup, agent, eventually};
 
 fn tollgate() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tollgate"));
@@ -131,6 +131,66 @@ async fn a_configured_proxy_serves_and_ends_with_0_on_sigterm() {
     let key = setup.agents[0].key.expose();
     assert_eq!(get(&format!("{}/repos/acme/widgets", serving.address), key).await, 200);
     assert_eq!(serving.end().await, Some(0));
+}
+
+/// Whoever can't wait for the drain says so once more; what was cut has its line.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_signal_cuts_what_is_under_way() {
+    let sim = Sim::start(Default::default()).await.unwrap();
+    let files = TempDir::new().unwrap();
+    let setup = Setup::with(vec![agent("worker", &["repositories: [acme/*]"])]);
+    let config = setup.write_config(&sim, &files);
+    let mut serving = serve_unread(tollgate().args(["serve", "--config"]).arg(&config));
+    let mut log = serving.rest.take().unwrap();
+    let (url, key) =
+        (format!("{}/repos/acme/widgets", serving.address), setup.agents[0].key.expose().to_owned());
+    let slow = sim.faults().add(Fault::new(FaultKind::SlowFirstByte { ms: 20_000 }).on("GET", "/repos/acme"));
+    let request = http::Request::get(url).header("authorization", format!("Bearer {key}"));
+    let waiting = tokio::spawn(client().request(request.body(Empty::new()).unwrap()));
+    eventually("the slow call", || sim.faults().fired(slow) == 1).await;
+    let id = serving.child.id().to_string();
+    let terminate = || assert!(Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
+    terminate();
+    let mut line = String::new();
+    while !line.contains("stopping") {
+        line.clear();
+        assert!(log.read_line(&mut line).unwrap() > 0, "it ended at the first signal");
+    }
+    terminate();
+    let mut rest = String::new();
+    let ended = tokio::task::spawn_blocking(move || {
+        log.read_to_string(&mut rest).unwrap();
+        (serving.child.wait().unwrap().code(), rest)
+    });
+    let (code, rest) = tokio::time::timeout(Duration::from_secs(10), ended).await.unwrap().unwrap();
+    assert_eq!(code, Some(0), "{rest}");
+    assert!(rest.lines().any(|line| line.contains("\"outcome\":\"gone\"")), "{rest}");
+    assert!(waiting.await.unwrap().is_err());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_log_says_why_github_was_not_reached() {
+    let mut serving = serve_unread(
+        tollgate()
+            .arg("serve")
+            .env("GITHUB_TOKEN", "ghp_x")
+            // Nobody listens at this port.
+            .env("TOLLGATE_API_URL", "http://127.0.0.1:1")
+            .env("TOLLGATE_LISTEN", "127.0.0.1:0")
+            .env("TOLLGATE_ADMIN_LISTEN", "127.0.0.1:0"),
+    );
+    let mut log = serving.rest.take().unwrap();
+    let key = serving.first_lines.split_whitespace().find(|word| word.starts_with("tg_agent_")).unwrap();
+    assert_eq!(get(&format!("{}/repos/acme/widgets", serving.address), key).await, 502);
+    let (mut seen, mut line) = (Vec::new(), String::new());
+    while !line.contains("\"message\":\"request\"") {
+        line.clear();
+        assert!(log.read_line(&mut line).unwrap() > 0);
+        seen.push(serde_json::from_str::<serde_json::Value>(&line).unwrap());
+    }
+    let request = seen.last().unwrap()["request_id"].clone();
+    let why = seen.iter().find(|line| line["level"] == "WARN" && line["request_id"] == request).unwrap();
+    assert!(why["cause"].as_str().unwrap().contains("onnection refused"), "{why}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -133,12 +133,16 @@ async fn a_bad_file_changes_nothing_and_says_so() {
     assert!(problems.contains("agents[1].wieght, line"), "{problems}");
     let page = tollgate.ask_at("GET", &format!("{}/", tollgate.admin)).send().await.text();
     assert!(page.contains("is not in force: agents[1]"), "{page}");
+    let metrics = tollgate.metrics().await;
+    assert!(metrics.contains("tollgate_config_problems 1\n"), "{metrics}");
     // It is said once, not at every look.
     tokio::time::sleep(Duration::from_millis(2_500)).await;
     assert_eq!(tollgate.reloads("failed").await, 1);
     tollgate.reload("wieght: 9", "weight: 8", "ok").await;
     assert_eq!(tollgate.ask("GET", "/tollgate/me").by(1).send().await.json()["weight"], 8);
     tollgate.status_of_config(|config| config["problems"] == json!([])).await;
+    let metrics = tollgate.metrics().await;
+    assert!(metrics.contains("tollgate_config_problems 0\n"), "{metrics}");
 }
 
 #[tokio::test]

@@ -11,6 +11,13 @@ use crate::secret;
 
 pub(super) fn apps(check: &mut Check<'_>, raw: &[raw::App]) -> Vec<App> {
     check.names("apps", raw.iter().map(|app| app.name.as_deref()));
+    let ids: Vec<_> = raw.iter().map(|app| (app.app_id, app.client_id.as_deref())).collect();
+    for (i, id) in ids.iter().enumerate().filter(|(_, id)| **id != (None, None)) {
+        let is_new = !ids[..i].contains(id);
+        check.rule(&format!("apps[{i}]"), is_new, || {
+            "is the same App as one above: its quota would be counted twice".to_owned()
+        });
+    }
     raw.iter().enumerate().filter_map(|(i, raw)| app(check, &format!("apps[{i}]"), raw)).collect()
 }
 

@@ -91,7 +91,13 @@ pub(super) fn policy(check: &mut Check<'_>, raw: &raw::Policy) -> Option<Policy>
             });
             ApprovalMode::Signed
         }
-        Some(raw::ApprovalMode::Presence) => ApprovalMode::Presence,
+        Some(raw::ApprovalMode::Presence) => {
+            if !approval.issuers.is_empty() {
+                let message = "are not used: `mode` is `presence`, which takes any value of the header";
+                check.warning("policy.approval.issuers", message);
+            }
+            ApprovalMode::Presence
+        }
         None => {
             check.error(
                 "policy.approval.mode",

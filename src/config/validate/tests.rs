@@ -243,6 +243,14 @@ fn app_rules() {
             "apps[1].name, line 3: `a` is taken by apps[0]",
         ),
         (
+            "apps:\n  - { name: a, app_id: 1, private_key_file: app.pem }\n  - { name: b, app_id: 1, private_key_file: app8.pem }",
+            "apps[1], line 3: is the same App as one above",
+        ),
+        (
+            "apps:\n  - { name: a, client_id: x, private_key_file: app.pem }\n  - { name: b, client_id: x, private_key_file: app.pem }",
+            "apps[1], line 3: is the same App as one above",
+        ),
+        (
             "apps:\n  - name: a\n    private_key_file: app.pem",
             "apps[0], line 2: needs `app_id` or `client_id`",
         ),

@@ -46,6 +46,8 @@ pub(super) struct Serving {
     pub(super) in_force: Arc<InForce>,
     pub(super) tls: Option<TlsAcceptor>,
     pub(super) stop: CancellationToken,
+    /// After the stop: nothing is waited for any more.
+    pub(super) cut: CancellationToken,
     pub(super) patience: Patience,
 }
 
@@ -84,7 +86,10 @@ impl Serving {
             ended = connection.as_mut() => ended,
             () = self.last_call() => {
                 connection.as_mut().graceful_shutdown();
-                connection.await
+                tokio::select! {
+                    ended = connection => ended,
+                    () = self.cut.cancelled() => Ok(()),
+                }
             }
         };
         note(ended);
@@ -108,7 +113,10 @@ impl Serving {
             ended = connection.as_mut() => ended,
             () = self.last_call() => {
                 connection.as_mut().graceful_shutdown();
-                connection.await
+                tokio::select! {
+                    ended = connection => ended,
+                    () = self.cut.cancelled() => Ok(()),
+                }
             }
             () = activity.quiet_for(self.patience.idle) => {
                 connection.as_mut().graceful_shutdown();
@@ -150,7 +158,10 @@ impl Serving {
     /// An idle connection is closed a moment after the stop, not at once: a request may be on its way.
     async fn last_call(&self) {
         self.stop.cancelled().await;
-        tokio::time::sleep(LAST_CALL).await;
+        tokio::select! {
+            () = tokio::time::sleep(LAST_CALL) => {}
+            () = self.cut.cancelled() => {}
+        }
     }
 }
 
