@@ -11,7 +11,7 @@ use std::sync::{Arc, LazyLock};
 use http::header::{
     CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue, LINK, LOCATION,
 };
-use http::{HeaderMap, Method, Response, StatusCode};
+use http::{HeaderMap, Method, Response, StatusCode, Version};
 use http_body_util::BodyExt;
 
 use super::Proxy;
@@ -78,6 +78,8 @@ impl Proxy {
 
     fn pass_on(&self, answer: Answer, ctx: &Context) -> Response<ResponseBody> {
         let (mut head, body) = answer.into_parts();
+        // The version is that of a hop (RFC 9110 §2.5): an answer by HTTP/1.0 would close the caller's connection.
+        head.version = Version::HTTP_11;
         for name in not_passed_on(&head.headers) {
             head.headers.remove(name);
         }

@@ -47,6 +47,17 @@ fn packed(text: &str) -> Vec<u8> {
 
 const JSON: &str = "content-type: application/json\r\ncontent-encoding: gzip\r\n";
 
+/// The caller's connection goes on, whatever GitHub's side speaks.
+#[tokio::test]
+async fn an_answer_by_http_1_0_keeps_the_caller_s_connection() {
+    let old = String::from_utf8(answer("content-type: application/json\r\n", b"{}")).unwrap();
+    let (tollgate, _requests) = before(old.replacen("HTTP/1.1", "HTTP/1.0", 1).into_bytes()).await;
+    let two = tollgate.head("GET /repos/acme/widgets HTTP/1.1", "")
+        + &tollgate.head("GET /repos/acme/widgets HTTP/1.1", "Connection: close\r\n");
+    let answers = tollgate.raw(two.as_bytes()).await;
+    assert_eq!(answers.matches("HTTP/1.1 200 OK").count(), 2, "{answers}");
+}
+
 #[tokio::test]
 async fn packed_json_is_unpacked_and_rewritten() {
     let text = format!(

@@ -60,10 +60,15 @@ impl Recipe {
     /// Makes the entry, away from the requests if it is long; none when its body can't be read.
     async fn make(self, body: Bytes) -> Option<Arc<Entry>> {
         let is_packed = self.head.contains_key(CONTENT_ENCODING);
-        let plain = if is_packed { announced(&body)? } else { 0 };
         // What is unpacked takes room as what arrives does.
-        let room = self.cache.room(plain)?;
-        let is_long = plain.max(body.len() as u64) > LONG_BYTES;
+        let (plain, room) = match is_packed {
+            true => {
+                let plain = announced(&body)?;
+                (plain, Some(self.cache.room(plain)?))
+            }
+            false => (body.len() as u64, None),
+        };
+        let is_long = plain > LONG_BYTES;
         let make = move || {
             let _room = room;
             let Recipe { cache, key, head, token, asked_ms, per_page } = self;
