@@ -161,6 +161,7 @@ impl App {
             admin_token,
             fixed,
             status: Arc::new(ArcSwap::from_pointee(status)),
+            problems: metrics.config_problems.with_label_values::<&str>(&[]),
             metrics,
             clock,
         };
@@ -265,7 +266,10 @@ impl App {
             beside.spawn(subscription::tend(installations, changes, clock));
             AbortOnDropHandle::new(tokio::spawn(webhook.serve(self.stop.clone())))
         });
+        let unclaimed = Arc::clone(in_force.proxy().unclaimed());
         self.listener.serve(in_force, tls, self.stop, self.cut, self.drain).await;
+        // Their lines are written before the log's last flush.
+        unclaimed.end().await;
         if let Some(webhook) = webhook {
             let _ = timeout(WEBHOOK_ENDS_WITHIN, webhook).await;
         }

@@ -201,7 +201,7 @@ impl Cache {
             _ => {}
         }
         let body = write(entry.plain()?);
-        if body.len() <= WRITTEN_BYTES_MAX && entry.is_written_for(address) {
+        if body.len() <= WRITTEN_BYTES_MAX {
             self.kept.insert(slot, Kept::Written { tag: entry.tag().clone(), body: body.clone() });
         }
         Some(body)

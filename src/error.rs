@@ -121,7 +121,7 @@ pub struct Limit {
     pub resource: &'static str,
     /// A ceiling of 0: the wait has no end.
     pub is_closed: bool,
-    /// GitHub said so of this very call.
+    /// GitHub has seen this very call, and refused it.
     pub was_sent: bool,
 }
 
@@ -200,6 +200,15 @@ impl ProxyError {
             | ProxyError::StoreUnavailable { .. }
             | ProxyError::Internal => Side::Internal,
         }
+    }
+
+    /// The same, of a call that GitHub may have seen before it was held again.
+    #[must_use]
+    pub fn after(mut self, was_sent: bool) -> ProxyError {
+        if let ProxyError::BudgetExhausted { limit, .. } | ProxyError::UpstreamLimited(limit) = &mut self {
+            limit.was_sent |= was_sent;
+        }
+        self
     }
 
     /// What a refusal for rate tells the caller.

@@ -60,6 +60,7 @@ use admit::Admitted;
 use body::{Readers, ResponseBody};
 use context::Context;
 pub use context::Peer;
+use forward::Unclaimed;
 use guard::Permitted;
 use in_force::InForce;
 use lookup::{Lookup, Read, own};
@@ -119,6 +120,8 @@ pub struct Proxy {
     held: held::Held,
     /// Answers that are being read.
     readers: Readers,
+    /// Calls whose callers are gone.
+    unclaimed: Arc<Unclaimed>,
     budget: Arc<Budget>,
     cache: Arc<Cache>,
     retry: retry::Policy,
@@ -201,6 +204,7 @@ impl Proxy {
             refusals: Arc::default(),
             held: held::Held::default(),
             readers: Readers::default(),
+            unclaimed: Arc::default(),
             client,
             feed: shared.feed,
             metrics,
@@ -237,6 +241,11 @@ impl Proxy {
     /// What is known to have changed at GitHub, and is told to the other replicas.
     pub fn feed(&self) -> &Arc<Feed> {
         &self.feed
+    }
+
+    /// Calls that go on though nobody waits for them.
+    pub(crate) fn unclaimed(&self) -> &Arc<Unclaimed> {
+        &self.unclaimed
     }
 
     /// Finds the Apps' installations.
@@ -304,7 +313,7 @@ impl Proxy {
             Lookup::Read(read) => Box::pin(self.read_through(&mut permitted, *read, ctx)).await?,
             Lookup::Bypass => self.exchange(&mut permitted, None, ctx).await?,
         };
-        let answer = self.finish(&permitted, answer).await?;
+        let answer = self.finish(&permitted, answer, ctx).await?;
         Ok(self.advise(&permitted, answer, ctx).await)
     }
 
@@ -366,7 +375,11 @@ impl Proxy {
                 Ok(admitted) => admitted,
                 // What GitHub answered before was doubted, or the attempt would not be made again.
                 Err(ProxyError::Draining) => return Err(ProxyError::Draining),
-                Err(refused) => return otherwise.unwrap_or(Err(refused)),
+                Err(refused) => return otherwise.unwrap_or(Err(refused.after(attempts.are_made()))),
+            };
+            let admitted = match self.look_again(permitted, admitted, ctx).await? {
+                Some(admitted) => admitted,
+                None => self.admit(permitted, ctx).await?,
             };
             let request = self.inject(permitted, &admitted, read.as_deref_mut()).await?;
             let attempt = self.forward(permitted, request, admitted, ctx).await?;

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use prometheus::IntGauge;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -46,6 +47,8 @@ pub(super) struct Reload {
     pub(super) fixed: Fixed,
     pub(super) status: Arc<ArcSwap<ConfigStatus>>,
     pub(super) metrics: Arc<Metrics>,
+    /// Of a file that was not taken, counted.
+    pub(super) problems: IntGauge,
     pub(super) clock: Arc<dyn Clock>,
 }
 
@@ -113,8 +116,15 @@ impl Reload {
         let read = match tokio::time::timeout(READ_WITHIN, &mut read).await {
             Ok(read) => read,
             Err(_) => {
+                let before = (self.status.load_full(), self.problems.get());
                 self.refuse(&[format!("{} or a file it names can't be read to its end", path.display())]);
-                read.await
+                let read = read.await;
+                if matches!(read, Ok((_, None))) {
+                    // It took long, and is what it was.
+                    self.status.store(before.0);
+                    self.problems.set(before.1);
+                }
+                read
             }
         };
         match read {
@@ -137,7 +147,7 @@ impl Reload {
         match &result {
             Ok(()) => {
                 self.metrics.config_reloads.with_label_values(&["ok"]).inc();
-                self.metrics.config_problems.with_label_values::<&str>(&[]).set(0);
+                self.problems.set(0);
             }
             Err(problems) => self.refuse(problems),
         }
@@ -147,7 +157,7 @@ impl Reload {
     fn refuse(&self, problems: &[String]) {
         self.metrics.config_reloads.with_label_values(&["failed"]).inc();
         let count = i64::try_from(problems.len()).unwrap_or(i64::MAX);
-        self.metrics.config_problems.with_label_values::<&str>(&[]).set(count);
+        self.problems.set(count);
         tracing::error!(
             problems = problems.join("; "),
             "the configuration was not reloaded; the one in force stays"

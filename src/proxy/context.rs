@@ -116,6 +116,11 @@ impl Context {
         }
     }
 
+    /// What links in the answer begin with.
+    pub(crate) fn address(&self) -> Option<String> {
+        Some([self.origin.as_ref()?, self.prefix.for_links()].concat())
+    }
+
     /// The caller's wishes on how long it may be held.
     pub(crate) fn hold(&mut self, wait: Wait) {
         self.hold_until = self.started + wait.patience;

@@ -31,6 +31,7 @@ use crate::github::rate_limit;
 use crate::github::tokens::{Access, Token};
 use crate::policy::Class;
 use crate::policy::routes::Scope;
+pub(crate) use under_way::Unclaimed;
 use under_way::UnderWay;
 
 /// What came of one attempt.
@@ -70,7 +71,6 @@ impl Proxy {
             Box::pin(self.commit(permitted, sanction, &token, ctx)).await?;
         }
         // What was reserved for a call that may go no more goes back.
-        self.check_still_free(permitted, ctx).await?;
         self.check_still(permitted, ctx)?;
         let method = request.method().clone();
         let is_graphql = permitted.call().route.scope == Scope::Graphql;
@@ -81,7 +81,7 @@ impl Proxy {
         let may_change = permitted.is_write() && permitted.access() == Access::Write;
         let changed = may_change.then(|| (Arc::clone(&self.feed), change_of(permitted)));
         admitted.mark_sent();
-        let attempt = UnderWay::new(is_graphql, async move {
+        let attempt = UnderWay::new(is_graphql, &self.unclaimed, async move {
             // Others that are ready go first. Then all their calls are written, and GitHub's side is woken once
             // for several. With one thread it is so anyway, for who is woken there goes last.
             if Handle::current().runtime_flavor() != RuntimeFlavor::CurrentThread {

@@ -108,11 +108,12 @@ impl Proxy {
         if bodiless {
             return Response::from_parts(head, body);
         }
-        let Some(Reused { key, entry }) = head.extensions.remove().filter(Reused::is_short) else {
+        let Some(Reused { key, entry }) = head.extensions.remove() else {
             return Response::from_parts(head, RewrittenBody::new(body, map()).boxed_unsync());
         };
         let write = |text| JsonRewriter::rewrite(text, map());
-        let written = self.cache.written(&key, &entry, &format!("{origin}{prefix}"), write);
+        let address = [origin, prefix].concat();
+        let written = self.cache.written(&key, &entry, &address, write);
         // It was unpacked when it was made an entry.
         let written = written.unwrap_or_default();
         head.headers.remove(CONTENT_ENCODING);

@@ -93,12 +93,21 @@ impl Proxy {
     }
 
     /// Unpacks and filters what must not go down as it is.
-    pub(super) async fn finish(&self, permitted: &Permitted, answer: Answer) -> Result<Answer, ProxyError> {
+    pub(super) async fn finish(
+        &self,
+        permitted: &Permitted,
+        mut answer: Answer,
+        ctx: &Context,
+    ) -> Result<Answer, ProxyError> {
         let call = permitted.call();
         let is_rewritten = call.route.scope != Scope::Graphql && holds_links(answer.headers());
-        if is_rewritten && answer.extensions().get::<Reused>().is_some_and(Reused::is_short) {
+        if is_rewritten
+            && answer.extensions().get::<Reused>().is_some_and(|reused| reused.is_written_for(ctx))
+        {
             return Ok(answer);
         }
+        // As any other, it streams.
+        answer.extensions_mut().remove::<Reused>();
         let answer = match is_rewritten || !gzip::is_accepted(&call.headers) {
             true => gzip::unpack(answer)?,
             false => answer,

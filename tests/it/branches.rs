@@ -318,6 +318,23 @@ async fn a_write_that_waited_is_judged_by_its_branch_again() {
     assert!(tollgate.sim.books().merges.is_empty(), "it landed unseen");
 }
 
+/// To be judged again it gives its slot back, where that is the only one.
+#[tokio::test]
+async fn a_write_that_is_judged_again_does_not_wait_for_itself() {
+    let further = "budget: { secondary: { concurrent: 1 } }\n".to_owned();
+    let tollgate = Setup { further, ..setup() }.start().await;
+    let put = async |name: usize| {
+        let path = format!("/repos/acme/widgets/contents/{name}");
+        let file = json!({"message": "m", "content": CONTENT, "branch": "feature/x"});
+        send(&tollgate, "PUT", &path, &file).await.verdict()
+    };
+    for name in 0..11 {
+        assert_eq!(put(name).await, "201");
+    }
+    let late = futures_util::future::join_all([11, 12].map(put)).await;
+    assert_eq!(late, ["201", "201"]);
+}
+
 /// Whoever can open pull requests can open a hundred that hide one.
 #[tokio::test]
 async fn a_full_page_of_pull_requests_is_not_taken_for_all_there_are() {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::StreamExt;
 use github_sim::{Fault, FaultKind, Sim};
-use http_body_util::{BodyExt, Empty};
+use http_body_util::{BodyExt, Empty, Full};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
@@ -138,15 +138,18 @@ async fn a_configured_proxy_serves_and_ends_with_0_on_sigterm() {
 async fn a_second_signal_cuts_what_is_under_way() {
     let sim = Sim::start(Default::default()).await.unwrap();
     let files = TempDir::new().unwrap();
-    let setup = Setup::with(vec![agent("worker", &["repositories: [acme/*]"])]);
+    let worker = vec![agent("worker", &["repositories: [acme/*]"])];
+    let setup = Setup { audit_log: "audit.log", ..Setup::with(worker) };
     let config = setup.write_config(&sim, &files);
     let mut serving = serve_unread(tollgate().args(["serve", "--config"]).arg(&config));
     let mut log = serving.rest.take().unwrap();
-    let (url, key) =
-        (format!("{}/repos/acme/widgets", serving.address), setup.agents[0].key.expose().to_owned());
-    let slow = sim.faults().add(Fault::new(FaultKind::SlowFirstByte { ms: 20_000 }).on("GET", "/repos/acme"));
-    let request = http::Request::get(url).header("authorization", format!("Bearer {key}"));
-    let waiting = tokio::spawn(client().request(request.body(Empty::new()).unwrap()));
+    let url = format!("{}/repos/acme/widgets/issues", serving.address);
+    let slow =
+        sim.faults().add(Fault::new(FaultKind::SlowFirstByte { ms: 20_000 }).on("POST", "/repos/acme"));
+    let client = Client::builder(TokioExecutor::new()).build_http::<Full<Bytes>>();
+    let request =
+        http::Request::post(url).header("authorization", format!("Bearer {}", setup.agents[0].key.expose()));
+    let waiting = tokio::spawn(client.request(request.body(r#"{"title":"x"}"#.into()).unwrap()));
     eventually("the slow call", || sim.faults().fired(slow) == 1).await;
     let id = serving.child.id().to_string();
     let terminate = || assert!(Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
@@ -166,6 +169,8 @@ async fn a_second_signal_cuts_what_is_under_way() {
     assert_eq!(code, Some(0), "{rest}");
     assert!(rest.lines().any(|line| line.contains("\"outcome\":\"gone\"")), "{rest}");
     assert!(waiting.await.unwrap().is_err());
+    let audit = std::fs::read_to_string(files.path().join("audit.log")).unwrap();
+    assert!(audit.contains("\"path\":\"/repos/acme/widgets/issues\""), "a write has its line: {audit}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

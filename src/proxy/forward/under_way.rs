@@ -1,12 +1,19 @@
 //! A call that is made to its end, whoever still waits for it.
 
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use tokio::runtime::Handle;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use super::Attempt;
+
+/// A task that is told to end is gone when it is next run.
+const ENDS_WITHIN: Duration = Duration::from_secs(1);
 
 /// A call that was begun. When its caller hangs up it goes on as a task of its own: GitHub works on and
 /// charges it, so it has to be charged here, too.
@@ -14,11 +21,32 @@ pub(super) struct UnderWay {
     /// None when it has ended.
     call: Option<BoxFuture<'static, Attempt>>,
     is_graphql: bool,
+    unclaimed: Arc<Unclaimed>,
+}
+
+/// Calls whose callers are gone.
+#[derive(Debug, Default)]
+pub(crate) struct Unclaimed {
+    tasks: TaskTracker,
+    end: CancellationToken,
+}
+
+impl Unclaimed {
+    /// The process ends: none is waited for any more.
+    pub(crate) async fn end(&self) {
+        self.tasks.close();
+        self.end.cancel();
+        let _ = tokio::time::timeout(ENDS_WITHIN, self.tasks.wait()).await;
+    }
 }
 
 impl UnderWay {
-    pub(super) fn new(is_graphql: bool, call: impl Future<Output = Attempt> + Send + 'static) -> UnderWay {
-        UnderWay { call: Some(Box::pin(call)), is_graphql }
+    pub(super) fn new(
+        is_graphql: bool,
+        unclaimed: &Arc<Unclaimed>,
+        call: impl Future<Output = Attempt> + Send + 'static,
+    ) -> UnderWay {
+        UnderWay { call: Some(Box::pin(call)), is_graphql, unclaimed: Arc::clone(unclaimed) }
     }
 }
 
@@ -42,7 +70,9 @@ impl Drop for UnderWay {
         if let Some(call) = self.call.take()
             && let Ok(runtime) = Handle::try_current()
         {
-            runtime.spawn(async move { call.await.settle_unclaimed(is_graphql).await });
+            let end = self.unclaimed.end.clone();
+            let settled = async move { call.await.settle_unclaimed(is_graphql).await };
+            self.unclaimed.tasks.spawn_on(end.run_until_cancelled_owned(settled), &runtime);
         }
     }
 }

@@ -13,9 +13,10 @@ use crate::policy::Class;
 use crate::policy::branch::NamedBranch;
 use crate::policy::repositories::RepositoryName;
 use crate::policy::routes::Condition;
-use crate::proxy::Proxy;
+use crate::proxy::admit::Admitted;
 use crate::proxy::classify::Call;
 use crate::proxy::context::Context;
+use crate::proxy::{AT_ONCE, Proxy};
 
 /// A call that waited for longer is judged by its branches again.
 const JUDGED_FOR: Duration = Duration::from_secs(1);
@@ -105,21 +106,38 @@ impl Proxy {
         Ok(())
     }
 
-    /// Looks at the branches once more of a call that went up as a plain write because nothing guarded them, if it
-    /// has waited since.
-    pub(in crate::proxy) async fn check_still_free(
+    /// Looks at the branches once more of a call that goes up as a plain write because nothing guarded them, if it has
+    /// waited since. None when what it held was given back for that.
+    pub(in crate::proxy) async fn look_again(
         &self,
         permitted: &Permitted,
+        admitted: Admitted,
         ctx: &mut Context,
-    ) -> Result<(), ProxyError> {
-        let call = permitted.call();
-        if call.free_at.is_none_or(|at| at.elapsed() < JUDGED_FOR)
-            || Box::pin(self.are_free(&permitted.asker(), call, ctx)).await?
-        {
+    ) -> Result<Option<Admitted>, ProxyError> {
+        if permitted.call().free_at.is_none_or(|at| at.elapsed() < JUDGED_FOR) {
+            return Ok(Some(admitted));
+        }
+        let hold_until = ctx.hold_until;
+        ctx.hold_until = hold_until.min(Instant::now() + AT_ONCE);
+        let looked = Box::pin(self.check_still_free(permitted, ctx)).await;
+        ctx.hold_until = hold_until;
+        match looked {
+            Ok(()) => Ok(Some(admitted)),
+            // It may be the very slot, or the one call of a trial, that is missing.
+            Err(held) if held.limit().is_some() => {
+                drop(admitted);
+                Box::pin(self.check_still_free(permitted, ctx)).await.map(|()| None)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn check_still_free(&self, permitted: &Permitted, ctx: &mut Context) -> Result<(), ProxyError> {
+        if self.are_free(&permitted.asker(), permitted.call(), ctx).await? {
             return Ok(());
         }
         Err(ProxyError::OperationForbidden(
-            "Something guards the branch that did not when the call came, and it waited. Send it again."
+            "The call waited, and meanwhile something guards its branch, or that can't be known. Send it again."
                 .to_owned(),
         ))
     }
@@ -297,12 +315,13 @@ impl Proxy {
         };
         let mut seen = AutoMerge::Off;
         for at in std::iter::once(own.clone()).chain(upstreams) {
-            // Another account's that can't be seen can't be written to, and then GitHub turns it off by itself.
+            // Of another account, where no App of ours is, it can't be written to: then GitHub turns it off by itself.
             let is_beyond = at.owner() != own.owner();
+            let owner = at.owner().to_owned();
             match self.fact(asker, &pulls_from(at, own, &branch), ctx).await? {
                 Some(Fact::Pulls { is_auto_merge_on: true, .. }) => return Ok(AutoMerge::On),
                 Some(Fact::Pulls { .. }) => {}
-                Some(Fact::Missing) if is_beyond => {}
+                Some(Fact::Missing) if is_beyond && !self.is_installed_on(&owner).await? => {}
                 _ => seen = AutoMerge::Unknown,
             }
         }

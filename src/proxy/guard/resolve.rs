@@ -162,6 +162,12 @@ impl Proxy {
         Ok(found)
     }
 
+    /// Whether an App of ours is installed on an account.
+    pub(super) async fn is_installed_on(&self, owner: &str) -> Result<bool, ProxyError> {
+        let found = self.installations.of_owner(owner).await.map_err(|error| self.unavailable(&error))?;
+        Ok(found.iter().any(|one| matches!(one.kind, Kind::App(_))))
+    }
+
     /// An installation on the owner, or on the agent's default.
     pub(super) async fn installation_for(
         &self,

@@ -297,9 +297,11 @@ pub(in crate::proxy) struct Reused {
 }
 
 impl Reused {
-    /// Whether it is written whole. What is longer, or would be unpacked, streams as any answer does.
-    pub(in crate::proxy) fn is_short(&self) -> bool {
-        self.entry.plain_bytes() <= WRITTEN_BYTES_MAX
+    /// Whether it is written whole, and kept so: what is long, or written for ever other addresses, would be held for
+    /// each who reads it slowly.
+    pub(in crate::proxy) fn is_written_for(&self, ctx: &Context) -> bool {
+        let is_short = self.entry.plain_bytes() <= WRITTEN_BYTES_MAX;
+        is_short && ctx.address().is_some_and(|address| self.entry.is_written_for(&address))
     }
 }
 

@@ -48,6 +48,13 @@ impl Attempts {
     }
 }
 
+impl Attempts {
+    /// Whether GitHub was asked at all.
+    pub(crate) fn are_made(&self) -> bool {
+        self.made > 0
+    }
+}
+
 /// What an attempt means for its call.
 #[derive(Debug)]
 pub(crate) enum Verdict {
