@@ -200,8 +200,9 @@ fn introduction(world: &World, paint: Paint) -> anyhow::Result<String> {
             WINDOW.as_secs()
         )),
         note(format!(
-            "{LIMIT} points; its limit of 900 points a minute for each route is lifted, here and in the settings."
+            "{LIMIT} points; its limits of 900 points a minute for each route and of 500 writes an"
         )),
+        note("hour are lifted, here and in the settings.".to_owned()),
     ];
     if !world.idle_keys.is_empty() {
         lines.push(note(format!("Without effect yet in this release: {}", world.idle_keys.join(", "))));

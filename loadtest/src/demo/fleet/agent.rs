@@ -192,7 +192,7 @@ impl Deed {
 fn judge(reply: &Reply) -> Outcome {
     let status = reply.status;
     match reply.text("x-tollgate-error") {
-        Some("budget_exhausted") if reply.number("retry-after").is_some() => {
+        Some("budget_exhausted" | "upstream_limited") if reply.number("retry-after").is_some() => {
             Outcome::Later(Duration::from_secs(reply.number("retry-after").unwrap_or_default()))
         }
         Some(code) if status.is_client_error() => Outcome::Refused(code.to_owned()),
@@ -243,6 +243,8 @@ mod tests {
         let mut refusal = reply(403, Some("budget_exhausted"));
         assert_eq!(judge(&refusal), Outcome::Refused("budget_exhausted".to_owned()));
         refusal.headers.insert("retry-after", HeaderValue::from_static("7"));
+        assert_eq!(judge(&refusal), Outcome::Later(Duration::from_secs(7)));
+        refusal.headers.insert("x-tollgate-error", HeaderValue::from_static("upstream_limited"));
         assert_eq!(judge(&refusal), Outcome::Later(Duration::from_secs(7)));
     }
 
