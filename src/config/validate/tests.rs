@@ -747,6 +747,13 @@ fn warns_of_what_has_no_effect_and_of_what_is_open() {
     let (_, warnings) =
         Place::new().load(&completed("budget: { store: memory }\nretry: { max_attempts: 3 }")).unwrap();
     assert!(warnings.is_empty(), "{warnings}");
+    // Somebody who reads the file could believe that approvals are signed.
+    let text = "policy:\n  approval:\n    mode: presence\n    issuers: [{ name: i, public_key_file: approver.pub.pem }]";
+    let (_, warnings) = Place::new().load(&completed(text)).unwrap();
+    assert_eq!(
+        warnings.to_string(),
+        "warning: policy.approval.issuers, line 4: are not used: `mode` is `presence`, which takes any value of the header"
+    );
 }
 
 #[test]
