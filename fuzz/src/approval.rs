@@ -12,7 +12,9 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey};
 use serde_json::{Value, json};
 use tollgate::policy::Class;
-use tollgate::policy::approval::{Approval, Binding, Issuer, PullAt, Requirement, Verifier, request_sha256};
+use tollgate::policy::approval::{
+    Approval, Base, Binding, Issuer, PullAt, Requirement, Verifier, request_sha256,
+};
 use tollgate::policy::repositories::RepositoryName;
 
 const NOW: i64 = 1_800_000_000;
@@ -63,7 +65,12 @@ fn is_untouched(way: u8, rest: &[u8]) -> bool {
 /// What is asked for: a merge alone, a merge of a stack, one request, one in no repository.
 fn required(choice: u8) -> Requirement {
     let at = |number, sha: &str| PullAt { number, head_sha: sha.to_owned() };
-    let pull = |stack| Binding::Pull { number: 76, head_sha: Some(TOP.to_owned()), stack };
+    let pull = |stack| Binding::Pull {
+        number: 76,
+        head_sha: Some(TOP.to_owned()),
+        base: Some(Base::named("release")),
+        stack,
+    };
     let request = |path| Binding::Request {
         sha256: request_sha256("PUT", path, b"{}"),
         head_sha: None,
@@ -163,8 +170,11 @@ fn check_binding(claims: &Value, binding: &Binding, approval: &Approval) {
             assert!(["pull_number", "head_sha", "stack"].iter().all(|key| claims.get(key).is_none()));
             assert_eq!(approval.head_sha, None);
         }
-        Binding::Pull { number, stack, .. } => {
+        Binding::Pull { number, base, stack, .. } => {
             assert_eq!(claims["pull_number"], *number);
+            let base = base.as_ref().map(|base| &base.branch);
+            assert!(approval.base.is_none() || approval.base.as_ref() == base);
+            assert_eq!(claims.get("base"), approval.base.as_ref().map(|base| json!(base)).as_ref());
             assert!(claims.get("request_sha256").is_none());
             let head = claims["head_sha"].as_str().expect("a merge names its commit");
             assert!([40, 64].contains(&head.len()) && head.bytes().all(|b| b"0123456789abcdef".contains(&b)));

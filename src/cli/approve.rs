@@ -20,7 +20,7 @@ use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use serde_json::{Value, json};
 
 use crate::clock::{Clock, SystemClock};
-use crate::policy::approval::{Binding, Requirement, is_commit};
+use crate::policy::approval::{Base, Binding, Requirement, is_commit};
 use crate::policy::repositories::RepositoryName;
 use crate::secret;
 
@@ -54,8 +54,11 @@ pub struct ApproveArgs {
     /// The commit that was reviewed, all of its 40 (or 64) digits.
     #[arg(long, value_name = "SHA", requires = "pull")]
     sha: Option<String>,
+    /// The branch that was reviewed for: the approval is worth nothing once the pull request is into another one.
+    #[arg(long, value_name = "BRANCH", requires = "pull")]
+    base: Option<String>,
     /// Approve exactly what was refused: the body of tollgate's refusal, as it came (`-`: standard input).
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["repo", "sha"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["repo", "sha", "base"])]
     from: Option<PathBuf>,
     /// The body of the refused request, where it was too long to be in the refusal.
     #[arg(long, value_name = "FILE", requires = "from")]
@@ -167,7 +170,12 @@ fn of_pull(args: &ApproveArgs, err: &mut dyn Write) -> anyhow::Result<Value> {
             "--sha: expected all digits of the commit that was reviewed (`git rev-parse HEAD` prints them)"
         );
     }
-    let binding = Binding::Pull { number, head_sha: Some(sha), stack: Vec::new() };
+    let binding = Binding::Pull {
+        number,
+        head_sha: Some(sha),
+        base: args.base.as_deref().map(Base::named),
+        stack: Vec::new(),
+    };
     let required = Requirement { repository: Some(repository), action: "merge", binding };
     show::requirement(&required, err)?;
     Ok(required.claims())

@@ -33,6 +33,22 @@ pub struct PullAt {
     pub head_sha: String,
 }
 
+/// The branch a pull request is into. The commit says nothing of where it lands, and GitHub retargets a pull request by
+/// itself when its base was merged and deleted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Base {
+    pub branch: String,
+    /// That one can't be deleted, so an approval need not name it.
+    pub is_default: bool,
+}
+
+impl Base {
+    /// One that an approval names.
+    pub fn named(branch: &str) -> Base {
+        Base { branch: branch.to_owned(), is_default: false }
+    }
+}
+
 /// What ties an approval to what was reviewed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Binding {
@@ -41,6 +57,8 @@ pub enum Binding {
         number: u64,
         /// Its head as far as it is known: what a refusal tells an approver to look at.
         head_sha: Option<String>,
+        /// The branch it is into, as far as that is known.
+        base: Option<Base>,
         /// The unmerged pull requests that land with it, bottom first and itself last; empty when it
         /// lands alone.
         stack: Vec<PullAt>,
@@ -75,10 +93,13 @@ impl Requirement {
             claims["repo"] = json!(repository.to_string());
         }
         match &self.binding {
-            Binding::Pull { number, head_sha, stack } => {
+            Binding::Pull { number, head_sha, base, stack } => {
                 claims["pull_number"] = json!(number);
                 if let Some(head_sha) = head_sha {
                     claims["head_sha"] = json!(head_sha);
+                }
+                if let Some(base) = base.as_ref().filter(|base| !base.is_default) {
+                    claims["base"] = json!(base.branch);
                 }
                 if !stack.is_empty() {
                     claims["stack"] = stack.iter().map(PullAt::claim).collect();
@@ -131,6 +152,8 @@ pub struct Approval {
     pub expires_at: i64,
     /// The commit that was approved; always there when it is for a pull request's merge.
     pub head_sha: Option<String>,
+    /// The branch it may land on, if the approval says it.
+    pub base: Option<String>,
 }
 
 /// Why an approval is not taken. Texts say what to change and never hold what was sent.
@@ -166,6 +189,8 @@ pub enum Rejected {
     Action,
     #[error("it is for another pull request")]
     Pull,
+    #[error("the pull request is into another branch than the approved one (`base`)")]
+    Base,
     #[error(
         "the pull request is part of a stack: the approval must name all that land with it, bottom first, at the commits they have now"
     )]
@@ -240,14 +265,15 @@ impl Verifier {
         if token.text("action")? != required.action {
             return Err(Rejected::Action);
         }
-        let head_sha = check_binding(&token, &required.binding)?;
+        let bound = check_binding(&token, &required.binding)?;
         Ok(Approval {
             issuer: issuer.name.clone(),
             subject: token.name("sub")?.to_owned(),
             jti: token.name("jti")?.to_owned(),
             issued_at,
             expires_at,
-            head_sha,
+            head_sha: bound.head_sha,
+            base: bound.base,
         })
     }
 
@@ -276,8 +302,13 @@ fn check_repository(token: &token::Token<'_>, required: &Requirement) -> Result<
     }
 }
 
-/// Gives the commit that may be merged.
-fn check_binding(token: &token::Token<'_>, binding: &Binding) -> Result<Option<String>, Rejected> {
+/// What an approval of the right thing says more of it.
+struct Bound {
+    head_sha: Option<String>,
+    base: Option<String>,
+}
+
+fn check_binding(token: &token::Token<'_>, binding: &Binding) -> Result<Bound, Rejected> {
     let names_pull = ["pull_number", "stack"].iter().any(|claim| token.has(claim));
     if names_pull && token.has("request_sha256") {
         return Err(Rejected::Bindings);
@@ -290,15 +321,21 @@ fn check_binding(token: &token::Token<'_>, binding: &Binding) -> Result<Option<S
             if !ids.is_empty() && token.value("ids") != Some(&json!(ids)) {
                 return Err(Rejected::Ids);
             }
-            if token.has("head_sha") { commit_of(token).map(Some) } else { Ok(None) }
+            let head_sha = if token.has("head_sha") { Some(commit_of(token)?) } else { None };
+            Ok(Bound { head_sha, base: None })
         }
-        Binding::Pull { number, stack, .. } => {
+        Binding::Pull { number, base, stack, .. } => {
             if token.number("pull_number")? != *number {
                 return Err(Rejected::Pull);
             }
             let head_sha = commit_of(token)?;
             check_stack(token, stack)?;
-            Ok(Some(head_sha))
+            let approved = if token.has("base") { Some(token.text("base")?.to_owned()) } else { None };
+            let now = base.as_ref().map(|base| &base.branch);
+            if approved.is_some() && approved.as_ref() != now {
+                return Err(Rejected::Base);
+            }
+            Ok(Bound { head_sha: Some(head_sha), base: approved })
         }
     }
 }

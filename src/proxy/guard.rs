@@ -17,6 +17,7 @@ mod resolve;
 mod still;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 pub(super) use approval::Sanction;
 pub(crate) use facts::FactCache;
@@ -37,6 +38,9 @@ use crate::policy::repositories::RepositoryName;
 use crate::policy::routes::Scope;
 use crate::policy::target::Target;
 use crate::policy::{Class, trailer};
+
+/// What was looked up for a call that is older than this is asked again before the call goes up.
+pub(super) const JUDGED_FOR: Duration = Duration::from_secs(1);
 
 /// A call that may be made, for whom, and with whose rights.
 #[derive(Debug)]

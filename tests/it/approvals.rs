@@ -416,6 +416,44 @@ async fn a_draft_is_not_merged_and_its_approval_stays_good() {
     assert_eq!(merged.verdict(), "200", "{}", merged.text());
 }
 
+/// The commit says nothing of where it lands.
+#[tokio::test]
+async fn what_was_approved_for_one_branch_does_not_land_on_another() {
+    let tollgate = setup().start().await;
+    let retarget = |base| assert!(tollgate.sim.edit(|world| world.retarget("acme/widgets", 76, base)));
+    retarget("feature/x");
+    let refusal = refused(&tollgate, "PUT", MERGE, &json!({})).await;
+    let claims = refusal.json()["tollgate"]["approval"].clone();
+    assert_eq!(claims["base"], "feature/x");
+    let approval = sign(&filled(&claims));
+    retarget("main");
+    let elsewhere = send(&tollgate, "PUT", MERGE, &json!({}), Some(&approval)).await;
+    assert_eq!(elsewhere.verdict(), "403 approval_invalid", "{}", elsewhere.text());
+    assert!(
+        elsewhere.json()["tollgate"]["approval"].get("base").is_none(),
+        "nobody deletes the default branch"
+    );
+    // Meanwhile the call waits for GitHub.
+    retarget("feature/x");
+    tollgate.sim.faults().add(
+        Fault::new(FaultKind::SlowFirstByte { ms: 1_200 }).on("GET", "/repos/acme/widgets/pulls/76").times(1),
+    );
+    let body = json!({});
+    let merge = send(&tollgate, "PUT", MERGE, &body, Some(&approval));
+    let (answer, ()) = tokio::join!(merge, async {
+        tokio::time::sleep(Duration::from_millis(600)).await;
+        retarget("main");
+    });
+    assert_eq!(answer.verdict(), "403 approval_invalid", "{}", answer.text());
+    assert!(answer.json()["message"].as_str().unwrap().contains("another branch"), "{}", answer.text());
+    assert_eq!(writes(&tollgate), Vec::<String>::new());
+    // Who signs without it says that any will do.
+    let mut any = claims;
+    any.as_object_mut().unwrap().remove("base");
+    let merged = send(&tollgate, "PUT", MERGE, &body, Some(&sign(&filled(&any)))).await;
+    assert_eq!(merged.verdict(), "200", "{}", merged.text());
+}
+
 #[tokio::test]
 async fn a_stack_is_looked_at_again_when_the_call_has_waited() {
     let tollgate = setup().start().await;

@@ -8,15 +8,15 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value};
 
 use crate::policy::approval::moving::Moving;
-use crate::policy::approval::{AUDIENCE, Binding, PullAt, Requirement, is_commit, request_sha256};
+use crate::policy::approval::{AUDIENCE, Base, Binding, PullAt, Requirement, is_commit, request_sha256};
 use crate::policy::graphql::{self, mutations};
 use crate::policy::repositories::RepositoryName;
 use crate::policy::target::Target;
 use crate::policy::{Class, json, judge, routes};
 
 /// Claims a refusal may carry; more would be signed unseen.
-const CLAIMS: [&str; 8] =
-    ["aud", "action", "repo", "pull_number", "head_sha", "stack", "request_sha256", "ids"];
+const CLAIMS: [&str; 9] =
+    ["aud", "action", "repo", "pull_number", "head_sha", "base", "stack", "request_sha256", "ids"];
 
 /// Something that was refused for want of an approval.
 #[derive(Debug)]
@@ -127,7 +127,11 @@ fn pull(claims: &Map<String, Value>) -> anyhow::Result<Binding> {
         Ok(PullAt { number, head_sha: commit(at.get("head_sha"))? })
     });
     let stack = stack.collect::<anyhow::Result<Vec<PullAt>>>()?;
-    Ok(Binding::Pull { number, head_sha: Some(head_sha), stack })
+    let base = match claims.get("base") {
+        Some(base) => Some(Base::named(base.as_str().context("`base` is no branch")?)),
+        None => None,
+    };
+    Ok(Binding::Pull { number, head_sha: Some(head_sha), base, stack })
 }
 
 fn commit(value: Option<&Value>) -> anyhow::Result<String> {

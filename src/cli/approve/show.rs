@@ -9,7 +9,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 
 use super::refusal::Request;
-use crate::policy::approval::{Binding, Requirement};
+use crate::policy::approval::{Base, Binding, Requirement};
 use crate::policy::json;
 
 /// Characters of Unicode that take no room, turn the direction of writing, or look like a blank.
@@ -39,8 +39,8 @@ pub(super) fn requirement(required: &Requirement, err: &mut dyn Write) -> io::Re
     if required.action == "auto-merge" {
         writeln!(err, "  (when GitHub's conditions are met, and with what is pushed until then)")?;
     }
-    let (number, head_sha, stack) = match &required.binding {
-        Binding::Pull { number, head_sha, stack } => (number, head_sha, stack),
+    let (number, head_sha, base, stack) = match &required.binding {
+        Binding::Pull { number, head_sha, base, stack } => (number, head_sha, base, stack),
         Binding::Request { head_sha, ids, .. } => {
             if let Some(head_sha) = head_sha {
                 writeln!(err, "  about        commit {head_sha}, whatever its branch holds by then")?;
@@ -53,12 +53,21 @@ pub(super) fn requirement(required: &Requirement, err: &mut dyn Write) -> io::Re
     };
     let head_sha = head_sha.as_deref().unwrap_or("unknown");
     if stack.is_empty() {
-        return writeln!(err, "  merges       pull request #{number} at commit {head_sha}");
+        writeln!(err, "  merges       pull request #{number} at commit {head_sha}")?;
+        return into(base.as_ref(), err);
     }
     for at in stack {
         writeln!(err, "  merges       pull request #{} at commit {}", at.number, at.head_sha)?;
     }
-    writeln!(err, "  (a stack: #{number} lands with those below it)")
+    writeln!(err, "  (a stack: #{number} lands with those below it)")?;
+    into(base.as_ref(), err)
+}
+
+fn into(base: Option<&Base>, err: &mut dyn Write) -> io::Result<()> {
+    match base {
+        Some(base) => writeln!(err, "  into         {}, and no other branch", safe(&base.branch)),
+        None => writeln!(err, "  into         the default branch, or whichever it is into by then"),
+    }
 }
 
 pub(super) fn request(request: &Request, err: &mut dyn Write) -> io::Result<()> {

@@ -32,7 +32,12 @@ fn merge_of(stack: Vec<PullAt>) -> Requirement {
     Requirement {
         repository: RepositoryName::parse("acme/widgets"),
         action: "merge",
-        binding: Binding::Pull { number: 76, head_sha: Some(HEAD.to_owned()), stack },
+        binding: Binding::Pull {
+            number: 76,
+            head_sha: Some(HEAD.to_owned()),
+            base: Some(Base::named("release")),
+            stack,
+        },
     }
 }
 
@@ -154,6 +159,9 @@ fn each_claim_must_be_there_right_and_of_its_type() {
         ("repo", json!("acme/gadgets"), Rejected::Repository),
         ("action", json!("ref-write"), Rejected::Action),
         ("pull_number", json!(77), Rejected::Pull),
+        ("base", json!("main"), Rejected::Base),
+        ("base", json!("Release"), Rejected::Base),
+        ("base", json!(null), Rejected::Claim("base")),
         ("pull_number", json!("76"), Rejected::Claim("pull_number")),
         ("head_sha", json!("1111111"), Rejected::Claim("head_sha")),
         ("exp", json!(NOW), Rejected::Expired),

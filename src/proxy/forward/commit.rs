@@ -11,7 +11,7 @@ use crate::github::tokens::Token;
 use crate::policy::approval::{Approval, PullAt};
 use crate::proxy::Proxy;
 use crate::proxy::context::Context;
-use crate::proxy::guard::{Permitted, Sanction};
+use crate::proxy::guard::{JUDGED_FOR, Permitted, Sanction};
 use crate::spent::{Spent, Use};
 
 impl Proxy {
@@ -42,8 +42,9 @@ impl Proxy {
         }
     }
 
-    /// The call may have waited since it was judged: an approval may have expired, and what lies below in a
-    /// stack, or under a review that is submitted, which nothing pins, may have been pushed to.
+    /// The call may have waited since it was judged: an approval may have expired, the pull request may be into
+    /// another branch, and what lies below in a stack, or under a review that is submitted, which nothing pins, may
+    /// have been pushed to.
     async fn check_again(
         &self,
         permitted: &Permitted,
@@ -61,12 +62,19 @@ impl Proxy {
         if !Box::pin(self.means_approved(permitted, approval, ctx)).await? {
             return refused("the pull request's head is another than the approved commit");
         }
-        let Some(top) = stack.last() else { return Ok(()) };
-        let now = Box::pin(self.landing(&permitted.asker(), top.number, ctx)).await?;
-        if now.stack == stack {
+        let may_be_retargeted = approval.base.is_some() && ctx.started.elapsed() >= JUDGED_FOR;
+        let Some(number) = permitted.call().lands.filter(|_| !stack.is_empty() || may_be_retargeted) else {
             return Ok(());
+        };
+        let now = Box::pin(self.landing(&permitted.asker(), number, ctx)).await?;
+        let base = now.base.map(|base| base.branch);
+        if approval.base.is_some() && base != approval.base {
+            return refused("the pull request is into another branch than the approved one");
         }
-        refused("the stack is another one than was approved")
+        if now.stack != stack {
+            return refused("the stack is another one than was approved");
+        }
+        Ok(())
     }
 
     /// Tries the token of an approved call before the call is admitted: of a pool that nobody knows yet one

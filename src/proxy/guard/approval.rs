@@ -11,6 +11,7 @@ use http::HeaderValue;
 use serde_json::{Value, json};
 
 use super::facts::{Fact, Question};
+use super::pulls::Landing;
 use super::{Asker, Permitted};
 use crate::audit::Approver;
 use crate::config::ApprovalMode;
@@ -116,7 +117,7 @@ impl Proxy {
         organization: Option<&str>,
     ) -> Result<Sanction, ProxyError> {
         let binding = match call.lands {
-            Some(number) => Binding::Pull { number, head_sha: None, stack: Vec::new() },
+            Some(number) => Binding::Pull { number, head_sha: None, base: None, stack: Vec::new() },
             None => request_binding(asker, call, organization),
         };
         let wanted = || Box::new(wanted(asker, call, binding, organization));
@@ -139,7 +140,8 @@ impl Proxy {
             Some(number) => {
                 let landing = self.landing(asker, number, ctx).await?;
                 is_draft = landing.is_draft;
-                Binding::Pull { number, head_sha: landing.head_sha, stack: landing.stack }
+                let Landing { head_sha, base, stack, .. } = landing;
+                Binding::Pull { number, head_sha, base, stack }
             }
             None => self.with_commit(asker, call, request_binding(asker, call, organization), ctx).await?,
         };

@@ -1,13 +1,11 @@
 //! The class of an operation that hangs on its branch: stronger when the branch is the default or a
 //! protected one, a tag, or can't be known.
 
-use std::time::Duration;
-
 use serde_json::Value;
 use tokio::time::Instant;
 
 use super::facts::{Fact, MOVES_MAX, Question};
-use super::{Asker, Permitted};
+use super::{Asker, JUDGED_FOR, Permitted};
 use crate::error::ProxyError;
 use crate::policy::Class;
 use crate::policy::branch::NamedBranch;
@@ -17,9 +15,6 @@ use crate::proxy::admit::Admitted;
 use crate::proxy::classify::Call;
 use crate::proxy::context::Context;
 use crate::proxy::{AT_ONCE, Proxy};
-
-/// A call that waited for longer is judged by its branches again.
-const JUDGED_FOR: Duration = Duration::from_secs(1);
 
 /// A branch of a repository as it is called now.
 struct Place {

@@ -3,7 +3,7 @@
 use super::Asker;
 use super::facts::{Fact, Question};
 use crate::error::ProxyError;
-use crate::policy::approval::PullAt;
+use crate::policy::approval::{Base, PullAt};
 use crate::proxy::Proxy;
 use crate::proxy::context::Context;
 
@@ -12,6 +12,8 @@ use crate::proxy::context::Context;
 pub(in crate::proxy) struct Landing {
     /// The commit at its head; none when there is no such pull request.
     pub(in crate::proxy) head_sha: Option<String>,
+    /// The branch it is into, if GitHub says it.
+    pub(in crate::proxy) base: Option<Base>,
     /// GitHub merges none.
     pub(in crate::proxy) is_draft: bool,
     /// What lands with it, bottom first and itself last; empty when it lands alone.
@@ -32,14 +34,14 @@ impl Proxy {
         let unknown =
             ProxyError::UpstreamUnreachable("it did not tell what the merge would land; nothing was merged");
         let Some(repository) = asker.repository.clone() else { return Ok(Landing::default()) };
-        let (head_sha, is_draft, stack) =
+        let (head_sha, base, is_draft, stack) =
             match self.fact(asker, &Question::Pull(repository.clone(), number), ctx).await? {
-                Some(Fact::Pull { head_sha, stack, is_draft, .. }) => (head_sha, is_draft, stack),
+                Some(Fact::Pull { head_sha, base, stack, is_draft, .. }) => (head_sha, base, is_draft, stack),
                 Some(Fact::Missing) => return Ok(Landing::default()),
                 _ => return Err(unknown),
             };
         let Some(stack) = stack else {
-            return Ok(Landing { head_sha: Some(head_sha), is_draft, stack: Vec::new() });
+            return Ok(Landing { head_sha: Some(head_sha), base, is_draft, stack: Vec::new() });
         };
         let Some(Fact::Stack(pulls)) = self.fact(asker, &Question::Stack(repository, stack), ctx).await?
         else {
@@ -54,6 +56,6 @@ impl Proxy {
         if !stack.is_empty() {
             stack.push(PullAt { number, head_sha: head_sha.clone() });
         }
-        Ok(Landing { head_sha: Some(head_sha), is_draft, stack })
+        Ok(Landing { head_sha: Some(head_sha), base, is_draft, stack })
     }
 }

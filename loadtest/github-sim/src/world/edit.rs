@@ -153,6 +153,18 @@ impl World {
         })
     }
 
+    /// Has an open pull request be into another branch, as GitHub does when its base was merged and deleted; false when
+    /// there is no such one.
+    pub fn retarget(&mut self, full_name: &str, number: u64, base: &str) -> bool {
+        self.change(full_name, |repository| {
+            let Some(issue) = repository.issues.get_mut(&number) else { return false };
+            let Some(pull) = issue.pull.as_mut() else { return false };
+            base.clone_into(&mut pull.base_ref);
+            issue.updated_at += 1;
+            true
+        })
+    }
+
     /// Lets the next push to the head of an open pull request merge it, or no longer; false when
     /// there is no such pull request, or, as on GitHub, when it is to be switched on in a stack.
     pub fn set_auto_merge(&mut self, full_name: &str, number: u64, is_on: bool) -> bool {

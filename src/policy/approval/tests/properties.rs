@@ -46,6 +46,8 @@ proptest! {
                 // The commit of the one that is merged is the approval's to say.
                 "head_sha" => said[key].as_str() == approval.head_sha.as_deref() && is_commit(said[key].as_str().unwrap()),
                 "stack" => said[key][0] == value[0] && said[key][1]["head_sha"] == said["head_sha"],
+                // Who leaves it out says that any will do.
+                "base" => said.get(key).is_none_or(|base| base == value) && said[key].as_str() == approval.base.as_deref(),
                 key => FREE.contains(&key) || said[key] == *value,
             };
             prop_assert!(is_same, "{}: {} is not {}", key, said[key], value);

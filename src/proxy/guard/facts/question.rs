@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::error::ProxyError;
-use crate::policy::approval::is_commit;
+use crate::policy::approval::{Base, is_commit};
 use crate::policy::repositories::RepositoryName;
 use crate::policy::target::Target;
 
@@ -84,6 +84,7 @@ pub(in crate::proxy::guard) enum Fact {
         head: Option<RepositoryName>,
         head_branch: String,
         head_sha: String,
+        base: Option<Base>,
         stack: Option<u64>,
         is_draft: bool,
     },
@@ -211,6 +212,7 @@ impl Question {
                     head,
                     head_branch: pull.head.branch,
                     head_sha: pull.head.sha,
+                    base: pull.base.and_then(BaseAnswer::read),
                     stack,
                     is_draft,
                 })
@@ -277,9 +279,27 @@ struct PullInList {
 struct PullAnswer {
     head: HeadAnswer,
     #[serde(default)]
+    base: Option<BaseAnswer>,
+    #[serde(default)]
     draft: bool,
     #[serde(default)]
     stack: Option<StackOfPull>,
+}
+
+#[derive(Deserialize)]
+struct BaseAnswer {
+    #[serde(rename = "ref", default)]
+    branch: Option<String>,
+    #[serde(default)]
+    repo: Value,
+}
+
+impl BaseAnswer {
+    fn read(self) -> Option<Base> {
+        let branch = self.branch?;
+        let default = self.repo["default_branch"].as_str();
+        Some(Base { is_default: default.is_none_or(|default| default == branch), branch })
+    }
 }
 
 #[derive(Deserialize)]
