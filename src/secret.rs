@@ -87,13 +87,20 @@ fn holds_signed_token(text: &[u8]) -> bool {
 
 /// `tg_NAME_SECRET`.
 fn holds_agent_key(text: &[u8]) -> bool {
-    let is_key_byte = |byte: &&u8| byte.is_ascii_alphanumeric() || **byte == b'_';
-    AGENT_KEY.find_iter(text).any(|at| {
-        let rest: Vec<u8> = text[at + 3..].iter().take_while(is_key_byte).copied().collect();
-        rest.rsplit(|byte| *byte == b'_')
-            .next()
-            .is_some_and(|secret| secret.len() >= 32 && secret.len() < rest.len())
-    })
+    let is_key_byte = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
+    let mut rest = text;
+    while let Some(at) = AGENT_KEY.find(rest) {
+        let behind = &rest[at + 3..];
+        let end = behind.iter().position(|byte| !is_key_byte(*byte)).unwrap_or(behind.len());
+        // The first `tg_` of such a run has the longest name, so no other has to be looked at.
+        let (run, behind) = behind.split_at(end);
+        let secret = run.rsplit(|byte| *byte == b'_').next().unwrap_or_default();
+        if secret.len() >= 32 && secret.len() < run.len() {
+            return true;
+        }
+        rest = behind;
+    }
+    false
 }
 
 /// Lower-case hex.
@@ -212,6 +219,11 @@ mod tests {
         }
         let token = "eyJhbGciOiJFUzI1NiJ9.eyJpc3MiOiJpIn0.c2lnbmF0dXJlc2ln";
         for text in [token.to_owned(), format!("x={token}&y"), format!("agent/1.0 ({token})")] {
+            assert!(holds_credential(text.as_bytes()), "{text}");
+        }
+        let key = "tg_a_0123456789abcdefghijklmnopqrstuv";
+        for text in [format!("tg_ tg_x {key}"), format!("tg_tg_{key}"), format!("{}{key} ", "tg_".repeat(9))]
+        {
             assert!(holds_credential(text.as_bytes()), "{text}");
         }
         for text in

@@ -16,7 +16,7 @@ use super::repositories::RepositoryName;
 /// Longest request target taken, in bytes; beyond it 414.
 pub const TARGET_BYTES_MAX: usize = 8 * 1024;
 
-/// Escapes of escapes beyond this are nobody's file name.
+/// Escapes of escapes beyond this are nobody's file name or parameter.
 const DECODINGS_MAX: usize = 4;
 
 /// Under which of the API's spellings the request came; links in the answer keep it.
@@ -388,7 +388,14 @@ fn read_query(query: &str) -> Result<String, TargetError> {
 
 fn is_method_override(key: &str) -> bool {
     let mut key = key.to_owned();
-    while first_escape(key.as_bytes(), 0).is_some() {
+    for round in 0.. {
+        if first_escape(key.as_bytes(), 0).is_none() {
+            break;
+        }
+        // Whatever it hides so deep; each round reads all of it.
+        if round == DECODINGS_MAX {
+            return true;
+        }
         key = percent_decode_str(&key).decode_utf8_lossy().into_owned();
     }
     let letters: String = key.chars().filter(char::is_ascii_alphanumeric).collect();
