@@ -16,6 +16,7 @@ use http_body_util::{BodyExt, Full, Limited};
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use serde::Serialize;
 use thiserror::Error;
+use tokio::task::spawn_blocking;
 
 use super::client::HttpClient;
 use super::rate_limit;
@@ -131,7 +132,7 @@ impl App {
         *request.method_mut() = method;
         *request.uri_mut() = uri;
         let headers = request.headers_mut();
-        headers.insert(AUTHORIZATION, self.authorization()?);
+        headers.insert(AUTHORIZATION, self.authorization().await?);
         headers.insert(ACCEPT, HeaderValue::from_static("application/vnd.github+json"));
         headers.insert(USER_AGENT, HeaderValue::from_static(OWN_USER_AGENT));
         headers.insert("x-github-api-version", HeaderValue::from_static(OWN_API_VERSION));
@@ -173,10 +174,10 @@ impl App {
         AppError::Limited { app: self.name.clone(), until }
     }
 
-    fn authorization(&self) -> Result<HeaderValue, AppError> {
+    async fn authorization(&self) -> Result<HeaderValue, AppError> {
         let now = self.clock.now_seconds();
         let claims = Claims { iat: now - BACKDATED_SECONDS, exp: now + VALID_SECONDS, iss: &self.issuer };
-        let jwt = jsonwebtoken::encode(&Header::new(Algorithm::RS256), &claims, &self.signing_key()?)
+        let jwt = jsonwebtoken::encode(&Header::new(Algorithm::RS256), &claims, &self.signing_key().await?)
             .map_err(|error| self.key_error(&error))?;
         let mut value =
             HeaderValue::from_str(&format!("Bearer {jwt}")).map_err(|error| self.key_error(&error))?;
@@ -186,10 +187,15 @@ impl App {
 
     /// Reads the key anew each time it is needed, about once an hour: so a rotated file is taken up
     /// without a restart, and one that is half written does no harm.
-    fn signing_key(&self) -> Result<EncodingKey, AppError> {
+    async fn signing_key(&self) -> Result<EncodingKey, AppError> {
         let fresh = match &self.key {
             PrivateKey::Pem(pem) => secret::app_key(pem),
-            PrivateKey::File(path) => secret::read_file(path).and_then(|pem| secret::app_key(&pem)),
+            PrivateKey::File(path) => {
+                let path = path.clone();
+                // A volume that hangs keeps nobody else waiting.
+                let read = spawn_blocking(move || secret::read_file(&path)).await;
+                read.unwrap_or_else(|error| Err(error.to_string())).and_then(|pem| secret::app_key(&pem))
+            }
         };
         let fresh = fresh.map_err(|error| self.key_error(&error));
         let mut last_good = self.last_good.lock().expect("nothing panics while it holds this lock");

@@ -21,7 +21,7 @@ static HASHER: LazyLock<RandomState> = LazyLock::new(RandomState::new);
 
 /// How long an answer is believed: a removed or suspended installation is noticed within it.
 const FOUND_FOR: Duration = Duration::from_secs(300);
-/// How long "not installed" is believed, so that a new installation is soon of use.
+/// How long "not installed" and "suspended" are believed, so that an installation is soon of use.
 const MISSING_FOR: Duration = Duration::from_secs(15);
 /// Owners without an installation that are asked for within a minute.
 const MISSES_MAX: u64 = 60;
@@ -97,7 +97,7 @@ pub struct Installations {
     by_owner: Cache<String, Arc<[Arc<Installation>]>>,
     /// Whether a selection of repositories has one, by label and repository.
     covered: Cache<(Arc<str>, String), bool>,
-    missing: Cache<String, ()>,
+    absent: Cache<String, Absent>,
     /// Owners that had an installation at some time.
     seen: sync::Cache<String, ()>,
     /// Owners without one, asked for within the last minute.
@@ -128,7 +128,7 @@ impl Installations {
             seen: sync::Cache::builder().max_capacity(OWNERS_MAX).build(),
             misses: sync::Cache::builder().max_capacity(OWNERS_MAX).time_to_live(MISS_COUNTED_FOR).build(),
             failed: Cache::builder().max_capacity(1).time_to_live(FAILED_FOR).build(),
-            missing: Cache::builder().max_capacity(OWNERS_MAX).time_to_live(MISSING_FOR).build(),
+            absent: Cache::builder().max_capacity(OWNERS_MAX).time_to_live(MISSING_FOR).build(),
             all: Cache::builder().max_capacity(1).time_to_live(FOUND_FOR).build(),
         }
     }
@@ -138,14 +138,26 @@ impl Installations {
     pub async fn of_owner(&self, owner: &str) -> Result<Arc<[Arc<Installation>]>, Arc<AppError>> {
         let owner = owner.to_ascii_lowercase();
         // What can't be an account must not become part of a path that is asked for as the App.
-        if !is_account(&owner) || self.missing.contains_key(&owner) {
+        if !is_account(&owner) {
             return Ok(self.first_personal());
+        }
+        if let Some(absent) = self.absent.get(&owner).await {
+            return Ok(self.instead(absent));
         }
         if let Some(found) = self.by_owner.get(&owner).await {
             return Ok(found);
         }
         // Boxed, or every call would carry the room for this.
         Box::pin(self.find(owner)).await
+    }
+
+    /// What serves an account that no App's installation does.
+    fn instead(&self, absent: Absent) -> Arc<[Arc<Installation>]> {
+        match absent {
+            Absent::NotInstalled => self.first_personal(),
+            // Whoever suspended it wants no access, by no other credential either.
+            Absent::Suspended => Arc::default(),
+        }
     }
 
     fn first_personal(&self) -> Arc<[Arc<Installation>]> {
@@ -170,14 +182,14 @@ impl Installations {
                 Ok(found)
             }
             Err(error) => match &*error {
-                LookUpError::Missing => {
-                    self.misses.insert(owner.clone(), ());
-                    self.misses.run_pending_tasks();
-                    self.missing.insert(owner, ()).await;
-                    Ok(self.first_personal())
+                LookUpError::Absent(absent) => {
+                    if *absent == Absent::NotInstalled {
+                        self.misses.insert(owner.clone(), ());
+                        self.misses.run_pending_tasks();
+                    }
+                    self.absent.insert(owner, *absent).await;
+                    Ok(self.instead(*absent))
                 }
-                // Whoever suspended it wants no access, by no other credential either.
-                LookUpError::Suspended => Ok(Arc::default()),
                 LookUpError::Failed(error) => {
                     let error = Arc::new(error.clone());
                     self.failed.insert((), Arc::clone(&error)).await;
@@ -218,31 +230,37 @@ impl Installations {
             return false;
         }
         let path = format!("/repos/{repository}/installation");
-        let asked = async || match on.app.call(Method::GET, &path, None).await {
-            Ok((StatusCode::OK, _)) => Ok(true),
-            Ok((StatusCode::NOT_FOUND, _)) => Ok(false),
-            Ok((status, body)) => Err(refused(status, "a repository's installation", &body)),
-            Err(error) => Err(error),
+        let unknown = |error: &AppError| {
+            tracing::warn!(installation = &*installation.label, %error, "it is not known what it covers");
         };
-        match Box::pin(self.covered.try_get_with(key.clone(), asked())).await {
-            Ok(is_covered) => {
-                if !is_covered {
-                    self.misses.insert(key.1, ());
+        let asked = async {
+            match on.app.call(Method::GET, &path, None).await {
+                Ok((StatusCode::OK, _)) => true,
+                Ok((StatusCode::NOT_FOUND, _)) => {
+                    self.misses.insert(key.1.clone(), ());
                     self.misses.run_pending_tasks();
+                    false
                 }
-                is_covered
+                Ok((status, body)) => {
+                    unknown(&refused(status, "a repository's installation", &body));
+                    false
+                }
+                Err(error) => {
+                    unknown(&error);
+                    false
+                }
             }
-            Err(error) => {
-                tracing::warn!(installation = &*installation.label, %error, "it is not known what it covers");
-                false
-            }
-        }
+        };
+        Box::pin(self.covered.get_with(key.clone(), asked)).await
     }
 
     /// Every installation of every App, and the personal tokens after them.
     pub async fn all(&self) -> Result<Arc<Vec<Arc<Installation>>>, Arc<AppError>> {
         if let Some(all) = self.all.get(&()).await {
             return Ok(all);
+        }
+        if let Some(error) = self.failed.get(&()).await {
+            return Err(error);
         }
         let listed = async {
             let mut all = Vec::new();
@@ -252,14 +270,18 @@ impl Installations {
             all.extend(self.personal.iter().cloned());
             Ok(Arc::new(all))
         };
-        Box::pin(self.all.try_get_with((), listed)).await
+        let listed = Box::pin(self.all.try_get_with((), listed)).await;
+        if let Err(error) = &listed {
+            self.failed.insert((), Arc::clone(error)).await;
+        }
+        listed
     }
 
     /// Forgets whether an account has an installation, so that GitHub is asked again.
     pub async fn forget(&self, owner: &str) {
         let owner = owner.to_ascii_lowercase();
         self.by_owner.invalidate(&owner).await;
-        self.missing.invalidate(&owner).await;
+        self.absent.invalidate(&owner).await;
         self.covered.invalidate_all();
         self.all.invalidate(&()).await;
     }
@@ -314,8 +336,8 @@ impl Installations {
         match (installations.is_empty(), failed) {
             (false, _) => Ok(installations.into()),
             (true, Some(error)) => Err(error.into()),
-            (true, None) if is_suspended => Err(LookUpError::Suspended),
-            (true, None) => Err(LookUpError::Missing),
+            (true, None) if is_suspended => Err(LookUpError::Absent(Absent::Suspended)),
+            (true, None) => Err(LookUpError::Absent(Absent::NotInstalled)),
         }
     }
 }
@@ -350,9 +372,15 @@ impl Expiry<(Arc<str>, String), bool> for Believed {
 }
 
 enum LookUpError {
-    Missing,
-    Suspended,
+    Absent(Absent),
     Failed(AppError),
+}
+
+/// Why no App's installation serves an account.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Absent {
+    NotInstalled,
+    Suspended,
 }
 
 impl From<AppError> for LookUpError {

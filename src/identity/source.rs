@@ -200,8 +200,12 @@ impl Source {
 
 fn read(path: PathBuf) -> Fetch {
     Box::new(move || {
-        let read = secret::read_bytes(&path).map(Bytes::from);
-        async move { read }.boxed()
+        let path = path.clone();
+        async move {
+            let read = tokio::task::spawn_blocking(move || secret::read_bytes(&path)).await;
+            read.unwrap_or_else(|error| Err(error.to_string())).map(Bytes::from)
+        }
+        .boxed()
     })
 }
 

@@ -112,6 +112,21 @@ async fn start_with_a_clock() -> (Tollgate, Arc<ManualClock>) {
     (setup.start().await, clock)
 }
 
+/// Each call asked for it, as the App, which has a limit of its own.
+#[tokio::test]
+async fn a_suspended_installation_is_not_asked_for_at_each_call() {
+    let mut setup = Setup::worker();
+    setup.cache = UNCACHED;
+    let tollgate = setup.start().await;
+    assert!(tollgate.sim.edit(|world| world.suspend("acme", true)));
+    for _ in 0..5 {
+        assert_eq!(tollgate.get("/repos/acme/widgets").await.verdict(), "404 no_installation");
+    }
+    let requests = tollgate.sim.requests();
+    let asked = requests.iter().filter(|request| request.target.ends_with("/acme/installation"));
+    assert_eq!(asked.count(), 1);
+}
+
 /// Found by faults of seed 61078: it was told as 502 with no word of when, and tried again every five seconds.
 #[tokio::test]
 async fn a_limit_on_calls_of_our_own_is_told_and_waited_for() {

@@ -46,6 +46,8 @@ pub(crate) struct Owner {
     pub(crate) login: String,
     pub(crate) kind: OwnerKind,
     pub(crate) installation_id: Option<u64>,
+    /// Nobody may use the installation now.
+    pub(crate) is_suspended: bool,
 }
 
 #[derive(Clone, Debug)]

@@ -59,6 +59,9 @@ pub(crate) fn mint(cx: &mut Cx<'_>) -> Answer {
     let installation_id = cx.number("installation_id")?;
     let body = cx.request.json()?;
     let owner = cx.state.world.installation(cx.app(), installation_id).ok_or_else(Reply::not_found)?;
+    if owner.is_suspended {
+        return Err(Reply::error(403, "This installation has been suspended"));
+    }
     let repositories = narrowed_repositories(cx, owner, &body)?;
     let permissions = narrowed_permissions(cx, &body)?;
     let form = match cx.request.header("x-github-stateless-s2s-token") {

@@ -121,7 +121,7 @@ impl View<'_> {
             "has_multiple_single_files": false,
             "single_file_paths": [],
             "suspended_by": null,
-            "suspended_at": null,
+            "suspended_at": owner.is_suspended.then(|| iso(SEED_EPOCH)),
         })
     }
 

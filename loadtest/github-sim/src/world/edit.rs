@@ -142,6 +142,13 @@ impl World {
         Some(self.find(full_name)?.pull(pull)?.1.head_sha.clone())
     }
 
+    /// Suspends the App's installation on an account, or takes it up again; false when there is no such account. Tokens
+    /// end by [`crate::Sim::revoke_installation`].
+    pub fn suspend(&mut self, login: &str, is_suspended: bool) -> bool {
+        let owner = self.owners.iter_mut().find(|owner| owner.login.eq_ignore_ascii_case(login));
+        owner.map(|owner| owner.is_suspended = is_suspended).is_some()
+    }
+
     /// Makes an open pull request a draft, or ready for review; false when there is no such one.
     pub fn set_draft(&mut self, full_name: &str, number: u64, is_draft: bool) -> bool {
         self.change(full_name, |repository| {

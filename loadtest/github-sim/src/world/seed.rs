@@ -124,6 +124,7 @@ impl World {
                 login: owner.login.clone(),
                 kind: owner.kind,
                 installation_id: owner.installation_id,
+                is_suspended: false,
             });
         }
         for repository in &seed.repositories {
