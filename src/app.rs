@@ -66,6 +66,8 @@ pub enum StartError {
     Redis(#[from] RedisStartError),
     #[error("server.tls: {0}")]
     Tls(#[from] rustls::Error),
+    #[error("a part of tollgate failed while it ran: the log says which; please report it")]
+    PartLost,
 }
 
 /// A tollgate that listens, ready to run.
@@ -239,7 +241,7 @@ impl App {
     /// Serves until stopped and drained.
     ///
     /// # Errors
-    /// When TLS can't be set up.
+    /// When TLS can't be set up, or a part that runs beside the requests failed.
     pub async fn run(self) -> Result<(), StartError> {
         let mut beside = JoinSet::new();
         let clock = Arc::clone(&self.reload.clock);
@@ -267,7 +269,8 @@ impl App {
             AbortOnDropHandle::new(tokio::spawn(webhook.serve(self.stop.clone())))
         });
         let unclaimed = Arc::clone(in_force.proxy().unclaimed());
-        self.listener.serve(in_force, tls, self.stop, self.cut, self.drain).await;
+        let serving = self.listener.serve(in_force, tls, self.stop.clone(), self.cut, self.drain);
+        let served = serve_beside(serving, &mut beside, &self.stop).await;
         // Their lines are written before the log's last flush.
         unclaimed.end().await;
         if let Some(webhook) = webhook {
@@ -275,7 +278,28 @@ impl App {
         }
         budget.leave().await;
         self.audit.flush().await;
-        Ok(())
+        served
+    }
+}
+
+/// Serves until that ends. If a part that runs beside it is lost, it is stopped: requests would go on being served with
+/// budgets, keys or rules that nobody tends any more.
+async fn serve_beside(
+    serving: impl Future<Output = ()>,
+    beside: &mut JoinSet<()>,
+    stop: &CancellationToken,
+) -> Result<(), StartError> {
+    let mut serving = std::pin::pin!(serving);
+    let mut served = Ok(());
+    loop {
+        tokio::select! {
+            () = &mut serving => return served,
+            Some(ended) = beside.join_next() => if let Err(error) = ended {
+                tracing::error!(%error, "a part of tollgate failed; it stops, and should be started again");
+                served = Err(StartError::PartLost);
+                stop.cancel();
+            },
+        }
     }
 }
 
@@ -350,4 +374,25 @@ pub(crate) fn install_crypto() {
     let _ = jsonwebtoken::crypto::CryptoProvider::install_default(
         &jsonwebtoken::crypto::aws_lc::DEFAULT_PROVIDER,
     );
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn stops_in_order_when_a_part_is_lost() {
+        let stop = CancellationToken::new();
+        let mut beside = JoinSet::new();
+        // One that has done its work is no loss.
+        beside.spawn(async {});
+        let stopped = stop.clone();
+        let served = serve_beside(async move { tokio::task::yield_now().await }, &mut beside, &stop).await;
+        assert!(served.is_ok() && !stop.is_cancelled());
+        beside.spawn(async { panic!("on purpose") });
+        beside.spawn(std::future::pending());
+        let served = serve_beside(async move { stopped.cancelled().await }, &mut beside, &stop).await;
+        assert!(matches!(served, Err(StartError::PartLost)));
+        assert_eq!(beside.len(), 1, "the others are tended until the end");
+    }
 }

@@ -73,7 +73,7 @@ use crate::budget::Budget;
 use crate::cache::Cache;
 use crate::cache::feed::Feed;
 use crate::clock::Clock;
-use crate::config::{self, Config, PersonalToken, Policy, Server, Upstream};
+use crate::config::{self, Agent, Config, PersonalToken, Policy, Server, Upstream};
 use crate::error::ProxyError;
 use crate::github::apps::App;
 use crate::github::client::{CaError, HttpClient};
@@ -302,11 +302,12 @@ impl Proxy {
         let agent = self.identify(&head.headers, ctx).await?;
         self.check_served(&agent, head, ctx)?;
         ctx.agent = Some(Arc::clone(&agent));
-        ctx.hold(preference::wait_of(&head.headers, self.max_wait, self.max_wait_limit));
+        let wait = preference::wait_of(&head.headers, self.max_wait, self.max_wait_limit);
         if own::is_about_me(head) {
             return Box::pin(self.about_me(&agent, ctx)).await;
         }
         let call = self.classify(&agent, head, body, peer, ctx).await?;
+        ctx.hold(wait);
         let mut permitted = self.guard(&agent, call, ctx).await?;
         let answer = match self.lookup(&permitted, ctx).await {
             Lookup::Own(answer) => return Ok(answer),
@@ -333,14 +334,8 @@ impl Proxy {
         admitted.await
     }
 
-    /// Between two attempts; an agent that is not served any more is not held for it.
-    async fn hold_off(
-        &self,
-        permitted: &Permitted,
-        pause: Duration,
-        ctx: &mut Context,
-    ) -> Result<(), ProxyError> {
-        let agent = permitted.agent();
+    /// Holds a call for a while, unless its agent is served no more; cut short when nothing can wait any longer.
+    async fn hold_off(&self, agent: &Agent, pause: Duration, ctx: &mut Context) -> Result<(), ProxyError> {
         let since = Instant::now();
         let held_off = tokio::select! {
             () = tokio::time::sleep(pause) => Ok(()),
@@ -392,7 +387,7 @@ impl Proxy {
                 }
                 Verdict::Again { pause, otherwise: told } => {
                     otherwise = told;
-                    self.hold_off(permitted, pause, ctx).await?;
+                    self.hold_off(permitted.agent(), pause, ctx).await?;
                 }
             }
         }

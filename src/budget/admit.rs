@@ -58,7 +58,11 @@ impl Budget {
                     let retry_after = u64::try_from(retry_after).unwrap_or(1).max(1);
                     return Err(NotAdmitted::Refused(Refusal { retry_after, reason, view }));
                 }
-                Outcome::Done | Outcome::Settled { .. } => return Err(NotAdmitted::TooManyInFlight),
+                // No answer to this question: the store can't be relied on.
+                Outcome::Done | Outcome::Settled { .. } => {
+                    let refusal = Refusal { retry_after: 1, reason: Reason::StoreAway, view };
+                    return Err(NotAdmitted::Refused(refusal));
+                }
             }
         }
     }

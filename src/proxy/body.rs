@@ -15,6 +15,7 @@ use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use thiserror::Error;
+use tokio::sync::Notify;
 use tokio::time::{Instant, Sleep};
 
 use super::held::{self, Room};
@@ -59,6 +60,7 @@ pub(crate) struct Progress {
     started: Instant,
     last_ms: AtomicU64,
     complete: AtomicBool,
+    completed: Notify,
 }
 
 impl Progress {
@@ -67,6 +69,7 @@ impl Progress {
             started: Instant::now(),
             last_ms: AtomicU64::new(0),
             complete: AtomicBool::new(false),
+            completed: Notify::new(),
         };
         Arc::new(progress)
     }
@@ -77,10 +80,17 @@ impl Progress {
         (last, self.complete.load(Ordering::Relaxed))
     }
 
-    fn note(&self, complete: bool) {
+    pub(crate) fn note(&self, complete: bool) {
         let ms = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
         self.last_ms.store(ms, Ordering::Relaxed);
-        self.complete.fetch_or(complete, Ordering::Relaxed);
+        if complete && !self.complete.swap(true, Ordering::Relaxed) {
+            self.completed.notify_one();
+        }
+    }
+
+    /// Waits until all of the body has gone; for one who waits.
+    pub(crate) async fn completed(&self) {
+        self.completed.notified().await;
     }
 }
 

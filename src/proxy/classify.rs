@@ -131,6 +131,12 @@ impl Call {
         }
     }
 
+    /// Whether tollgate asks it for itself, to judge another call.
+    pub(crate) fn is_look_up(&self) -> bool {
+        let is_about_nodes = matches!(self.route.scope, Scope::Graphql) && self.graphql.is_none();
+        is_about_nodes || std::ptr::eq(self.route.operation, &raw const routes::LOOK_UP)
+    }
+
     /// A member of the body, or of the input of its one mutation.
     pub(crate) fn member(&self, key: &str) -> Option<Value> {
         match &self.graphql {
@@ -245,7 +251,7 @@ impl Proxy {
             false => self.server.max_body_bytes,
         };
         let plan = self.plan_body(agent, route.operation);
-        let (body, room) = self.take_body(agent, &head.method, body, limit, plan).await?;
+        let (body, room) = self.take_body(agent, &head.method, body, limit, plan, ctx).await?;
         let judged = judge::judge(&route, &target, body.held())
             .map_err(|error| bad(&format!("The request is ambiguous: {error}.")))?;
         ctx.class = Some(judged.class);
@@ -281,8 +287,11 @@ impl Proxy {
 
     /// For the books, of a request that is refused whatever it asks.
     pub(super) fn note_refused(head: &request::Parts, ctx: &mut Context) {
+        if length_of(&head.uri) > TARGET_BYTES_MAX {
+            return;
+        }
         let Ok(target) = Target::parse(head.uri.path(), head.uri.query()) else { return };
-        if holds_credential(target.path().as_bytes()) || target.path().len() > TARGET_BYTES_MAX {
+        if holds_credential(target.path().as_bytes()) {
             return;
         }
         ctx.path = target.path().to_owned();
@@ -307,8 +316,7 @@ impl Proxy {
             return Err(bad("The API takes GET, HEAD, POST, PUT, PATCH and DELETE."));
         }
         let uri = &head.uri;
-        let length = uri.path().len() + uri.query().map_or(0, str::len);
-        if length > TARGET_BYTES_MAX {
+        if length_of(uri) > TARGET_BYTES_MAX {
             return Err(ProxyError::UriTooLong);
         }
         if head.version >= Version::HTTP_2 {
@@ -350,6 +358,7 @@ impl Proxy {
         body: Incoming,
         limit: u64,
         plan: BodyPlan,
+        ctx: &mut Context,
     ) -> Result<(CallBody, Option<Room>), ProxyError> {
         // A body of GET or HEAD has no meaning (RFC 9110 §9.3.1): it is not forwarded.
         if matches!(*method, Method::GET | Method::HEAD) || body.is_end_stream() {
@@ -372,7 +381,7 @@ impl Proxy {
             }
         };
         if plan != BodyPlan::AsItComes || announced.is_some_and(|length| length <= held_limit) {
-            let (bytes, room) = Box::pin(self.hold(agent, body, limit.min(held_limit))).await?;
+            let (bytes, room) = Box::pin(self.hold(agent, body, limit.min(held_limit), ctx)).await?;
             return Ok((CallBody::Whole(bytes), Some(room)));
         }
         let body = Bounded::new(body, limit, self.upstream.idle_timeout);
@@ -380,7 +389,13 @@ impl Proxy {
     }
 
     /// Reads a body whole, within the room there is and a time of its own.
-    async fn hold(&self, agent: &Agent, body: Incoming, limit: u64) -> Result<(Bytes, Room), ProxyError> {
+    async fn hold(
+        &self,
+        agent: &Agent,
+        body: Incoming,
+        limit: u64,
+        ctx: &mut Context,
+    ) -> Result<(Bytes, Room), ProxyError> {
         let announced = body.size_hint().exact();
         if announced.is_some_and(|length| length > limit) {
             return Err(ProxyError::BodyTooLarge { limit });
@@ -388,10 +403,17 @@ impl Proxy {
         let mut room = self.held.room(&agent.name, announced.unwrap_or(limit))?;
         let body = Bounded::new(body, limit, self.upstream.idle_timeout);
         let patience = HELD_WITHIN + Duration::from_secs(announced.unwrap_or(limit) >> 20);
+        let since = Instant::now();
         let whole = tokio::time::timeout(patience, read_whole(body, &mut room)).await;
+        ctx.uploading += since.elapsed();
         let late = || bad("The body of the request came too slowly.");
         Ok((whole.map_err(|_| late())??, room))
     }
+}
+
+/// Bytes of path and query.
+fn length_of(uri: &Uri) -> usize {
+    uri.path().len() + uri.query().map_or(0, str::len)
 }
 
 /// The bounds and the one Host that HTTP/1.1's framing filter checks.

@@ -71,12 +71,14 @@ pub(crate) struct Context {
     pub(crate) tried: Option<Arc<Token>>,
     /// What must be done before an approved call goes up is done.
     pub(crate) is_committed: bool,
+    /// Spent reading the caller's body.
+    pub(crate) uploading: Duration,
     /// Spent waiting for GitHub.
     pub(crate) upstream: Duration,
     /// The budget may hold the request's calls until then, all of them together.
     pub(crate) hold_until: Instant,
     pub(crate) is_interactive: bool,
-    /// Spent held by the budget, and between two attempts.
+    /// Spent held by the budget, between two attempts, and until an approval's time has come.
     pub(crate) held: Duration,
     /// How the agent stands in the pool the answer was charged to.
     pub(crate) view: Option<View>,
@@ -107,6 +109,7 @@ impl Context {
             observed: None,
             tried: None,
             is_committed: false,
+            uploading: Duration::ZERO,
             upstream: Duration::ZERO,
             hold_until: started,
             is_interactive: false,
@@ -121,9 +124,9 @@ impl Context {
         Some([self.origin.as_ref()?, self.prefix.for_links()].concat())
     }
 
-    /// The caller's wishes on how long it may be held.
+    /// The caller's wishes on how long it may be held, from now on.
     pub(crate) fn hold(&mut self, wait: Wait) {
-        self.hold_until = self.started + wait.patience;
+        self.hold_until = Instant::now() + wait.patience;
         self.is_interactive = wait.is_interactive;
     }
 }

@@ -100,6 +100,7 @@ impl Proxy {
                     cause: Some("no answer in time".to_owned()),
                 }),
             };
+            let took = started.elapsed();
             if let Some(record) = record {
                 note(&record, &result);
             }
@@ -108,7 +109,7 @@ impl Proxy {
                 // Whom it does not reach now is told later, and believes nothing meanwhile.
                 let _ = feed.publish(News::changed(change)).await;
             }
-            Attempt { admitted, token, took: started.elapsed(), result }
+            Attempt { admitted, token, took, result }
         })
         .await;
         ctx.upstream += attempt.took;
@@ -191,7 +192,8 @@ impl Patience {
             if last.elapsed() >= patience {
                 return patience;
             }
-            tokio::time::sleep_until(last + patience).await;
+            // The end of the body begins another patience.
+            let _ = tokio::time::timeout_at(last + patience, progress.completed()).await;
         }
     }
 }
@@ -213,4 +215,24 @@ fn failed(error: &SendError) -> CallFailed {
     };
     let (error, cause) = (ProxyError::UpstreamUnreachable(why), Some(with_causes(error)));
     CallFailed { error, unsent, transport: true, cause }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// It was noticed only when the longer one of the body itself was over.
+    #[tokio::test(start_paused = true)]
+    async fn patience_with_the_answer_begins_with_the_end_of_the_body() {
+        let (answer, idle) = (Duration::from_secs(10), Duration::from_secs(30));
+        let progress = Progress::new();
+        let started = Instant::now();
+        let ending = Patience { answer, idle }.ends(Some(Arc::clone(&progress)));
+        let (silence, ()) = tokio::join!(ending, async {
+            tokio::time::sleep(Duration::from_secs(5)).await;
+            progress.note(true);
+        });
+        // By tokio's own clock, which stands still between sleeps.
+        assert_eq!((silence, started.elapsed().as_secs()), (answer, 15));
+    }
 }

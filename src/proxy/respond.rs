@@ -169,7 +169,7 @@ impl Proxy {
         if let Some(cache) = ctx.cache {
             self.metrics.cache_requests.with_label_values(&[cache.as_str()]).inc();
         }
-        let own = ctx.started.elapsed().saturating_sub(ctx.upstream + ctx.held);
+        let own = ctx.started.elapsed().saturating_sub(ctx.uploading + ctx.upstream + ctx.held);
         self.metrics.overhead.observe(own.as_secs_f64());
     }
 

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::{Response, StatusCode};
+use tokio::time::Instant;
 
 use super::Proxy;
 use super::admit::Admitted;
@@ -50,7 +51,7 @@ impl Proxy {
             // Nothing that goes up asks for another protocol, so nobody may switch to one.
             return Err(ProxyError::UpstreamUnreachable("it answered with something that is no answer"));
         }
-        let (answer, reading) = match self.read(permitted, answer, &mut admitted, took).await {
+        let (answer, reading) = match self.read(permitted, answer, &mut admitted, took, ctx).await {
             Ok(read) => read,
             Err(error) => {
                 let failure = CallFailed { error, unsent: false, transport: true, cause: None };
@@ -150,12 +151,16 @@ impl Proxy {
         mut answer: Answer,
         admitted: &mut Admitted,
         took: Duration,
+        ctx: &mut Context,
     ) -> Result<(Answer, Reading), ProxyError> {
         let is_graphql = permitted.call().route.scope == Scope::Graphql;
         let mut reading = rate_limit::read(answer.status(), answer.headers(), None, is_graphql);
         if rate_limit::wants_body(answer.status(), answer.headers(), is_graphql) {
             admitted.saw(reading, took);
-            let (seen, text) = Box::pin(peek::text(answer)).await.ok_or(cut_short())?;
+            let since = Instant::now();
+            let peeked = Box::pin(peek::text(answer)).await;
+            ctx.upstream += since.elapsed();
+            let (seen, text) = peeked.ok_or(cut_short())?;
             answer = seen;
             reading = rate_limit::read(answer.status(), answer.headers(), text.as_deref(), is_graphql);
         }

@@ -10,7 +10,7 @@ use crate::budget::store::StoreAway;
 use crate::clock::Clock;
 
 /// More approvals than people and machines sign in a day; beyond that nothing is taken.
-const USES_MAX: usize = 1_000_000;
+const USES_MAX: usize = if cfg!(test) { 4_096 } else { 1_000_000 };
 /// A use is remembered for longer than its approval lives, should the clock be set back.
 const REMEMBERED_BEYOND_SECONDS: i64 = 600;
 
@@ -79,7 +79,7 @@ impl MemorySpent {
         }
         if uses.by_approval.len() >= uses.sweep_at.max(1024) {
             uses.by_approval.retain(|_, known| known.until > now);
-            uses.sweep_at = 2 * uses.by_approval.len();
+            uses.sweep_at = (2 * uses.by_approval.len()).min(USES_MAX);
         }
         if uses.by_approval.len() >= USES_MAX {
             return Err(StoreAway);
@@ -148,5 +148,20 @@ mod tests {
             assert_eq!(spent.spend(&of(&format!("b{n}"), 4_000, "r")).await, Ok(Spent::Fresh));
         }
         assert!(spent.uses.lock().unwrap().by_approval.len() <= 2_000);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_full_memory_takes_uses_again_once_others_have_expired() {
+        let clock = Arc::new(ManualClock::at_seconds(1_000));
+        let spent = MemorySpent::of_all_times(Arc::clone(&clock) as Arc<dyn Clock>);
+        // What a sweep leaves is more than half of what there is room for.
+        let mut known = 0;
+        while spent.record(&of(&format!("a{known}"), 1_001, "r")).is_ok() {
+            known += 1;
+        }
+        assert_eq!(known, USES_MAX);
+        assert!(spent.record(&of("late", 1_001, "r")).is_err());
+        clock.advance(Duration::from_secs(3_600));
+        assert_eq!(spent.record(&of("later", 4_601, "r")), Ok(Spent::Fresh));
     }
 }

@@ -351,6 +351,9 @@ async fn what_is_landed_or_approved_is_named_in_one_way() {
     for (path, body) in [
         (merges, json!({"base": "main"})),
         (merges, json!({"base": "main", "head": ["feature/x"]})),
+        (merges, json!({"base": "main", "head": ""})),
+        (merges, json!({"base": "main", "head": ".."})),
+        (merges, json!({"base": "main", "head": "a//b"})),
         (reviews, json!({"event": "APPROVE", "commit_id": ""})),
         (reviews, json!({"event": "APPROVE", "commit_id": false})),
         (reviews, json!({"event": "APPROVE", "commit_id": "main"})),

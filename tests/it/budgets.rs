@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 use tokio::time::Instant;
 
 use github_sim::{Fault, FaultKind, LimitForm, PrimaryLimits, SimConfig};
@@ -390,4 +392,27 @@ async fn interactive_calls_go_before_the_agents_other_ones() {
     tollgate.assert_clean();
     eventually("all is quiet", || true).await;
     let _: Value = tollgate.get("/rate_limit").await.json();
+}
+
+/// Whoever sent slowly had used his patience up before he first waited, and all of it counted as tollgate's own time.
+#[tokio::test]
+async fn a_slow_upload_is_no_waiting() {
+    let worker = agent("worker", &["repositories: [acme/*]", "ceiling: 3600"]);
+    let tollgate = Setup { cache: UNCACHED, ..Setup::with(vec![worker]) }.start().await;
+    let body = json!({ "title": "slow" }).to_string();
+    let fields = format!("Prefer: wait=2\r\nContent-Length: {}\r\nConnection: close\r\n", body.len());
+    let head = tollgate.head("POST /repos/acme/widgets/issues HTTP/1.1", &fields);
+    let mut socket = TcpStream::connect(tollgate.base.trim_start_matches("http://")).await.unwrap();
+    socket.write_all(head.as_bytes()).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(2_500)).await;
+    // Others of the agent's take all it may have now; a second later it may have one more.
+    let at_once = || tollgate.ask("GET", "/repos/acme/widgets").header("prefer", "wait=0").send();
+    while at_once().await.verdict() == "200" {}
+    socket.write_all(body.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    socket.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 201 "), "{answer}");
+    let metrics = tollgate.metrics().await;
+    let own = metrics.lines().find_map(|line| line.strip_prefix("tollgate_overhead_seconds_sum "));
+    assert!(own.unwrap().parse::<f64>().unwrap() < 2.5, "{own:?}");
 }

@@ -387,6 +387,26 @@ async fn what_was_approved_does_not_go_up_for_an_agent_that_is_gone() {
     }
 }
 
+/// The last look must not be stricter than the first was.
+#[tokio::test]
+async fn what_the_same_rules_let_through_goes_up_after_a_reload() {
+    for (rule, mode) in [("require_approval: [write]", "  mode: observe\n"), ("allow: [write]", "")] {
+        let agents = vec![agent("worker", &["repositories: [acme/*]", rule, "weight: 2"])];
+        let tollgate = Setup { further: mode.to_owned(), ..Setup::with(agents) }.start().await;
+        let slow = Fault::new(FaultKind::SlowFirstByte { ms: 1_000 });
+        tollgate.sim.faults().add(slow.on("GET", "/repos/acme/widgets").times(1));
+        let file = json!({"message": "m", "content": "eA==", "branch": "feature/x"});
+        let write =
+            async { tollgate.ask("PUT", "/repos/acme/widgets/contents/new.txt").json(&file).send().await };
+        let change = async {
+            until_arrived(&tollgate, "GET /repos/acme/widgets").await;
+            tollgate.reload("weight: 2", "weight: 3", "ok").await;
+        };
+        let (answer, ()) = tokio::join!(write, change);
+        assert_eq!(answer.verdict(), "201", "{rule}: {}", answer.text());
+    }
+}
+
 #[tokio::test]
 async fn an_approval_by_who_may_approve_no_more_opens_nothing() {
     let worker = agent("worker", &["repositories: [acme/*]", "require_approval: [merge]"]);

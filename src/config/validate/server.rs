@@ -52,7 +52,8 @@ pub(super) fn webhook(check: &mut Check<'_>, raw: &raw::Webhook, server: &raw::S
         for (path, other) in
             [("server.listen", &server.listen), ("server.admin_listen", &server.admin_listen)]
         {
-            let free = other.parse().is_ok_and(|other| !collide(listen, other));
+            // One that is no address has its own message.
+            let free = !other.parse().is_ok_and(|other| collide(listen, other));
             check.rule("webhook.listen", free, || format!("is the address of `{path}`"));
         }
     }

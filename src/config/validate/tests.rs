@@ -198,6 +198,10 @@ fn server_rules() {
             "webhook:\n  listen: 127.0.0.1:8080\n  secret_env: WEBHOOK_SECRET",
             "webhook.listen, line 2: is the address of `server.listen`",
         ),
+        (
+            "webhook: { listen: 0.0.0.0:8081, secret_env: WEBHOOK_SECRET }\nserver:\n  listen: nowhere",
+            "server.listen, line 3: expected an address",
+        ),
         ("webhook:\n  listen: 127.0.0.1:8081", "webhook, line 1: needs `secret_env` or `secret_file`"),
         ("webhook:\n  secret_env: WEBHOOK_SECRET", "webhook.listen, line 1: must be said"),
     ]);

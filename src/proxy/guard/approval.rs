@@ -14,7 +14,7 @@ use super::facts::{Fact, Question};
 use super::pulls::Landing;
 use super::{Asker, Permitted};
 use crate::audit::Approver;
-use crate::config::ApprovalMode;
+use crate::config::{Agent, ApprovalMode};
 use crate::error::{ProxyError, Wanted};
 use crate::policy::approval::moving::{Moving, review_key};
 use crate::policy::approval::{Approval, Binding, PullAt, Requirement, request_sha256};
@@ -174,7 +174,7 @@ impl Proxy {
         if let Some(head_sha) = &approval.head_sha {
             check_commit(call, head_sha).map_err(|reason| invalid(reason.to_owned()))?;
         }
-        self.until_issued(&approval).await;
+        self.until_issued(&approval, &asker.agent, ctx).await?;
         let stack = match required.binding {
             Binding::Pull { ref stack, .. } => stack.clone(),
             Binding::Request { .. } => Vec::new(),
@@ -184,11 +184,17 @@ impl Proxy {
 
     /// Holds a call whose approval was issued by a clock ahead of ours until then. Used only after it was
     /// issued, an approval is older than any memory of uses that begins later.
-    async fn until_issued(&self, approval: &Approval) {
+    async fn until_issued(
+        &self,
+        approval: &Approval,
+        agent: &Agent,
+        ctx: &mut Context,
+    ) -> Result<(), ProxyError> {
         let ahead = approval.issued_at - self.clock.now_seconds();
         if ahead > 0 {
-            tokio::time::sleep(Duration::from_secs(ahead.unsigned_abs())).await;
+            self.hold_off(agent, Duration::from_secs(ahead.unsigned_abs()), ctx).await?;
         }
+        self.check_open()
     }
 
     /// A request that names a branch is one thing today and another tomorrow: the claims name the commit

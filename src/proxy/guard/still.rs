@@ -36,10 +36,21 @@ impl Proxy {
         if let Some(sanction) = permitted.sanction() {
             self.check_approver(&latest, sanction)?;
         }
-        latest.check_class(now, permitted.call(), ctx)?;
+        // A look-up is for another call, whose class is the one that counts.
+        let is_look_up = permitted.call().is_look_up();
+        if !is_look_up {
+            latest.check_class(now, permitted.call(), ctx)?;
+        }
         let confined = check_confined(permitted, now);
         latest.tolerate(now, ctx, confined)?;
-        check_gate(permitted, now)
+        if is_look_up {
+            return Ok(());
+        }
+        match (check_gate(permitted, now), permitted.call().class) {
+            // As when it was judged first: plain writes are policy, which may only observe.
+            (Err(refused), Class::Write) => latest.tolerate(now, ctx, Err(refused)),
+            (checked, _) => checked,
+        }
     }
 
     /// Whether who called would still be this agent.

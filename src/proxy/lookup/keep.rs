@@ -3,7 +3,7 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{self, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -24,6 +24,7 @@ use crate::github::client::BoxError;
 use crate::github::tokens::Token;
 use crate::proxy::Proxy;
 use crate::proxy::body::{ResponseBody, full};
+use crate::proxy::context::Context;
 use crate::proxy::settle::Answer;
 
 /// Bodies up to this length are read whole before the caller gets any of it.
@@ -97,7 +98,13 @@ impl Proxy {
     ///
     /// # Errors
     /// When it broke off before the caller got any of it.
-    pub(super) async fn keep(&self, read: &Read, asked: &Asked, answer: Answer) -> Result<Kept, ProxyError> {
+    pub(super) async fn keep(
+        &self,
+        read: &Read,
+        asked: &Asked,
+        answer: Answer,
+        ctx: &mut Context,
+    ) -> Result<Kept, ProxyError> {
         let body_max = self.cache.body_max();
         let whole_max = WHOLE_BYTES_MAX.min(body_max);
         let announced = answer.body().size_hint().exact();
@@ -128,8 +135,11 @@ impl Proxy {
         let begun = match announced {
             Some(length) if length > whole_max => Begun::Longer(Bytes::new(), body),
             announced => {
-                let until = Instant::now() + WHOLE_WITHIN;
-                begin(body, announced, whole_max, until, &self.cache, &mut rooms).await
+                let since = Instant::now();
+                let until = since + WHOLE_WITHIN;
+                let begun = begin(body, announced, whole_max, until, &self.cache, &mut rooms).await;
+                ctx.upstream += since.elapsed();
+                begun
             }
         };
         match begun {
@@ -265,7 +275,7 @@ impl Body for Keeping {
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
+        cx: &mut task::Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         if let Some(begun) = self.begun.take() {
             self.passed(&begun);

@@ -129,7 +129,7 @@ impl Proxy {
             let Some(pause) = read.attempts.as_ref().and_then(|made| self.pause_after_cut(made)) else {
                 break (Err(cut), shared);
             };
-            answer = match self.hold_off(permitted, pause, ctx).await {
+            answer = match self.hold_off(permitted.agent(), pause, ctx).await {
                 Ok(()) => self.exchange(permitted, Some(&mut read), ctx).await.or(Err(cut)),
                 Err(error) => Err(error),
             };
@@ -211,7 +211,7 @@ impl Proxy {
         if read.known.is_some() {
             self.count_validator(asked, "changed");
         }
-        match self.keep(read, asked, answer).await {
+        match self.keep(read, asked, answer, ctx).await {
             Ok(Kept::Whole { entry, head }) => (Ok(served(call, &entry, Some(&head))), Some(entry)),
             Ok(Kept::Passing(answer)) => (Ok(answer), None),
             Err(error) => match stale {

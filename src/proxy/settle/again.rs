@@ -22,7 +22,8 @@ use crate::proxy::guard::Permitted;
 use crate::proxy::{AT_ONCE, Proxy};
 use crate::retry;
 
-/// Waits before a read is made again with a token GitHub may not have spread yet.
+/// Waits before a read is made again with a token GitHub may not have spread yet; whatever the caller's patience, for
+/// what it would be told without them is wrong.
 const REPLICATION_WAITS: [Duration; 3] =
     [Duration::from_secs(1), Duration::from_secs(2), Duration::from_secs(4)];
 /// Trouble at GitHub that lasts for longer is the caller's to deal with.
@@ -46,9 +47,7 @@ impl Attempts {
         let until = patience_ends.min(Instant::now() + TROUBLE_MAX);
         Attempts { made: 0, until, replication_waits: 0, has_probed: false, refused_once: false }
     }
-}
 
-impl Attempts {
     /// Whether GitHub was asked at all.
     pub(crate) fn are_made(&self) -> bool {
         self.made > 0

@@ -122,7 +122,12 @@ impl Question {
             }
             Question::Stack(name, number) => (format!("/repos/{name}/stacks/{number}"), None),
         };
-        Target::parse(&path, query.as_deref()).map_err(|_| ProxyError::Internal)
+        // Only what names a branch or a commit comes as it was sent.
+        Target::parse(&path, query.as_deref()).map_err(|_| {
+            ProxyError::BadRequest(
+                "The request names a branch or commit by what can be no name of one.".to_owned(),
+            )
+        })
     }
 
     /// The repository it is about, if it says its name.
