@@ -215,6 +215,9 @@ impl Routes {
         let (path, alias) = named_path(target);
         // HEAD is GET without the body.
         let method = if method == Method::HEAD { &Method::GET } else { method };
+        if target.is_open() && method != Method::GET {
+            return Err(TargetError::EmptySegment.into());
+        }
         let matched = self.by_method.get(method).and_then(|router| router.at(&path).ok());
         let Some(matched) = matched else {
             return unlisted(method, target, alias);

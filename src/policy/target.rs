@@ -218,6 +218,8 @@ pub struct Target {
     /// As it came, when that differs.
     sent_query: Option<String>,
     graphql: bool,
+    /// The path ended in a slash, where a read's may.
+    is_open: bool,
 }
 
 impl Target {
@@ -226,6 +228,8 @@ impl Target {
         let rest = path.strip_prefix('/').ok_or(TargetError::NoSlash)?;
         // The API's root is the one path that may end in a slash.
         let rest = if rest.eq("api/v3/") { "api/v3" } else { rest };
+        let before_slash = before_slash(rest);
+        let (rest, is_open) = (before_slash.unwrap_or(rest), before_slash.is_some());
         let mut segments = Vec::with_capacity(8);
         if !rest.is_empty() {
             for raw in rest.split('/') {
@@ -233,10 +237,12 @@ impl Target {
             }
         }
         let (prefix, graphql) = take_prefix(&mut segments);
+        let open_end = if is_open { open_end(&segments).ok_or(TargetError::EmptySegment)? } else { "" };
+        let path = write_path(&segments) + open_end;
         let sent = query.filter(|query| !query.is_empty());
         let query = sent.map(read_query).transpose()?;
         let sent_query = sent.filter(|sent| query.as_deref() != Some(*sent)).map(str::to_owned);
-        Ok(Target { prefix, path: write_path(&segments), segments, query, sent_query, graphql })
+        Ok(Target { prefix, path, segments, query, sent_query, graphql, is_open })
     }
 
     pub fn prefix(&self) -> Prefix {
@@ -246,6 +252,11 @@ impl Target {
     /// Whether this is one of GraphQL's paths.
     pub fn is_graphql(&self) -> bool {
         self.graphql
+    }
+
+    /// Whether the path ended in a slash, which only a read's may.
+    pub fn is_open(&self) -> bool {
+        self.is_open
     }
 
     /// The segments below the prefix.
@@ -300,7 +311,7 @@ impl Target {
                 push_encoded(&mut path, byte, is_unreserved(byte) || is_reserved_in_segment(byte));
             }
         }
-        if path.is_empty() {
+        if path.is_empty() || self.path.ends_with('/') {
             path.push('/');
         }
         if let Some(query) = self.sent_query.as_ref().or(self.query.as_ref()) {
@@ -326,6 +337,27 @@ impl Target {
             .filter(|(key, _)| key == name)
             .map(|(_, value)| value)
             .collect()
+    }
+}
+
+/// A path without the one slash it ends in, plain or escaped; none where it ends in none or in several.
+fn before_slash(path: &str) -> Option<&str> {
+    let before = ["/", "%2F", "%2f"].iter().find_map(|slash| path.strip_suffix(slash))?;
+    Some(before).filter(|before| !before.is_empty() && !before.ends_with('/'))
+}
+
+/// What goes up for the slash at the end of a path; none where there may not be one. Clients that leave a name out end
+/// their path so, as PyGithub does for the root of a repository's files; before refs it is part of the name's beginning.
+fn open_end(segments: &[Segment]) -> Option<&'static str> {
+    let texts: Vec<&str> = segments.iter().take(5).map(Segment::text).collect();
+    let below = match texts.as_slice() {
+        ["repos", _, _, below @ ..] | ["repositories", _, below @ ..] => below,
+        _ => return None,
+    };
+    match below {
+        ["contents" | "tarball" | "zipball", ..] => Some(""),
+        ["git", "matching-refs", ..] => Some("/"),
+        _ => None,
     }
 }
 

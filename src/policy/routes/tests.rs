@@ -134,6 +134,24 @@ fn scopes_say_what_is_reached() {
     }
 }
 
+/// Clients end a path so where they leave a name out.
+#[test]
+fn a_slash_at_the_end_is_a_read_s() {
+    for (path, id) in [
+        ("/repos/acme/tool/contents/", "unlisted"),
+        ("/repos/acme/tool/contents/docs/", "repos/get-content"),
+        ("/repos/acme/tool/git/matching-refs/heads/", "git/list-matching-refs"),
+        ("/repositories/7/zipball/", "unlisted"),
+    ] {
+        assert_eq!(route("GET", path).unwrap().operation.id, id, "{path}");
+        assert_eq!(route("HEAD", path).unwrap().operation.id, id, "{path}");
+        for method in ["PUT", "POST", "DELETE"] {
+            let refused = route(method, path).unwrap_err();
+            assert_eq!(refused, RouteError::Target(TargetError::EmptySegment), "{method} {path}");
+        }
+    }
+}
+
 #[test]
 fn escaped_slashes_stand_only_in_names() {
     for (path, outcome) in [

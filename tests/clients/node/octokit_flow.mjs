@@ -51,6 +51,8 @@ await flow.step("contents_of_a_file_raw", () =>
 
 await flow.step("contents_of_a_directory", () => data(rest.repos.getContent({ ...widgets, path: "src" })));
 
+await flow.step("refs_that_begin_so", () => data(rest.git.listMatchingRefs({ ...widgets, ref: "heads/" })));
+
 await flow.step("tree", () => data(rest.git.getTree({ ...widgets, tree_sha: "main", recursive: "true" })));
 
 await flow.step("branch", async () => {

@@ -66,6 +66,12 @@ def contents_of_a_directory():
 
 
 @flow.step
+def contents_of_the_root():
+    # Its path ends in a slash.
+    return [entry.path for entry in widgets.get_contents("")]
+
+
+@flow.step
 def tree():
     return widgets.get_git_tree("main", recursive=True).raw_data
 

@@ -42,6 +42,10 @@ def by_paths(api_class, describe):
         return api.send("GET", f"{R}/contents/src")
 
     @flow.step
+    def contents_of_the_root():
+        return api.send("GET", f"{R}/contents/")
+
+    @flow.step
     def tree():
         return api.send("GET", f"{R}/git/trees/main?recursive=1")
 

@@ -47,6 +47,10 @@ const SEGMENTS: &[&str] = &[
     "\"",
     "<",
     "x..%252fy",
+    "contents",
+    "git",
+    "matching-refs",
+    "x%2F",
 ];
 
 const PAIRS: &[&str] = &[
