@@ -235,7 +235,7 @@ fn copy_upstream_limit(headers: &mut HeaderMap) {
 /// The agent's own limits in place of GitHub's, which are the whole installation's.
 ///
 /// Whoever is served can go on: a 0 would make some clients stop until the reset.
-fn insert_own_limit(headers: &mut HeaderMap, view: &View, resource: &'static str, now_ms: i64) {
+pub(super) fn insert_own_limit(headers: &mut HeaderMap, view: &View, resource: &'static str, now_ms: i64) {
     let remaining = view.remaining.max(1);
     let reset = (now_ms + view.reset_in_ms + 999).div_euclid(1000);
     for (name, value) in

@@ -55,7 +55,13 @@ async fn rate_limit_tells_the_agents_view_and_costs_nothing() {
     let tollgate = pair().start().await;
     let before = tollgate.get("/rate_limit").await;
     assert_eq!(before.verdict(), "200");
-    assert!(before.json()["resources"]["core"]["remaining"].as_i64().unwrap() > 0);
+    let core = before.json()["resources"]["core"].clone();
+    assert!(core["remaining"].as_i64().unwrap() > 0);
+    assert_eq!(
+        figures(&before)[..3],
+        ["limit", "used", "remaining"].map(|name| core[name].as_i64().unwrap())
+    );
+    assert_eq!(before.header("x-ratelimit-resource"), "core");
     tollgate.get("/repos/acme/widgets").await;
     let arrived = tollgate.arrived().len();
     for path in ["/rate_limit", "/api/v3/rate_limit"] {

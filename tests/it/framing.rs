@@ -128,6 +128,21 @@ async fn bodies_have_a_bound_whether_announced_or_not() {
     assert_eq!(packed.verdict(), "400 bad_request");
 }
 
+/// Its client reads when it has written: cut meanwhile, it took the refusal for a broken connection.
+#[tokio::test]
+async fn who_is_refused_may_send_his_body_to_its_end() {
+    let tollgate = Setup::worker().start().await;
+    let length = 24 * 1024 * 1024;
+    let head = format!(
+        "POST /api/uploads/repos/acme/widgets/releases/1/assets?name=x HTTP/1.1\r\nHost: x\r\n\
+         Authorization: token tg_nobody_0\r\nContent-Length: {length}\r\n\r\n"
+    );
+    let mut request = head.into_bytes();
+    request.resize(request.len() + length, b'x');
+    let answer = tollgate.raw(&request).await;
+    assert!(answer.starts_with("HTTP/1.1 401 "), "{answer}");
+}
+
 #[tokio::test]
 async fn a_body_cut_short_never_becomes_a_request() {
     let tollgate = Setup::worker().start().await;

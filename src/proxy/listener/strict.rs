@@ -22,9 +22,10 @@ use crate::error::ProxyError;
 
 /// Read from the socket at a time.
 const READ_BYTES: usize = 16 * 1024;
-/// After the last answer, this much is still read and thrown away, for at most this long.
-const LINGER_BYTES_MAX: usize = 1024 * 1024;
-const LINGER: Duration = Duration::from_secs(1);
+/// After the last answer, this much is still read and thrown away, for at most this long: a caller that sends a long
+/// body reads the refusal only when it could send all of it, and many take a connection that is cut meanwhile for lost.
+const LINGER_BYTES_MAX: usize = 64 * 1024 * 1024;
+const LINGER: Duration = Duration::from_secs(10);
 
 /// How long a caller may take.
 #[derive(Debug, Clone, Copy)]
@@ -306,7 +307,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Strict<T> {
                         this.goodbye = Goodbye::Said;
                         continue;
                     }
-                    let mut scratch = [0; 4096];
+                    let mut scratch = [0; READ_BYTES];
                     let mut scratch = ReadBuf::new(&mut scratch);
                     ready!(Pin::new(&mut this.inner).poll_read(cx, &mut scratch))?;
                     let read = scratch.filled().len();

@@ -15,6 +15,7 @@ use crate::proxy::Proxy;
 use crate::proxy::body::full;
 use crate::proxy::context::Context;
 use crate::proxy::guard::Permitted;
+use crate::proxy::respond::insert_own_limit;
 use crate::proxy::settle::Answer;
 
 /// GitHub's resources, with what an installation has of each before GitHub has said so: the limits of
@@ -41,12 +42,19 @@ impl Proxy {
     /// The answer to `GET /rate_limit`.
     pub(in crate::proxy) async fn rate_limit(&self, permitted: &Permitted) -> Answer {
         let mut resources = Map::new();
+        let mut core = View::default();
         for (resource, untold) in RESOURCES {
             let (view, _) = self.look(permitted.agent(), permitted.installation(), resource).await;
             resources.insert(resource.to_owned(), self.figures(&view, untold));
+            if resource == "core" {
+                core = View { remaining: remaining(&view, untold), ..view };
+            }
         }
         let rate = resources.get("core").cloned().unwrap_or_default();
-        answer(&json!({ "resources": resources, "rate": rate }))
+        let mut answer = answer(&json!({ "resources": resources, "rate": rate }));
+        // As on any other answer, and on GitHub's to this.
+        insert_own_limit(answer.headers_mut(), &core, "core", self.clock.now_ms());
+        answer
     }
 
     async fn look(
@@ -60,11 +68,7 @@ impl Proxy {
 
     /// `limit`, `used`, `remaining` and `reset`, as GitHub has them.
     fn figures(&self, view: &View, untold: i64) -> Value {
-        let remaining = match view.is_known {
-            true => view.remaining,
-            // Nobody has called it yet: the agent's part of what an installation has at least.
-            false => untold * view.weight / view.weights.max(1),
-        };
+        let remaining = remaining(view, untold);
         let reset = (self.clock.now_ms() + view.reset_in_ms + 999).div_euclid(1000);
         json!({ "limit": view.used + remaining, "used": view.used, "remaining": remaining, "reset": reset })
     }
@@ -140,6 +144,11 @@ impl Proxy {
         }
         figures
     }
+}
+
+/// The agent's points left; of a pool that nobody has called yet, its part of what an installation has at least.
+fn remaining(view: &View, untold: i64) -> i64 {
+    if view.is_known { view.remaining } else { untold * view.weight / view.weights.max(1) }
 }
 
 fn answer(value: &Value) -> Answer {
