@@ -350,9 +350,8 @@ fn before_slash(path: &str) -> Option<&str> {
 /// their path so, as PyGithub does for the root of a repository's files; before refs it is part of the name's beginning.
 fn open_end(segments: &[Segment]) -> Option<&'static str> {
     let texts: Vec<&str> = segments.iter().take(5).map(Segment::text).collect();
-    let below = match texts.as_slice() {
-        ["repos", _, _, below @ ..] | ["repositories", _, below @ ..] => below,
-        _ => return None,
+    let (["repos", _, _, below @ ..] | ["repositories", _, below @ ..]) = texts.as_slice() else {
+        return None;
     };
     match below {
         ["contents" | "tarball" | "zipball", ..] => Some(""),
