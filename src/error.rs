@@ -78,7 +78,7 @@ pub enum ProxyError {
     ApprovalUnsure,
     /// What was approved has to be written down first, and can't be.
     #[error(
-        "tollgate's audit log can't be written, so nothing that was approved is sent to GitHub. Its operator has to mend that; this approval is used up."
+        "tollgate's audit log can't be written, so nothing that was approved is sent to GitHub. An operator has to fix the log; this approval is used up."
     )]
     AuditAway,
     /// The store of the budget is away, and nothing is let through without it.

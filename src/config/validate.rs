@@ -176,7 +176,7 @@ impl Check<'_> {
     fn text<'t>(&mut self, path: &str, value: Option<&'t str>) -> Option<&'t str> {
         let text = value.map(str::trim).filter(|text| !text.is_empty());
         if text.is_none() {
-            self.error(path, "must be said");
+            self.error(path, "is required");
         }
         text
     }

@@ -63,7 +63,7 @@ pub enum TargetError {
     EscapedSlash,
     #[error("an escape decodes to another escape")]
     DoubleEscape,
-    #[error("credentials do not belong into the query")]
+    #[error("credentials don't belong in the query")]
     QueryCredential,
     #[error("`_method` does not change the method here")]
     MethodOverride,

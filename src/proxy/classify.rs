@@ -328,7 +328,7 @@ impl Proxy {
             .map_err(|error| bad(&format!("The request is ambiguous: {error}.")))?;
         let query = target.query().map(|query| percent_decode_str(query).collect::<Vec<u8>>());
         if holds_credential(target.path().as_bytes()) || query.is_some_and(|query| holds_credential(&query)) {
-            return Err(bad("A key does not belong into the address; send it in the Authorization header."));
+            return Err(bad("Don't put a key in the URL; send it in the Authorization header."));
         }
         Ok(target)
     }

@@ -21,7 +21,7 @@ pub(super) fn agents(check: &mut Check<'_>, file: &raw::File) -> Vec<Agent> {
     let agents = raw.iter().enumerate().filter_map(|(i, raw)| {
         let section = format!("agents[{i}]");
         let is_shut_out = raw.key_sha256.0.is_empty() && !is_identified(file, raw);
-        let message = "must be said: `tollgate key new` makes a key and prints what stands here";
+        let message = "is required: `tollgate key new` makes a key and prints what stands here";
         check.not_empty(&format!("{section}.key_sha256"), is_shut_out, message);
         let keys = keys(check, &section, raw, &mut owners);
         agent(check, &section, raw, keys, file.policy.draft_pull_requests)
@@ -96,7 +96,7 @@ fn keys(
 
 fn repositories(check: &mut Check<'_>, section: &str, raw: &raw::Agent) -> RepositorySet {
     let path = format!("{section}.repositories");
-    check.not_empty(&path, raw.repositories.is_empty(), "must be said: OWNER/NAME, OWNER/* or \"*\" for all");
+    check.not_empty(&path, raw.repositories.is_empty(), "is required: OWNER/NAME, OWNER/* or \"*\" for all");
     let mut patterns = Vec::new();
     for (i, text) in raw.repositories.iter().enumerate() {
         let path = check.document.element(&path, i);

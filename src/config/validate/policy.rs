@@ -101,7 +101,7 @@ pub(super) fn policy(check: &mut Check<'_>, raw: &raw::Policy) -> Option<Policy>
         None => {
             check.error(
                 "policy.approval.mode",
-                "must be said: `signed`, or `presence` (which proves nothing about who approved)",
+                "is required: `signed`, or `presence` (which proves nothing about who approved)",
             );
             return None;
         }

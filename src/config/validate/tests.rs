@@ -203,7 +203,7 @@ fn server_rules() {
             "server.listen, line 3: expected an address",
         ),
         ("webhook:\n  listen: 127.0.0.1:8081", "webhook, line 1: needs `secret_env` or `secret_file`"),
-        ("webhook:\n  secret_env: WEBHOOK_SECRET", "webhook.listen, line 1: must be said"),
+        ("webhook:\n  secret_env: WEBHOOK_SECRET", "webhook.listen, line 1: is required"),
     ]);
 }
 
@@ -237,7 +237,7 @@ fn app_rules() {
         ),
         ("apps: [{ name: a, app_id: 1, private_key_env: APP_KEY }]", ""),
         ("apps: []", "names no credential"),
-        ("apps:\n  - app_id: 1\n    private_key_file: app.pem", "apps[0].name, line 2: must be said"),
+        ("apps:\n  - app_id: 1\n    private_key_file: app.pem", "apps[0].name, line 2: is required"),
         (
             "apps:\n  - name: a b\n    app_id: 1\n    private_key_file: app.pem",
             "apps[0].name, line 2: a name has 1 to 64 letters",
@@ -407,7 +407,7 @@ fn redis_rules() {
         ),
         (
             "budget:\n  redis:\n    sentinel: { nodes: [a:1] }",
-            "budget.redis.sentinel.service, line 3: must be said",
+            "budget.redis.sentinel.service, line 3: is required",
         ),
         (
             "budget:\n  redis:\n    url: redis://a\n    username: tollgate",
@@ -456,8 +456,8 @@ fn takes_over_the_webhook() {
 #[test]
 fn policy_rules() {
     assert_problems(&[
-        ("policy: {}", "policy.approval.mode, line 1: must be said"),
-        ("policy:\n  approval:\n    header: x-ok", "policy.approval.mode, line 2: must be said"),
+        ("policy: {}", "policy.approval.mode, line 1: is required"),
+        ("policy:\n  approval:\n    header: x-ok", "policy.approval.mode, line 2: is required"),
         (
             "policy:\n  approval:\n    mode: none",
             "policy.approval.mode, line 3: expected one of signed, presence, found `none`",
@@ -481,7 +481,7 @@ fn policy_rules() {
         ),
         (
             "policy:\n  approval: { mode: presence }\n  audit_log: \"\"",
-            "policy.audit_log, line 3: must be said",
+            "policy.audit_log, line 3: is required",
         ),
         (
             "policy:\n  approval: { mode: presence }\n  draft_pull_requests: no",
@@ -552,10 +552,10 @@ fn agent_rules() {
         (agent("draft_pull_requests: off"), ""),
         (agent("disabled: yes"), "agents[0].disabled, line 5: expected true or false, found some other text"),
         ("agents: []".to_owned(), "agents, line 1: names nobody"),
-        (format!("agents:\n  - name: a\n    key_sha256: {HASH_A}"), "agents[0].repositories, line 2: must be said: OWNER/NAME"),
+        (format!("agents:\n  - name: a\n    key_sha256: {HASH_A}"), "agents[0].repositories, line 2: is required: OWNER/NAME"),
         (format!("agents:\n  - name: a\n    key_sha256: {HASH_A}\n    repositories: [acme]"), "agents[0].repositories[0], line 4: `acme` is not OWNER/NAME"),
         (format!("agents:\n  - name: a\n    key_sha256: {HASH_A}\n    repositories: [*]"), "a star that is meant as such stands in quotes"),
-        ("agents:\n  - name: a\n    repositories: [\"*\"]".to_owned(), "agents[0].key_sha256, line 2: must be said"),
+        ("agents:\n  - name: a\n    repositories: [\"*\"]".to_owned(), "agents[0].key_sha256, line 2: is required"),
         ("agents:\n  - name: a\n    key_sha256: tg_a_hunter2\n    repositories: [\"*\"]".to_owned(), "agents[0].key_sha256, line 3: expected the SHA-256 of a key"),
         (format!("agents:\n  - name: a\n    key_sha256:\n      - {HASH_A}\n      - x\n    repositories: [\"*\"]"), "agents[0].key_sha256[1], line 5: expected the SHA-256"),
         (format!("agents:\n{}{}", named("a", HASH_A), named("b", HASH_A)), "agents[1].key_sha256, line 3: is the same key as agents[0].key_sha256"),
