@@ -1,4 +1,4 @@
-//! The request's way, in ten stages; each takes what the one before gives.
+//! The ten stages of a request, in order. Each takes what the one before gives.
 //!
 //! | stage | file | takes | gives |
 //! | --- | --- | --- | --- |
@@ -6,15 +6,15 @@
 //! | 2 identify | `identify` | headers | the agent |
 //! | 3 classify | `classify` | the request | a `Call`: target, operation, class, body |
 //! | 4 guard | `guard` | agent and call | `Permitted` |
-//! | 5 look up | `lookup` | `Permitted` | an answer, or on |
+//! | 5 look up | `lookup` | `Permitted` | an answer, or on to 6 |
 //! | 6 admit | `admit` | `Permitted` | `Admitted`, one attempt paid for |
 //! | 7 inject | `inject` | `Admitted` | an `UpstreamRequest` with a credential |
 //! | 8 forward | `forward` | the `UpstreamRequest` | an `Attempt` |
-//! | 9 settle | `settle` | the attempt | an `Answer`, or again from 6 |
-//! | 10 respond | `respond` | the answer, or a refusal | the response |
+//! | 9 settle | `settle` | the `Attempt` | an `Answer`, or back to 6 |
+//! | 10 respond | `respond` | the `Answer`, or a refusal | the response |
 //!
-//! `Permitted`, `Admitted` and `UpstreamRequest` can be made by their stage alone, so there is no
-//! other way to GitHub: code that skips a stage does not compile.
+//! Only their own stage can make a `Permitted`, an `Admitted` or an `UpstreamRequest`, so there is
+//! no other way to GitHub: code that skips a stage does not compile.
 
 pub mod listener;
 
@@ -86,10 +86,10 @@ use crate::retry::{self, RetryBudget};
 use crate::spent::SpentStore;
 use crate::status::refusals::Refusals;
 
-/// What the budget lets through takes no longer.
+/// What the budget admits without queueing is admitted within this time.
 const AT_ONCE: Duration = Duration::from_millis(100);
 
-/// Everything the stages share, under one configuration.
+/// Everything the stages share under one configuration.
 #[derive(Debug, Clone)]
 pub struct Proxy {
     server: Server,
@@ -98,29 +98,29 @@ pub struct Proxy {
     api_version: HeaderValue,
     policy: Policy,
     agents: Arc<Agents>,
-    /// Who of them is still served.
+    /// Which of these agents are still served.
     roster: Arc<Roster>,
     identities: Arc<Identities>,
     installations: Arc<Installations>,
     tokens: Arc<Tokens>,
     /// Names of numeric ids, for the guard.
     names: guard::Names,
-    /// What GitHub said of repositories and branches, for the guard.
+    /// What GitHub said about repositories and branches, for the guard.
     facts: guard::FactCache,
     /// What node ids stand for, for the guard.
     nodes: guard::Nodes,
-    /// Which approvals were used.
+    /// Which approvals have been used.
     spent: Arc<dyn SpentStore>,
     audit: Audit,
-    /// Cheaper ways agents were told of.
+    /// Cheaper ways of calling that agents have been told about.
     hints: hints::Hints,
     /// What was refused lately, and why.
     refusals: Arc<Refusals>,
-    /// Request bodies in memory.
+    /// Request bodies held in memory, and their bounds.
     held: held::Held,
-    /// Answers that are being read.
+    /// Answers being read, and their bounds.
     readers: Readers,
-    /// Calls whose callers are gone.
+    /// Calls that go on although their callers have hung up.
     unclaimed: Arc<Unclaimed>,
     budget: Arc<Budget>,
     cache: Arc<Cache>,
@@ -129,25 +129,25 @@ pub struct Proxy {
     route_names: Arc<names::RouteNames>,
     max_wait: Duration,
     max_wait_limit: Duration,
-    /// Let everything through, and say what would have been refused.
+    /// Let everything through, and log what would have been refused.
     is_observing: bool,
-    /// 403 or 429, for refusals for rate.
+    /// The status of a rate-limit refusal: 403 or 429.
     over_budget_status: StatusCode,
     client: HttpClient,
-    /// What is known to have changed at GitHub; it tells the other replicas.
+    /// What is known to have changed at GitHub; also tells the other replicas.
     feed: Arc<Feed>,
     metrics: Arc<Metrics>,
     clock: Arc<dyn Clock>,
-    /// Cancelled when nothing that has to wait can be sent any more.
+    /// Cancelled late in a drain: from then on, requests that wait are refused.
     closing: CancellationToken,
-    /// Where the one of the configuration in force is.
+    /// Leads to the `Proxy` of the configuration in force, which may be a newer one than this.
     in_force: Arc<OnceLock<Weak<InForce>>>,
 }
 
 /// What the proxy shares with the rest of the program.
 #[derive(Debug)]
 pub struct Shared {
-    /// Has the configuration's agents.
+    /// Already holds the configuration's agents.
     pub roster: Arc<Roster>,
     pub identities: Arc<Identities>,
     pub budget: Arc<Budget>,
@@ -160,7 +160,7 @@ pub struct Shared {
 
 impl Proxy {
     /// # Errors
-    /// When the configured certificate authorities can't be used.
+    /// If the configured certificate authorities can't be used.
     pub fn try_new(config: Config, shared: Shared) -> Result<Proxy, CaError> {
         let (clock, metrics) = (shared.clock, shared.metrics);
         let client = HttpClient::try_new(&config.upstream)?;
@@ -214,8 +214,8 @@ impl Proxy {
         })
     }
 
-    /// The same proxy under another configuration, whose agents the roster has already. What was learned
-    /// stays, and so does what takes effect at a start alone; see [`Config::fixed`].
+    /// The same proxy under a new configuration, whose agents are in the roster already. Keeps what
+    /// was learned, and every setting that takes effect only at start-up; see [`Config::fixed`].
     pub fn renewed(&self, config: Config, agents: Arc<Agents>, identities: Arc<Identities>) -> Proxy {
         let mut proxy = Proxy {
             server: config.server,
@@ -238,12 +238,12 @@ impl Proxy {
         proxy
     }
 
-    /// What is known to have changed at GitHub, and is told to the other replicas.
+    /// What is known to have changed at GitHub, as told to the other replicas.
     pub fn feed(&self) -> &Arc<Feed> {
         &self.feed
     }
 
-    /// Calls that go on though nobody waits for them.
+    /// Calls that go on although nobody waits for them.
     pub(crate) fn unclaimed(&self) -> &Arc<Unclaimed> {
         &self.unclaimed
     }
@@ -253,34 +253,35 @@ impl Proxy {
         &self.installations
     }
 
-    /// Who vouches for agents that come without a key.
+    /// Verifies the identity tokens of agents that come without a key.
     pub fn identities(&self) -> &Arc<Identities> {
         &self.identities
     }
 
-    /// Refuses whoever waits from now on, so that they have an answer before the end.
+    /// From now on refuses requests that wait, so that their callers get an answer before the
+    /// process ends.
     pub fn close(&self) {
         self.closing.cancel();
     }
 
-    /// Nothing is begun any more that could be cut half done.
+    /// Refuses once the proxy is closing, so that nothing is begun that could be cut off half done.
     fn check_open(&self) -> Result<(), ProxyError> {
         if self.closing.is_cancelled() { Err(ProxyError::Draining) } else { Ok(()) }
     }
 
-    /// The one of the configuration in force, if that is another than this.
+    /// The `Proxy` of the configuration in force, if that is not this one.
     fn successor(&self) -> Option<Arc<Proxy>> {
         let latest = self.in_force.get()?.upgrade()?.proxy();
         (!std::ptr::eq(&raw const *latest, self)).then_some(latest)
     }
 
-    /// What is known of GitHub's answers.
+    /// The cache of GitHub's answers.
     pub fn cache(&self) -> &Arc<Cache> {
         &self.cache
     }
 
-    /// Serves one request. There is always an answer: an error given to hyper would close the
-    /// connection without one, and a panic becomes a 500.
+    /// Serves one request. It always gives an answer: an error returned to hyper would close the
+    /// connection without one, so even a panic becomes a 500.
     pub async fn handle(&self, request: Request<Incoming>, peer: &Peer) -> Response<ResponseBody> {
         let (mut head, body) = request.into_parts();
         let ctx = Context::new(&head, peer, &self.server);
@@ -318,7 +319,8 @@ impl Proxy {
         Ok(self.advise(&permitted, answer, ctx).await)
     }
 
-    /// Nobody waits for somebody who is held by the budget: if another attempt is, others may go first.
+    /// Admits another attempt. Identical reads in flight don't wait for one held by the budget:
+    /// after `AT_ONCE` this read gives up its lead, and another may go first.
     async fn admit_again(
         &self,
         permitted: &Permitted,
@@ -334,12 +336,13 @@ impl Proxy {
         admitted.await
     }
 
-    /// Holds a call for a while, unless its agent is served no more; cut short when nothing can wait any longer.
+    /// Holds a call for `pause`, or until draining begins. An error if its agent is no longer
+    /// served.
     async fn hold_off(&self, agent: &Agent, pause: Duration, ctx: &mut Context) -> Result<(), ProxyError> {
         let since = Instant::now();
         let held_off = tokio::select! {
             () = tokio::time::sleep(pause) => Ok(()),
-            // The next attempt is refused.
+            // Ok: the next attempt is refused by admission.
             () = self.closing.cancelled() => Ok(()),
             standing = self.roster.until_not_served(&agent.name) => Err(identify::unserved(agent, standing)),
         };
@@ -347,7 +350,7 @@ impl Proxy {
         held_off
     }
 
-    /// Asks GitHub. Each attempt is paid for and given its credential anew.
+    /// Asks GitHub. Each attempt is charged and given its credential anew.
     async fn exchange(
         &self,
         permitted: &mut Permitted,
@@ -368,7 +371,8 @@ impl Proxy {
             };
             let admitted = match admitted {
                 Ok(admitted) => admitted,
-                // What GitHub answered before was doubted, or the attempt would not be made again.
+                // Not `otherwise`: GitHub's last answer was in doubt, or the call would not be made
+                // again.
                 Err(ProxyError::Draining) => return Err(ProxyError::Draining),
                 Err(refused) => return otherwise.unwrap_or(Err(refused.after(attempts.are_made()))),
             };
@@ -394,7 +398,8 @@ impl Proxy {
     }
 }
 
-/// A request whose caller waits for its answer. Dropped before, he is gone, which is counted and logged, too.
+/// A request whose caller waits for the answer. If dropped unanswered, the caller has hung up,
+/// which is counted and logged.
 struct Awaited<'a> {
     proxy: &'a Proxy,
     ctx: Context,

@@ -1,5 +1,5 @@
-//! A call's way through the budget: its seat in a queue, the question to the store, and what is taken back
-//! when its caller goes.
+//! How a call passes the budget: its seat in a queue, the question to the store, and what is taken
+//! back if its caller goes.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,10 +15,10 @@ use super::{Budget, Charge, NotAdmitted, Refusal, Reservation, Wait};
 impl Budget {
     /// Holds a call until it may go.
     ///
-    /// A caller that is dropped meanwhile leaves its queue, and nothing stays charged.
+    /// If the future is dropped meanwhile, the call leaves its queue and nothing stays charged.
     ///
     /// # Errors
-    /// When its turn does not come within its patience, or a bound is reached.
+    /// If its turn does not come within its patience, or a bound is reached.
     pub async fn admit(self: &Arc<Budget>, charge: &Charge, wait: Wait) -> Result<Reservation, NotAdmitted> {
         let slot = self.in_flight.slot(&charge.agent).ok_or(NotAdmitted::TooManyInFlight)?;
         let arrived = Instant::now();
@@ -58,7 +58,7 @@ impl Budget {
                     let retry_after = u64::try_from(retry_after).unwrap_or(1).max(1);
                     return Err(NotAdmitted::Refused(Refusal { retry_after, reason, view }));
                 }
-                // No answer to this question: the store can't be relied on.
+                // Not an answer to this question, so the store can't be relied on.
                 Outcome::Done | Outcome::Settled { .. } => {
                     let refusal = Refusal { retry_after: 1, reason: Reason::StoreAway, view };
                     return Err(NotAdmitted::Refused(refusal));
@@ -99,7 +99,7 @@ impl Budget {
         (lease, reply)
     }
 
-    /// Sends a call away, with the next free time of its agent.
+    /// Refuses a call, with the next free time of its agent.
     async fn book(&self, charge: &Charge, rest: Duration, step: Duration) -> NotAdmitted {
         let millis = |duration: Duration| i64::try_from(duration.as_millis()).unwrap_or(i64::MAX / 4);
         let book = Book {
@@ -116,7 +116,7 @@ impl Budget {
         NotAdmitted::Refused(Refusal { retry_after, reason, view: reply.view.unwrap_or_default() })
     }
 
-    /// 0..=999.
+    /// Draws a number in 0..=999.
     fn roll(&self) -> i64 {
         self.dice.lock().expect("nothing panics while it holds this lock").random_range(0..1000)
     }
@@ -129,7 +129,7 @@ pub(super) struct Granted {
     pub(super) would: Option<Reason>,
 }
 
-/// A call's place in its queue and at the store. Dropped, both are left.
+/// A call's place in its queue and at the store. Dropping it gives up both.
 #[derive(Debug)]
 struct Seat<'a> {
     budget: &'a Arc<Budget>,
@@ -178,8 +178,8 @@ impl Drop for Seat<'_> {
     }
 }
 
-/// A question to the store that is under way. Dropped unanswered, what it may have been granted is
-/// taken back.
+/// A question to the store that is under way. If it is dropped unanswered, whatever it may have
+/// been granted is taken back.
 struct Asked<'a> {
     budget: &'a Arc<Budget>,
     charge: &'a Charge,
@@ -201,7 +201,7 @@ impl Drop for Asked<'_> {
     }
 }
 
-/// Takes a call back that was certainly not sent.
+/// Takes back a call that certainly was not sent.
 pub(super) fn cancel(budget: &Arc<Budget>, charge: &Charge, lease: LeaseId) {
     let (budget, installation) = (Arc::clone(budget), Arc::clone(&charge.installation));
     let cancel = Cancel { lease, resource: Arc::clone(&charge.resource), route: Arc::clone(&charge.route) };
@@ -210,7 +210,7 @@ pub(super) fn cancel(budget: &Arc<Budget>, charge: &Charge, lease: LeaseId) {
     });
 }
 
-/// Runs work that nobody waits for: at once if it needs no waiting itself.
+/// Runs work that nobody waits for: at once if it need not wait, otherwise as a task.
 pub(super) fn detach(work: impl Future<Output = ()> + Send + 'static) {
     let mut work = Box::pin(work);
     if work.as_mut().now_or_never().is_none()

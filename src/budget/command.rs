@@ -1,7 +1,7 @@
-//! What a replica says to the store that keeps a budget, and what it is told.
+//! What a replica tells the store that keeps a budget, and what it is told.
 //!
-//! One call is one step of the ledger, whichever store runs it: names, whole numbers, and nothing a
-//! store would have to look up elsewhere.
+//! One call is one step of the ledger, whichever store runs it. It holds names, whole numbers, and
+//! nothing a store would have to look up elsewhere.
 
 mod reply;
 
@@ -14,7 +14,7 @@ use super::ledger::ring::Ring;
 
 pub use reply::{GateKind, Outcome, Reason, Reply, Snapshot, View};
 
-/// A reservation's name, made by the replica that asks, so that a repeated call counts once.
+/// A reservation's id, made by the replica that asks, so that a repeated call counts once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LeaseId {
     pub replica: u64,
@@ -22,7 +22,7 @@ pub struct LeaseId {
 }
 
 impl Serialize for LeaseId {
-    /// Of one length, so that ids sort as texts as they do here.
+    /// Of fixed length, so that ids sort as text as they do here.
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut text = [b'-'; 33];
         text[..16].copy_from_slice(&digits(self.replica));
@@ -31,12 +31,12 @@ impl Serialize for LeaseId {
     }
 }
 
-/// A number of 64 bits, for which Lua's are too short.
+/// Writes a 64-bit number as hex digits, since Lua's numbers are too short for it.
 fn hexadecimal<S: Serializer>(number: &u64, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(ascii(&digits(*number)))
 }
 
-/// `{:016x}`, which takes ten times as long and is wanted some five times a step.
+/// Like `{:016x}`, which takes ten times as long and would be needed some five times a step.
 fn digits(number: u64) -> [u8; 16] {
     let bytes = number.to_be_bytes();
     std::array::from_fn(|place| {
@@ -49,24 +49,24 @@ fn ascii(text: &[u8]) -> &str {
     std::str::from_utf8(text).expect("digits are ASCII")
 }
 
-/// One step at one installation's ledger.
+/// One step of one installation's ledger.
 #[derive(Debug, Clone)]
 pub struct Call {
     pub stamp: Stamp,
     pub command: Command,
 }
 
-/// What comes with every call.
+/// What comes with every step.
 #[derive(Debug, Clone, Serialize)]
 pub struct Stamp {
     #[serde(serialize_with = "hexadecimal")]
     pub replica: u64,
-    /// The store's time in this replica's last reply, and the milliseconds since by a clock of its own
-    /// that never jumps.
+    /// The store's time in its last reply to this replica, and the milliseconds since, by a
+    /// monotonic clock.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_reply: Option<LastReply>,
     pub caps: Caps,
-    /// Calls whose answer's body has ended since.
+    /// Calls whose answer's body has ended since the last step.
     pub ended: Vec<LeaseId>,
 }
 
@@ -77,10 +77,10 @@ pub struct LastReply {
     pub elapsed_ms: i64,
 }
 
-/// The limits that are configured, for one installation.
+/// The configured limits, for one installation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Caps {
-    /// Thousandths of each primary limit left to others.
+    /// Thousandths of each primary limit left to users outside tollgate.
     pub headroom: i64,
     /// Calls in flight.
     pub concurrent: i64,
@@ -95,7 +95,7 @@ pub struct Caps {
 }
 
 impl Caps {
-    /// `headroom` in thousandths.
+    /// `headroom` is in thousandths.
     pub fn new(headroom: i64, secondary: Secondary) -> Caps {
         Caps {
             headroom,
@@ -109,7 +109,7 @@ impl Caps {
     }
 }
 
-/// What is asked.
+/// What a step asks for.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Command {
@@ -144,7 +144,7 @@ impl Command {
     }
 }
 
-/// What of an installation a replica has to do with.
+/// The part of an installation that a replica deals with.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct Known {
     pub resources: Vec<Arc<str>>,
@@ -155,16 +155,17 @@ pub struct Known {
 pub struct Share {
     pub agent: Arc<str>,
     pub weight: i64,
-    /// Points an hour of `core`; 0: none.
+    /// Points an hour of `core`; 0 for none.
     pub guarantee: i64,
     /// Points an hour of `core`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ceiling: Option<i64>,
-    /// Guarantees of all agents that may use the installation.
+    /// The sum of the guarantees of all agents that may use the installation, in points an hour of
+    /// `core`.
     pub guarantees: i64,
 }
 
-/// The place of a queue's head: where it may be waiting.
+/// Where the head of a queue may be waiting.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Place {
     pub resource: Arc<str>,
@@ -173,18 +174,18 @@ pub struct Place {
     pub route: Arc<str>,
 }
 
-/// Asks for one call to be let through.
+/// Asks for one call to be admitted.
 #[derive(Debug, Clone, Serialize)]
 pub struct Admit {
     pub lease: LeaseId,
     pub share: Share,
     pub place: Place,
-    /// A route where the same queue's head before this one may still hold a place.
+    /// A route where the queue's previous head may still hold a place.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub left_route: Option<Arc<str>>,
     pub is_write: bool,
     pub is_graphql: bool,
-    /// Primary points, if they are known.
+    /// Primary points, if known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub price: Option<i64>,
     /// Secondary points.
@@ -194,27 +195,27 @@ pub struct Admit {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub repository: Option<Arc<str>>,
     pub is_interactive: bool,
-    /// How long the caller is held at most.
+    /// The longest the caller can be held, in milliseconds.
     pub patience_ms: i64,
-    /// 0..=999, drawn by the caller.
+    /// 0..=999, drawn by the replica.
     pub random: i64,
-    /// Decide, but let through.
+    /// Decide, but let the call through.
     pub is_observing: bool,
 }
 
-/// Says what came of a call.
+/// Reports the outcome of a call.
 #[derive(Debug, Clone, Serialize)]
 pub struct Settle {
     pub lease: LeaseId,
     pub share: Share,
     pub resource: Arc<str>,
     pub route: Arc<str>,
-    /// Primary points it cost; none: what the figures say.
+    /// Primary points the call cost; none to take them from `figures`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cost: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub figures: Option<Figures>,
-    /// A 2xx; without figures it tells of a server whose limits are off.
+    /// The status was 2xx. Without figures, that means the server's limits are off.
     pub is_success: bool,
     pub elapsed_ms: i64,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -223,13 +224,13 @@ pub struct Settle {
     pub has_ended: bool,
 }
 
-/// What an answer says of its pool.
+/// What an answer says about its pool.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Figures {
     pub resource: Arc<str>,
     pub limit: i64,
     pub used: i64,
-    /// From the answer's `Date` to `x-ratelimit-reset`.
+    /// From the answer's `Date` to its `x-ratelimit-reset`.
     pub reset_in_ms: i64,
 }
 
@@ -241,18 +242,18 @@ pub struct UpstreamRefusal {
     pub retry_after_ms: Option<i64>,
 }
 
-/// Takes a time at which a caller that is sent away will be served.
+/// Books a time at which a refused caller will be served.
 #[derive(Debug, Clone, Serialize)]
 pub struct Book {
     pub share: Share,
     pub resource: Arc<str>,
-    /// Until its turn, as the queue reckons.
+    /// Milliseconds until its turn, as the queue estimates.
     pub wait_ms: i64,
-    /// Between two turns of its agent.
+    /// Milliseconds between two turns of its agent.
     pub step_ms: i64,
 }
 
-/// Takes back a call that was certainly not sent.
+/// Takes back a call that certainly was not sent.
 #[derive(Debug, Clone, Serialize)]
 pub struct Cancel {
     pub lease: LeaseId,
@@ -260,22 +261,22 @@ pub struct Cancel {
     pub route: Arc<str>,
 }
 
-/// Asks how an agent stands.
+/// Asks for an agent's standing.
 #[derive(Debug, Clone, Serialize)]
 pub struct Look {
     pub share: Share,
     pub resource: Arc<str>,
 }
 
-/// What a replica knows that the store does not: handed in when the store came back empty, or when
-/// the replica finds it again.
+/// What a replica knows and the store does not: handed over when the store came back empty, or when
+/// the replica reaches it again.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct Handover {
     pub leases: Vec<HandedLease>,
     pub sent: Sent,
     pub pools: Vec<Snapshot>,
     pub spent: Vec<Spent>,
-    /// GitHub asked for silence until then.
+    /// GitHub asked for silence until then, in epoch milliseconds.
     pub cool: i64,
 }
 
@@ -289,7 +290,7 @@ pub struct HandedLease {
     pub price: i64,
     pub points: i64,
     pub creates_content: bool,
-    /// Its answer is there, only the body goes on.
+    /// Its answer has come; only the body goes on.
     pub is_settled: bool,
     pub at: i64,
 }
@@ -303,7 +304,7 @@ pub struct Spent {
     pub points: i64,
 }
 
-/// Secondary points sent lately.
+/// Secondary points sent lately, in all and per route.
 #[derive(Debug, Clone, Serialize)]
 pub struct Sent {
     pub all: Ring,
@@ -313,7 +314,7 @@ pub struct Sent {
 }
 
 impl Sent {
-    /// What was sent since then, and a little before.
+    /// What was sent since `at`, and a little before.
     pub fn since(&self, at: i64) -> Sent {
         Sent {
             all: self.all.since(at),
@@ -335,7 +336,7 @@ impl Default for Sent {
     }
 }
 
-/// The resource whose pool a call is about.
+/// The resource whose pool a step is about.
 pub(super) fn resource_of(command: &Command) -> Option<&Arc<str>> {
     match command {
         Command::Admit(admit) => Some(&admit.place.resource),

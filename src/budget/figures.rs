@@ -1,4 +1,4 @@
-//! What the budget knows and tells: of pools, of agents, and for whoever can choose.
+//! What the budget reports about pools and agents, and to those that choose between installations.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -7,21 +7,22 @@ use super::command::{Command, Look, Snapshot, View};
 use super::{Budget, Charge, Room, Statement, Waits};
 
 impl Budget {
-    /// How an agent stands in a pool.
+    /// An agent's standing in a pool.
     pub async fn look(&self, charge: &Charge) -> (View, Option<Snapshot>) {
         let look = Look { share: charge.share(), resource: Arc::clone(&charge.resource) };
         let reply = self.replica.call(&charge.installation, Command::Look(look)).await;
         (reply.view.unwrap_or_default(), reply.pool)
     }
 
-    /// The most that one call could ever be paid with, and the limit it comes from; none until GitHub named it.
+    /// The most points one call could ever be charged, and the limit they come from; none until it
+    /// is known.
     pub async fn price_max(&self, charge: &Charge) -> Option<(i64, i64)> {
         let pool = self.look(charge).await.1.filter(|pool| pool.is_known)?;
         let kept = self.tuning.load().headroom_thousandths * pool.limit / 1000;
         Some((pool.limit - kept, pool.limit))
     }
 
-    /// What a pool has to give to an agent, as far as this replica knows. Asks nobody.
+    /// What a pool has left for an agent, as far as this replica knows. Asks nobody.
     pub fn room(&self, installation: &Arc<str>, resource: &str, agent: &str) -> Room {
         let wait = self.turns.next(installation, resource, agent);
         let Some((pool, now_ms)) = self.replica.pool(installation, resource) else {
@@ -33,7 +34,8 @@ impl Budget {
         Room { wait, points: points.max(0) }
     }
 
-    /// Says once, when an installation's limit is first seen, if more is guaranteed than can be kept.
+    /// Warns once, when an installation's limit is first seen, if more is guaranteed than can be
+    /// kept.
     pub(super) fn compare_guarantees(&self, charge: &Charge, pool: &Snapshot) {
         if charge.guarantees == 0 || !pool.is_known || &*pool.resource != "core" {
             return;
@@ -50,27 +52,27 @@ impl Budget {
         }
     }
 
-    /// Calls that wait, by agent.
+    /// Waiting calls, by agent.
     pub fn waiting(&self) -> BTreeMap<Arc<str>, Waits> {
         self.queues.waiting()
     }
 
-    /// Points an agent spent at this replica, by method and path template, the most first.
+    /// The points an agent spent at this replica, by method and path template, most first.
     pub fn spent_by_route(&self, agent: &str) -> Vec<(Arc<str>, u64)> {
         self.spending.of(agent)
     }
 
-    /// What an agent spent, its share and its waits at this replica; none for one that never called.
+    /// An agent's spending, share and waits at this replica; none if it never called.
     pub fn statement(&self, agent: &str) -> Option<Statement> {
         self.spending.statement(agent)
     }
 
-    /// Of each installation: its pools as last seen here, and the store's time.
+    /// Per installation: its pools as last seen here, and the store's time in epoch milliseconds.
     pub fn pools(&self) -> Vec<(Arc<str>, Vec<Snapshot>, i64)> {
         self.replica.all_pools()
     }
 
-    /// Brings what is exported up to date.
+    /// Updates the exported metrics.
     pub fn export(&self) {
         self.metrics.set_waiting(&self.queues.waiting());
         let all = self.replica.all_pools();
@@ -80,7 +82,7 @@ impl Budget {
         }
     }
 
-    /// Drops the accounts of agents that are there no more.
+    /// Drops the accounts of agents that no longer exist.
     pub fn forget_agents(&self, is_known: impl Fn(&str) -> bool) {
         self.spending.retain(&is_known);
         self.metrics.forget_agents(is_known);

@@ -1,13 +1,13 @@
-//! How many calls are in flight, in all and of one agent.
+//! How many calls are in flight, in all and per agent.
 //!
-//! Each takes a connection to GitHub, and a caller that reads slowly, or not at all, holds it. So no
-//! agent can take them all.
+//! Each takes a connection to GitHub, and a caller that reads slowly or not at all holds it. So no
+//! agent may take them all.
 
 use std::sync::{Arc, Mutex};
 
 use rustc_hash::FxHashMap;
 
-/// One agent's part of all.
+/// One agent may have this fraction of all: a fourth.
 const AGENTS_PART: usize = 4;
 
 /// Counts calls.
@@ -23,7 +23,7 @@ struct Counts {
     by_agent: FxHashMap<Arc<str>, usize>,
 }
 
-/// One call's place; given back when dropped.
+/// One call's place. Dropping it gives the place back.
 #[derive(Debug)]
 pub(super) struct Slot {
     in_flight: InFlight,

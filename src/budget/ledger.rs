@@ -1,13 +1,13 @@
 //! The ledger of one installation: who may call GitHub now, who waits, and for how long.
 //!
-//! Pure arithmetic on whole numbers and a given `now`: no clock, no I/O, no randomness of its own, so
-//! the same calls at the same times give the same replies, in this process or in a shared store.
+//! Pure arithmetic on whole numbers and a given `now`: no clock, no I/O, no randomness of its own.
+//! So the same steps at the same times give the same replies, in this process or in a shared store.
 //!
 //! Three layers are asked in this order. *Stops* are exact facts with an exact waiting time: GitHub
-//! said wait, the window is spent, a counted limit is full. *Gates* are what can bind for long and so
-//! is shared by weight: the pool's points, the installation's secondary points and slots, one route's
-//! points, content-creating writes. *Clocks* are one time stamp each: guarantee, ceiling, the pause
-//! between writes, the next booking. `docs/budgets.md` explains the whole.
+//! said wait, the window is spent, a counted limit is full. *Gates* are limits that can bind for
+//! long and so are shared by weight: the pool's points, the installation's secondary points and
+//! slots, one route's points, content-creating writes. *Clocks* are one time stamp each: guarantee,
+//! ceiling, the pause between writes, the next booking. `docs/budgets.md` explains it all.
 
 mod admit;
 mod cooldown;
@@ -38,23 +38,24 @@ use replicas::{Isolation, Replicas};
 use ring::Ring;
 use units::{EVICTIONS, FIRST_WRITES, LIMIT_MAX, LIMIT_UNTOLD, Micro, ROUTE_IDLE_MS, SEEN_MS, U};
 
-/// Everything one installation's budget is made of.
+/// All of one installation's budget.
 #[derive(Debug, Clone)]
 pub struct Ledger {
-    /// When it began; 0 before the first call.
+    /// When it began, in epoch milliseconds; 0 before the first step.
     epoch: i64,
-    /// Nothing is granted for so long after the beginning: calls nobody told us of may be in flight.
+    /// Nothing is granted for this long after the beginning: there may be calls in flight it does
+    /// not know.
     pause_at_birth_ms: i64,
-    /// Admits and settles so far.
+    /// The number of admits and settles so far.
     seq: i64,
-    /// Taken from the store's clock, which may jump.
+    /// Added to the time of the store's clock, which may jump.
     offset_ms: i64,
     used_at: i64,
-    /// Number of this call, for what is done once in each.
+    /// The number of this step, for what is done once in each.
     step: u64,
     pools: FxHashMap<Arc<str>, Pool>,
     routes: FxHashMap<Arc<str>, Route>,
-    /// Secondary points over everything, and slots in flight.
+    /// Secondary points in all, and slots in flight.
     installation: Gate,
     content: Gate,
     /// Secondary points of the last minute; content-creating writes of the last minute and hour.
@@ -63,10 +64,11 @@ pub struct Ledger {
     content_hour: Ring,
     leases: Leases,
     cooldown: Cooldown,
-    /// When the next write of an agent to a repository is due. Hashed with a secret, for agents choose the names.
+    /// When an agent's next write to a repository is due. The default hasher, since agents choose
+    /// the names.
     spacing: HashMap<Arc<str>, i64>,
     replicas: Replicas,
-    /// Kept by a replica that can't reach the store.
+    /// Only in the ledger of a replica that can't reach the store.
     isolation: Option<Isolation>,
 }
 
@@ -84,9 +86,9 @@ impl Route {
 }
 
 impl Ledger {
-    /// `pause_at_birth_ms` is 0 where nobody else can have called before.
+    /// `pause_at_birth_ms` is 0 where no other replica can have called before.
     pub fn new(pause_at_birth_ms: i64) -> Ledger {
-        // After a loss the replicas hand in what they sent, and the caps count that.
+        // After a loss, the replicas hand over what they sent, and the caps count it.
         let content = if pause_at_birth_ms == 0 { 60 * U } else { FIRST_WRITES };
         Ledger {
             epoch: 0,
@@ -110,7 +112,7 @@ impl Ledger {
         }
     }
 
-    /// One step. `time` is the store's clock, epoch milliseconds.
+    /// Makes one step. `time` is by the store's clock, in epoch milliseconds.
     pub fn apply(&mut self, call: &Call, time: i64) -> Reply {
         let now = self.begin(&call.stamp, time);
         let caps = &call.stamp.caps;
@@ -134,7 +136,7 @@ impl Ledger {
         Reply { now, epoch: self.epoch, seq: self.seq, outcome, view, pool }
     }
 
-    /// Commands that concern no single call's admission.
+    /// Steps that don't decide on a single call.
     fn keep_books(&mut self, command: &Command, stamp: &Stamp, now: i64) {
         match command {
             Command::Withdraw(place) => self.withdraw(place),
@@ -150,12 +152,12 @@ impl Ledger {
         }
     }
 
-    /// The time of this step; what has run out by then is taken out.
+    /// Begins a step and returns its time. What has expired by then is removed.
     fn begin(&mut self, stamp: &Stamp, time: i64) -> i64 {
         if let Some(last) = stamp.last_reply
             && last.elapsed_ms < 30_000
         {
-            // A jump of the store's clock is taken back.
+            // Undoes a jump of the store's clock.
             let jump = time + self.offset_ms - (last.at + last.elapsed_ms);
             if jump.abs() > 5_000 {
                 self.offset_ms -= jump;
@@ -181,21 +183,22 @@ impl Ledger {
         now
     }
 
-    /// The slot of a call whose answer has gone down whole.
+    /// Frees the slot of a call whose answer has been passed on completely.
     fn release(&mut self, id: LeaseId) {
         if self.leases.get(id).is_some_and(|lease| lease.is_settled) {
             self.leases.remove(id);
         }
     }
 
-    /// A pool is made when its resource is first seen.
+    /// The pool of a resource, made when the resource is first seen.
     fn pool(&mut self, resource: &Arc<str>, now: i64) -> &mut Pool {
         if !self.pools.contains_key(resource) {
             let trial = match &self.isolation {
                 Some(_) => Trial::each(5_000),
                 None => Trial::new(1, 0),
             };
-            // In a ledger that came back empty who waited before may just not have asked again.
+            // In a ledger that came back empty, agents that waited before may not have asked again
+            // yet.
             let watched_from = if self.pause_at_birth_ms > 0 { self.epoch + SEEN_MS } else { 0 };
             let pool = Pool::new(Arc::clone(resource), now, trial, watched_from);
             let pool = if self.isolation.is_some() { pool.alone() } else { pool };
@@ -209,21 +212,22 @@ impl Ledger {
     fn route(&mut self, name: &Arc<str>, now: i64) -> &mut Route {
         let stale = self.routes.get(name).is_none_or(|route| now - route.gate.touched() > ROUTE_IDLE_MS);
         if stale {
-            // A replica alone starts with empty buckets: the others may have spent theirs just now.
+            // A replica on its own starts with empty buckets: the others may just have spent
+            // theirs.
             let tok = if self.isolation.is_some() { 0 } else { 20 * U };
             self.routes.insert(Arc::clone(name), Route::new(tok, now));
         }
         self.routes.get_mut(name).expect("it was put there")
     }
 
-    /// Makes the pool and fills its bucket.
+    /// Makes the pool if needed, and fills its bucket.
     fn refill(&mut self, resource: &Arc<str>, headroom: i64, now: i64) {
         let scale = self.scale(now);
         let is_cooling = now < self.cooldown.until;
         self.pool(resource, now).refill(now, headroom, is_cooling, |rate| scale.of(rate));
     }
 
-    /// A client hung up: its queue gives its places back.
+    /// A client hung up: gives up the places of its queue's head.
     fn withdraw(&mut self, place: &Place) {
         self.content.leave(&place.head);
         self.installation.leave(&place.head);
@@ -240,7 +244,7 @@ impl Ledger {
         self.view(&look.resource, &look.share, now)
     }
 
-    /// How an agent stands in a pool that was filled just now.
+    /// An agent's standing in a pool that has just been filled.
     fn view(&self, resource: &Arc<str>, share: &Share, now: i64) -> View {
         let Some(pool) = self.pools.get(resource) else { return View::default() };
         let ceiling = share.ceiling.map(|ceiling| {
@@ -252,7 +256,8 @@ impl Ledger {
         pool.view(share, now, ceiling)
     }
 
-    /// Points an hour of `core` as micro-points a second of a pool: the same part of its limit.
+    /// Converts points an hour of `core` to micro-points a second of a pool: the same part of its
+    /// limit.
     fn rate_of(&self, points_an_hour: i64, pool: &Pool) -> Micro {
         if &*pool.resource == "core" || !pool.is_known {
             return points_an_hour.min(LIMIT_MAX) * U / 3600;
@@ -284,7 +289,7 @@ impl Ledger {
         })
     }
 
-    /// Forgets what says nothing any more.
+    /// Forgets what no longer matters.
     fn sweep(&mut self, now: i64) {
         self.installation.sweep();
         self.content.sweep();
@@ -295,13 +300,14 @@ impl Ledger {
         self.cooldown.sweep(now);
     }
 
-    /// Whether nobody came by for two of GitHub's longest windows, and nothing is in flight.
+    /// Whether nobody used the ledger for two of GitHub's longest windows, and nothing is in flight
+    /// or cooling.
     pub fn is_forgotten(&self, time: i64) -> bool {
         let now = time + self.offset_ms;
         self.leases.count() == 0 && now - self.used_at > 2 * units::HOUR_MS && now >= self.cooldown.until
     }
 
-    /// Calls in flight of one replica.
+    /// How many calls of one replica are in flight.
     pub fn leases_of(&self, replica: u64) -> usize {
         self.leases.of_replica(replica)
     }

@@ -1,10 +1,10 @@
-//! The waiting at this replica: a queue for each agent, pool and kind of call. While all are let through
-//! its first few ask the store together; as soon as one is told to wait, only the head asks, until several
-//! were let through again.
+//! The waiting at this replica: a queue for each agent, pool and kind of call. While all its calls
+//! are granted, the first few in a queue ask the store together. As soon as one is told to wait,
+//! only the head asks, until several have been granted again.
 //!
-//! A head that is told to wait sleeps exactly as long as it is told, so each has a time of its own and
-//! nobody polls. What can't be served within its patience is sent away at once, with a booking. Who
-//! hangs up leaves the queue; the next one takes over the head's place.
+//! A head that is told to wait sleeps exactly as long as it is told, so each has a time of its own
+//! and nobody polls. A call that can't be served within its patience is refused at once, with a
+//! booking. A caller that hangs up leaves the queue, and the next one takes over the head's place.
 
 #[cfg(test)]
 mod tests;
@@ -18,8 +18,8 @@ use rustc_hash::FxHashMap;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-/// Calls that share a head: one agent's, at one pool; writes apart, so that a write held back never
-/// holds a read.
+/// Calls that share a head: those of one agent in one pool. Writes are apart, so that a write held
+/// back never holds up a read.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct QueueKey {
     pub(super) installation: Arc<str>,
@@ -28,34 +28,34 @@ pub(super) struct QueueKey {
     pub(super) is_write: bool,
 }
 
-/// Calls of a queue whose questions are under way at the same time: in a new one, and at most.
+/// How many calls of a queue may ask at the same time: in a new queue, and at most.
 const ASKING_FIRST: usize = 4;
 const ASKING_MAX: usize = 16;
-/// Heads that are woken at the same moment, so that none takes what is there before the others ask.
+/// How many heads are woken at the same moment, so that none takes all before the others ask.
 const TOGETHER: usize = 128;
-/// Between those beyond: thousands at once would be more than a store answers in time.
+/// The pause between those beyond: thousands at once would be more than a store answers in time.
 const APART: Duration = Duration::from_micros(500);
 
-/// All queues that have somebody in them.
+/// All queues that are not empty.
 #[derive(Debug, Default)]
 pub(super) struct Queues {
     by_key: Mutex<FxHashMap<QueueKey, Arc<Mutex<Queue>>>>,
     arrivals: AtomicU64,
 }
 
-/// Interactive before other, then by arrival.
+/// Interactive calls first, then by arrival.
 type Rank = (bool, u64);
 
-/// Somebody in a queue.
+/// A waiting call.
 #[derive(Debug)]
 struct Waiter {
     wake: Arc<Notify>,
     since: Instant,
-    /// Its question is under way.
+    /// Its question to the store is under way.
     is_asking: bool,
 }
 
-/// How many of an agent's calls wait, and how long the one that came first has.
+/// How many of an agent's calls wait, and for how long the first of them has.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Waits {
     pub count: usize,
@@ -65,16 +65,16 @@ pub struct Waits {
 #[derive(Debug)]
 struct Queue {
     waiting: BTreeMap<Rank, Waiter>,
-    /// How many of them are asking, and on which route: the store knows all by one name, so they may have
-    /// one place there.
+    /// How many of them are asking, and on which route. The store knows them all by one name, so
+    /// they may have just one place there.
     asking: usize,
     route: Option<Arc<str>>,
-    /// Counts the times somebody asked while nobody did.
+    /// How often a call began to ask while no other was asking.
     round: u64,
-    /// Calls let through since one was told to wait.
+    /// How many calls were granted since one was told to wait.
     granted: usize,
     told: Told,
-    /// The round in which it was told, and whether to one that is not interactive.
+    /// The round in which that was told, and whether to a call that is not interactive.
     told_in: (u64, bool),
 }
 
@@ -92,19 +92,19 @@ impl Default for Queue {
     }
 }
 
-/// What the head was told last.
+/// What the head was last told.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Told {
-    /// When to ask again; none: at once.
+    /// When to ask again; none for at once.
     pub(super) ask_at: Option<Instant>,
-    /// Between two turns of the agent.
+    /// The time between two turns of the agent.
     pub(super) step: Duration,
-    /// The route at which a place is kept meanwhile; none: no place.
+    /// The route on which a place is kept meanwhile; none if there is no place.
     pub(super) route: Option<Arc<str>>,
 }
 
 impl Queue {
-    /// Who asks next.
+    /// The call that asks next.
     fn next(&self) -> Option<(&Rank, &Waiter)> {
         self.waiting.iter().find(|(_, waiter)| !waiter.is_asking)
     }
@@ -115,14 +115,14 @@ impl Queue {
         }
     }
 
-    /// When one may ask who is next; none: at once. What a patient one was told is not meant for an
+    /// When the next call may ask; none for at once. What a patient call was told does not bind an
     /// interactive one.
     fn ask_at(&self, is_patient: bool) -> Option<Instant> {
         let (_, told_a_patient) = self.told_in;
         self.told.ask_at.filter(|_| is_patient || !told_a_patient)
     }
 
-    /// Whether one may ask beside those who are asking.
+    /// Whether a call may ask beside those that are asking.
     fn has_room(&self, is_patient: bool, route: &Arc<str>) -> bool {
         self.asking == 0
             || (self.asking < self.granted.clamp(1, ASKING_MAX)
@@ -150,8 +150,8 @@ impl Queue {
         }
     }
 
-    /// One was told to wait. Of those who asked in one round the interactive ones are heeded, and who may
-    /// ask again first.
+    /// A call was told to wait. Among those that asked in one round, interactive calls count before
+    /// others, and then the one that may ask again first.
     fn hold(&mut self, told: Told, is_patient: bool) {
         self.granted = 0;
         let (round, told_a_patient) = self.told_in;
@@ -168,16 +168,16 @@ impl Queue {
     }
 }
 
-/// What somebody in a queue is to do.
+/// What a waiting call is to do.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Turn {
     /// Ask the store now.
     Ask,
-    /// The patience has ended, and somebody else is before it or asking.
+    /// Its patience has ended, and another call is before it or asking.
     Late,
 }
 
-/// One call's place in its queue; dropped, it is left.
+/// One call's place in its queue. Dropping it leaves the queue.
 #[derive(Debug)]
 pub(super) struct Ticket<'a> {
     queues: &'a Queues,
@@ -204,8 +204,8 @@ impl Queues {
         Ticket { queues: self, key, queue, rank, route: Arc::clone(route), wake, has_left: false }
     }
 
-    /// What the heads at a pool, or at all of an installation's, were told holds no longer: each asks again,
-    /// of very many one shortly after the other.
+    /// Lets heads at a pool, or at all pools of an installation, ask again, since what they were
+    /// told no longer holds. If there are very many, they ask shortly after one another.
     pub(super) fn ask_again(&self, installation: &str, resource: Option<&str>) {
         let by_key = lock(&self.by_key);
         let is_meant = |key: &QueueKey| {
@@ -224,7 +224,14 @@ impl Queues {
         }
     }
 
-    /// Who waits, over all queues, by agent.
+    /// Whether a call to this installation waits.
+    pub(super) fn is_anyone_at(&self, installation: &str) -> bool {
+        let queues = lock(&self.by_key);
+        let mut at = queues.iter().filter(|(key, _)| &*key.installation == installation);
+        at.any(|(_, queue)| !lock(queue).waiting.is_empty())
+    }
+
+    /// The waiting calls in all queues, by agent.
     pub(super) fn waiting(&self) -> BTreeMap<Arc<str>, Waits> {
         let mut waiting = BTreeMap::<Arc<str>, Waits>::new();
         let now = Instant::now();
@@ -240,7 +247,7 @@ impl Queues {
 }
 
 impl Ticket<'_> {
-    /// Until the turn of one who joins behind others; none at the head.
+    /// The time until this call's turn, and between two turns; none at the head.
     pub(super) fn outlook(&self) -> Option<(Duration, Duration)> {
         let queue = lock(&self.queue);
         let before = queue.waiting.range(..self.rank).count();
@@ -249,7 +256,7 @@ impl Ticket<'_> {
         (before > 0).then(|| (rest + queue.told.step * before, queue.told.step))
     }
 
-    /// Waits for the time to ask, or the end of patience.
+    /// Waits until it is time to ask, or patience ends.
     pub(super) async fn turn(&mut self, deadline: Instant) -> Turn {
         loop {
             let now = Instant::now();
@@ -278,12 +285,12 @@ impl Ticket<'_> {
         }
     }
 
-    /// What the head before this one was told, for its places.
+    /// What the head before this one was told, so that its places can be taken over.
     pub(super) fn told(&self) -> Told {
         lock(&self.queue).told.clone()
     }
 
-    /// It was told to wait.
+    /// The call was told to wait.
     pub(super) fn hold(&mut self, told: Told) {
         let mut queue = lock(&self.queue);
         let (is_patient, _) = self.rank;
@@ -292,7 +299,7 @@ impl Ticket<'_> {
         queue.wake_next();
     }
 
-    /// It was let through, and leaves the queue.
+    /// The call was granted; it leaves the queue.
     pub(super) fn granted(&mut self) {
         {
             let mut queue = lock(&self.queue);
@@ -301,8 +308,8 @@ impl Ticket<'_> {
         self.leave(true);
     }
 
-    /// Leaves the queue; gives the route of a place at the store that is left behind, and nobody takes
-    /// over.
+    /// Leaves the queue. Returns the route of a place at the store that is left behind, if nobody
+    /// takes it over.
     pub(super) fn leave(&mut self, forget: bool) -> Option<Arc<str>> {
         if self.has_left {
             return None;
@@ -312,7 +319,7 @@ impl Ticket<'_> {
         let mut queue = lock(&self.queue);
         queue.end_asking(self.rank);
         queue.waiting.remove(&self.rank);
-        // What another one was told who asked beside it holds on.
+        // What another call was told in the same round stays valid.
         if forget && queue.told_in.0 != queue.round {
             queue.told = Told::default();
         }

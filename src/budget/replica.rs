@@ -1,8 +1,8 @@
 //! This replica's side of the store: what it asks, what it remembers, and how it goes on alone.
 //!
-//! It keeps what the store would need to be told if it came back empty: the calls in flight, what was
-//! sent lately, and the pools as last seen. When the store can't be reached, the same ledger runs here
-//! on a part of every rate, until the store is back and takes over what happened meanwhile.
+//! It keeps what the store has to be told if it comes back empty: the calls in flight, what was
+//! sent lately, and the pools as last seen. If the store can't be reached, the same ledger runs
+//! here on a part of every rate, until the store is back and takes over what happened meanwhile.
 
 mod link;
 mod tending;
@@ -21,12 +21,13 @@ use super::command::{Call, Caps, Command, LeaseId, Outcome, Reason, Reply, Snaps
 use super::store::Store;
 use link::{Asked, Link};
 
-/// How many replicas there are taken to be by one that never heard: its part is small then.
+/// How many replicas a replica assumes that never heard of any: a guess on the high side, so its
+/// share is small.
 const REPLICAS_UNHEARD: i64 = 8;
-/// Seconds after which a caller may try again that was refused because the store is away.
+/// Seconds after which a caller refused because the store is away may try again.
 const TRY_AGAIN_S: i64 = 2;
 
-/// What is done while the store is away.
+/// What to do while the store is away.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OnStoreLoss {
     /// Go on with a bounded part.
@@ -35,8 +36,8 @@ pub enum OnStoreLoss {
     Refuse,
 }
 
-/// A call to the store that is under way. Dropped unanswered, as when its caller goes, nobody knows whether
-/// it arrived: what it had to tell is told again.
+/// A question to the store that is under way. If it is dropped unanswered, for example because its
+/// caller hung up, nobody knows whether it arrived: what it had to report is reported again.
 struct Question<'a> {
     link: &'a Mutex<Link>,
     asked: Option<Asked>,
@@ -60,13 +61,14 @@ impl Drop for Question<'_> {
 #[derive(Debug)]
 pub(super) struct Replica {
     pub(super) id: u64,
-    /// The id as it stands in names at the store.
+    /// The id as written in names at the store.
     name: String,
     store: Arc<dyn Store>,
     caps: ArcSwap<Caps>,
     on_loss: OnStoreLoss,
     numbers: AtomicU64,
-    /// The most replicas heard of at any installation, for those not heard of yet; 0: never heard.
+    /// The most replicas heard of at any installation, for installations not heard of yet; 0 if
+    /// never.
     replicas: AtomicI64,
     links: Mutex<BTreeMap<Arc<str>, Arc<Mutex<Link>>>>,
 }
@@ -131,13 +133,13 @@ impl Replica {
             return self.step_alone(&mut lock(&link), call.command);
         };
         if self.heard(&link, &call.command, &reply, &question.answered()) {
-            // Apart, or every step would keep room for it.
+            // Boxed; otherwise every step would keep room for it.
             Box::pin(self.pay(installation, &link)).await;
         }
         reply
     }
 
-    /// The store is away: the same ledger goes on here, or nothing is let through.
+    /// A step while the store is away: the same ledger goes on here, or nothing is admitted.
     fn step_alone(&self, link: &mut Link, command: Command) -> Reply {
         let is_refused = self.on_loss == OnStoreLoss::Refuse && matches!(command, Command::Admit(_));
         if !is_refused {
@@ -161,11 +163,12 @@ impl Replica {
         link.go_alone(unheard, self.store.now_ms());
     }
 
-    /// Takes note of a reply; true of a store that forgot something, and is to be told what this replica knows.
+    /// Takes note of a reply. True if the store forgot something and has to be told what this
+    /// replica knows.
     fn heard(&self, link: &Mutex<Link>, command: &Command, reply: &Reply, asked: &Asked) -> bool {
         let mut link = lock(link);
         if link.is_alone() {
-            // Another call found the store away meanwhile.
+            // Another call found the store away in the meantime.
             link.heard_late(self.id, self.caps(), command, reply);
             return false;
         }
@@ -180,7 +183,7 @@ impl Replica {
         }
     }
 
-    /// Tells the store what it has lost. What could not be told is owed on.
+    /// Tells the store what it has lost. Whatever could not be told stays owed.
     async fn pay(&self, installation: &Arc<str>, link: &Arc<Mutex<Link>>) {
         let Some((debt, handover)) = lock(link).take_debt() else { return };
         if self.tell(installation, link, Command::Adopt(Box::new(handover))).await.is_none() {
@@ -188,7 +191,7 @@ impl Replica {
         }
     }
 
-    /// A call whose reply says nothing but that it was heard.
+    /// A step whose reply matters only as a sign that it was heard.
     async fn tell(
         &self,
         installation: &Arc<str>,
@@ -204,7 +207,7 @@ impl Replica {
         Some(reply)
     }
 
-    /// Of each installation: its pools as last seen, and the store's time.
+    /// Per installation: its pools as last seen, and the store's time in epoch milliseconds.
     pub(super) fn all_pools(&self) -> Vec<(Arc<str>, Vec<Snapshot>, i64)> {
         let links = self.links().into_iter();
         links
@@ -221,7 +224,7 @@ impl Replica {
         link.is_some_and(|link| lock(&link).knows(resource))
     }
 
-    /// A pool as last seen here, and the store's time.
+    /// A pool as last seen here, and the store's time in epoch milliseconds.
     pub(super) fn pool(&self, installation: &Arc<str>, resource: &str) -> Option<(Snapshot, i64)> {
         let link = lock(&self.links).get(installation).map(Arc::clone)?;
         let link = lock(&link);
@@ -232,12 +235,12 @@ impl Replica {
         lock(&self.links).iter().map(|(name, link)| (Arc::clone(name), Arc::clone(link))).collect()
     }
 
-    /// The body of a call's answer has ended: its slot is free with the next call.
+    /// The body of a call's answer has ended: the next step frees its slot.
     pub(super) fn ended(&self, installation: &Arc<str>, lease: LeaseId) {
         lock(&self.link(installation)).ended(lease);
     }
 
-    /// Nobody knows what became of a call: its lease runs out by itself.
+    /// Nobody knows the outcome of a call: its lease expires by itself.
     pub(super) fn abandon(&self, installation: &Arc<str>, lease: LeaseId) {
         lock(&self.link(installation)).abandon(lease);
     }

@@ -1,4 +1,5 @@
-//! What an admitted call holds: its points until they are settled, its slot until the body has ended.
+//! What an admitted call holds: its points until they are settled, its slot until the body has
+//! ended.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,11 +14,12 @@ use super::in_flight::Slot;
 use super::{Budget, Charge};
 use crate::github::rate_limit::{LimitKind, Reading};
 
-/// One attempt, paid for.
+/// One attempt that has been charged.
 ///
-/// Dropped before it was sent, it costs nothing. Dropped when it was sent and not settled, nobody knows
-/// whether GitHub counted it: it stays charged until some answer's headers must have included it.
-/// Dropped after it was settled, the answer's body has ended and its slot is free.
+/// Dropped before it was sent, it costs nothing. Dropped after it was sent but before it was
+/// settled, it is settled by the answer's head if that was seen. If not, nobody knows whether
+/// GitHub counted it: it stays charged until some answer's headers must have included it. Dropped
+/// after it was settled, the answer's body has ended and its slot is free.
 #[derive(Debug)]
 pub struct Reservation {
     budget: Arc<Budget>,
@@ -35,7 +37,7 @@ pub struct Reservation {
 enum State {
     Reserved,
     Sent,
-    /// The answer is there, its body is not at its end.
+    /// The answer has come; its body has not ended.
     Settled,
     Ended,
 }
@@ -75,29 +77,34 @@ impl Reservation {
         self.state = State::Reserved;
     }
 
-    /// What the answer's head says: it is settled with this if nobody waits for the rest.
+    /// Keeps what the answer's head says; the call is settled by this if nobody waits for the rest.
     pub fn saw(&mut self, reading: Reading, took: Duration) {
         self.seen = Some((reading, took));
     }
 
-    /// How its agent stood when it was let through.
+    /// The agent's standing when the call was admitted.
     pub fn view(&self) -> View {
         self.view
     }
 
-    /// Observing: what would have held it.
+    /// Whether another call to the same installation waits in this process.
+    pub fn is_wanted(&self) -> bool {
+        self.budget.queues.is_anyone_at(&self.charge.installation)
+    }
+
+    /// While observing: what would have held the call.
     pub fn would(&self) -> Option<Reason> {
         self.would
     }
 
-    /// Settles with what GitHub answered; gives how the agent stands then.
+    /// Settles by what GitHub answered, and returns the agent's standing then.
     ///
-    /// `took` is the time from sending to the answer. When the body has not ended yet, the slot is
+    /// `took` is the time from sending to the answer. If the body has not ended yet, the slot is
     /// held until this reservation is dropped.
     ///
-    /// An answer does not wait for a store that must be asked over a network: how the agent stands is
-    /// then reckoned from how it stood when it was let through. What is asked afterwards is asked behind
-    /// it. A refusal of GitHub's is waited for, for what is done next depends on it.
+    /// The caller does not wait for a store across the network: the standing is then estimated from
+    /// the one at admission, and later questions to the store queue behind this one. Only after a
+    /// refusal by GitHub does it wait, since what is done next depends on the reply.
     pub async fn settle(&mut self, reading: &Reading, took: Duration, has_ended: bool) -> View {
         if self.state != State::Sent {
             return self.view;
@@ -139,7 +146,7 @@ impl Reservation {
     }
 }
 
-/// Settles a call at the store, and keeps our own books of it.
+/// Settles a call at the store, and in this replica's own books.
 async fn tell(budget: Arc<Budget>, charge: Arc<Charge>, settle: Settle) -> Option<View> {
     let was_known = budget.replica.knows(&charge.installation, &charge.resource);
     let reply = budget.replica.call(&charge.installation, Command::Settle(Box::new(settle))).await;
@@ -152,7 +159,8 @@ async fn tell(budget: Arc<Budget>, charge: Arc<Charge>, settle: Settle) -> Optio
     if let Some(pool) = &reply.pool {
         budget.compare_guarantees(&charge, pool);
         if pool.is_known && !was_known {
-            // They waited for this answer, and start together: whoever woke first would have all to itself.
+            // Heads that waited for this answer ask together: the first to wake would take all
+            // there is.
             budget.queues.ask_again(&charge.installation, Some(&charge.resource));
         }
     }
@@ -163,7 +171,7 @@ async fn tell(budget: Arc<Budget>, charge: Arc<Charge>, settle: Settle) -> Optio
     reply.view
 }
 
-/// Primary points of an answer, where it says so. GitHub charges nothing for a 304 (GitHub Docs, "Best
+/// The primary points of an answer, if known. GitHub charges nothing for a 304 (GitHub Docs, "Best
 /// practices for using the REST API") and nothing for what it refused.
 fn cost(reading: &Reading, charge: &Charge) -> Option<i64> {
     if reading.refused.is_some() || reading.status == StatusCode::NOT_MODIFIED {

@@ -1,5 +1,5 @@
-//! Where the points went: what each agent spent on which routes since this replica started, how it
-//! stands in each pool, and how long its calls were held.
+//! Where the points went: what each agent spent on which routes since this replica started, its
+//! standing in each pool, and how long its calls were held.
 
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -9,11 +9,11 @@ use tokio::time::Instant;
 
 use super::command::View;
 
-/// Most routes told of one agent.
+/// The most routes listed for one agent.
 const SHOWN_MAX: usize = 20;
-/// An agent is away when it was not seen for so long; as in the ledger.
+/// An agent not seen for this long is away; as in the ledger.
 const SEEN_FOR: Duration = Duration::from_secs(60);
-/// The mean of how long calls were held moves by this part with each call.
+/// How far each call moves the mean time that calls were held.
 const MEAN_MOVES_BY: f64 = 0.1;
 
 /// Points by route.
@@ -21,8 +21,8 @@ type Routes = FxHashMap<Arc<str>, u64>;
 /// Installation and resource.
 type PoolKey = (Arc<str>, Arc<str>);
 
-/// By agent. Agents, installations and resources are configured and routes are templates, so it stays
-/// bounded; agents that are taken out are dropped.
+/// By agent. This stays bounded, since agents, installations and resources are configured and
+/// routes are templates; removed agents are dropped.
 #[derive(Debug, Default)]
 pub(super) struct Spending {
     by_agent: Mutex<FxHashMap<Arc<str>, Account>>,
@@ -31,24 +31,24 @@ pub(super) struct Spending {
 #[derive(Debug, Default)]
 struct Account {
     routes: Routes,
-    /// As last told by the store.
+    /// As the store last said.
     pools: FxHashMap<PoolKey, (View, Instant)>,
     mean_held_s: f64,
 }
 
-/// One agent, for people to look at.
+/// One agent's account, for people to read.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Statement {
-    /// Points since this replica started, and in windows that are not over yet.
+    /// Points since this replica started, and those in windows that are not over yet.
     pub spent: u64,
     pub spent_in_windows: i64,
-    /// Where it was seen last, within the last minute.
+    /// The pool where it was last seen, if that was within the last minute.
     pub standing: Option<Standing>,
-    /// How long its latest calls were held, in the mean.
+    /// The mean time that its latest calls were held.
     pub mean_held: Duration,
 }
 
-/// An agent's part of a pool.
+/// An agent's standing in a pool.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Standing {
     pub installation: Arc<str>,
@@ -66,7 +66,7 @@ impl Spending {
         });
     }
 
-    /// The store said how an agent stands in a pool.
+    /// The store told an agent's standing in a pool.
     pub(super) fn stands(&self, agent: &Arc<str>, installation: &Arc<str>, resource: &Arc<str>, view: View) {
         let key = (Arc::clone(installation), Arc::clone(resource));
         self.with(agent, |account| {
@@ -74,7 +74,7 @@ impl Spending {
         });
     }
 
-    /// A call was let through after it was held for so long.
+    /// A call was admitted after it was held for this long.
     pub(super) fn held(&self, agent: &Arc<str>, held: Duration) {
         self.with(agent, |account| {
             account.mean_held_s += (held.as_secs_f64() - account.mean_held_s) * MEAN_MOVES_BY;
@@ -85,7 +85,7 @@ impl Spending {
         self.lock().retain(|agent, _| is_known(agent));
     }
 
-    /// The dearest first.
+    /// An agent's routes, those with most points first.
     pub(super) fn of(&self, agent: &str) -> Vec<(Arc<str>, u64)> {
         let by_agent = self.lock();
         let Some(account) = by_agent.get(agent) else { return Vec::new() };
@@ -97,7 +97,7 @@ impl Spending {
         routes
     }
 
-    /// The sum of it; none for one that never called.
+    /// An agent's statement; none if it never called.
     pub(super) fn statement(&self, agent: &str) -> Option<Statement> {
         let by_agent = self.lock();
         let account = by_agent.get(agent)?;

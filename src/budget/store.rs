@@ -11,26 +11,27 @@ use super::command::{Call, Reply};
 use super::ledger::Ledger;
 use crate::clock::{Clock, SystemClock};
 
-/// The store could not be asked, or did not answer in time. What was asked may have been done.
+/// The store could not be asked, or did not answer in time. The step may have been done all the
+/// same.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[error("the store of the budget can't be reached")]
 pub struct StoreAway;
 
-/// Keeps one ledger for each installation and takes it a step further with each call.
+/// Keeps one ledger per installation and takes it one step further with each call.
 ///
-/// Every store gives the same replies to the same calls at the same times.
+/// All stores give the same replies to the same calls at the same times.
 pub trait Store: Send + Sync + fmt::Debug {
     /// One step.
     ///
     /// # Errors
-    /// When the store is away.
+    /// If the store is away.
     fn call<'a>(
         &'a self,
         installation: &'a Arc<str>,
         call: &'a Call,
     ) -> BoxFuture<'a, Result<Reply, StoreAway>>;
 
-    /// The store's time as far as it can be told without asking, epoch milliseconds.
+    /// The store's time as far as it is known without asking, in epoch milliseconds.
     fn now_ms(&self) -> i64 {
         SystemClock.now_ms()
     }
@@ -46,16 +47,17 @@ pub struct MemoryStore {
 #[derive(Debug, Default)]
 struct Ledgers {
     by_installation: FxHashMap<Arc<str>, Arc<Mutex<Ledger>>>,
-    /// With so many, those nobody uses any more are thrown out.
+    /// At this many ledgers, those that nobody uses any more are dropped.
     sweep_at: usize,
-    /// Given to ledgers that are made from now on.
+    /// Passed to ledgers that are made from now on.
     pause_at_birth_ms: i64,
 }
 
-/// Ledgers kept without looking whether they are used.
+/// Up to this many ledgers are kept without checking whether they are used.
 const SWEPT_FROM: usize = 64;
 
-/// After it lost everything a store grants nothing for so long, until replicas have told what they know.
+/// A store that lost everything grants nothing for this long, until replicas have told what they
+/// know.
 pub const PAUSE_AT_BIRTH_MS: i64 = 2_000;
 
 impl MemoryStore {
@@ -63,14 +65,14 @@ impl MemoryStore {
         MemoryStore { clock, ledgers: Mutex::default() }
     }
 
-    /// Loses everything, as a shared store does that comes back empty.
+    /// Loses everything, like a shared store that comes back empty.
     pub fn empty(&self) {
         let mut ledgers = self.lock();
         ledgers.by_installation.clear();
         ledgers.pause_at_birth_ms = PAUSE_AT_BIRTH_MS;
     }
 
-    /// Calls in flight of one replica, over all installations.
+    /// Calls in flight of one replica, in all installations.
     pub fn leases_of(&self, replica: u64) -> usize {
         let ledgers: Vec<_> = self.lock().by_installation.values().cloned().collect();
         ledgers.iter().map(|ledger| lock(ledger).leases_of(replica)).sum()

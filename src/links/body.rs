@@ -11,6 +11,9 @@ use pin_project_lite::pin_project;
 use super::LinkMap;
 use super::json::JsonRewriter;
 
+/// Read at once: what is written of it waits for its reader, and the body of a cached answer comes in one piece.
+const FEED_BYTES: usize = 64 * 1024;
+
 pin_project! {
     /// `B` with the links in its JSON rewritten. Its length isn't known until its end, and
     /// trailers are dropped: GitHub sends none, and what one would sign is no longer true.
@@ -19,6 +22,8 @@ pin_project! {
         #[pin]
         inner: B,
         rewriter: JsonRewriter,
+        // Came, and was not read yet.
+        rest: Bytes,
         ready: VecDeque<Bytes>,
         // `inner` ended or failed, and isn't polled again.
         is_done: bool,
@@ -27,7 +32,8 @@ pin_project! {
 
 impl<B> RewrittenBody<B> {
     pub fn new(inner: B, map: LinkMap) -> RewrittenBody<B> {
-        RewrittenBody { inner, rewriter: JsonRewriter::new(map), ready: VecDeque::new(), is_done: false }
+        let rewriter = JsonRewriter::new(map);
+        RewrittenBody { inner, rewriter, rest: Bytes::new(), ready: VecDeque::new(), is_done: false }
     }
 }
 
@@ -44,14 +50,17 @@ impl<B: Body<Data = Bytes>> Body for RewrittenBody<B> {
             if let Some(data) = this.ready.pop_front() {
                 return Poll::Ready(Some(Ok(Frame::data(data))));
             }
+            if !this.rest.is_empty() {
+                let piece = this.rest.split_to(this.rest.len().min(FEED_BYTES));
+                this.rewriter.feed(piece, this.ready);
+                continue;
+            }
             if *this.is_done {
                 return Poll::Ready(None);
             }
             match ready!(this.inner.as_mut().poll_frame(cx)) {
                 Some(Ok(frame)) => {
-                    if let Ok(data) = frame.into_data() {
-                        this.rewriter.feed(data, this.ready);
-                    }
+                    *this.rest = frame.into_data().unwrap_or_default();
                 }
                 Some(Err(error)) => {
                     *this.is_done = true;
@@ -67,7 +76,7 @@ impl<B: Body<Data = Bytes>> Body for RewrittenBody<B> {
 
     fn is_end_stream(&self) -> bool {
         let is_inner_over = self.is_done || (self.inner.is_end_stream() && !self.rewriter.is_holding());
-        is_inner_over && self.ready.is_empty()
+        is_inner_over && self.rest.is_empty() && self.ready.is_empty()
     }
 
     fn size_hint(&self) -> SizeHint {

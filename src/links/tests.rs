@@ -261,6 +261,21 @@ fn an_empty_body_is_over_from_the_start() {
     assert_eq!(body.size_hint().exact(), Some(0));
 }
 
+/// What is written of it waits for its reader.
+#[test]
+fn a_long_piece_is_written_bit_by_bit() {
+    let member = r#"{"url":"https://api.github.com/x"},"#;
+    let text = format!("[{}0]", member.repeat(10_000));
+    let mut body = RewrittenBody::new(Frames::new([Ok(Frame::data(Bytes::from(text.clone())))]), public_map(""));
+    let mut written = Vec::new();
+    while let Some(Ok(frame)) = next(&mut body) {
+        assert!(frame.len() <= 128 * 1024, "{}", frame.len());
+        written.extend_from_slice(&frame);
+    }
+    let expected = text.replace("https://api.github.com", "http://tollgate.test:8080");
+    assert_eq!(String::from_utf8(written).unwrap(), expected);
+}
+
 #[test]
 fn passes_an_error_on_and_ends() {
     let inner = Frames::new([data(r#"{"url":"https://"#), Err("reset"), data("x")]);

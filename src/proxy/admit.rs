@@ -1,4 +1,5 @@
-//! Stage 6, who pays: takes a permitted call, gives [`Admitted`], which holds the cost of one attempt.
+//! Stage 6, who pays: takes a permitted call, gives [`Admitted`], which holds the cost of one
+//! attempt.
 //!
 //! Only this file can make an `Admitted`, and injection asks for one: a call that was not charged
 //! never gets a credential. A call over budget is held here, in its agent's queue.
@@ -10,6 +11,7 @@ use http::Method;
 use tokio::time::Instant;
 
 use super::Proxy;
+use super::body::Holdable;
 use super::classify::GraphqlCall;
 use super::context::Context;
 use super::guard::Permitted;
@@ -20,13 +22,14 @@ use crate::error::{Limit, ProxyError};
 use crate::github::installations::{Installation, Kind};
 use crate::github::rate_limit::Reading;
 
-/// Points from which a query is compared with what its pool could ever pay; few queries of people's cost so much.
+/// Queries that cost more points than this are checked against the most their pool could ever pay.
+/// Few queries that people write cost so much.
 const DEAR: u32 = 100;
 
 /// One attempt at a permitted call, charged to its agent. It holds a slot in flight until it is dropped.
 #[derive(Debug)]
 pub(crate) struct Admitted {
-    /// Apart, for what is handed from stage to stage is copied.
+    /// Boxed: values are moved between stages.
     reservation: Box<Reservation>,
 }
 
@@ -35,20 +38,30 @@ impl Admitted {
         self.reservation.mark_sent();
     }
 
-    /// The call failed before GitHub saw anything of it.
+    /// The call failed before GitHub saw any of it.
     pub(super) fn mark_unsent(&mut self) {
         self.reservation.mark_unsent();
     }
 
-    /// What the answer's head says, should its caller go before the call is settled.
+    /// Keeps what the answer's head says, in case the caller hangs up before the call is settled.
     pub(super) fn saw(&mut self, reading: Reading, took: Duration) {
         self.reservation.saw(reading, took);
     }
 
-    /// Charges what the call cost, learns from the answer, and gives how the agent stands.
+    /// Charges what the call cost, learns from the answer, and returns the agent's standing.
     pub(super) async fn settle(&mut self, reading: &Reading, took: Duration, has_ended: bool) -> View {
         self.reservation.settle(reading, took, has_ended).await
     }
+}
+
+impl Holdable for Admitted {
+    const ENDS_WITH_BODY: bool = true;
+
+    fn is_wanted(&self) -> bool {
+        self.reservation.is_wanted()
+    }
+
+    fn cut(self) {}
 }
 
 impl Proxy {
@@ -68,7 +81,7 @@ impl Proxy {
         let agent = permitted.agent();
         let admitted = tokio::select! {
             biased;
-            // First, for most needn't wait for anything.
+            // Polled first, since most calls need not wait for anything.
             admitted = self.budget.admit(&charge, wait) => self.check_open().map(|()| admitted),
             () = self.closing.cancelled() => Err(ProxyError::Draining),
             standing = self.roster.until_not_served(&agent.name) => Err(unserved(agent, standing)),
@@ -87,7 +100,7 @@ impl Proxy {
         Ok(Admitted { reservation: Box::new(reservation) })
     }
 
-    /// Refuses what no window could ever pay for, whoever waits for it.
+    /// Refuses a query that no window could ever pay for, however long it waits.
     async fn check_price(
         &self,
         permitted: &Permitted,
@@ -115,7 +128,8 @@ impl Proxy {
         Charge {
             route: self.route_names.of(&call.method, operation.template),
             is_write,
-            // GitHub lists no operations that create content, so every write counts as one that may.
+            // GitHub does not list the operations that create content, so every write counts as
+            // one.
             creates_content: is_write,
             repository: permitted.repository().map(|name| Arc::clone(name.full())),
             price: Some(call.price),
@@ -123,7 +137,7 @@ impl Proxy {
         }
     }
 
-    /// An agent's part in a pool, without a call.
+    /// An agent's share in a pool, without a call.
     pub(super) fn share(&self, agent: &Agent, installation: &Installation, resource: &'static str) -> Charge {
         let guarantees = match &installation.kind {
             Kind::App(app) => self.agents.guarantees_of(Some(&app.account)),
@@ -163,7 +177,7 @@ impl Proxy {
         }
     }
 
-    /// Epoch seconds, rounded up: whoever waits for this time has waited `seconds`.
+    /// The epoch second, rounded up, at which `seconds` will have passed.
     pub(super) fn in_seconds(&self, seconds: u64) -> i64 {
         let now = (self.clock.now_ms() + 999).div_euclid(1000);
         now.saturating_add_unsigned(seconds)

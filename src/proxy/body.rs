@@ -1,4 +1,4 @@
-//! Bodies on their way through: bounded, timed, without trailers, and in constant memory.
+//! Bodies passing through: bounded, timed, without trailers, and in constant memory.
 
 mod holding;
 
@@ -21,12 +21,12 @@ use tokio::time::{Instant, Sleep};
 use super::held::{self, Room};
 use crate::error::ProxyError;
 use crate::github::client::BoxError;
-pub(crate) use holding::Readers;
+pub(crate) use holding::{Holdable, Readers};
 
 /// A body on its way to the caller.
 pub(crate) type ResponseBody = UnsyncBoxBody<Bytes, BoxError>;
 
-/// A body we hold whole.
+/// A body held whole in memory.
 pub(crate) fn full(bytes: impl Into<Bytes>) -> ResponseBody {
     Full::new(bytes.into()).map_err(|never| match never {}).boxed_unsync()
 }
@@ -54,7 +54,7 @@ impl From<&BodyError> for ProxyError {
     }
 }
 
-/// How far a request's body has come, for whoever waits for the answer to it.
+/// How far a request's body has been sent, for whoever waits for the answer to it.
 #[derive(Debug)]
 pub(crate) struct Progress {
     started: Instant,
@@ -74,7 +74,7 @@ impl Progress {
         Arc::new(progress)
     }
 
-    /// When the body last moved, and whether all of it has gone.
+    /// When the body last moved, and whether all of it has been sent.
     pub(crate) fn last(&self) -> (Instant, bool) {
         let last = self.started + Duration::from_millis(self.last_ms.load(Ordering::Relaxed));
         (last, self.complete.load(Ordering::Relaxed))
@@ -88,19 +88,19 @@ impl Progress {
         }
     }
 
-    /// Waits until all of the body has gone; for one who waits.
+    /// Waits until all of the body has been sent; for a single waiter.
     pub(crate) async fn completed(&self) {
         self.completed.notified().await;
     }
 }
 
-/// A received body with bounds: most bytes, longest pause; trailers are dropped.
+/// A received body with bounds on its bytes and its pauses. Trailers are dropped.
 pub(crate) struct Bounded<B = Incoming> {
     inner: B,
     left: u64,
     limit: u64,
     idle: Duration,
-    /// Made when there is first something to wait for.
+    /// Made when there is something to wait for the first time.
     timer: Option<Pin<Box<Sleep>>>,
     timer_armed: bool,
     progress: Option<Arc<Progress>>,
@@ -130,7 +130,7 @@ impl<B: Body> Bounded<B> {
         }
     }
 
-    /// Tells somebody how far it has come.
+    /// Reports how far the body has come.
     pub(crate) fn reporting(mut self, progress: Arc<Progress>) -> Bounded<B> {
         if self.inner.is_end_stream() {
             progress.note(true);
@@ -167,7 +167,7 @@ impl<B: Body<Data = Bytes, Error = hyper::Error> + Unpin> Body for Bounded<B> {
             match Pin::new(&mut this.inner).poll_frame(cx) {
                 Poll::Ready(Some(Ok(frame))) => {
                     this.timer_armed = false;
-                    // A frame that is no data holds trailers: they stop here.
+                    // A frame that is not data holds trailers; they stop here.
                     let Ok(data) = frame.into_data() else { continue };
                     let length = data.len() as u64;
                     if length > this.left {
@@ -211,7 +211,7 @@ impl<B: Body<Data = Bytes, Error = hyper::Error> + Unpin> Body for Bounded<B> {
     }
 }
 
-/// `Sleep` as a question.
+/// Polls a `Sleep` as a yes-or-no question.
 trait PollElapsed {
     fn poll_elapsed(self, cx: &mut Context<'_>) -> bool;
 }
@@ -222,7 +222,7 @@ impl PollElapsed for Pin<&mut Sleep> {
     }
 }
 
-/// Reads a body whole, within its bounds and the room there is, into no more memory than it announces.
+/// Reads a body whole, within its bounds and its room, taking no more memory than it announces.
 pub(crate) async fn read_whole(mut body: Bounded, room: &mut Room) -> Result<Bytes, ProxyError> {
     let announced = body.size_hint().exact().unwrap_or_default().min(body.limit);
     let mut whole = Vec::new();
@@ -237,10 +237,11 @@ pub(crate) async fn read_whole(mut body: Bounded, room: &mut Room) -> Result<Byt
     Ok(whole.into())
 }
 
-/// Reads an answer whole; none when it breaks off, is longer than `limit` or takes longer than `within`.
+/// Reads an answer whole; none if it breaks off, is longer than `limit` bytes or takes longer than
+/// `within`.
 ///
-/// Somebody waits for what is decided by it, and is told nothing meanwhile: that bytes still trickle in is
-/// not enough.
+/// A caller waits for what the answer decides, and is told nothing meanwhile: it is not enough that
+/// bytes trickle in.
 pub(crate) async fn read_answer(mut body: ResponseBody, limit: usize, within: Duration) -> Option<Bytes> {
     let read = async {
         let mut whole = BytesMut::new();
@@ -256,7 +257,7 @@ pub(crate) async fn read_answer(mut body: ResponseBody, limit: usize, within: Du
     tokio::time::timeout(within, read).await.ok()?
 }
 
-/// The body's own failure within an error of the client that sent it.
+/// The body's own failure, if that is why the client that sent it failed.
 pub(crate) fn body_failure(error: &(dyn std::error::Error + 'static)) -> Option<ProxyError> {
     let mut cause = Some(error);
     while let Some(current) = cause {

@@ -1,8 +1,8 @@
 //! Stage 3, what is asked: takes the request, gives the [`Call`] that is judged and forwarded.
 //!
-//! Everything later stages know of the request comes from here, so the decision and what GitHub
-//! receives can't differ. Bodies that decide are read whole, within a bound; small ones, too, so
-//! that a call can be made again; all others stream.
+//! All that later stages know about the request comes from here, so what is judged and what GitHub
+//! receives can't differ. Bodies that decide are read whole, within a bound. So are short ones, so
+//! that a call can be made again. All others stream.
 
 mod graphql;
 
@@ -36,17 +36,17 @@ use crate::policy::{Class, json, judge, trailer};
 use crate::secret::holds_credential;
 pub(super) use graphql::refused;
 
-/// Bodies up to this length are held, so that a call GitHub did not take can be made again.
+/// Bodies up to this many bytes are held, so that a call GitHub did not take can be made again.
 const REPEATABLE_BYTES_MAX: u64 = 256 * 1024;
-/// Longest body that is read because it decides, unless it holds a file.
+/// The longest body, in bytes, that is read because it decides, unless it holds a file.
 const DECIDING_BYTES_MAX: u64 = SMALL_BYTES_MAX;
-/// Longest body held that does not say how long it is.
+/// The longest held body, in bytes, that does not announce its length.
 const UNANNOUNCED_BYTES_MAX: u64 = SMALL_BYTES_MAX;
 
-/// A body that is held must have come within this time, and a second for each MiB.
+/// A held body must arrive within this time, plus a second for each MiB.
 const HELD_WITHIN: Duration = Duration::from_secs(60);
 
-/// Headers that must not come twice: two readers could take different ones.
+/// Headers that must not come twice: two readers could each take a different one.
 static SINGLE: [HeaderName; 9] = [
     HeaderName::from_static("accept-language"),
     HeaderName::from_static("content-type"),
@@ -59,7 +59,7 @@ static SINGLE: [HeaderName; 9] = [
     HeaderName::from_static("expect"),
 ];
 
-/// Headers by which some servers let a POST be something else.
+/// Headers by which some servers let a POST stand for another method.
 const METHOD_OVERRIDES: [&str; 3] = ["x-http-method-override", "x-method-override", "x-http-method"];
 
 /// A request, understood.
@@ -67,35 +67,35 @@ const METHOD_OVERRIDES: [&str; 3] = ["x-http-method-override", "x-method-overrid
 pub(crate) struct Call {
     pub(crate) method: Method,
     pub(crate) target: Target,
-    /// As they came; only an allow-list of them goes up.
+    /// As they came. Only an allow-list of them is sent upstream.
     pub(crate) headers: HeaderMap,
     pub(crate) body: CallBody,
     pub(crate) route: Route,
-    /// The class; while there is a branch, the one it has if that branch is guarded.
+    /// The class. While `branches` still decide it: the class if one of them is guarded.
     pub(crate) class: Class,
-    /// What the guard has to look at before the class is known.
+    /// Branches the guard has to look at before the class is known.
     pub(crate) branches: Vec<NamedBranch>,
-    /// When none of them was found guarded.
+    /// When the guard found that nothing guards `branches`; none if it did not.
     pub(crate) free_at: Option<Instant>,
-    /// The class it has if none of them is guarded.
+    /// The class if nothing guards `branches`.
     pub(crate) otherwise: Class,
-    /// What an approval calls it, where that is not its class.
+    /// What an approval calls the operation, if not by its class.
     pub(crate) action: Option<&'static str>,
-    /// The pull request it lands.
+    /// The number of the pull request it lands.
     pub(crate) lands: Option<u64>,
-    /// The pull request it makes a review of.
+    /// The number of the pull request it reviews.
     pub(crate) reviews: Option<u64>,
-    /// What the node ids of its mutations stand for.
+    /// What the node ids in its mutations stand for.
     pub(crate) ids: BTreeMap<String, String>,
     /// Its document, if it is GraphQL.
     pub(crate) graphql: Option<Box<GraphqlCall>>,
-    /// Points of its pool, before it is sent.
+    /// Its cost in points of its pool, as known before it is sent.
     pub(crate) price: u32,
     /// Whether a GraphQL answer's `rateLimit { cost }` can be believed.
     pub(crate) shows_cost: bool,
-    /// It opened a pull request that was no draft, and is sent as one.
+    /// It opened a pull request that was no draft, and is sent as one that is.
     pub(crate) is_made_draft: bool,
-    /// What its body takes of the memory for bodies.
+    /// The part of the memory for bodies that its body takes.
     pub(crate) _room: Option<Room>,
 }
 
@@ -107,7 +107,7 @@ pub(crate) struct GraphqlCall {
 }
 
 impl Call {
-    /// A read without a body, as a question of our own is.
+    /// A read without a body, as the guard's own questions are.
     pub(crate) fn own(target: Target, route: Route, class: Class) -> Call {
         Call {
             method: Method::GET,
@@ -131,13 +131,13 @@ impl Call {
         }
     }
 
-    /// Whether tollgate asks it for itself, to judge another call.
+    /// Whether tollgate makes the call for itself, to judge another one.
     pub(crate) fn is_look_up(&self) -> bool {
         let is_about_nodes = matches!(self.route.scope, Scope::Graphql) && self.graphql.is_none();
         is_about_nodes || std::ptr::eq(self.route.operation, &raw const routes::LOOK_UP)
     }
 
-    /// A member of the body, or of the input of its one mutation.
+    /// A member of the body, or of the input of the call's one mutation.
     pub(crate) fn member(&self, key: &str) -> Option<Value> {
         match &self.graphql {
             Some(graphql) => graphql.mutations.first()?.input.get(key).cloned(),
@@ -145,13 +145,14 @@ impl Call {
         }
     }
 
-    /// Sets a member of the body, or of the input of its one mutation; all else stays as it was sent.
+    /// Sets a member of the body, or of the input of the call's one mutation; all else stays as it
+    /// was sent.
     pub(crate) fn set_member(&mut self, key: &str, value: &Value) -> Result<(), ProxyError> {
         let body = match &mut self.graphql {
             Some(graphql) => {
                 let body = edit::with_input(&graphql.request, self.body.held(), key, value);
                 let body = body.map_err(|error| refused(&error))?;
-                // What is set next is set in this one.
+                // The next member is set in this document.
                 graphql.request = Document::read(&body).map_err(|error| refused(&error))?;
                 body
             }
@@ -161,13 +162,13 @@ impl Call {
         Ok(())
     }
 
-    /// Whether its class hangs on a branch.
+    /// Whether the call's class depends on a branch.
     pub(crate) fn names_branch(&self) -> bool {
         let by_graphql = self.graphql.iter().flat_map(|graphql| &graphql.mutations);
         !self.branches.is_empty() || by_graphql.into_iter().any(|mutation| !mutation.branches.is_empty())
     }
 
-    /// Whether it changes something by GraphQL.
+    /// Whether the call changes something by GraphQL.
     pub(crate) fn changes_by_graphql(&self) -> bool {
         self.graphql.as_ref().is_some_and(|graphql| graphql.request.kind() != Kind::Query)
     }
@@ -177,16 +178,16 @@ impl Call {
 #[derive(Debug)]
 pub(crate) enum CallBody {
     Empty,
-    /// Held, so it can be sent again.
+    /// Held in memory, so it can be sent again.
     Whole(Bytes),
-    /// Sent once; taken by the first attempt.
+    /// Can be sent once only; the first attempt takes it.
     Stream(Option<Box<Bounded>>),
 }
 
-/// How a body is taken.
+/// How a body is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum BodyPlan {
-    /// Streamed, unless it is short enough to be sent again.
+    /// Streamed, unless it is short enough to be held and sent again.
     AsItComes,
     /// Held whole, within [`DECIDING_BYTES_MAX`].
     Short,
@@ -195,7 +196,7 @@ enum BodyPlan {
 }
 
 impl CallBody {
-    /// What is held of it: everything, or nothing.
+    /// The bytes held: the whole body, or nothing.
     pub(crate) fn held(&self) -> &[u8] {
         match self {
             CallBody::Whole(bytes) => bytes,
@@ -203,7 +204,7 @@ impl CallBody {
         }
     }
 
-    /// Whether a second attempt would have the body, too.
+    /// Whether a second attempt would still have the body.
     pub(crate) fn is_repeatable(&self) -> bool {
         match self {
             CallBody::Empty | CallBody::Whole(_) => true,
@@ -222,7 +223,7 @@ impl Proxy {
         ctx: &mut Context,
     ) -> Result<Box<Call>, ProxyError> {
         if ctx.origin.is_none() {
-            // Links could not lead back here, and clients follow them with their key.
+            // Links could not lead back here, and clients follow links with their key.
             return Err(bad("The Host header does not name a host."));
         }
         let target = self.read_target(head, peer)?;
@@ -270,7 +271,7 @@ impl Proxy {
         }))
     }
 
-    /// How the body of an operation is taken.
+    /// How the body of an operation is read.
     fn plan_body(&self, agent: &Agent, operation: &Operation) -> BodyPlan {
         let class = operation.class;
         // An approval is bound to every byte of the body.
@@ -285,7 +286,7 @@ impl Proxy {
         }
     }
 
-    /// For the books, of a request that is refused whatever it asks.
+    /// Records the target of a request that is refused whatever it asks, for logs and metrics.
     pub(super) fn note_refused(head: &request::Parts, ctx: &mut Context) {
         if length_of(&head.uri) > TARGET_BYTES_MAX {
             return;
@@ -301,7 +302,7 @@ impl Proxy {
         }
         let Ok(route) = routes::find(&head.method, &target) else { return };
         ctx.operation = Some(route.operation);
-        // Of others it hangs on what was not looked at.
+        // The class of others depends on what was not read.
         let is_settled = matches!(route.operation.condition, Condition::Always);
         ctx.class = is_settled.then_some(route.operation.class);
         if let Scope::Repository(name) = route.scope {
@@ -360,7 +361,7 @@ impl Proxy {
         plan: BodyPlan,
         ctx: &mut Context,
     ) -> Result<(CallBody, Option<Room>), ProxyError> {
-        // A body of GET or HEAD has no meaning (RFC 9110 §9.3.1): it is not forwarded.
+        // A body of GET or HEAD has no meaning (RFC 9110 §9.3.1), so it is not forwarded.
         if matches!(*method, Method::GET | Method::HEAD) || body.is_end_stream() {
             return Ok((CallBody::Empty, None));
         }
@@ -371,7 +372,7 @@ impl Proxy {
         let held_limit = match plan {
             BodyPlan::AsItComes => REPEATABLE_BYTES_MAX,
             BodyPlan::Short => DECIDING_BYTES_MAX,
-            // What does not say how long it is gets as much room as it may take.
+            // A body of unannounced length reserves room up to its limit.
             BodyPlan::Long => {
                 if announced.is_some() {
                     LARGE_BYTES_MAX
@@ -388,7 +389,7 @@ impl Proxy {
         Ok((CallBody::Stream(Some(Box::new(body))), None))
     }
 
-    /// Reads a body whole, within the room there is and a time of its own.
+    /// Reads a body whole, within the memory there is room for and a time limit of its own.
     async fn hold(
         &self,
         agent: &Agent,
@@ -411,12 +412,12 @@ impl Proxy {
     }
 }
 
-/// Bytes of path and query.
+/// The length of path and query, in bytes.
 fn length_of(uri: &Uri) -> usize {
     uri.path().len() + uri.query().map_or(0, str::len)
 }
 
-/// The bounds and the one Host that HTTP/1.1's framing filter checks.
+/// Checks for HTTP/2 the bounds and the single Host that `framing` checks for HTTP/1.1.
 fn check_http2(head: &request::Parts) -> Result<(), ProxyError> {
     let size: usize = head.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
     if size > HEAD_BYTES_MAX || head.headers.len() > FIELDS_MAX {
@@ -432,9 +433,9 @@ fn check_http2(head: &request::Parts) -> Result<(), ProxyError> {
     }
 }
 
-/// What must not come, or not come twice.
+/// Refuses headers that must not come at all, or not twice.
 fn check_headers(headers: &HeaderMap) -> Result<(), ProxyError> {
-    // Nearly always each header is there once.
+    // The usual case: each header came once.
     if headers.len() > headers.keys_len() {
         let repeated = SINGLE.iter().find(|name| headers.get_all(*name).iter().nth(1).is_some());
         if let Some(name) = repeated {

@@ -1,4 +1,4 @@
-//! What is known of a request beside its content: filled in as it passes the stages, read by respond.
+//! What is known about a request beside its content. The stages fill it in, and respond reads it.
 
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
@@ -20,7 +20,7 @@ use crate::policy::repositories::RepositoryName;
 use crate::policy::routes::Operation;
 use crate::policy::target::Prefix;
 
-/// The connection a request came by.
+/// The connection a request came in on.
 #[derive(Debug, Clone)]
 pub struct Peer {
     pub address: IpAddr,
@@ -29,7 +29,7 @@ pub struct Peer {
     pub is_tls: bool,
 }
 
-/// What a caller proved to be an agent with.
+/// How a caller proved to be an agent.
 #[derive(Debug, Clone)]
 pub(crate) enum Credential {
     /// The key's SHA-256.
@@ -40,26 +40,26 @@ pub(crate) enum Credential {
     },
 }
 
-/// One request's companion.
+/// Accompanies one request through the stages.
 #[derive(Debug)]
 pub(crate) struct Context {
     pub(crate) request_id: String,
     pub(crate) started: Instant,
     pub(crate) method: Method,
-    /// Scheme, host and port the client dialled, as links in the answer must have them.
+    /// Scheme, host and port the client dialed; links in the answer must begin with them.
     pub(crate) origin: Option<String>,
     pub(crate) prefix: Prefix,
     pub(crate) is_graphql: bool,
     pub(crate) agent: Option<Arc<Agent>>,
-    /// What said so.
+    /// What proved that.
     pub(crate) credential: Option<Credential>,
-    /// Who the agent is by a signed identity.
+    /// The subject of the agent's signed identity.
     pub(crate) subject: Option<Arc<str>>,
-    /// Why its signed identity was not taken, for the log alone.
+    /// Why its signed identity was rejected; for the log only.
     pub(crate) rejection: Option<Rejection>,
     pub(crate) operation: Option<&'static Operation>,
     pub(crate) class: Option<Class>,
-    /// Path as judged, for the audit log.
+    /// The path as it was judged, for the audit log.
     pub(crate) path: String,
     /// The repository it is about, once its name is known.
     pub(crate) repository: Option<RepositoryName>,
@@ -67,20 +67,21 @@ pub(crate) struct Context {
     pub(crate) record: Option<Arc<Record>>,
     /// What policy would have refused, while it only observes.
     pub(crate) observed: Option<&'static str>,
-    /// A read was sent with it, lest an approved call goes up with a token that GitHub has not spread.
+    /// The token that a read was sent with early, so that an approved call doesn't go up with a
+    /// token that GitHub has not spread to all its servers yet.
     pub(crate) tried: Option<Arc<Token>>,
-    /// What must be done before an approved call goes up is done.
+    /// All that must be done before an approved call goes up has been done.
     pub(crate) is_committed: bool,
-    /// Spent reading the caller's body.
+    /// Time spent reading the caller's body.
     pub(crate) uploading: Duration,
-    /// Spent waiting for GitHub.
+    /// Time spent waiting for GitHub.
     pub(crate) upstream: Duration,
-    /// The budget may hold the request's calls until then, all of them together.
+    /// Until when the budget may hold the request's calls, all of them together.
     pub(crate) hold_until: Instant,
     pub(crate) is_interactive: bool,
-    /// Spent held by the budget, between two attempts, and until an approval's time has come.
+    /// Time the request was held: by the budget, between attempts, and until its approval's `iat`.
     pub(crate) held: Duration,
-    /// How the agent stands in the pool the answer was charged to.
+    /// The agent's standing in the pool the answer was charged to.
     pub(crate) view: Option<View>,
     /// What the cache did, once the guard has let the request pass.
     pub(crate) cache: Option<CacheResult>,
@@ -95,7 +96,8 @@ impl Context {
             method: head.method.clone(),
             origin: origin(&head.headers, &head.uri, peer, server),
             prefix: Prefix::Root,
-            // Whatever its path turns out to be, an error to a GraphQL client has GraphQL's shape.
+            // Errors to a GraphQL client have GraphQL's shape, even if the path turns out to be
+            // invalid.
             is_graphql: head.uri.path().ends_with("/graphql"),
             agent: None,
             credential: None,
@@ -119,12 +121,12 @@ impl Context {
         }
     }
 
-    /// What links in the answer begin with.
+    /// The base URL of links in the answer.
     pub(crate) fn address(&self) -> Option<String> {
         Some([self.origin.as_ref()?, self.prefix.for_links()].concat())
     }
 
-    /// The caller's wishes on how long it may be held, from now on.
+    /// Sets how long the caller lets itself be held, counted from now.
     pub(crate) fn hold(&mut self, wait: Wait) {
         self.hold_until = Instant::now() + wait.patience;
         self.is_interactive = wait.is_interactive;
@@ -136,9 +138,9 @@ pub(crate) fn new_request_id() -> String {
     format!("{:032x}", rand::rng().random::<u128>())
 }
 
-/// Where the client believes to be: `public_url`, or what a trusted proxy says, or scheme and Host.
+/// The address the client dialed: `public_url`, or what a trusted proxy says, or scheme and Host.
 ///
-/// Over HTTP/2 `:authority` stands in place of Host (RFC 9113 §8.3.1).
+/// Over HTTP/2, `:authority` takes the place of Host (RFC 9113 §8.3.1).
 fn origin(headers: &HeaderMap, uri: &Uri, peer: &Peer, server: &Server) -> Option<String> {
     if let Some(url) = &server.public_url {
         return Some(url.clone());

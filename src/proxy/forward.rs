@@ -1,7 +1,8 @@
-//! Stage 8, the call: takes an [`UpstreamRequest`], gives GitHub's answer or how the call failed.
+//! Stage 8, the call: takes an [`UpstreamRequest`], gives GitHub's answer, or how the call failed.
 //!
-//! One request, sent once. What failed before a byte was sent is told from what may have been done:
-//! only the first is safe to send again. A call that was approved goes up after [`mod@commit`].
+//! One request, sent once. A failure before any byte was sent is told from one after which GitHub
+//! may have acted: only the first is safe to repeat. An approved call goes up only after
+//! [`mod@commit`].
 
 mod commit;
 mod under_way;
@@ -34,14 +35,14 @@ use crate::policy::routes::Scope;
 pub(crate) use under_way::Unclaimed;
 use under_way::UnderWay;
 
-/// What came of one attempt.
+/// The outcome of one attempt.
 #[derive(Debug)]
 pub(crate) struct Attempt {
-    /// What it holds until it is settled.
+    /// What the attempt holds until it is settled.
     pub(crate) admitted: Admitted,
     /// The credential it was made with.
     pub(crate) token: Arc<Token>,
-    /// To the answer's head.
+    /// Time from the request to the answer's head.
     pub(crate) took: Duration,
     pub(crate) result: Result<Answer, CallFailed>,
 }
@@ -52,7 +53,7 @@ pub(crate) struct CallFailed {
     pub(crate) error: ProxyError,
     /// GitHub certainly saw nothing of it.
     pub(crate) unsent: bool,
-    /// The way to GitHub failed, and another attempt may find a better one.
+    /// The connection to GitHub failed, and another attempt may fare better.
     pub(crate) transport: bool,
     /// For the log.
     pub(crate) cause: Option<String>,
@@ -70,20 +71,22 @@ impl Proxy {
         if let Some(sanction) = permitted.sanction() {
             Box::pin(self.commit(permitted, sanction, &token, ctx)).await?;
         }
-        // What was reserved for a call that may go no more goes back.
+        // If the call may no longer go up, its reservation is given back.
         self.check_still(permitted, ctx)?;
         let method = request.method().clone();
         let is_graphql = permitted.call().route.scope == Scope::Graphql;
         let (client, patience) = (self.client.clone(), Patience::of(&self.upstream));
-        // A look-up of the guard's comes before there is a record, and is none of it.
+        // A look-up of the guard's comes before there is a record, and does not belong in it.
         let record = permitted.is_write().then(|| ctx.record.clone()).flatten();
-        // What is open to everybody, such as rendering Markdown, changes nothing whatever its method.
+        // Calls open to everybody, such as rendering Markdown, change nothing, whatever their
+        // method.
         let may_change = permitted.is_write() && permitted.access() == Access::Write;
         let changed = may_change.then(|| (Arc::clone(&self.feed), change_of(permitted)));
         admitted.mark_sent();
         let attempt = UnderWay::new(is_graphql, &self.unclaimed, async move {
-            // Others that are ready go first. Then all their calls are written, and GitHub's side is woken once
-            // for several. With one thread it is so anyway, for who is woken there goes last.
+            // Lets other ready tasks run first. Their calls are then written together, and GitHub's
+            // side is woken once for several. With one thread it happens anyway, since tasks woken
+            // there go last.
             if Handle::current().runtime_flavor() != RuntimeFlavor::CurrentThread {
                 tokio::task::yield_now().await;
             }
@@ -104,9 +107,10 @@ impl Proxy {
             if let Some(record) = record {
                 note(&record, &result);
             }
-            // Before its caller knows of it, so that what he reads next shows it.
+            // Before the caller knows of the write, so that its next read shows it.
             if let Some((feed, change)) = changed {
-                // Whom it does not reach now is told later, and believes nothing meanwhile.
+                // A replica that can't be told now is told later, and trusts nothing in its cache
+                // meanwhile.
                 let _ = feed.publish(News::changed(change)).await;
             }
             Attempt { admitted, token, took, result }
@@ -122,10 +126,10 @@ impl Proxy {
     }
 }
 
-/// What a write changes: anything of its repository, as far as can be told from here; a plain one not what guards
-/// the branches.
+/// What a write changes: anything in its repository, as far as can be told from here. A plain write
+/// can't change what guards the branches.
 fn change_of(permitted: &Permitted) -> Change {
-    // Mutations that name several things may reach into several repositories.
+    // Mutations that name several nodes may reach into several repositories.
     let graphql = permitted.call().graphql.as_ref();
     let is_wide =
         graphql.is_some_and(|call| call.mutations.iter().map(|one| one.ids.len()).sum::<usize>() > 1);
@@ -139,7 +143,7 @@ fn change_of(permitted: &Permitted) -> Change {
     }
 }
 
-/// What GitHub answered belongs into the line of the call, even when its caller is gone.
+/// GitHub's answer belongs in the call's line, even if the caller is gone.
 fn note(record: &Record, result: &Result<Answer, CallFailed>) {
     record.note(|facts| match result {
         Ok(answer) => {
@@ -153,7 +157,7 @@ fn note(record: &Record, result: &Result<Answer, CallFailed>) {
 }
 
 impl Attempt {
-    /// The caller is gone; what the answer's head says is enough for the books.
+    /// Settles after the caller has hung up, by what the answer's head says.
     async fn settle_unclaimed(mut self, is_graphql: bool) {
         match self.result {
             Ok(answer) => {
@@ -178,9 +182,9 @@ impl Patience {
         Patience { answer: upstream.request_timeout, idle: upstream.idle_timeout }
     }
 
-    /// Ends when GitHub has been silent for too long: `request_timeout` from the request's last byte
-    /// to the answer's first, and `idle_timeout` between bytes on the way up. A slow caller is its
-    /// body's own affair.
+    /// Returns when GitHub has been silent for too long: `request_timeout` from the last byte of
+    /// the request to the first of the answer, or `idle_timeout` between bytes on the way up. How
+    /// slow the caller may be is up to the body's own bounds.
     async fn ends(self, progress: Option<Arc<Progress>>) -> Duration {
         let Some(progress) = progress else {
             tokio::time::sleep(self.answer).await;
@@ -198,7 +202,7 @@ impl Patience {
     }
 }
 
-/// An answer whose body GitHub may not be silent in for long.
+/// An answer in whose body GitHub may not pause for long.
 fn bounded(answer: Response<AnswerBody>, idle: Duration) -> Answer {
     let body = |body| Bounded::new(body, u64::MAX, idle).map_err(|error| -> BoxError { Box::new(error) });
     answer.map(|inner| body(inner).boxed_unsync())
@@ -221,7 +225,7 @@ fn failed(error: &SendError) -> CallFailed {
 mod tests {
     use super::*;
 
-    /// It was noticed only when the longer one of the body itself was over.
+    /// The end used to be noticed only when the longer, idle patience was over.
     #[tokio::test(start_paused = true)]
     async fn patience_with_the_answer_begins_with_the_end_of_the_body() {
         let (answer, idle) = (Duration::from_secs(10), Duration::from_secs(30));

@@ -1,8 +1,9 @@
-//! Stage 4, may it be done: takes agent and call, gives [`Permitted`], the proof the later stages ask for.
+//! Stage 4, may it be done: takes agent and call, gives [`Permitted`], the proof that later stages
+//! ask for.
 //!
-//! Only this file can make a `Permitted`. It stands before the cache, so that nothing kept is shown
-//! to somebody who may not ask for it. Numeric ids are resolved first, by a look-up that is itself a
-//! permitted call of this agent, and everything is judged by name.
+//! Only this file can make a `Permitted`. The guard comes before the cache, so that nothing cached
+//! is shown to an agent that may not ask for it. Numeric ids are first resolved by a look-up that
+//! is itself a permitted call of this agent, and everything is judged by name.
 
 mod approval;
 mod branches;
@@ -39,26 +40,26 @@ use crate::policy::routes::Scope;
 use crate::policy::target::Target;
 use crate::policy::{Class, trailer};
 
-/// What was looked up for a call that is older than this is asked again before the call goes up.
+/// Look-ups for a call that are older than this are repeated before the call goes up.
 pub(super) const JUDGED_FOR: Duration = Duration::from_secs(1);
 
-/// A call that may be made, for whom, and with whose rights.
+/// A call that may be made, for which agent, and with whose rights.
 #[derive(Debug)]
 pub(crate) struct Permitted {
     agent: Arc<Agent>,
-    /// Apart, for what is handed from stage to stage is copied.
+    /// Boxed: values are moved between stages.
     call: Box<Call>,
     installation: Arc<Installation>,
     access: Access,
-    /// What the token is narrowed to; none: all of the installation's repositories.
+    /// The repositories the token is narrowed to; none for all of the installation's.
     token_repositories: Option<Vec<String>>,
-    /// The one repository it is about, if it is about one.
+    /// The repository the call is about, if it is a single one.
     repository: Option<RepositoryName>,
-    /// Who let it through the gate, if it is gated.
+    /// Who let a gated call through.
     sanction: Option<Sanction>,
 }
 
-/// Whom a call is for, and whose rights serve it: what questions of the guard's own are asked with.
+/// Whom a call is for, and whose rights serve it. The guard's own questions are asked with these.
 #[derive(Debug, Clone)]
 pub(in crate::proxy) struct Asker {
     agent: Arc<Agent>,
@@ -95,7 +96,7 @@ impl Permitted {
         self.repository.as_ref()
     }
 
-    /// For a last question before it goes up.
+    /// What the last questions before the call goes up are asked with.
     pub(super) fn asker(&self) -> Asker {
         Asker {
             agent: Arc::clone(&self.agent),
@@ -104,7 +105,7 @@ impl Permitted {
         }
     }
 
-    /// A read with the very credential the call is made with.
+    /// A read with exactly the credential the call is made with.
     pub(super) fn probe(&self) -> Option<Permitted> {
         let target = Target::parse(&format!("/repos/{}", self.repository.as_ref()?), None).ok()?;
         Some(Permitted {
@@ -118,8 +119,8 @@ impl Permitted {
         })
     }
 
-    /// Whether the call may be made again although GitHub answered, since it did nothing. What was
-    /// approved goes up once, whatever GitHub says.
+    /// Whether the call may be made again after GitHub answered that it did nothing. An approved
+    /// call goes up once, whatever GitHub says.
     pub(super) fn is_repeatable(&self) -> bool {
         self.call.body.is_repeatable() && self.sanction.is_none()
     }
@@ -128,7 +129,7 @@ impl Permitted {
         self.sanction.as_ref()
     }
 
-    /// Whether GitHub changes something, so that a second attempt could do it twice.
+    /// Whether the call changes something at GitHub, so that a second attempt could do it twice.
     pub(super) fn is_write(&self) -> bool {
         match self.call.route.scope {
             Scope::Graphql => self.call.changes_by_graphql(),
@@ -136,7 +137,8 @@ impl Permitted {
         }
     }
 
-    /// Narrows the token to the one repository asked for, if there is one and it is not so already.
+    /// Narrows the token to the call's repository. False if there is none, or the token can't be
+    /// narrowed further.
     pub(super) fn narrow_to_repository(&mut self) -> bool {
         let Some(repository) = &self.repository else { return false };
         let alone = Some(vec![repository.name().to_owned()]);
@@ -170,7 +172,7 @@ impl Proxy {
         permit(asker, call, sanction)
     }
 
-    /// What tollgate changes in a body, after it was judged as it came.
+    /// Makes tollgate's own changes to a body, after it was judged as it came.
     fn amend(
         &self,
         agent: &Agent,
@@ -197,7 +199,7 @@ impl Proxy {
         Ok(())
     }
 
-    /// The line of a write in the audit log.
+    /// The audit log's line for a write.
     fn record_of(
         &self,
         asker: &Asker,
@@ -225,8 +227,8 @@ impl Proxy {
         Some(Arc::new(Record::new(&self.audit, &self.clock, facts)))
     }
 
-    /// Lets a refusal pass while policy only observes, and writes down what it would have been. What
-    /// guards the branches never comes here.
+    /// Lets a refusal pass while policy only observes, and records it. Checks that guard branches
+    /// never come here.
     fn tolerate(
         &self,
         agent: &Agent,
@@ -235,7 +237,7 @@ impl Proxy {
     ) -> Result<(), ProxyError> {
         match checked {
             Err(error) if self.policy.is_observing && error.is_denial() => {
-                // A write's class is looked at twice.
+                // The class is checked twice; count it once.
                 if ctx.observed.replace(error.code()) != Some(error.code()) {
                     self.metrics.observed.with_label_values(&[agent.name.as_str(), error.code()]).inc();
                 }
@@ -245,14 +247,14 @@ impl Proxy {
         }
     }
 
-    /// Refuses at once what no look-up can make right.
+    /// Refuses at once what no look-up could put right.
     fn check_possible(&self, agent: &Agent, call: &Call, ctx: &mut Context) -> Result<(), ProxyError> {
         if call.class == Class::Token {
             return Err(ProxyError::OperationForbidden(
                 "Operations on credentials are never open to agents: tollgate holds the tokens.".to_owned(),
             ));
         }
-        // On a branch nothing guards it is a plain write.
+        // If nothing guards the branch, the call is a plain write.
         if call.names_branch() && agent.allow.contains(&Class::Write) {
             return Ok(());
         }
@@ -270,7 +272,8 @@ impl Proxy {
              add `{class}` to the agent's `allow`.",
             agent.name
         )));
-        // The gate never only observes: what lands code, vouches for it, or undoes protection.
+        // Classes that land code, vouch for it or undo protection are refused even while policy
+        // only observes.
         match class {
             Class::Read | Class::Write => self.tolerate(agent, ctx, refused),
             Class::RefWrite
@@ -283,7 +286,7 @@ impl Proxy {
     }
 }
 
-/// What is open to everybody needs no right to write, whatever its method.
+/// A call that is open to everybody needs no write access, whatever its method.
 fn access_of(call: &Call) -> Access {
     let reads = call.class == Class::Read || call.route.scope == Scope::Everyone;
     if reads { Access::Read } else { Access::Write }
@@ -294,16 +297,18 @@ fn permit(asker: Asker, call: Box<Call>, sanction: Option<Sanction>) -> Result<P
     let Asker { agent, installation, repository } = asker;
     let everything = agent.repositories.is_everything();
     let (token_repositories, confined) = match &installation.kind {
-        // A personal token reaches whatever its user does.
+        // A personal token reaches whatever its user can.
         Kind::Personal(_) => (None, everything),
         Kind::App(app) => match agent.repositories.named_of(&app.account) {
             None => (None, true),
-            // Beyond the agent's own, where policy only observes: this one and no other.
+            // Outside the agent's repositories, and tolerated because policy only observes: this
+            // one and no other.
             Some(names) if repository.as_ref().is_some_and(|name| !agent.repositories.contains(name)) => {
                 drop(names);
                 (repository.as_ref().map(|name| vec![name.name().to_owned()]), true)
             }
-            // Nothing named would mint a token for everything. It happens when an account was renamed.
+            // An empty list would mint a token for all repositories. It is empty when the account
+            // was renamed.
             Some(names) if names.is_empty() => {
                 return Err(ProxyError::NoInstallation(format!(
                     "The installation that answers for this call is on `{}`, where agent {} has no repositories.",

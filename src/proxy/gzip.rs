@@ -1,4 +1,4 @@
-//! Packed answers: asked for when the caller takes them, unpacked when their links must change.
+//! Compressed answers: requested if the caller accepts them, unpacked if their links must change.
 
 use std::io;
 
@@ -15,10 +15,11 @@ use super::settle::Answer;
 use crate::error::ProxyError;
 use crate::github::client::BoxError;
 
-/// Unpacked bytes handed on at a time; with the decoder's window this is all that is held.
+/// Unpacked bytes passed on at a time; beside the decoder's window, nothing else is held.
 const CHUNK_BYTES: usize = 16 * 1024;
 
-/// Whether the caller takes gzip (RFC 9110 §12.5.3). A range of packed bytes would be another range.
+/// Whether the caller accepts gzip (RFC 9110 §12.5.3). Not with `Range`: a range of compressed
+/// bytes is a different one.
 pub(super) fn is_accepted(headers: &HeaderMap) -> bool {
     let values = headers.get_all(ACCEPT_ENCODING).iter().filter_map(|value| value.to_str().ok());
     let mut codings = values.flat_map(|value| value.split(',')).map(taken);
@@ -33,7 +34,7 @@ pub(super) fn is_accepted(headers: &HeaderMap) -> bool {
     !headers.contains_key(RANGE) && gzip.or(any).unwrap_or(false)
 }
 
-/// A coding's name in lower case, and whether its weight is more than 0.
+/// A coding's name in lower case, and whether its weight is above 0.
 fn taken(coding: &str) -> (String, bool) {
     let coding = coding.to_ascii_lowercase();
     let mut parts = coding.split(';').map(str::trim);
@@ -43,10 +44,10 @@ fn taken(coding: &str) -> (String, bool) {
     (name, !refused)
 }
 
-/// The answer with a plain body.
+/// The answer with its body unpacked.
 ///
 /// # Errors
-/// When it is packed in a way nobody asked for.
+/// If it is compressed in a way nobody asked for.
 pub(super) fn unpack(answer: Answer) -> Result<Answer, ProxyError> {
     let (mut head, body) = answer.into_parts();
     let codings: Vec<Vec<u8>> = head
@@ -65,14 +66,14 @@ pub(super) fn unpack(answer: Answer) -> Result<Answer, ProxyError> {
         }
     }
     head.headers.remove(CONTENT_LENGTH);
-    // The answer to HEAD, a 204 or a 304 says how a body would be packed, and has none.
+    // The answer to HEAD, a 204 or a 304 says how a body would be compressed, but has none.
     if body.is_end_stream() {
         return Ok(Answer::from_parts(head, body));
     }
     Ok(Answer::from_parts(head, decoded(body)))
 }
 
-/// Unpacks while the body streams; a body that breaks off, or is no gzip, ends in an error.
+/// Unpacks a body as it streams. One that breaks off, or is no gzip, ends in an error.
 fn decoded(body: ResponseBody) -> ResponseBody {
     let packed = StreamReader::new(BodyDataStream::new(body).map_err(io::Error::other));
     let mut decoder = GzipDecoder::new(packed);

@@ -1,25 +1,25 @@
-//! How much of request bodies is held in memory, in all and for one agent.
+//! How many bytes of request bodies are held in memory, in all and per agent.
 //!
-//! A body that decides, and a small one that may have to be sent again, is held whole. Without a
-//! bound, an agent could open connections until the memory is full. Large ones (files written through
-//! the API) have room of their own, one for each agent at a time, so that they never crowd out the
-//! small ones. They take it as their bytes come: what is only announced keeps nobody out.
+//! Bodies that decide, and small ones that may have to be sent again, are held whole. Without a
+//! bound, an agent could open connections until memory is full. Large bodies (files written through
+//! the API) have room of their own, one per agent at a time, so that they never crowd out the small
+//! ones. They take it as their bytes arrive: a body that is only announced keeps nobody out.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use crate::error::ProxyError;
 
-/// Longest body that counts as small.
+/// The longest body that counts as small, in bytes.
 pub(crate) const SMALL_BYTES_MAX: u64 = 1024 * 1024;
-/// Small bodies held for everybody together.
+/// The bound on small bodies of all agents together, in bytes.
 const HELD_BYTES_MAX: u64 = 128 * 1024 * 1024;
-/// Small bodies held for one agent.
+/// The bound on small bodies of one agent, in bytes.
 const HELD_BYTES_PER_AGENT_MAX: u64 = 8 * 1024 * 1024;
-/// Large bodies held for everybody together, and the longest there can be.
+/// The bound on large bodies of all agents together, and on each of them, in bytes.
 pub(crate) const LARGE_BYTES_MAX: u64 = 128 * 1024 * 1024;
 
-/// Counts what is held.
+/// Counts the bytes held.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Held {
     counts: Arc<Mutex<Counts>>,
@@ -29,7 +29,7 @@ pub(crate) struct Held {
 struct Counts {
     all: u64,
     by_agent: HashMap<String, u64>,
-    /// Large bodies in all, and the agents that have one.
+    /// Bytes of large bodies, and the agents that have one.
     large: u64,
     large_of: HashSet<String>,
 }
@@ -62,7 +62,7 @@ impl Counts {
     }
 }
 
-/// Room for one body; given back when dropped.
+/// Room for one body. Dropping it gives the room back.
 #[derive(Debug)]
 pub(crate) struct Room {
     held: Held,
@@ -72,7 +72,8 @@ pub(crate) struct Room {
 }
 
 impl Held {
-    /// Takes room for a body of at most so many bytes; a large one takes it with [`Room::grow_to`].
+    /// Reserves room for a body of at most `bytes`; a large one takes its room with
+    /// [`Room::grow_to`].
     pub(crate) fn room(&self, agent: &str, bytes: u64) -> Result<Room, ProxyError> {
         let is_large = bytes > SMALL_BYTES_MAX;
         let mut counts = self.lock();
@@ -92,16 +93,16 @@ impl Held {
     }
 }
 
-/// No room for one more.
+/// The error when there is no room for one more body.
 pub(crate) fn full() -> ProxyError {
     ProxyError::Overloaded("Too many request bodies are being received at once; nothing was sent to GitHub.")
 }
 
 impl Room {
-    /// So much of the body has come.
+    /// Takes room up to `bytes`, which is how much of a large body has arrived.
     ///
     /// # Errors
-    /// When large bodies have no more room.
+    /// If there is no more room for large bodies.
     pub(crate) fn grow_to(&mut self, bytes: u64) -> Result<(), ProxyError> {
         if !self.is_large || bytes <= self.bytes {
             return Ok(());
@@ -149,7 +150,7 @@ mod tests {
         let held = Held::default();
         let mut large = held.room("a", LARGE_BYTES_MAX).unwrap();
         assert_eq!(held.room("a", 2 * MIB).unwrap_err().code(), "overloaded", "one at a time");
-        // What is only announced takes nothing.
+        // A body that is only announced takes nothing.
         let mut other = held.room("b", LARGE_BYTES_MAX).unwrap();
         other.grow_to(100 * MIB).unwrap();
         large.grow_to(28 * MIB).unwrap();

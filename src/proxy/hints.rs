@@ -1,7 +1,8 @@
-//! Advice: which cheaper way there was, said in `x-tollgate-hint` and, for ten minutes, in `/tollgate/me`.
+//! Advice on cheaper ways to call, given in `x-tollgate-hint` and, for ten minutes, in
+//! `/tollgate/me`.
 //!
-//! It is about reads that GitHub answered, and never delays one but by a look at the budget while an
-//! agent's GraphQL points run out.
+//! It is about reads that GitHub answered, and never delays one, except for a look at the budget
+//! while an agent's GraphQL points run out.
 
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
@@ -24,22 +25,22 @@ use crate::policy::routes::Scope;
 use crate::policy::target::Target;
 use crate::status::HintStatus;
 
-/// How long calls are counted together.
+/// The window in which calls are counted.
 const WINDOW: Duration = Duration::from_secs(60);
 /// How long advice stays in `/tollgate/me`.
 const TOLD_FOR: Duration = Duration::from_secs(600);
-/// Counters kept, of all agents.
+/// How many counters and pieces of advice are kept, for all agents together.
 const CALLS_MAX: u64 = 100_000;
-/// The same call more often than this in a window.
+/// Advise if the same call is made more often than this in a window.
 const REPEATS: u32 = 5;
-/// Held this long by the budget, a call came when points were short.
+/// A call that the budget held this long came when points were short.
 const HELD_LONG: Duration = Duration::from_secs(1);
-/// Reads of single files of one repository in a window.
+/// Advise if more single files of one repository than this are read in a window.
 const FILES: u32 = 20;
 /// GitHub's largest page.
 const PAGE_MAX: u32 = 100;
 
-/// A cheaper way.
+/// A cheaper way to call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Hint {
     RestIsIdle,
@@ -51,7 +52,7 @@ pub(super) enum Hint {
 impl Hint {
     const ALL: [Hint; 4] = [Hint::RestIsIdle, Hint::ManyFiles, Hint::Repeated, Hint::SmallPages];
 
-    /// In ASCII, for a header.
+    /// ASCII, since it goes into a header.
     fn text(self) -> &'static str {
         match self {
             Hint::RestIsIdle => {
@@ -87,14 +88,14 @@ impl Hints {
         }
     }
 
-    /// How often an agent asked something in this window, with this time.
+    /// How often an agent has asked for `what` in this window, this time included.
     fn count(&self, agent: &Arc<str>, what: &impl std::hash::Hash) -> u32 {
         let key = (Arc::clone(agent), self.hasher.hash_one(what));
         self.calls.get_with(key, Arc::default).fetch_add(1, Ordering::Relaxed).saturating_add(1)
     }
 
-    /// Remembers what an agent is told. What it was told already is not written again, for that costs more
-    /// than the whole advice.
+    /// Remembers what an agent is told. What it was told already is not written again, since the
+    /// write would cost more than all the rest of the advice.
     fn tell(&self, agent: Arc<str>, hint: Hint) {
         let told = (agent, hint);
         if !self.told.contains_key(&told) {
@@ -102,7 +103,7 @@ impl Hints {
         }
     }
 
-    /// Who was told what in the last ten minutes.
+    /// Which agents were told what in the last ten minutes.
     pub(super) fn overview(&self) -> Vec<HintStatus> {
         let mut agents: [Vec<String>; 4] = Default::default();
         for (told, ()) in &self.told {
@@ -128,9 +129,9 @@ impl Hints {
 }
 
 impl Proxy {
-    /// Adds the first piece of advice there is to an answer of GitHub's.
+    /// Adds at most one piece of advice, the first that applies, to an answer of GitHub's.
     pub(super) async fn advise(&self, permitted: &Permitted, answer: Answer, ctx: &Context) -> Answer {
-        // What GitHub was not asked for has no cheaper way.
+        // An answer that cost no call has no cheaper way.
         let is_free = ctx.cache == Some(CacheResult::Hit);
         if is_free || permitted.call().class != Class::Read || answer.status() != StatusCode::OK {
             return answer;
@@ -173,7 +174,7 @@ impl Proxy {
     }
 }
 
-/// Less than a tenth is left.
+/// Whether less than a tenth is left.
 fn is_short(view: &View) -> bool {
     view.is_known && view.remaining.saturating_mul(10) < view.used.saturating_add(view.remaining)
 }

@@ -1,8 +1,8 @@
 //! Stage 2, who is calling: takes the request's head, gives the agent.
 //!
 //! The key comes as `Bearer`, `token` or Basic (as user or password), schemes in any case. A second
-//! `Authorization` header, a key in the query or in a cookie identifies nobody. In a key's place there can
-//! be a signed identity token, told from a key by its form.
+//! `Authorization` header is refused, and a key in the query or in a cookie identifies nobody. A
+//! signed identity token may stand in for a key; its form tells the two apart.
 
 use std::sync::Arc;
 
@@ -38,7 +38,7 @@ impl Proxy {
         }
     }
 
-    /// The caller learns no more than of a wrong key; the log says which check failed.
+    /// The caller learns no more than with a wrong key; the log says which check failed.
     async fn identify_by_token(
         &self,
         credentials: &[Vec<u8>],
@@ -59,7 +59,8 @@ impl Proxy {
         }
     }
 
-    /// Who was switched off is watched all the same: the books say who it was, and what it wanted.
+    /// Refuses an agent that isn't served. A disabled agent's request is still recorded: who it
+    /// was, and what it wanted.
     pub(super) fn check_served(
         &self,
         agent: &Arc<Agent>,
@@ -77,7 +78,8 @@ impl Proxy {
         Err(unserved(agent, standing))
     }
 
-    /// The file can disable an agent, or have it no more, and an operator can switch it off at any time.
+    /// Refuses an agent that is no longer served: the configuration may have disabled or dropped
+    /// it, and an operator can switch it off at any time.
     pub(super) fn refuse_unserved(&self, agent: &Agent) -> Result<(), ProxyError> {
         match self.roster.standing(&agent.name) {
             Standing::Served => Ok(()),
@@ -86,7 +88,7 @@ impl Proxy {
     }
 }
 
-/// What an agent is told that is not served, or no more.
+/// What an agent that is not served, or no longer, is told.
 pub(super) fn unserved(agent: &Agent, standing: Standing) -> ProxyError {
     match standing {
         Standing::Removed => ProxyError::BadCredentials,
@@ -96,7 +98,7 @@ pub(super) fn unserved(agent: &Agent, standing: Standing) -> ProxyError {
     }
 }
 
-/// What in the header can be a key; Basic has two places for it.
+/// What in the header can be a key; Basic has two places for one.
 fn candidate_keys(value: &[u8]) -> Vec<Vec<u8>> {
     let Some(space) = value.iter().position(|&byte| byte == b' ') else {
         return Vec::new();

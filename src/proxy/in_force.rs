@@ -9,10 +9,10 @@ use futures_util::future::BoxFuture;
 use super::Proxy;
 use crate::cache::feed::Forget;
 
-/// Where the proxy of another configuration takes the place of the one before.
+/// Holds the proxy of the configuration in force, and lets another take its place.
 ///
-/// A request is served by one proxy from its first stage to its last, so nobody sees a configuration that
-/// is half applied, and nobody's request is lost.
+/// One proxy serves a request from its first stage to its last, so no request sees a half-applied
+/// configuration, and none is lost.
 #[derive(Debug)]
 pub struct InForce(ArcSwap<Proxy>);
 
@@ -20,17 +20,17 @@ impl InForce {
     pub fn new(proxy: Proxy) -> Arc<InForce> {
         let known = Arc::clone(&proxy.in_force);
         let in_force = Arc::new(InForce(ArcSwap::from_pointee(proxy)));
-        // A proxy is put in here once, and those that follow are made from it.
+        // Set once only: later proxies are made from this one and share the cell.
         let _ = known.set(Arc::downgrade(&in_force));
         in_force
     }
 
-    /// For requests that come now.
+    /// The proxy for requests that arrive now.
     pub fn proxy(&self) -> Arc<Proxy> {
         self.0.load_full()
     }
 
-    /// Has requests that come from now on served by another.
+    /// Has requests that arrive from now on served by `proxy`.
     pub fn replace(&self, proxy: Proxy) {
         self.0.store(Arc::new(proxy));
     }

@@ -1,8 +1,9 @@
-//! Stage 7, with whose rights: takes an admitted call, gives the [`UpstreamRequest`] that may be sent.
+//! Stage 7, with whose rights: takes an admitted call, gives the [`UpstreamRequest`] that may be
+//! sent.
 //!
-//! Only this file can make an `UpstreamRequest`. Nothing of the caller's framing, credentials or
-//! hop-by-hop headers is in it: the target is written from the parse, headers go up by allow-list,
-//! and the installation token is attached here.
+//! Only this file can make an `UpstreamRequest`. It holds nothing of the caller's framing,
+//! credentials or hop-by-hop headers: the target is rebuilt from its parsed form, headers go up by
+//! allow-list, and the installation token is attached here.
 
 use std::sync::Arc;
 
@@ -30,11 +31,11 @@ use crate::github::tokens::Token;
 use crate::policy::routes::Scope;
 use crate::secret::holds_credential;
 
-/// Headers of the caller that go up, beside those an answer hangs on; all others stay here, and so do values
-/// that hold a credential of an agent's.
+/// Headers of the caller that go up, beside those that vary the answer. All others stay here, and
+/// so do values that hold an agent's credential.
 static FORWARDED: [HeaderName; 4] =
     [CONTENT_TYPE, USER_AGENT, HeaderName::from_static("traceparent"), HeaderName::from_static("tracestate")];
-/// Conditions of the caller's on what it has; where the cache has a part they end there.
+/// The caller's conditions on what it has already. Reads through the cache don't pass them on.
 static CONDITIONS: [HeaderName; 5] = [IF_MATCH, IF_NONE_MATCH, IF_MODIFIED_SINCE, IF_UNMODIFIED_SINCE, RANGE];
 static API_VERSION: HeaderName = HeaderName::from_static("x-github-api-version");
 
@@ -80,8 +81,8 @@ impl Proxy {
         Ok(UpstreamRequest { request, token, progress })
     }
 
-    /// A token for the agent's repositories, or, when GitHub does not know one of them, for the one
-    /// that is asked for.
+    /// A token for the agent's repositories or, if GitHub does not know one of them, for the one
+    /// that the call names.
     pub(super) async fn token_for(&self, permitted: &mut Permitted) -> Result<Arc<Token>, ProxyError> {
         let minted = self.mint(permitted).await;
         let unknown_repository = |error: &AppError| matches!(error, AppError::Refused { status, .. } if *status == http::StatusCode::UNPROCESSABLE_ENTITY);
@@ -107,8 +108,8 @@ impl Proxy {
 
     fn headers_of_call(&self, from: &HeaderMap) -> HeaderMap {
         let mut headers = self.headers_up(from, &CONDITIONS);
-        // Without its condition a range could be of another representation than the caller has the rest of. All of it
-        // is as good an answer (RFC 9110 §13.1.5, §14.2).
+        // Without its condition, a range could be of another representation than the one the caller
+        // has the rest of. The whole is as good an answer (RFC 9110 §13.1.5, §14.2).
         if from.contains_key(IF_RANGE) {
             headers.remove(RANGE);
         }
@@ -118,7 +119,8 @@ impl Proxy {
         headers
     }
 
-    /// What goes up for a read through the cache: it asks for what it keeps, whatever the caller has.
+    /// The headers that go up for a read through the cache, which asks for what it keeps, whatever
+    /// the caller has.
     pub(super) fn headers_of_read(&self, from: &HeaderMap) -> HeaderMap {
         let mut headers = self.headers_up(from, &[]);
         headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("gzip"));
@@ -138,14 +140,14 @@ impl Proxy {
             .cloned()
             .filter(|version| !version.is_empty() && !holds_credential(version.as_bytes()));
         headers.insert(&API_VERSION, version.unwrap_or_else(|| self.api_version.clone()));
-        // GitHub refuses calls without one.
+        // GitHub refuses calls without a user agent.
         if headers.get(USER_AGENT).is_none_or(HeaderValue::is_empty) {
             headers.insert(USER_AGENT, HeaderValue::from_static(OWN_USER_AGENT));
         }
         headers
     }
 
-    /// The address, written anew from what was judged.
+    /// The upstream address, rebuilt from what was judged.
     fn uri_up(&self, permitted: &Permitted) -> Result<Uri, ProxyError> {
         let call = permitted.call();
         let upstream = &self.upstream;
@@ -171,18 +173,18 @@ impl Proxy {
     }
 }
 
-/// `path`, which may have a query, at the host of `base`.
+/// `path`, which may include a query, at the host of `base`.
 fn at_base(base: &Uri, path: String) -> Result<Uri, http::Error> {
     let mut parts = base.clone().into_parts();
     parts.path_and_query = Some(PathAndQuery::from_maybe_shared(Bytes::from(path))?);
     Ok(Uri::from_parts(parts)?)
 }
 
-/// Operations whose body is no JSON.
+/// The operation whose body is not JSON.
 const PLAIN_TEXT: &str = "markdown/render-raw";
 
-/// The API reads JSON whatever the request calls it, and clients call it many things: curl a form, in
-/// which some servers look for another method. So what goes up is called JSON.
+/// The API reads JSON whatever type the request states, and clients state many: curl says it is a
+/// form, in which some servers look for another method. So it goes up labeled as JSON.
 fn set_content_type(headers: &mut HeaderMap, call: &Call) {
     let operation = call.route.operation;
     if operation.uploads {
@@ -219,7 +221,7 @@ fn take_body(body: &mut CallBody) -> Result<(RequestBody, Option<Arc<Progress>>)
     }
 }
 
-/// The App is installed for the owner, but not on this repository.
+/// The error when the App is installed for the owner, but not on this repository.
 fn not_covered(permitted: &Permitted) -> ProxyError {
     ProxyError::NoInstallation(format!(
         "The installation {} does not cover this repository, or, where none is named, not all of agent {}'s: it \

@@ -1,13 +1,14 @@
 //! Stage 1, listen: takes connections, gives requests to the proxy in force, and drains on shutdown.
 //!
-//! Every connection is bounded: how many there are, in all and from one address, how long a head may
-//! take, how long one may idle. What may not be HTTP in every reader's eyes never reaches hyper; see
-//! [`framing`] and [`strict`].
+//! Connections are bounded: how many there are, in all and from one address, how long a head may
+//! take, how long one may idle. Whatever some parser might not read as HTTP never reaches hyper;
+//! see [`framing`] and [`strict`].
 
 mod activity;
 mod connection;
 mod framing;
 mod strict;
+mod unread;
 
 use std::collections::HashMap;
 use std::io;
@@ -30,19 +31,20 @@ use connection::Serving;
 pub(super) use framing::{FIELDS_MAX, HEAD_BYTES_MAX};
 pub use strict::Patience;
 
-/// Connections the kernel holds until they are accepted; a flood of resets fills a short queue.
+/// Connections the kernel queues until they are accepted; a flood of resets fills a short queue.
 const BACKLOG: u32 = 4096;
-/// Connections without a place that are told so at once.
+/// How many connections over the bound are answered at once; any more are just closed.
 const TURNED_AWAY_MAX: usize = 128;
-/// Descriptors that are not for agents' connections.
+/// File descriptors kept back from agents' connections.
 const DESCRIPTORS_KEPT: usize = 512;
 
-/// So long before the drain's end, or a quarter of the drain if that is less, whoever waits is refused.
+/// Waiting requests are refused this long before the drain ends, or a quarter of the drain if that
+/// is less.
 const LAST_WORD: Duration = Duration::from_secs(1);
-/// A connection that is cut is gone when its task is next run.
+/// How long to wait for the tasks of cut connections to end.
 const CUT_WITHIN: Duration = Duration::from_secs(1);
 
-/// How many and how long.
+/// How many connections, and how long each may take.
 #[derive(Debug, Clone, Copy)]
 pub struct Bounds {
     pub connections: usize,
@@ -54,7 +56,8 @@ impl Default for Bounds {
     fn default() -> Self {
         Bounds {
             connections: 16_384,
-            // Whole fleets stand behind one address of a NAT, so this only keeps one from taking all.
+            // Whole fleets stand behind the one address of a NAT; this only keeps one address from
+            // taking all.
             connections_per_address: 8_192,
             patience: Patience {
                 head: Duration::from_secs(10),
@@ -66,7 +69,8 @@ impl Default for Bounds {
 }
 
 impl Bounds {
-    /// Leaves descriptors for calls to GitHub, probes and files, whoever fills the connections.
+    /// Leaves descriptors for calls to GitHub, probes and files, however many connections agents
+    /// open.
     pub fn within(self, descriptors: usize) -> Bounds {
         let connections = self.connections.min(descriptors.saturating_sub(DESCRIPTORS_KEPT) / 2).max(1);
         let connections_per_address = self.connections_per_address.min(connections);
@@ -74,7 +78,7 @@ impl Bounds {
     }
 }
 
-/// Serves a listener until told to stop, then lets what runs finish within the drain time.
+/// Serves until told to stop, then lets running requests finish within the drain time.
 #[derive(Debug)]
 pub struct Listener {
     tcp: TcpListener,
@@ -101,8 +105,8 @@ impl Listener {
         self.tcp.local_addr()
     }
 
-    /// Accepts until `stop`; returns when every connection has ended, or when `drain` has passed or `cut` says so
-    /// and those that are left were cut.
+    /// Accepts until `stop`. Returns when every connection has ended, or when `drain` has passed or
+    /// `cut` is cancelled and the remaining connections have been cut.
     pub async fn serve(
         self,
         in_force: Arc<InForce>,
@@ -134,13 +138,14 @@ impl Listener {
                             None => turn_away(socket, &turned_away).await,
                         }
                     });
-                    // Those accepted go first: a flood waits in the kernel's queue, not in tasks of ours.
+                    // Lets the accepted connections run first: a flood waits in the kernel's queue,
+                    // not in our tasks.
                     tokio::task::yield_now().await;
                 }
-                // The peer is gone already; the next one waits.
+                // This peer is gone already; go on to the next.
                 Err(error) if is_of_the_peer(&error) => {}
                 Err(error) => {
-                    // Out of descriptors, most likely: wait for some to be given back.
+                    // Most likely out of descriptors: wait for some to be freed.
                     tracing::warn!(%error, "no connection accepted");
                     tokio::time::sleep(Duration::from_millis(50)).await;
                 }
@@ -158,14 +163,14 @@ impl Listener {
         if all_end(drain - last_word).await {
             return;
         }
-        // What waits for its turn has an answer to give; what GitHub has been sent may still come back.
+        // Waiting requests get their refusal now; calls already sent to GitHub may still come back.
         in_force.proxy().close();
         if all_end(last_word).await {
             return;
         }
         tracing::warn!(left = connections.len(), "connections are cut, with what is under way on them");
         cut.cancel();
-        // Each request that was cut has its line.
+        // Gives each request that was cut the time to log its line.
         let _ = tokio::time::timeout(CUT_WITHIN, connections.wait()).await;
     }
 
@@ -181,7 +186,7 @@ impl Listener {
     }
 }
 
-/// A connection's place among those allowed; given back when dropped.
+/// A connection's place among those allowed. Dropping it gives the place back.
 #[derive(Debug)]
 struct Place {
     _permit: OwnedSemaphorePermit,
@@ -201,7 +206,7 @@ impl Drop for Place {
     }
 }
 
-/// Errors of `accept` that concern one connection only (accept(2)).
+/// Errors of `accept` that concern one connection only; see accept(2).
 fn is_of_the_peer(error: &io::Error) -> bool {
     matches!(
         error.kind(),
@@ -209,14 +214,14 @@ fn is_of_the_peer(error: &io::Error) -> bool {
     )
 }
 
-/// The refusal for what could not be read as a request.
+/// The refusal for bytes that could not be read as a request.
 fn refuse(error: &ProxyError) -> Vec<u8> {
     let request_id = new_request_id();
     tracing::debug!(request_id, code = error.code(), "a connection was refused");
     refusal_on_the_wire(error, &request_id)
 }
 
-/// Says that there is no place, and closes; in a flood it only closes.
+/// Says that there is no place, and closes. In a flood it only closes.
 async fn turn_away(mut socket: TcpStream, at_once: &Semaphore) {
     let Ok(_place) = at_once.try_acquire() else { return };
     let words =
@@ -224,7 +229,7 @@ async fn turn_away(mut socket: TcpStream, at_once: &Semaphore) {
     let _ = tokio::time::timeout(Duration::from_secs(1), async {
         let _ = socket.write_all(&words).await;
         let _ = socket.shutdown().await;
-        // What the caller sends meanwhile is read, or the kernel would throw the answer away.
+        // Reads what the caller sends meanwhile; otherwise the kernel would discard the answer.
         let mut scratch = [0; 1024];
         while socket.read(&mut scratch).await.is_ok_and(|read| read > 0) {}
     })

@@ -1,7 +1,8 @@
 //! Stage 5, what is known already: takes a permitted call, gives an answer, or how to go on.
 //!
-//! Our own answers end here: an agent's limits are ours to tell. Reads go on through the cache
-//! (`lookup/read.rs`), which may know their answer, or share one with others; everything else asks GitHub.
+//! tollgate's own answers end here: it is the one to tell an agent its limits. Reads go through the
+//! cache (`lookup/read.rs`), which may know the answer or share one among callers. All else asks
+//! GitHub.
 
 mod keep;
 pub(super) mod own;
@@ -20,10 +21,10 @@ use crate::github::tokens::Access;
 use crate::policy::routes::Scope;
 pub(super) use read::{Read, Reused};
 
-/// What is known for a call.
+/// What the look-up found for a call.
 #[derive(Debug)]
 pub(crate) enum Lookup {
-    /// Nothing to do with this call; GitHub is asked.
+    /// The cache has no part in this call; GitHub is asked.
     Bypass,
     /// An answer of tollgate's own.
     Own(Answer),
@@ -31,7 +32,7 @@ pub(crate) enum Lookup {
     Read(Box<Read>),
 }
 
-/// `GET /rate_limit`: an agent sees its own part.
+/// `GET /rate_limit`: an agent sees its own share.
 const RATE_LIMIT: &str = "rate-limit/get";
 
 impl Proxy {
@@ -47,7 +48,7 @@ impl Proxy {
     }
 }
 
-/// Whether the answer to a call may be kept for others, by what is asked.
+/// Whether the answer to such a call may be kept for others.
 fn is_kept(call: &Call) -> bool {
     let headers = &call.headers;
     let is_whole = [RANGE, IF_MATCH, IF_UNMODIFIED_SINCE].iter().all(|name| !headers.contains_key(name));

@@ -1,11 +1,11 @@
-//! Names that go with every call to the budget, made once and shared.
+//! Names that every call to the budget carries, made once and shared.
 
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use http::Method;
 use rustc_hash::FxHashMap;
 
-/// Routes and resources as shared text. Both are closed sets: templates of GitHub's operations.
+/// Routes and resources as shared strings. Both are closed sets: templates of GitHub's operations.
 #[derive(Debug, Default)]
 pub(super) struct RouteNames {
     routes: Mutex<FxHashMap<(Method, &'static str), Arc<str>>>,

@@ -1,4 +1,4 @@
-//! What the proxy knows that an operator may want to see.
+//! What the proxy knows that operators may want to see.
 
 use super::Proxy;
 use super::context::Context;
@@ -6,10 +6,10 @@ use crate::error::ProxyError;
 use crate::status::refusals::RefusalStatus;
 use crate::status::{HintStatus, TokenStatus};
 
-/// See [`crate::status::Status`] for what each is.
+/// See [`crate::status::Status`] for each field.
 #[derive(Debug)]
 pub struct Overview {
-    /// Parts that only record what they would do.
+    /// Parts that only record what they would refuse.
     pub observing: Vec<String>,
     pub hints: Vec<HintStatus>,
     pub refusals: Vec<RefusalStatus>,
@@ -32,7 +32,8 @@ impl Proxy {
         }
     }
 
-    /// Keeps a refusal among the latest. What GitHub or the way to it failed at is none.
+    /// Adds an error to the latest refusals. Failures of GitHub, or of the way to it, are not
+    /// refusals.
     pub(super) fn keep_refusal(&self, error: &ProxyError, ctx: &Context) {
         if error.is_upstream_failure() {
             return;

@@ -1,7 +1,7 @@
 //! How long a call may be held and how urgent it is, as its headers say: `Prefer: wait=SECONDS`
 //! (RFC 7240) and `Priority: u=0…7` (RFC 9218).
 //!
-//! Both are wishes, so nothing in them is an error: what can't be read counts as not said.
+//! Both are wishes, so nothing in them is an error: what can't be parsed is ignored.
 
 use std::time::Duration;
 
@@ -12,16 +12,16 @@ use crate::budget::Wait;
 
 const PREFER: &str = "prefer";
 const PRIORITY: &str = "priority";
-/// The least urgent that still goes first; without a word it is 3.
+/// The least urgent value that still goes first; the default is 3.
 const INTERACTIVE_MAX: i64 = 2;
 
-/// `default` is how long a call is held that names no wait, `limit` the most it may ask for.
+/// `default` is how long a call is held that states no wait, `limit` the longest it may ask for.
 pub(super) fn wait_of(headers: &HeaderMap, default: Duration, limit: Duration) -> Wait {
     let patience = wait(headers).unwrap_or(default).min(limit);
     Wait { patience, is_interactive: is_interactive(headers) }
 }
 
-/// The first `wait` there is; if that one is garbled, no later one counts.
+/// The first `wait`; if that one can't be parsed, no later one counts.
 fn wait(headers: &HeaderMap) -> Option<Duration> {
     let mut preferences = headers
         .get_all(PREFER)
@@ -41,7 +41,7 @@ fn wait(headers: &HeaderMap) -> Option<Duration> {
     Some(Duration::from_secs(seconds))
 }
 
-/// The parts between separators that don't stand in a quoted string.
+/// The parts between separators outside quoted strings.
 fn split(text: &[u8], separator: u8) -> impl Iterator<Item = &[u8]> {
     let (mut is_quoted, mut is_escaped) = (false, false);
     text.split(move |byte| {
@@ -55,7 +55,7 @@ fn split(text: &[u8], separator: u8) -> impl Iterator<Item = &[u8]> {
     })
 }
 
-/// Several headers are one dictionary, as RFC 9651 has it.
+/// Several headers form one dictionary (RFC 9651).
 fn is_interactive(headers: &HeaderMap) -> bool {
     let values: Vec<&[u8]> = headers.get_all(PRIORITY).iter().map(|value| value.as_bytes()).collect();
     let Ok(dictionary) = Parser::new(&values.join(&b","[..])).parse::<Dictionary>() else { return false };

@@ -1,8 +1,8 @@
 //! Stage 10, what the caller gets: GitHub's answer in the caller's own addresses, or a refusal.
 //!
-//! The only table from [`ProxyError`] to status and body is in [`mod@refusal`]. Refusals have the shape of
-//! GitHub's errors plus one object, `tollgate`, so that clients handle them and a person can tell
-//! them from GitHub's.
+//! The only table from [`ProxyError`] to status and body is in [`mod@refusal`]. Refusals have the
+//! shape of GitHub's errors plus one object, `tollgate`: clients can handle them, and people can
+//! tell them from GitHub's.
 
 mod refusal;
 
@@ -30,7 +30,7 @@ use crate::links::json::JsonRewriter;
 pub(super) use refusal::refusal_on_the_wire;
 use refusal::{Caller, outcome_of, refusal};
 
-/// Says what would serve the caller better.
+/// Tells the caller of a cheaper or better way.
 pub(super) const HINT: HeaderName = HeaderName::from_static("x-tollgate-hint");
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -38,11 +38,11 @@ const CACHE: HeaderName = HeaderName::from_static("x-tollgate-cache");
 const WAIT_MS: HeaderName = HeaderName::from_static("x-tollgate-wait-ms");
 const AGENT: HeaderName = HeaderName::from_static("x-tollgate-agent");
 
-/// Where links to the uploads host lead.
+/// The prefix of links to the uploads host.
 const UPLOADS_PREFIX: &str = "/api/uploads";
 
 impl Proxy {
-    /// Turns the outcome into the answer, counts it and writes the request's one line of log.
+    /// Turns the outcome into the response, counts it and writes the request's one log line.
     pub(super) fn respond(
         &self,
         outcome: Result<Answer, ProxyError>,
@@ -78,7 +78,8 @@ impl Proxy {
 
     fn pass_on(&self, answer: Answer, ctx: &Context) -> Response<ResponseBody> {
         let (mut head, body) = answer.into_parts();
-        // The version is that of a hop (RFC 9110 §2.5): an answer by HTTP/1.0 would close the caller's connection.
+        // The version belongs to a hop (RFC 9110 §2.5): passing on HTTP/1.0 would close the
+        // caller's connection.
         head.version = Version::HTTP_11;
         for name in not_passed_on(&head.headers) {
             head.headers.remove(name);
@@ -103,7 +104,7 @@ impl Proxy {
         if ctx.is_graphql || !holds_links(&head.headers) {
             return Response::from_parts(head, body);
         }
-        // The length is another one now, known only at the end.
+        // Rewriting changes the length, which is known only at the end.
         head.headers.remove(CONTENT_LENGTH);
         if bodiless {
             return Response::from_parts(head, body);
@@ -114,14 +115,14 @@ impl Proxy {
         let write = |text| JsonRewriter::rewrite(text, map());
         let address = [origin, prefix].concat();
         let written = self.cache.written(&key, &entry, &address, write);
-        // It was unpacked when it was made an entry.
+        // The body was unpacked when the entry was made.
         let written = written.unwrap_or_default();
         head.headers.remove(CONTENT_ENCODING);
         head.headers.insert(CONTENT_LENGTH, HeaderValue::from(written.len()));
         Response::from_parts(head, full(written))
     }
 
-    /// Adds the end of a call to its line in the audit log; a denial gets its line here.
+    /// Adds the outcome to the call's line in the audit log. A denial without a line gets one here.
     fn write_down(&self, outcome: &Result<Answer, ProxyError>, ctx: &Context) {
         let Err(error) = outcome else { return };
         let refuse = |facts: &mut Facts| {
@@ -164,7 +165,7 @@ impl Proxy {
         }
     }
 
-    /// What only an answered request tells: of another one the clocks still ran.
+    /// Metrics of answered requests only: for others, some clocks were still running.
     fn record_answer(&self, ctx: &Context) {
         if let Some(cache) = ctx.cache {
             self.metrics.cache_requests.with_label_values(&[cache.as_str()]).inc();
@@ -173,7 +174,8 @@ impl Proxy {
         self.metrics.overhead.observe(own.as_secs_f64());
     }
 
-    /// The caller hung up before there was an answer, or the connection was cut at the end.
+    /// Records that the caller hung up before there was an answer, or its connection was cut in a
+    /// drain.
     pub(super) fn record_gone(&self, ctx: &Context) {
         self.record_request(ctx, *CLIENT_CLOSED_REQUEST, "gone");
     }
@@ -206,7 +208,7 @@ impl Proxy {
     }
 }
 
-/// What nginx calls a request whose caller did not wait for the answer; it is never sent.
+/// nginx's status for a request whose caller did not wait for the answer; it is never sent.
 static CLIENT_CLOSED_REQUEST: LazyLock<StatusCode> =
     LazyLock::new(|| StatusCode::from_u16(499).expect("three digits"));
 
@@ -216,14 +218,14 @@ const USED: HeaderName = HeaderName::from_static("x-ratelimit-used");
 const RESET: HeaderName = HeaderName::from_static("x-ratelimit-reset");
 const RESOURCE: HeaderName = HeaderName::from_static("x-ratelimit-resource");
 
-/// GitHub's figures that the caller gets to see, and under which name.
+/// GitHub's figures that the caller may see, and the names they get.
 static UPSTREAM: [(HeaderName, HeaderName); 3] = [
     (LIMIT, HeaderName::from_static("x-tollgate-upstream-limit")),
     (REMAINING, HeaderName::from_static("x-tollgate-upstream-remaining")),
     (RESET, HeaderName::from_static("x-tollgate-upstream-reset")),
 ];
 
-/// GitHub's own figures, under names that stay GitHub's when `x-ratelimit-*` become the agent's.
+/// Copies GitHub's own figures to names of their own, before `x-ratelimit-*` become the agent's.
 fn copy_upstream_limit(headers: &mut HeaderMap) {
     for (from, to) in &UPSTREAM {
         if let Some(value) = headers.get(from).cloned() {
@@ -232,9 +234,10 @@ fn copy_upstream_limit(headers: &mut HeaderMap) {
     }
 }
 
-/// The agent's own limits in place of GitHub's, which are the whole installation's.
+/// Sets the agent's own limits in place of GitHub's, which are the whole installation's.
 ///
-/// Whoever is served can go on: a 0 would make some clients stop until the reset.
+/// `remaining` is at least 1, since a served caller can go on: a 0 would make some clients stop
+/// until the reset.
 pub(super) fn insert_own_limit(headers: &mut HeaderMap, view: &View, resource: &'static str, now_ms: i64) {
     let remaining = view.remaining.max(1);
     let reset = (now_ms + view.reset_in_ms + 999).div_euclid(1000);
@@ -246,8 +249,8 @@ pub(super) fn insert_own_limit(headers: &mut HeaderMap, view: &View, resource: &
     headers.insert(RESOURCE, HeaderValue::from_static(resource));
 }
 
-/// Those of an answer's headers that concern its hop only (RFC 9110 §7.6.1), or would bind the caller to
-/// GitHub's host. What `Connection` names belongs to the hop, too.
+/// The headers of an answer that concern its hop only (RFC 9110 §7.6.1), or would bind the caller
+/// to GitHub's host. Headers named in `Connection` belong to the hop, too.
 fn not_passed_on(headers: &HeaderMap) -> Vec<HeaderName> {
     let named = headers
         .get_all(CONNECTION)
@@ -293,7 +296,7 @@ fn rewrite_headers(headers: &mut HeaderMap, map: &LinkMap) {
     }
 }
 
-/// Whether a body is JSON of the API, not a raw file or a diff.
+/// Whether a body is the API's JSON, and not a raw file or a diff.
 pub(super) fn holds_links(headers: &HeaderMap) -> bool {
     let Some(essence) = media_type(headers, CONTENT_TYPE) else {
         return false;
@@ -306,7 +309,7 @@ pub(super) fn holds_links(headers: &HeaderMap) -> bool {
 }
 
 fn number(value: i64) -> HeaderValue {
-    // `HeaderValue::from` takes memory twice.
+    // `HeaderValue::from` allocates twice.
     HeaderValue::from_str(itoa::Buffer::new().format(value)).expect("digits and a sign may stand in a header")
 }
 
@@ -316,7 +319,7 @@ fn insert_text(headers: &mut HeaderMap, name: HeaderName, value: &str) {
     }
 }
 
-/// Methods outside the API's do not make labels.
+/// Methods that the API does not have get no label of their own.
 fn method_label(method: &Method) -> &str {
     match method.as_str() {
         known @ ("GET" | "HEAD" | "POST" | "PUT" | "PATCH" | "DELETE" | "OPTIONS") => known,

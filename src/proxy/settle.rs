@@ -1,8 +1,8 @@
 //! Stage 9, what came of it: takes an attempt, gives the [`Answer`] or says to try again.
 //!
-//! Here the call's true cost is charged and the headers about limits are read, the token is proven or
-//! dropped, and the slot in flight moves into the answer's body, so that it is free when the body has
-//! ended. What is made again is in `settle/again.rs`.
+//! This charges the call's true cost, reads the rate-limit headers, and proves or drops the token.
+//! The slot in flight moves into the answer's body, so that it is free when the body ends. Which
+//! calls are made again is in `settle/again.rs`.
 
 mod again;
 mod peek;
@@ -48,7 +48,7 @@ impl Proxy {
         };
         let status = answer.status();
         if status.is_informational() {
-            // Nothing that goes up asks for another protocol, so nobody may switch to one.
+            // No request asks to switch protocols, so GitHub may not switch either.
             return Err(ProxyError::UpstreamUnreachable("it answered with something that is no answer"));
         }
         let (answer, reading) = match self.read(permitted, answer, &mut admitted, took, ctx).await {
@@ -61,7 +61,8 @@ impl Proxy {
         self.record(permitted, &reading);
         let has_ended = peek::is_as_good_as_ended(answer.body());
         ctx.view = Some(admitted.settle(&reading, took, has_ended).await);
-        // What a mutation has done in part must not be done again, and its caller has to know of it.
+        // A mutation that was carried out in part must not be repeated, and its caller must see the
+        // answer.
         let is_answer = reading.is_partly_done && permitted.is_write();
         if let Some(refused) = reading.refused
             && !self.is_observing
@@ -78,7 +79,7 @@ impl Proxy {
             false => self.pause_after_trouble(permitted, &reading, answer.headers(), attempts),
         };
         if let Some(pause) = pause {
-            // That GitHub refuses our credential is never the caller's to know.
+            // A 401 about our own credential is never passed on.
             let otherwise = Some(match status {
                 StatusCode::UNAUTHORIZED => Err(credential_refused()),
                 _ => Ok(answer.map(|body| self.readers.holding(body, admitted))),
@@ -93,7 +94,7 @@ impl Proxy {
         Ok(Verdict::Done(answer.map(|body| self.readers.holding(body, admitted))))
     }
 
-    /// Unpacks and filters what must not go down as it is.
+    /// Unpacks or filters answers that must not be passed on as they are.
     pub(super) async fn finish(
         &self,
         permitted: &Permitted,
@@ -107,7 +108,7 @@ impl Proxy {
         {
             return Ok(answer);
         }
-        // As any other, it streams.
+        // From here on it streams, as any other answer.
         answer.extensions_mut().remove::<Reused>();
         let answer = match is_rewritten || !gzip::is_accepted(&call.headers) {
             true => gzip::unpack(answer)?,
@@ -124,7 +125,7 @@ impl Proxy {
         Ok(answer)
     }
 
-    /// Where a repository takes no drafts, GitHub's refusal is for something the agent did not ask for.
+    /// Explains GitHub's refusal if the repository takes no drafts: the agent did not ask for one.
     async fn explain_draft(&self, permitted: &Permitted, answer: Answer) -> Result<Answer, ProxyError> {
         let (mut answer, text) = peek::text(answer).await.ok_or(cut_short())?;
         let text = text.unwrap_or_default();
@@ -141,10 +142,10 @@ impl Proxy {
         Ok(answer)
     }
 
-    /// Reads what the answer says of limits.
+    /// Reads what the answer says about limits.
     ///
     /// # Errors
-    /// When it broke off before its caller had any of it.
+    /// If it broke off before its caller had any of it.
     async fn read(
         &self,
         permitted: &Permitted,
@@ -170,13 +171,14 @@ impl Proxy {
                 let labels = [&*permitted.installation().label];
                 self.metrics.graphql_price_ratio.with_label_values(&labels).observe(ratio);
             }
-            // The caller named something else so.
+            // The caller's query gave this name to something else.
             _ => reading.cost = None,
         }
         Ok((answer, reading))
     }
 
-    /// GitHub refused for a limit, and did nothing: another attempt waits for what the budget says.
+    /// GitHub refused for a limit and did nothing. Another attempt waits as long as the budget
+    /// says.
     fn refused_upstream(
         &self,
         permitted: &Permitted,
@@ -224,7 +226,8 @@ impl Proxy {
         self.tokens.invalidate(permitted.installation(), permitted.access(), repositories, token).await;
     }
 
-    /// Counts the answer, and refusals there should be none of.
+    /// Counts the answer, rate-limit headers that were ignored, and refusals that should not have
+    /// happened.
     fn record(&self, permitted: &Permitted, reading: &Reading) {
         let installation = &*permitted.installation().label;
         let expected = permitted.call().route.operation.resource;

@@ -7,39 +7,39 @@ use serde::Serialize;
 /// The store's answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reply {
-    /// The store's time, in which everything here is said.
+    /// The store's time, in epoch milliseconds; all times here are relative to it.
     pub now: i64,
-    /// When the store began to remember.
+    /// When the store began to remember, in epoch milliseconds.
     pub epoch: i64,
-    /// Admits and settles so far.
+    /// The number of admits and settles so far.
     pub seq: i64,
     pub outcome: Outcome,
-    /// How the agent stands in the pool, if one was named.
+    /// The agent's standing in the pool, if one was named.
     pub view: Option<View>,
     pub pool: Option<Snapshot>,
 }
 
-/// What became of a call.
+/// What came of a step.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
     Done,
     Settled {
-        /// Primary points it cost its agent.
+        /// Primary points charged to the agent.
         cost: i64,
     },
     Granted {
         /// Primary points reserved.
         price: i64,
-        /// Observing: what would have held it.
+        /// While observing: what would have held the call.
         would: Option<Reason>,
     },
     Wait {
-        /// Ask again then.
+        /// Milliseconds after which to ask again.
         hint_ms: i64,
-        /// Between two turns of this agent.
+        /// Milliseconds between two turns of this agent.
         step_ms: i64,
         reason: Reason,
-        /// Whether a place is kept meanwhile.
+        /// Whether the call keeps a place meanwhile.
         has_place: bool,
     },
     Refused {
@@ -56,25 +56,25 @@ pub enum Reason {
     Start,
     /// GitHub asked for silence.
     Cooldown,
-    /// This agent likely used up a limit nobody can see.
+    /// This agent probably used up a limit that nobody can see.
     Box,
-    /// A first call finds out how things stand.
+    /// A first call has to find out how things stand.
     Trial,
     /// The window is spent.
     Exhausted,
-    /// The agent's ceiling.
+    /// The agent's ceiling is reached.
     Ceiling,
-    /// The ceiling is 0.
+    /// The agent's ceiling is 0.
     Closed,
-    /// One write a second to a repository.
+    /// Writes are spaced: one a second to a repository.
     Spacing,
-    /// A minute's secondary points, on one route or over all.
+    /// A minute's secondary points are spent, on one route or in all.
     Ring,
-    /// Content-creating writes.
+    /// A limit on content-creating writes is reached.
     Content,
-    /// Its turn at one of the gates.
+    /// It is not yet the call's turn at one of the gates.
     Turn(GateKind),
-    /// The store is away, and nothing is let through meanwhile.
+    /// The store is away, and nothing is admitted meanwhile.
     StoreAway,
 }
 
@@ -88,7 +88,7 @@ pub enum GateKind {
 }
 
 impl Reason {
-    /// The label `reason` of waiting times.
+    /// The metric label `reason` of waiting times.
     pub fn as_str(self) -> &'static str {
         match self {
             Reason::StoreAway => "store",
@@ -107,7 +107,8 @@ impl Reason {
         }
     }
 
-    /// Whether a secondary limit holds it, or GitHub itself, not the share of a pool.
+    /// Whether a secondary limit or GitHub itself holds the call, and not the agent's share of a
+    /// pool.
     pub fn is_upstream(self) -> bool {
         !matches!(
             self,
@@ -121,14 +122,14 @@ impl Reason {
     }
 }
 
-/// How an agent stands in a pool, in whole points.
+/// An agent's standing in a pool, in whole points.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct View {
     pub used: i64,
     pub remaining: i64,
-    /// Until the window's end.
+    /// Milliseconds until the window ends.
     pub reset_in_ms: i64,
-    /// Its weight among those of all agents seen in the last minute.
+    /// The agent's weight, and the sum of the weights of all agents seen in the last minute.
     pub weight: i64,
     pub weights: i64,
     pub is_known: bool,
@@ -139,19 +140,19 @@ pub struct View {
 pub struct Snapshot {
     pub resource: Arc<str>,
     pub limit: i64,
-    /// GitHub's count, and ours.
+    /// Points used: by GitHub's count, and by ours.
     pub used: i64,
     pub own: i64,
     pub in_flight: i64,
     pub reset: i64,
     pub window_ms: i64,
     pub window_number: i64,
-    /// Micro-points a second: taken by others, and given to agents.
+    /// In micro-points a second: taken by users outside, and given to agents.
     pub outside: i64,
     pub rate: i64,
     pub learned: i64,
     pub cool: i64,
-    /// Replicas seen.
+    /// The number of replicas seen.
     pub replicas: i64,
     /// Calls in flight in the installation.
     pub leases: i64,

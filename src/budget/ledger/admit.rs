@@ -1,4 +1,4 @@
-//! May this call go now? Stops first, then clocks, then gates.
+//! Whether a call may go now: stops first, then clocks, then gates.
 
 mod gates;
 mod weigh;
@@ -13,14 +13,14 @@ use super::ring::Ring;
 use super::units::{DEBT, GUARD_MS, MINUTE_AND_MARGIN_S, Micro, U, div_ceil};
 use weigh::Weighed;
 
-/// An agent under its ceiling may catch up so much.
+/// How far an agent that stayed under its ceiling may catch up.
 pub(super) const CEILING_SLACK_MS: i64 = 15_000;
-/// Writes of one agent to one repository: one a second, and so many ahead.
+/// Writes of one agent to one repository: one a second, with this much slack.
 const SPACING_MS: i64 = 1_000;
 const SPACING_SLACK_MS: i64 = 10_000;
-/// The furthest a guarantee is paid ahead.
+/// The furthest that a guarantee is paid ahead.
 const GUARANTEE_AHEAD_MS: i64 = 600_000;
-/// Points a route's bucket holds.
+/// How many points a route's bucket holds.
 const ROUTE_DEPTH: Micro = 40 * U;
 
 /// Why a call can't go, and for how long.
@@ -28,7 +28,7 @@ const ROUTE_DEPTH: Micro = 40 * U;
 struct Held {
     wait_ms: i64,
     reason: Reason,
-    /// The gate it waits at.
+    /// The gate where it waits, if it is a gate.
     gate: Option<GateKind>,
 }
 
@@ -42,7 +42,7 @@ impl Ledger {
     pub(super) fn admit(&mut self, admit: &Admit, caps: &Caps, now: i64) -> (Outcome, Option<View>) {
         self.prepare(admit, caps, now);
         if let Some(lease) = self.leases.get(admit.lease) {
-            // The reply to an earlier call was lost.
+            // The reply to an earlier attempt of this step was lost.
             let price = lease.price;
             return (Outcome::Granted { price, would: None }, Some(self.look_at(admit, now)));
         }
@@ -64,7 +64,7 @@ impl Ledger {
         self.view(&admit.place.resource, &admit.share, now)
     }
 
-    /// Fills every bucket the call may need.
+    /// Fills every bucket that the call may need.
     fn prepare(&mut self, admit: &Admit, caps: &Caps, now: i64) {
         self.refill(&admit.place.resource, caps.headroom, now);
         let scale = self.scale(now);
@@ -78,7 +78,7 @@ impl Ledger {
         let rate = scale.of(cap * U) / MINUTE_AND_MARGIN_S;
         self.route(&admit.place.route, now).gate.fill(now, rate, ROUTE_DEPTH);
         if admit.creates_content {
-            // 360 an hour, 120 deep, of a cap of 470.
+            // 360 an hour, 120 deep, at the default cap of 470.
             let rate = 360 * U / 3600 * caps.content_hour / 470;
             self.content.fill(now, scale.of(rate), 120 * U * caps.content_hour / 470);
         }
@@ -137,7 +137,7 @@ impl Ledger {
         let pool = self.pool_of(admit);
         let unpriced = pool.member(&admit.share.agent).unpriced;
         if weighed.is_unpriced && unpriced > 0 {
-            // The first tells what they cost; a burst of them could pass the limit.
+            // The first one tells what they cost; a burst of them could exceed the limit.
             return Some(Held::stopped(100, Reason::Trial));
         }
         if pool.is_known && pool.left < weighed.price {
@@ -245,7 +245,8 @@ impl Ledger {
         }
         let member = pool.member_mut(&admit.share.agent);
         if weighed.guarantee > 0 {
-            // However scarce the pool is now, that must not count for longer.
+            // Bounded, so that a pool that is scarce now does not count against the guarantee for
+            // longer.
             let paid_to = member.guaranteed_to + weighed.units * 1000 / weighed.guarantee;
             member.guaranteed_to = paid_to.min(now + GUARANTEE_AHEAD_MS);
         }
@@ -271,7 +272,7 @@ impl Ledger {
         }
     }
 
-    /// Lets a call wait with its places, or sends it away with a booking.
+    /// Lets a call wait with its places, or refuses it with a booking.
     fn hold(&mut self, admit: &Admit, held: Held, weighed: &Weighed, now: i64) -> Outcome {
         if held.reason == Reason::Closed {
             self.leave_from(GateKind::Content, admit);
@@ -288,7 +289,7 @@ impl Ledger {
         if held.gate.is_some() && held.wait_ms > 3_000 {
             hint = (held.wait_ms * 4 / 5).max(3_000);
         }
-        // The last time it asks is when its caller's patience ends.
+        // A call asks for the last time when its caller's patience ends.
         let hint = hint.min(admit.patience_ms).clamp(4, 60_000);
         if let Some(last) = held.gate {
             let order = [GateKind::Content, GateKind::Route, GateKind::Installation, GateKind::Pool];
@@ -305,7 +306,7 @@ impl Ledger {
         Outcome::Wait { hint_ms: hint, step_ms, reason: held.reason, has_place: held.gate.is_some() }
     }
 
-    /// Milliseconds between two turns of the agent: no less than its ceiling leaves between them.
+    /// Milliseconds between two turns of the agent, at least what its ceiling leaves between them.
     fn step(&mut self, admit: &Admit, gate: Option<GateKind>, weighed: &Weighed) -> i64 {
         let apart = if weighed.ceiling > 0 { weighed.units * 1000 / weighed.ceiling } else { 0 };
         if gate.is_none() && !self.pool_of(admit).is_known {
@@ -318,7 +319,7 @@ impl Ledger {
         apart.max(turn * self.pool_of(admit).weights() / admit.share.weight)
     }
 
-    /// A time for a caller the replica's own queue sends away.
+    /// Books a time for a caller that the replica's own queue refuses.
     pub(super) fn book_only(&mut self, booking: &Book, caps: &Caps, now: i64) -> (Outcome, Option<View>) {
         self.refill(&booking.resource, caps.headroom, now);
         let pool = self.pool(&booking.resource, now);
@@ -327,15 +328,15 @@ impl Ledger {
         (outcome, Some(self.view(&booking.resource, &booking.share, now)))
     }
 
-    /// Calls in flight at once.
+    /// How many calls may be in flight at once.
     pub(super) fn slots(&self, caps: &Caps, now: i64) -> i64 {
         let slots = caps.concurrent.min(self.cooldown.slots(caps));
         self.isolation.as_ref().map_or(slots, |isolation| isolation.slots(slots, now))
     }
 }
 
-/// The next time of the agent's own, one step after the one before, for callers that obey it come
-/// back one by one. Whole seconds from now.
+/// Books the agent's next time, one step after the last one booked, so that callers that obey come
+/// back one by one. Returns whole seconds from now, at least 1.
 fn book(pool: &mut Pool, share: &Share, wait_ms: i64, step_ms: i64, now: i64) -> i64 {
     let booked_to = pool.member(&share.agent).booked_to;
     let next = if booked_to > now { booked_to + step_ms } else { 0 };

@@ -1,4 +1,5 @@
-//! When GitHub refuses: silence, then one call to see, and what is learned of limits nobody publishes.
+//! What follows when GitHub refuses: silence, then a trial call, and lower estimates of unpublished
+//! limits.
 
 use std::sync::Arc;
 
@@ -8,32 +9,32 @@ use super::super::command::Caps;
 use super::pool::Trial;
 use super::units::{MINUTE_MS, UNLIMITED};
 
-/// Refusals this far apart have nothing to do with each other.
+/// Refusals this far apart are unrelated.
 const FORGET_MS: i64 = 2 * 60 * MINUTE_MS;
-/// Refusals of calls that were in flight together are one.
+/// Refusals within this time, of calls that were in flight together, count as one.
 const SAME_REFUSAL_MS: i64 = 5_000;
-/// Points a minute that are never given up.
+/// The lowest number of points a minute that is ever learned.
 const LEARNED_MIN: i64 = 40;
-/// Milliseconds of answer in a minute below which no agent is suspected: a tenth of the 90 s of CPU time
-/// that GitHub grants (GitHub Docs, "Rate limits for the REST API"). Of a few calls one slow answer is
-/// more than half of all, whoever asked for it.
+/// An agent with less answer time than this in the last minute is never suspected: a tenth of the
+/// 90 s of CPU time that GitHub grants (GitHub Docs, "Rate limits for the REST API"). Among a few
+/// calls, one slow answer is more than half of the total, whoever asked for it.
 const SUSPECT_MIN_MS: i64 = 9_000;
 
-/// What GitHub's refusals did.
+/// The effects of GitHub's refusals.
 #[derive(Debug, Clone)]
 pub(super) struct Cooldown {
-    /// Nothing is sent before.
+    /// Nothing is sent before this time.
     pub(super) until: i64,
-    /// After it: one call at a time until one is answered.
+    /// After `until`: one call at a time, until one is answered.
     trial: Option<Trial>,
-    /// Trials that failed, running.
+    /// How many trials in a row have failed.
     failures: i64,
     hits: i64,
     last_hit: i64,
-    /// Secondary points a minute over everything, as lowered; [`UNLIMITED`] when never lowered.
+    /// Secondary points a minute in all, as lowered by refusals; [`UNLIMITED`] if never lowered.
     pub(super) learned: i64,
     slots: i64,
-    /// Nothing is raised again before.
+    /// Limits are not raised again before this time.
     plateau: i64,
     grown_at: i64,
     loads: FxHashMap<Arc<str>, Load>,
@@ -66,7 +67,7 @@ struct Load {
     boxes: u32,
 }
 
-/// Milliseconds of answer and secondary points of about the last minute.
+/// Answer time in milliseconds and secondary points of about the last minute.
 #[derive(Debug, Clone, Copy, Default)]
 struct Decaying {
     elapsed_ms: i64,
@@ -83,19 +84,19 @@ impl Decaying {
     }
 }
 
-/// What a refusal for a secondary limit came with.
+/// What is known when GitHub refuses for a secondary limit.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Hit {
     pub(super) retry_after_ms: i64,
-    /// Points of the last minute, over everything.
+    /// Secondary points of the last minute, in all.
     pub(super) all: i64,
-    /// The route's ring is far from its cap, so that cap is not what was hit.
+    /// Whether the route's ring is far from its cap, so that the cap was not what was hit.
     pub(super) is_route_free: bool,
     pub(super) leases: i64,
 }
 
 impl Cooldown {
-    /// Points a minute over everything.
+    /// Secondary points a minute in all.
     pub(super) fn learned(&self, caps: &Caps) -> i64 {
         self.learned.min(caps.all)
     }
@@ -104,12 +105,12 @@ impl Cooldown {
         self.slots.min(caps.concurrent)
     }
 
-    /// Until when the agent sits out.
+    /// Until when the agent has to sit out, if it does.
     pub(super) fn boxed(&self, agent: &str, now: i64) -> Option<i64> {
         self.loads.get(agent).map(|load| load.boxed_until).filter(|until| *until > now)
     }
 
-    /// Whether this call has to wait for the trial; a write leaves the first five seconds to reads.
+    /// Whether this call has to wait for a trial. Writes leave its first five seconds to reads.
     pub(super) fn is_on_trial(&mut self, is_write: bool, now: i64) -> bool {
         let Some(trial) = &mut self.trial else { return false };
         let is_first = trial.since == self.until;
@@ -128,7 +129,7 @@ impl Cooldown {
         }
     }
 
-    /// Counts an answer's part in the load of the last minute.
+    /// Counts an answer in the load of the last minute.
     pub(super) fn load(&mut self, agent: &Arc<str>, elapsed_ms: i64, points: i64, now: i64) {
         let elapsed_ms = elapsed_ms.clamp(0, 10 * MINUTE_MS);
         self.all.add(elapsed_ms, points, now);
@@ -152,7 +153,7 @@ impl Cooldown {
         }
     }
 
-    /// GitHub refused for a secondary limit, or one nobody can see.
+    /// GitHub refused for a secondary limit, or for one that nobody can see.
     pub(super) fn hit(&mut self, hit: Hit, caps: &Caps, now: i64) {
         if now >= self.last_hit + SAME_REFUSAL_MS {
             self.hits = if now - self.last_hit < FORGET_MS { self.hits + 1 } else { 1 };
@@ -171,7 +172,7 @@ impl Cooldown {
         self.trial = Some(Trial::new(1, self.until));
     }
 
-    /// Whoever sent next to nothing was not refused for the pace, and learns none from it.
+    /// If next to nothing was sent, the pace was not the cause, and no lower pace is learned.
     fn lower(&mut self, hit: Hit, caps: &Caps) {
         let pace = hit.all * 85 / 100;
         if pace >= LEARNED_MIN {
@@ -182,8 +183,8 @@ impl Cooldown {
         }
     }
 
-    /// Who holds more than half of all seconds of answer, and many, at more than three times the others'
-    /// per point: the likely cause of a limit on CPU time.
+    /// The likely cause of a limit on CPU time: the agent with more than half of all answer time,
+    /// and much of it, at more than three times the others' time per point.
     fn culprit(&self, now: i64) -> Option<Arc<str>> {
         let decayed = |spent: Decaying| {
             let mut spent = spent;
@@ -209,7 +210,7 @@ impl Cooldown {
         }
     }
 
-    /// Silence until then, as another replica was told.
+    /// Takes over a silence that another replica was told of.
     pub(super) fn adopt(&mut self, until: i64, now: i64) {
         if until > self.until.max(now) {
             self.until = until;

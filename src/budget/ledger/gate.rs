@@ -1,9 +1,10 @@
-//! A gate: an order and a bucket, for whatever can bind for long and so must be shared by weight.
+//! A gate: an order and a bucket, for a limit that can bind for long and so must be shared by
+//! weight.
 //!
-//! The order is start-time fair queueing: each agent has a finish tag, a waiting head holds a start
-//! tag, and `v` is the gate's virtual time, so neither a sum of active weights nor the coming and going
-//! of agents enters the shares. The bucket says how many may go: a head with `k` smaller tags before
-//! it goes when the bucket holds enough for all of them and itself.
+//! The order is start-time fair queueing: each agent has a finish tag, each waiting head a start
+//! tag, and `v` is the gate's virtual time. So the shares depend neither on a sum of active weights
+//! nor on agents coming and going. The bucket says how many may go: a head with `k` smaller tags
+//! before it goes when the bucket holds enough for all of them and itself.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -12,7 +13,7 @@ use rustc_hash::FxHashMap;
 
 use super::units::{CREDIT, EVICTIONS, FRONT, Micro, PLACE_MS, U, div_ceil};
 
-/// Tags this far behind are forgotten, which nobody notices: nobody starts further behind.
+/// Tags this far behind are forgotten. Nobody notices, since no agent starts further behind.
 const SWEPT_BEHIND: Micro = 250 * U;
 
 /// One gate.
@@ -20,35 +21,35 @@ const SWEPT_BEHIND: Micro = 250 * U;
 pub(super) struct Gate {
     /// Virtual time; never falls.
     pub(super) v: Micro,
-    /// What the bucket holds; below 0 is debt.
+    /// What the bucket holds; negative is debt.
     pub(super) tok: Micro,
-    /// When the bucket was filled last, and what was left of the division.
+    /// When the bucket was last filled, in epoch milliseconds, and the remainder of that division.
     t: i64,
     rem: i64,
-    /// Micro-points a second, at the last filling.
+    /// Micro-points a second, as of the last filling.
     pub(super) rate: Micro,
-    /// What a waiting head is taken to need.
+    /// What a waiting head is assumed to need, in micro-points.
     pub(super) avg: Micro,
-    /// Finish tag of each agent.
+    /// The finish tag of each agent.
     finish: FxHashMap<Arc<str>, Micro>,
     waiting: FxHashMap<Arc<str>, Waiting>,
-    /// Of those the heads that wait here, not at a later gate.
+    /// How many of the waiting heads are held here, not at a later gate.
     held: usize,
     /// Waiting heads by start tag.
     order: Vec<(Micro, Arc<str>)>,
     expiry: BTreeSet<(i64, Arc<str>)>,
 }
 
-/// A head that waits.
+/// A waiting head.
 #[derive(Debug, Clone)]
 struct Waiting {
     agent: Arc<str>,
     tag: Micro,
-    /// What its place moved the agent's finish tag by.
+    /// What its place added to the agent's finish tag.
     charge: Micro,
-    /// What it needs in the bucket.
+    /// What it needs in the bucket, in micro-points.
     need: Micro,
-    /// It waits here, not at a later gate.
+    /// It is held here, not at a later gate.
     is_held: bool,
     expires: i64,
 }
@@ -60,27 +61,27 @@ pub(super) struct Ask<'a> {
     /// The queue whose head it is.
     pub(super) head: &'a Arc<str>,
     pub(super) weight: i64,
-    /// What moves the agent's tag: fair units by weight.
+    /// What its agent's tag moves by: fair units divided by weight.
     pub(super) charge: Micro,
     /// What it takes from the bucket.
     pub(super) need: Micro,
     pub(super) is_interactive: bool,
-    /// Its guarantee is behind: it goes before all others.
+    /// Its agent's guarantee is behind, so it goes before all others.
     pub(super) is_due: bool,
     /// What a light head may overdraw.
     pub(super) express: Micro,
 }
 
-/// What a gate says to a head.
+/// What a gate tells a head.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Test {
-    /// Micro-points missing in the bucket; passed if not more than 0.
+    /// Micro-points missing in the bucket; the head passes if this is 0 or less.
     pub(super) short: Micro,
-    /// Until the bucket holds them.
+    /// Milliseconds until the bucket holds them.
     pub(super) wait_ms: i64,
-    /// Under its share: nobody is before it.
+    /// The agent is under its share, so nobody is before it.
     pub(super) is_light: bool,
-    /// Heads before it.
+    /// How many heads are before it.
     pub(super) ahead: i64,
 }
 
@@ -101,12 +102,12 @@ impl Gate {
         }
     }
 
-    /// When somebody last came by.
+    /// When the bucket was last filled, in epoch milliseconds.
     pub(super) fn touched(&self) -> i64 {
         self.t
     }
 
-    /// Fills the bucket for the time that has passed, for no longer than it takes to be full.
+    /// Fills the bucket for the time passed since, until it is full at most.
     pub(super) fn fill(&mut self, now: i64, rate: Micro, depth: Micro) {
         let rate = rate.max(1);
         let to_full = (depth - self.tok).max(0) * 1000 / rate + 1;
@@ -119,18 +120,19 @@ impl Gate {
         self.drop_expired(now);
     }
 
-    /// A new window: what was not used in the old one is gone, and so is the debt.
+    /// Starts a new window: what was left over from the old one is gone, and so is the debt.
     pub(super) fn restart(&mut self, now: i64, tok: Micro) {
         (self.tok, self.t, self.rem) = (tok, self.t.max(now), 0);
     }
 
-    /// Nothing comes in while GitHub has asked for silence; afterwards it starts slowly.
+    /// Stops the inflow while GitHub has asked for silence; afterwards the bucket starts nearly
+    /// empty.
     pub(super) fn pause(&mut self, now: i64) {
         self.t = self.t.max(now);
         self.lower_to(2 * U);
     }
 
-    /// Leaves no more than this in the bucket; a debt stays.
+    /// Leaves no more than `most` in the bucket; a debt stays.
     pub(super) fn lower_to(&mut self, most: Micro) {
         self.tok = self.tok.min(most);
     }
@@ -147,12 +149,12 @@ impl Gate {
         }
     }
 
-    /// Somebody waits here, and not at a later gate.
+    /// Whether a head is held here, not at a later gate.
     pub(super) fn holds_somebody(&self) -> bool {
         self.held > 0
     }
 
-    /// Where a head would stand, or stands.
+    /// The start tag a head has or would get.
     fn start(&self, ask: &Ask<'_>) -> Micro {
         match self.waiting.get(ask.head) {
             Some(waiting) => waiting.tag,
@@ -163,7 +165,7 @@ impl Gate {
         }
     }
 
-    /// Gives a place back, and the agent what it had moved its tag by.
+    /// Gives up a head's place, and undoes what the place added to its agent's finish tag.
     pub(super) fn leave(&mut self, head: &Arc<str>) {
         if let Some(waiting) = self.forget(head)
             && let Some(finish) = self.finish.get_mut(&waiting.agent)
@@ -186,7 +188,8 @@ impl Gate {
         self.order.binary_search_by(|(other, name)| (*other, name).cmp(&(tag, head)))
     }
 
-    /// Takes a place, or keeps it for longer; it is held here, or at a later gate.
+    /// Takes a place, or keeps it for longer. `is_held`: the head is held here, not at a later
+    /// gate.
     pub(super) fn join(&mut self, ask: &Ask<'_>, is_held: bool, now: i64, for_ms: i64) {
         let expires = now + for_ms.min(PLACE_MS);
         if let Some(waiting) = self.waiting.get_mut(ask.head) {
@@ -242,7 +245,7 @@ impl Gate {
         self.take(ask.need, debt);
     }
 
-    /// A call that did not have to ask here takes its part of the bucket all the same.
+    /// Takes a call's part of the bucket, even if the call did not have to ask here.
     pub(super) fn take(&mut self, need: Micro, debt: Micro) {
         self.tok = (self.tok - need).max(self.tok.min(-debt));
     }
@@ -251,8 +254,9 @@ impl Gate {
         self.tok = (self.tok + amount).min(depth.max(self.tok));
     }
 
-    /// Moves an agent's tag by what became known afterwards. A tag that fell behind, or was forgotten
-    /// for that, is taken to be as far behind as one can be: a dear call is paid for in full.
+    /// Moves an agent's tag by what became known later. A tag that fell behind, or was forgotten
+    /// for that, counts as just as far behind as an agent may start, so that a dear call is paid
+    /// for in full.
     pub(super) fn correct(&mut self, agent: &Arc<str>, by: Micro) {
         let behind = self.v - CREDIT;
         match self.finish.get_mut(agent) {
@@ -265,7 +269,8 @@ impl Gate {
         }
     }
 
-    /// An agent with a guarantee pays for it with its tag only so far.
+    /// Limits how far an agent's tag runs ahead: with a guarantee, the agent pays by its tag only
+    /// that far.
     pub(super) fn hold_near(&mut self, agent: &Arc<str>, ahead: Micro) {
         if let Some(finish) = self.finish.get_mut(agent) {
             *finish = (*finish).min(self.v + ahead);
@@ -283,7 +288,7 @@ impl Gate {
         (self.held, self.order.len()) == (held, self.waiting.len())
     }
 
-    /// Forgets tags that say no more than no tag would.
+    /// Forgets tags that make no difference any more.
     pub(super) fn sweep(&mut self) {
         let behind = self.v - SWEPT_BEHIND;
         self.finish.retain(|_, finish| *finish > behind);

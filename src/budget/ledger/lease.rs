@@ -1,4 +1,4 @@
-//! Calls in flight: what each holds, and when it lapses if nobody renews it.
+//! Calls in flight: what each holds, and when it expires if nobody renews it.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -21,17 +21,17 @@ pub(super) struct Lease {
     pub(super) creates_content: bool,
     /// Fair units charged.
     pub(super) units: Micro,
-    /// The pool's window it was admitted in.
+    /// The number of the pool's window it was admitted in.
     pub(super) window: i64,
     pub(super) at: i64,
     /// Gates at which its agent's tag was moved.
     pub(super) asked: Asked,
-    /// Micro-points a second of its agent's guarantee, as scaled then, and of its ceiling.
+    /// Its agent's guarantee, as scaled at the time, and ceiling, in micro-points a second.
     pub(super) guarantee: Micro,
     pub(super) ceiling: Micro,
     /// Nobody knew what such calls of its agent cost.
     pub(super) is_unpriced: bool,
-    /// Its answer is there; the slot goes on until the body has ended.
+    /// Its answer has come; the slot is held until the body ends.
     pub(super) is_settled: bool,
     pub(super) expires: i64,
 }
@@ -46,7 +46,7 @@ pub(super) struct Asked {
 }
 
 impl Lease {
-    /// Points of the pool it still holds.
+    /// The pool's points it still holds.
     pub(super) fn reserved(&self) -> i64 {
         if self.is_settled { 0 } else { self.price }
     }
@@ -57,7 +57,7 @@ impl Lease {
     }
 }
 
-/// A lease to be filled in.
+/// An empty lease, to be filled in.
 impl Default for Lease {
     fn default() -> Lease {
         Lease {
@@ -120,12 +120,12 @@ impl Leases {
         }
     }
 
-    /// Calls in flight of one agent.
+    /// How many calls of one agent are in flight.
     pub(super) fn of_agent(&self, agent: &str) -> i64 {
         self.by_agent.get(agent).copied().unwrap_or_default()
     }
 
-    /// Keeps the slot of a call whose answer is there.
+    /// Keeps the slot of a call whose answer has come.
     pub(super) fn keep_slot(&mut self, id: LeaseId) {
         if let Some(lease) = self.by_id.get_mut(&id) {
             lease.is_settled = true;

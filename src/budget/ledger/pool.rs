@@ -25,47 +25,47 @@ pub(super) use trial::Trial;
 pub(super) struct Pool {
     pub(super) resource: Arc<str>,
     pub(super) limit: i64,
-    /// Points used in the window: by GitHub's headers, and by what we know we spent.
+    /// Points used in the window: by GitHub's headers, and by our own count.
     pub(super) used: i64,
     pub(super) own: i64,
-    /// Reserved by calls in flight.
+    /// Points reserved by calls in flight.
     pub(super) in_flight: i64,
-    /// The window's end, and the end of the one before.
+    /// The end of the window, and of the one before, in epoch milliseconds.
     pub(super) reset: i64,
     reset_before: i64,
     pub(super) window_ms: i64,
     pub(super) window: i64,
-    /// When the window began, for us.
+    /// When the window began, by our time.
     began: i64,
     pub(super) trial: Option<Trial>,
     pub(super) is_known: bool,
     born: i64,
-    /// Forecast of what others take, micro-points a second.
+    /// Forecast of what users outside take, in micro-points a second.
     outside: Micro,
     outside_at: i64,
     outside_seen: i64,
-    /// How much dearer than reserved a call was lately, points.
+    /// By how many points a call was lately dearer than reserved.
     dear: i64,
     dear_at: i64,
     odd: Odd,
-    /// Answers without figures, running.
+    /// Answers without figures, in a row.
     bare: i64,
     weights: i64,
     members: FxHashMap<Arc<str>, Member>,
-    /// From then on everyone who wants something has been seen, if not before.
+    /// From this time on, every agent that wants something has been seen.
     watched_from: i64,
     seen: BTreeSet<(i64, Arc<str>)>,
     pub(super) gate: Gate,
-    /// Kept by a replica without the store.
+    /// Whether it belongs to a replica without the store.
     is_alone: bool,
-    /// The step it was begun in.
+    /// The last step in which [`Pool::begin`] ran.
     step: u64,
-    /// What is certainly left to us, points; set by [`Pool::refill`].
+    /// The points that are certainly left to us; set by [`Pool::refill`].
     pub(super) left: i64,
 }
 
 impl Pool {
-    /// Nothing is known of it: a single call finds out.
+    /// A pool of which nothing is known yet: a single call finds out.
     pub(super) fn new(resource: Arc<str>, now: i64, trial: Trial, watched_from: i64) -> Pool {
         Pool {
             resource,
@@ -99,13 +99,13 @@ impl Pool {
         }
     }
 
-    /// Of a replica that goes on without the store.
+    /// Makes it the pool of a replica that goes on without the store.
     pub(super) fn alone(mut self) -> Pool {
         self.is_alone = true;
         self
     }
 
-    /// What a replica that lost the store knew of it.
+    /// The pool as a replica that lost the store last knew it.
     pub(super) fn from_snapshot(snapshot: &Snapshot, now: i64) -> Pool {
         let mut pool = Pool::new(Arc::clone(&snapshot.resource), now, Trial::new(1, 0), 0).alone();
         if snapshot.is_known {
@@ -115,7 +115,8 @@ impl Pool {
         pool
     }
 
-    /// Figures from elsewhere, in store time; of a pool that is known already, the larger count.
+    /// Takes over figures from elsewhere, in store time. In a window known already, the larger
+    /// count stays.
     pub(super) fn take_over(&mut self, snapshot: &Snapshot, now: i64) {
         if !snapshot.is_known || snapshot.reset <= now {
             return;
@@ -141,7 +142,7 @@ impl Pool {
     }
 
     pub(super) fn member_mut(&mut self, agent: &Arc<str>) -> &mut Member {
-        // A look-up by reference first: the name is cloned once in its life here.
+        // Looks up by reference first, so that the name is cloned only once.
         if !self.members.contains_key(agent) {
             self.members.insert(Arc::clone(agent), Member::default());
         }
@@ -151,7 +152,7 @@ impl Pool {
         member
     }
 
-    /// Counts an agent among those seen in the last minute, or until its booking and a minute.
+    /// Counts an agent as seen for a minute from now, or from its booking if that is later.
     pub(super) fn see(&mut self, share: &Share, now: i64) {
         let member = self.member_mut(&share.agent);
         let forget_at = now.max(member.booked_to) + SEEN_MS;
@@ -185,7 +186,8 @@ impl Pool {
         }
     }
 
-    /// Keeps books of time, once in a step: who is gone, and whether the window is over.
+    /// Updates what depends on time, once a step: agents not seen any more, and the end of the
+    /// window.
     pub(super) fn begin(&mut self, step: u64, now: i64) {
         if self.step == step {
             return;
@@ -195,12 +197,12 @@ impl Pool {
         if self.is_known && now >= self.reset + GUARD_MS {
             self.roll_over(now);
         } else if !self.is_known {
-            // As if a window began now.
+            // As if the window began now.
             self.reset = now + self.window_ms;
         }
     }
 
-    /// A new window; how it stands is found out by a few calls.
+    /// Begins a new window; a few calls find out how it stands.
     fn roll_over(&mut self, now: i64) {
         self.reset_before = self.reset;
         self.reset = now + self.window_ms;
@@ -212,7 +214,7 @@ impl Pool {
         self.trial = Some(Trial::new((self.limit / 4).clamp(1, 20), now));
     }
 
-    /// Forgets what nobody would notice.
+    /// Forgets members that make no difference any more.
     pub(super) fn sweep(&mut self) {
         self.gate.sweep();
         let (window, began) = (self.window, self.began);
@@ -229,14 +231,14 @@ impl Pool {
         (self.limit / 10).min(8) * U
     }
 
-    /// What the bucket of a new window holds: a hundredth if only one agent was seen lately, so that it
-    /// can do a few things at once, and no more, so that who comes later loses next to nothing. Where
-    /// several wait, the first to ask must not take it all.
+    /// What the bucket of a new window holds. If only one agent was seen lately: a hundredth, so
+    /// that it can do a few things at once, but an agent that comes later loses next to nothing. If
+    /// several wait, less, so that the first to ask does not take it all.
     fn head_start(&self, now: i64) -> Micro {
         let is_alone = now >= self.watched_from && self.seen.len() <= 1;
         match is_alone {
             true => (self.limit / 100).max(5).min(self.limit / 4) * U,
-            // Nothing at first sight: the first to ask may be first by chance.
+            // Nothing at first sight: the first agent may be first by chance.
             false if self.window == 1 => self.gate.tok.clamp(0, 5 * U),
             false => 5.min(self.limit / 4) * U,
         }
@@ -245,22 +247,23 @@ impl Pool {
     fn depth(&self) -> Micro {
         let least = (self.limit / 10).min(8) * U;
         if self.is_alone {
-            // What could not go while slots were short must not go at once afterwards.
+            // Calls that could not go while slots were short must not all go at once afterwards.
             return (2 * self.gate.rate).max(least);
         }
-        // Twice the highest limit is as good as more, and products stay exact.
+        // Twice the highest limit is as good as more, and keeps products exact.
         let burst = (self.gate.rate * (self.window_ms / 4000).min(30)).min(2 * LIMIT_MAX * U);
         burst.max(least).max(self.limit / 100 * U)
     }
 
-    /// Points kept back: for what is dearer than it seemed, and for what others may do meanwhile.
+    /// Points kept back: for calls dearer than reserved, and for what users outside may spend
+    /// meanwhile.
     fn kept(&self, left_ms: i64, headroom: i64) -> i64 {
         let few = div_ceil(self.limit, 50).min(3).min(self.limit - 1);
         let melting = (self.limit / 250).min(60) * left_ms.min(60_000) / 60_000;
         few.max(self.dear).max(melting) + headroom * self.limit / 1000
     }
 
-    /// Works out what is left and at which rate it may go, and fills the bucket.
+    /// Works out how many points are left and at which rate they may go, and fills the bucket.
     pub(super) fn refill(
         &mut self,
         now: i64,
@@ -293,7 +296,7 @@ impl Pool {
         }
     }
 
-    /// The most a single call can ever be charged before it is sent.
+    /// The most points a single call can ever be charged before it is sent.
     pub(super) fn price_max(&self, headroom: i64) -> i64 {
         (self.limit - self.kept(0, headroom)).max(1)
     }
@@ -306,7 +309,7 @@ impl Pool {
         }
     }
 
-    /// The bucket after a call cost something else than was reserved.
+    /// Corrects the bucket after a call that cost other than was reserved.
     pub(super) fn correct_bucket(&mut self, reserved: i64, actual: i64) {
         if actual < reserved {
             let depth = self.depth();
@@ -322,7 +325,7 @@ impl Pool {
         self.member_mut(agent).spent += points;
     }
 
-    /// A call is in flight no more.
+    /// Takes back what a call no longer in flight had reserved.
     pub(super) fn take_back(&mut self, lease: &Lease) {
         self.in_flight -= lease.reserved();
         if lease.is_unpriced
@@ -333,7 +336,7 @@ impl Pool {
         }
     }
 
-    /// How an agent stands; `at_ceiling` is what its ceiling leaves.
+    /// An agent's standing; `at_ceiling` is the points that its ceiling leaves.
     pub(super) fn view(&self, share: &Share, now: i64, at_ceiling: Option<i64>) -> View {
         let member = self.member(&share.agent);
         let weights = if member.forget_at.is_some() { self.weights } else { self.weights + share.weight };

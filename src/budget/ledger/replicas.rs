@@ -1,4 +1,5 @@
-//! Several replicas at one ledger: who is there, who is missing, and what a replica does alone.
+//! Several replicas on one ledger: which are there, which are missing, and what a replica does
+//! alone.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -10,11 +11,11 @@ use super::pool::Pool;
 use super::ring::Ring;
 use super::units::{FIRST_WRITES, KAPPA, MINUTE_MS, Micro, U};
 
-/// A replica is missing when it was silent for this long, and forgotten after the second.
+/// A replica silent for the first time is missing, and after the second it is forgotten.
 const MISSING_MS: i64 = 10_000;
 const FORGOTTEN_MS: i64 = 120_000;
 
-/// Last heartbeat of each replica.
+/// The last heartbeat of each replica, in epoch milliseconds.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Replicas {
     beats: BTreeMap<u64, i64>,
@@ -30,7 +31,7 @@ impl Replicas {
         self.beats.remove(&replica);
     }
 
-    /// Replicas of the last two minutes.
+    /// How many replicas were heard of in the last two minutes.
     pub(super) fn seen(&self, now: i64) -> i64 {
         self.count(|at| now - at <= FORGOTTEN_MS)
     }
@@ -44,12 +45,13 @@ impl Replicas {
     }
 }
 
-/// The part of every rate that is ours to give: less while replicas are missing, for they go on alone.
+/// The part of every rate this ledger may give: less while replicas are missing, since they go on
+/// alone.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Scale {
     numerator: i64,
     denominator: i64,
-    /// Rates are halved so often.
+    /// How often rates are halved.
     halvings: u32,
 }
 
@@ -64,22 +66,22 @@ impl Scale {
     }
 }
 
-/// A replica without the store: since when, and how many there were.
+/// A replica without the store: since when, and how many replicas there were.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Isolation {
     since: i64,
     replicas: i64,
-    /// Calls in flight when it began: its own, and of all replicas as far as it had heard.
+    /// Calls in flight when it began: its own, and those of all replicas if it had heard of them.
     own: i64,
     all: Option<i64>,
 }
 
-/// Few slots, where nobody knows how many are taken.
+/// Few slots, if nobody knows how many are taken.
 const SLOTS_UNHEARD: i64 = 3;
 
 impl Isolation {
-    /// Its part of the slots: of half of them; at first, while what the others had sent before may still
-    /// be in flight, of those that were free, beside its own.
+    /// Its share of the slots. At first, while calls of other replicas may still be in flight: a
+    /// share of those that were free, beside its own. Later: a share of half of all.
     pub(super) fn slots(self, slots: i64, now: i64) -> i64 {
         if now >= self.since + 10_000 {
             return (slots / 2 / self.replicas).max(1);
@@ -90,8 +92,8 @@ impl Isolation {
 }
 
 impl Ledger {
-    /// The ledger of a replica that lost the store: what it knew of the pools, its own calls in
-    /// flight, and of every rate its part of a half.
+    /// The ledger of a replica that lost the store. It has what the replica knew of the pools, its
+    /// own calls in flight, and its share of half of every rate.
     pub fn alone(knowledge: &Handover, replicas: i64, since: i64) -> Ledger {
         let mut ledger = Ledger::new(0);
         ledger.epoch = since;
@@ -127,7 +129,7 @@ impl Ledger {
         }
     }
 
-    /// Takes over what a replica knows that this ledger does not.
+    /// Takes over what a replica knows and this ledger does not.
     pub(super) fn adopt(&mut self, handover: &Handover, now: i64) {
         for snapshot in &handover.pools {
             self.pool(&snapshot.resource, now).take_over(snapshot, now);
@@ -138,7 +140,7 @@ impl Ledger {
         self.all.merge(&handover.sent.all);
         self.content_minute.merge(&handover.sent.content_minute);
         if now < self.epoch + MINUTE_MS {
-            // Who wrote a moment ago has no new beginning.
+            // Writes of the last minute count against the first writes of a new ledger.
             let written = self.content_minute.sum(now) * U;
             self.content.lower_to((FIRST_WRITES - written).max(0));
         }
@@ -178,7 +180,7 @@ impl Ledger {
         self.leases.insert(handed.lease, lease.expiring(now));
     }
 
-    /// What was sent since this ledger began, for the store it will be handed to.
+    /// What was sent since this ledger began, for the store it will be handed over to.
     pub fn sent(&self) -> Sent {
         let routes = self.routes.iter().map(|(name, route)| (Arc::clone(name), route.ring.clone()));
         Sent {
@@ -189,7 +191,7 @@ impl Ledger {
         }
     }
 
-    /// What each agent spent in the windows that run.
+    /// What each agent spent in the current windows.
     pub fn spent(&self) -> Vec<Spent> {
         self.pools.values().flat_map(Pool::spent).collect()
     }

@@ -2,12 +2,12 @@
 
 use serde::{Serialize, Serializer};
 
-/// Counts of the last slots; one slot more than the time needs, so that the one that is half gone
-/// still counts whole.
+/// Counts of the last slots. There is one slot more than the time needs, so that the oldest still
+/// counts whole while only a part of it is inside the time.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ring {
     slot_ms: i64,
-    /// Number of the slot since time 0 (-1: none yet), and its count, at the place `number mod length`.
+    /// Each slot's number since time 0 (-1 for none) and its count, at index `number mod length`.
     slots: Vec<(i64, i64)>,
 }
 
@@ -49,7 +49,7 @@ impl Ring {
         }
     }
 
-    /// What was counted at `at` is taken back, if it still counts.
+    /// Takes back what was counted at `at`, if it still counts.
     pub fn take_back(&mut self, at: i64, count: i64) {
         let number = at.div_euclid(self.slot_ms);
         if self.slot(number).0 == number {
@@ -62,7 +62,8 @@ impl Ring {
         self.slots.iter().filter(|slot| slot.0 > oldest).map(|slot| slot.1).sum()
     }
 
-    /// Milliseconds until at most `allowed` are counted; the whole time when that will never be.
+    /// Milliseconds until at most `allowed` are counted; the ring's whole time if that never
+    /// happens.
     pub fn wait_for(&self, now: i64, allowed: i64) -> i64 {
         let current = now.div_euclid(self.slot_ms);
         let mut sum = self.sum(now);
@@ -79,7 +80,7 @@ impl Ring {
         self.length() * self.slot_ms
     }
 
-    /// The slots of that time and later.
+    /// Only the slots from the time `at` on.
     pub fn since(&self, at: i64) -> Ring {
         let first = at.div_euclid(self.slot_ms);
         let kept = |slot: &(i64, i64)| if slot.0 >= first { *slot } else { (-1, 0) };
@@ -91,7 +92,7 @@ impl Ring {
         self.sum(now) == 0
     }
 
-    /// Adds the counts of another ring of the same time.
+    /// Adds the counts of another ring with the same slots.
     pub fn merge(&mut self, other: &Ring) {
         for (number, count) in other.slots.iter().filter(|slot| slot.1 > 0) {
             self.add_to_slot(*number, *count);
@@ -100,7 +101,7 @@ impl Ring {
 }
 
 impl Serialize for Ring {
-    /// The slots that count: number and count of each.
+    /// Writes the number and count of each slot that counts.
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_seq(self.slots.iter().filter(|slot| slot.1 > 0))
     }

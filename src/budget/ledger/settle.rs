@@ -1,4 +1,4 @@
-//! What came of a call: its true cost, what GitHub's headers say, and refusals.
+//! The outcome of a call: its true cost, what GitHub's headers say, and refusals.
 
 use std::sync::Arc;
 
@@ -9,11 +9,11 @@ use super::lease::Lease;
 use super::pool::Observed;
 use super::units::{KAPPA, LIMIT_MAX, Micro, U};
 
-/// Silence when GitHub says none: a minute (GitHub Docs, "Rate limits for the REST API").
+/// The silence if GitHub names none: a minute (GitHub Docs, "Rate limits for the REST API").
 const UNTOLD_PAUSE_MS: i64 = 60_000;
-/// What GitHub may ask for.
+/// The longest silence GitHub can ask for.
 const PAUSE_MAX_MS: i64 = 3_600_000;
-/// A reset further away than this, either way, is taken as this far.
+/// A reset further away than this, either way, counts as this far.
 const RESET_MAX_MS: i64 = 86_400_000;
 
 impl Ledger {
@@ -46,7 +46,7 @@ impl Ledger {
         (Outcome::Settled { cost }, Some(self.view(&settle.resource, &settle.share, now)))
     }
 
-    /// Takes the lease's points back; its slot stays until the body has ended.
+    /// Takes back the lease's points; its slot stays until the body has ended.
     fn take(&mut self, settle: &Settle) -> Option<Lease> {
         let lease = self.leases.get(settle.lease).filter(|lease| !lease.is_settled).cloned()?;
         if let Some(pool) = self.pools.get_mut(&lease.resource) {
@@ -74,7 +74,7 @@ impl Ledger {
         Some(self.pool(resource, now).observe(limit, used, reset_in_ms, now))
     }
 
-    /// Charges what the call cost in place of what was reserved.
+    /// Charges the call's cost in place of what was reserved.
     fn correct(&mut self, settle: &Settle, lease: &Lease, cost: i64, now: i64) {
         let is_refused = settle.refused.is_some();
         let pool = self.pool(&lease.resource, now);
@@ -134,7 +134,7 @@ impl Ledger {
                     pool.used = pool.used.max(pool.limit);
                     return;
                 }
-                // Without figures nobody knows until when.
+                // Without figures nobody knows how long.
                 None => {}
             }
         }
@@ -150,7 +150,7 @@ impl Ledger {
         self.cooldown.hit(hit, caps, now);
     }
 
-    /// A call that was certainly not sent never was.
+    /// Undoes a call that certainly was not sent.
     pub(super) fn cancel(&mut self, cancel: &Cancel, now: i64) {
         let Some(lease) = self.leases.get(cancel.lease).filter(|lease| !lease.is_settled).cloned() else {
             return;
@@ -181,8 +181,8 @@ impl Ledger {
     }
 }
 
-/// What a call cost whose answer does not say: what GitHub's count has risen by, less what others in
-/// flight may have added. Alone in flight, that is exact.
+/// The cost of a call whose answer does not state it: the rise of GitHub's count, less what other
+/// calls in flight may have added. If the call was alone in flight, this is exact.
 fn inferred_cost(settle: &Settle, lease: &Lease, counted_before: i64, in_flight: i64) -> i64 {
     if settle.refused.is_some() {
         return 0;

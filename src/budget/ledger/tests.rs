@@ -27,21 +27,21 @@ fn text(name: &str) -> Arc<str> {
     Arc::from(name)
 }
 
-/// A ledger at work, with the books an outsider would keep of it.
+/// A ledger at work, with the books an outside observer would keep of it.
 struct Bench {
     ledger: Ledger,
-    /// The same ledger at a Redis, if the replies are to be compared.
+    /// The same ledger in Redis, if the replies are to be compared.
     shared: Option<shared::SharedLedger>,
     now: i64,
     numbers: u64,
     last_reply: Option<LastReply>,
-    /// Told with the next call.
+    /// Reported with the next step.
     ended: Vec<LeaseId>,
-    /// Calls granted and not settled.
+    /// Calls granted and not yet settled.
     open: Vec<Granted>,
     /// Every grant: when, route, secondary points, whether it creates content.
     log: Vec<(i64, Arc<str>, i64, bool)>,
-    /// GitHub's window of each resource: its end and what is used.
+    /// GitHub's window of each resource: its end and the points used.
     windows: HashMap<Arc<str>, (i64, i64)>,
     virtual_times: HashMap<String, Micro>,
     limit: i64,
@@ -191,7 +191,7 @@ impl Bench {
         }
     }
 
-    /// No cap is passed in any sliding minute or hour.
+    /// Checks that no cap is exceeded in any sliding minute or hour.
     fn check_rings(&self) {
         let since = |span: i64| self.log.iter().filter(move |(at, ..)| *at > self.now - span);
         let mut routes: HashMap<&str, i64> = HashMap::new();

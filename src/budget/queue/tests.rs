@@ -57,7 +57,7 @@ async fn ever_more_ask_together_while_all_are_let_through() {
         granted += 1;
         assert_eq!(asking(&mut waiting[granted..], deadline), more, "after {granted}");
     }
-    // One that hangs up while it asks makes room, too, and wakes who is next.
+    // One that hangs up while it asks makes room, too, and wakes the next.
     let (gone, rest) = waiting[granted..].split_at_mut(1);
     let mut next = rest.get_mut(ASKING_MAX - 1).unwrap().turn(deadline).boxed();
     assert!((&mut next).now_or_never().is_none());
@@ -88,7 +88,7 @@ async fn as_soon_as_one_is_told_to_wait_only_the_head_asks() {
     let soon = Told { route: Some(route()), ..told_at(began + Duration::from_secs(2)) };
     let mut waiting = many(&queues, 20);
     assert_eq!(asking(&mut waiting, deadline), ASKING_FIRST);
-    // Whoever is told first or last: the earliest time counts, and the place is not forgotten.
+    // Whichever is told first or last, the earliest time counts, and the place is not forgotten.
     waiting[2].hold(told_at(began + Duration::from_secs(9)));
     waiting[1].hold(soon);
     waiting[3].hold(told_at(began + Duration::from_secs(7)));
@@ -97,8 +97,8 @@ async fn as_soon_as_one_is_told_to_wait_only_the_head_asks() {
     assert_eq!((waiting[1].turn(deadline).await, began.elapsed()), (Turn::Ask, Duration::from_secs(2)));
     assert_eq!(waiting[1].told().route, Some(route()));
     assert_eq!(asking(&mut waiting[2..], deadline), 0);
-    // The head hangs up: the next one takes over its place, and asks alone. One was let through since
-    // somebody was told to wait; after the second two ask.
+    // The head hangs up: the next one takes over its place, and asks alone. One call was granted
+    // since one was told to wait; after the second, two ask.
     waiting[1].leave(false);
     assert_eq!(waiting[2].told().route, Some(route()));
     assert_eq!(asking(&mut waiting[2..], deadline), 1);

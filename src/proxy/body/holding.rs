@@ -1,4 +1,4 @@
-//! What a body holds on its way to a reader, and what becomes of it when the reader stops reading.
+//! What a body holds on its way to a reader, and lets go of when the reader stops reading.
 
 use std::fmt;
 use std::pin::Pin;
@@ -11,22 +11,37 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt;
 use slab::Slab;
+use thiserror::Error;
 
 use super::ResponseBody;
 use crate::github::client::BoxError;
 
-/// Between two looks at all bodies.
+/// How often all bodies are looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// A reader that takes nothing for so many looks holds nothing any more.
+/// A reader that takes nothing for this many looks is cut off if somebody waits for what its body holds.
 const READER_PATIENCE: u64 = 5;
+/// A reader that takes nothing for this many looks is cut off in any case.
+const READER_PATIENCE_MAX: u64 = 30;
 
-/// All bodies on their way to readers; cheap to clone. One task looks after them while there are any.
+/// What a body holds until it ends.
+pub(crate) trait Holdable: Send + 'static {
+    /// Whether the end of the body gives it back. If not, it is held until its reader has taken the last piece.
+    const ENDS_WITH_BODY: bool;
+
+    /// Whether somebody else waits for it.
+    fn is_wanted(&self) -> bool;
+
+    /// The body ends early, because its reader takes nothing.
+    fn cut(self);
+}
+
+/// All bodies on their way to readers; cheap to clone. One task watches them while there are any.
 #[derive(Clone, Default)]
 pub(crate) struct Readers(Arc<Looks>);
 
 #[derive(Default)]
 struct Looks {
-    /// How many there were.
+    /// How many looks there have been.
     count: AtomicU64,
     bodies: Mutex<Bodies>,
 }
@@ -44,12 +59,13 @@ impl fmt::Debug for Readers {
 }
 
 impl Readers {
-    /// A body that keeps `value` until it has ended, or is given up, or its reader stops reading: GitHub's
-    /// part is done by then, and nobody may hold the others' slots by not reading.
-    pub(crate) fn holding<H: Send + 'static>(&self, inner: ResponseBody, value: H) -> ResponseBody {
-        let held = Arc::new(Holds { value: Mutex::new(Some(value)), read_at: AtomicU64::new(self.now()) });
+    /// A body that keeps `value` until it ends or is dropped. While its reader reads nothing, GitHub's transfer goes
+    /// on, and counts as a concurrent request there: so both are kept and given up together.
+    pub(crate) fn holding<H: Holdable>(&self, inner: ResponseBody, value: H) -> ResponseBody {
+        let rest = Rest { body: Some(inner), value: Some(value) };
+        let held = Arc::new(Holds { rest: Mutex::new(rest), read_at: AtomicU64::new(self.now()) });
         let place = self.look_after(Arc::clone(&held) as Arc<dyn Held>);
-        Holding { inner, held, readers: self.clone(), place }.boxed_unsync()
+        Holding { held, readers: self.clone(), place }.boxed_unsync()
     }
 
     fn look_after(&self, held: Arc<dyn Held>) -> usize {
@@ -63,7 +79,7 @@ impl Readers {
         place
     }
 
-    /// In looks, so that no clock is read for each piece of a body.
+    /// The time, counted in looks, so that no clock is read for each piece of a body.
     fn now(&self) -> u64 {
         self.0.count.load(Ordering::Relaxed)
     }
@@ -78,7 +94,7 @@ impl Looks {
         self.bodies.lock().expect("nothing panics while it holds this lock")
     }
 
-    /// Looks at all bodies; false when there are none, and nobody looks any more.
+    /// Looks at all bodies; false if there are none, and then nobody looks any more.
     fn look(&self) -> bool {
         let now = self.count.fetch_add(1, Ordering::Relaxed) + 1;
         let forsaken: Vec<Arc<dyn Held>> = {
@@ -90,12 +106,12 @@ impl Looks {
             let held = bodies.held.iter().map(|(_, held)| held);
             held.filter(|held| held.is_forsaken(now)).cloned().collect()
         };
-        forsaken.iter().for_each(|held| held.let_go());
+        forsaken.iter().for_each(|held| held.cut());
         true
     }
 }
 
-/// Who looks after the bodies.
+/// The task that watches the bodies.
 struct Lookout {
     looks: Weak<Looks>,
     has_ended: bool,
@@ -111,7 +127,7 @@ impl Lookout {
 }
 
 impl Drop for Lookout {
-    /// Ended by a panic or with its runtime: the next body has another one.
+    /// Ended by a panic or with its runtime: the next body starts another.
     fn drop(&mut self) {
         if let Some(looks) = self.looks.upgrade().filter(|_| !self.has_ended) {
             looks.lock().is_looked_after = false;
@@ -120,40 +136,64 @@ impl Drop for Lookout {
 }
 
 trait Held: Send + Sync {
-    fn let_go(&self);
+    fn cut(&self);
 
     fn is_forsaken(&self, now: u64) -> bool;
 }
 
+/// What is left of a body, and what it holds; neither once it was cut.
+struct Rest<H> {
+    body: Option<ResponseBody>,
+    value: Option<H>,
+}
+
 struct Holds<H> {
-    value: Mutex<Option<H>>,
-    /// When the reader took something last, in looks; [`WAITS`] while it waits for more.
+    rest: Mutex<Rest<H>>,
+    /// When the reader last took something, counted in looks; [`WAITS`] while it waits for more.
     read_at: AtomicU64,
 }
 
-/// The next byte is GitHub's to send.
+/// The reader waits: the next byte is GitHub's to send.
 const WAITS: u64 = u64::MAX;
 
-impl<H: Send> Held for Holds<H> {
-    fn let_go(&self) {
-        let value = self.value.lock().expect("nothing panics while it holds this lock").take();
-        drop(value);
+impl<H> Holds<H> {
+    fn rest(&self) -> MutexGuard<'_, Rest<H>> {
+        self.rest.lock().expect("nothing panics while it holds this lock")
+    }
+}
+
+impl<H: Holdable> Held for Holds<H> {
+    fn cut(&self) {
+        let (body, value) = {
+            let mut rest = self.rest();
+            (rest.body.take(), rest.value.take())
+        };
+        drop(body);
+        value.into_iter().for_each(Holdable::cut);
     }
 
     fn is_forsaken(&self, now: u64) -> bool {
         let read_at = self.read_at.load(Ordering::Relaxed);
-        read_at != WAITS && now > read_at + READER_PATIENCE
+        if read_at == WAITS || now <= read_at + READER_PATIENCE {
+            return false;
+        }
+        let is_patience_over = now > read_at + READER_PATIENCE_MAX;
+        self.rest().value.as_ref().is_some_and(|value| is_patience_over || value.is_wanted())
     }
 }
 
+/// Its reader took nothing for too long.
+#[derive(Debug, Error)]
+#[error("the reader of the answer took nothing for too long")]
+struct Forsaken;
+
 struct Holding<H> {
-    inner: ResponseBody,
     held: Arc<Holds<H>>,
     readers: Readers,
     place: usize,
 }
 
-impl<H: Send> Body for Holding<H> {
+impl<H: Holdable> Body for Holding<H> {
     type Data = Bytes;
     type Error = BoxError;
 
@@ -162,29 +202,33 @@ impl<H: Send> Body for Holding<H> {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let this = self.get_mut();
-        let polled = Pin::new(&mut this.inner).poll_frame(cx);
+        let mut rest = this.held.rest();
+        let Some(body) = &mut rest.body else { return Poll::Ready(Some(Err(Forsaken.into()))) };
+        let polled = Pin::new(&mut *body).poll_frame(cx);
         let read_at = if polled.is_pending() { WAITS } else { this.readers.now() };
         this.held.read_at.store(read_at, Ordering::Relaxed);
         let frame = std::task::ready!(polled);
-        if !matches!(frame, Some(Ok(_))) || this.inner.is_end_stream() {
-            this.held.let_go();
-        }
+        let has_ended = !matches!(frame, Some(Ok(_))) || body.is_end_stream();
+        let value = if has_ended && H::ENDS_WITH_BODY { rest.value.take() } else { None };
+        drop(rest);
+        // What it does then may take its time.
+        drop(value);
         Poll::Ready(frame)
     }
 
     fn is_end_stream(&self) -> bool {
-        self.inner.is_end_stream()
+        self.held.rest().body.as_ref().is_some_and(Body::is_end_stream)
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.inner.size_hint()
+        self.held.rest().body.as_ref().map(Body::size_hint).unwrap_or_default()
     }
 }
 
 impl<H> Drop for Holding<H> {
     fn drop(&mut self) {
         let held = self.readers.lock().held.try_remove(self.place);
-        // What goes with it may take its time.
+        // Dropped outside the lock: what it holds may take its time.
         drop(held);
     }
 }
@@ -198,40 +242,76 @@ mod tests {
 
     use super::*;
 
-    /// What is held while the body comes; false once it is let go.
-    struct Guard(Arc<AtomicBool>);
+    /// What is held while the body comes.
+    #[derive(Clone, Default)]
+    struct Slot(Arc<State>);
+
+    #[derive(Default)]
+    struct State {
+        is_free: AtomicBool,
+        is_wanted: AtomicBool,
+    }
+
+    impl Slot {
+        fn is_held(&self) -> bool {
+            !self.0.is_free.load(Ordering::SeqCst)
+        }
+
+        fn want(&self) {
+            self.0.is_wanted.store(true, Ordering::SeqCst);
+        }
+    }
+
+    struct Guard(Slot);
+
+    impl Holdable for Guard {
+        const ENDS_WITH_BODY: bool = true;
+
+        fn is_wanted(&self) -> bool {
+            self.0.0.is_wanted.load(Ordering::SeqCst)
+        }
+
+        fn cut(self) {}
+    }
 
     impl Drop for Guard {
         fn drop(&mut self) {
-            self.0.store(false, Ordering::SeqCst);
+            self.0.0.is_free.store(true, Ordering::SeqCst);
         }
     }
 
     fn holding(
         readers: &Readers,
         chunks: impl futures_util::Stream<Item = &'static str> + Send + 'static,
-    ) -> (ResponseBody, Arc<AtomicBool>) {
-        let is_held = Arc::new(AtomicBool::new(true));
+    ) -> (ResponseBody, Slot) {
+        let slot = Slot::default();
         let body = StreamBody::new(chunks.map(|chunk| Ok(Frame::data(Bytes::from(chunk)))));
-        (readers.holding(BodyExt::boxed_unsync(body), Guard(Arc::clone(&is_held))), is_held)
+        (readers.holding(BodyExt::boxed_unsync(body), Guard(slot.clone())), slot)
     }
 
     #[tokio::test(start_paused = true)]
-    async fn who_stops_reading_holds_nothing_for_long() {
-        let (mut body, is_held) = holding(&Readers::default(), stream::iter(["a", "b"]));
+    async fn a_reader_that_stops_loses_its_slot_and_the_rest_to_whoever_waits() {
+        let (mut body, slot) = holding(&Readers::default(), stream::iter(["a", "b"]));
         assert!(body.frame().await.is_some());
+        slot.want();
         tokio::time::sleep(Duration::from_secs(4)).await;
-        assert!(is_held.load(Ordering::SeqCst));
+        assert!(slot.is_held());
         tokio::time::sleep(Duration::from_secs(3)).await;
-        assert!(!is_held.load(Ordering::SeqCst));
-        assert!(body.frame().await.is_some(), "the rest is there all the same");
+        assert!(!slot.is_held());
+        let cut = body.frame().await.unwrap().unwrap_err();
+        assert!(cut.is::<Forsaken>(), "{cut}");
     }
 
     #[tokio::test(start_paused = true)]
-    async fn who_never_begins_to_read_holds_nothing_for_long() {
-        let (_body, is_held) = holding(&Readers::default(), stream::iter(["a", "b"]));
-        tokio::time::sleep(Duration::from_secs(7)).await;
-        assert!(!is_held.load(Ordering::SeqCst));
+    async fn a_slot_that_nobody_wants_is_held_for_longer() {
+        let (mut body, slot) = holding(&Readers::default(), stream::iter(["a", "b"]));
+        for _ in 0..2 {
+            tokio::time::sleep(Duration::from_secs(25)).await;
+            assert!(slot.is_held() && body.frame().await.unwrap().is_ok());
+        }
+        let (_never_read, slot) = holding(&Readers::default(), stream::iter(["a", "b"]));
+        tokio::time::sleep(Duration::from_secs(32)).await;
+        assert!(!slot.is_held());
     }
 
     #[tokio::test(start_paused = true)]
@@ -240,22 +320,24 @@ mod tests {
             tokio::time::sleep(Duration::from_secs(60)).await;
             chunk
         });
-        let (mut body, is_held) = holding(&Readers::default(), slow);
+        let (mut body, slot) = holding(&Readers::default(), slow);
+        slot.want();
         for _ in 0..2 {
             assert!(body.frame().await.is_some());
-            assert!(is_held.load(Ordering::SeqCst));
+            assert!(slot.is_held());
         }
         assert!(body.frame().await.is_none());
-        assert!(!is_held.load(Ordering::SeqCst));
+        assert!(!slot.is_held());
     }
 
     #[tokio::test(start_paused = true)]
     async fn after_a_quiet_time_bodies_are_looked_after_again() {
         let readers = Readers::default();
         for _ in 0..2 {
-            let (body, is_held) = holding(&readers, stream::iter(["a", "b"]));
+            let (body, slot) = holding(&readers, stream::iter(["a", "b"]));
+            slot.want();
             tokio::time::sleep(Duration::from_secs(7)).await;
-            assert!(!is_held.load(Ordering::SeqCst));
+            assert!(!slot.is_held());
             drop(body);
             assert!(readers.lock().held.is_empty());
             tokio::time::sleep(Duration::from_secs(7)).await;

@@ -35,7 +35,7 @@ impl Proxy {
         let request = graphql::Request::read(&bytes).map_err(|error| refused(&error))?;
         let price = request.price().map_err(|error| refused(&error))?.points();
         let mutations = mutations::judge(&request).map_err(|error| refused(&error))?;
-        // A mutation that changes nothing is none of a reader's, all the same.
+        // A mutation that changes nothing is still not open to agents that may only read.
         let least = if request.kind() == Kind::Query { Class::Read } else { Class::Write };
         let class = mutations.iter().map(|mutation| mutation.class).max().unwrap_or(least);
         let otherwise = mutations.iter().map(|mutation| match mutation.branches.is_empty() {
@@ -43,7 +43,7 @@ impl Proxy {
             false => Class::Write,
         });
         let otherwise = otherwise.max().unwrap_or(least);
-        // A document of one mutation is that operation; of several, the path's.
+        // A document of one mutation counts as that operation, any other as the path's.
         let operation = match mutations.as_slice() {
             [only] => only.operation,
             _ => &GRAPHQL,
@@ -65,7 +65,7 @@ impl Proxy {
     }
 }
 
-/// A document that is not let through.
+/// The error for a document that is not let through.
 pub(in crate::proxy) fn refused(error: &GraphqlError) -> ProxyError {
     let message = format!(
         "{}{}.",

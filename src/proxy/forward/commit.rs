@@ -1,8 +1,8 @@
-//! What has to have happened before a call goes up that was approved: the approval is used up, and the
-//! line that says so is written.
+//! What must happen before an approved call goes up: the approval is used up, and the audit line
+//! that says so is written.
 //!
-//! In this order, and nothing is sent unless both are certain. So an approval opens at most one call,
-//! even when all replicas are asked at once or one of them dies in between.
+//! In this order, and nothing is sent unless both are certain. So an approval opens at most one
+//! call, even if all replicas get it at once or one of them dies in between.
 
 use std::sync::Arc;
 
@@ -15,8 +15,8 @@ use crate::proxy::guard::{JUDGED_FOR, Permitted, Sanction};
 use crate::spent::{Spent, Use};
 
 impl Proxy {
-    /// Does it once for a call, however many attempts it takes: only what GitHub certainly did not get is
-    /// sent again.
+    /// Runs once per call, however many attempts it takes: only what GitHub certainly did not get
+    /// is sent again.
     pub(super) async fn commit(
         &self,
         permitted: &Permitted,
@@ -27,12 +27,12 @@ impl Proxy {
         if std::mem::replace(&mut ctx.is_committed, true) {
             return Ok(());
         }
-        // It is another than was tried if the call waited for long.
+        // A new token, if the call waited for long.
         self.try_token(permitted, token, ctx).await;
         self.check_open()?;
         if let Sanction::Signed { approval, wanted, stack } = sanction {
             self.check_again(permitted, approval, stack, wanted, ctx).await?;
-            // An approval of who may go no more is not used up.
+            // The approval of a call that may no longer go up is not used up.
             self.check_still(permitted, ctx)?;
             self.spend(approval, wanted, ctx).await?;
         }
@@ -42,9 +42,9 @@ impl Proxy {
         }
     }
 
-    /// The call may have waited since it was judged: an approval may have expired, the pull request may be into
-    /// another branch, and what lies below in a stack, or under a review that is submitted, which nothing pins, may
-    /// have been pushed to.
+    /// The call may have waited since it was judged. Meanwhile the approval may have expired, or
+    /// the pull request may have been retargeted. And commits that nothing pins may have been
+    /// pushed: below in a stack, or under a review that is submitted.
     async fn check_again(
         &self,
         permitted: &Permitted,
@@ -77,17 +77,18 @@ impl Proxy {
         Ok(())
     }
 
-    /// Tries the token of an approved call before the call is admitted: of a pool that nobody knows yet one
-    /// call goes at a time, and what the call itself holds would keep the read from going.
+    /// Tries the token of an approved call before the call is admitted: in a pool nobody knows yet
+    /// only one call goes at a time, and the approved call's own reservation would block the read.
     pub(in crate::proxy) async fn try_token_early(&self, permitted: &mut Permitted, ctx: &mut Context) {
-        // Without a token the call fails where it needs one.
+        // If there is no token, the call fails where it needs one.
         if let Ok(token) = self.token_for(permitted).await {
             self.try_token(permitted, &token, ctx).await;
         }
     }
 
-    /// GitHub may not have spread a young token, and would refuse what can't be sent twice. So a read is
-    /// sent first, and made again until the token is known. Whatever comes of it, the call goes on.
+    /// GitHub may not have spread a young token yet, and would refuse a call that can't be sent
+    /// twice. So a read is sent first, and repeated until the token is known. Whatever its outcome,
+    /// the call goes on.
     async fn try_token(&self, permitted: &Permitted, token: &Arc<Token>, ctx: &mut Context) {
         let is_tried = ctx.tried.as_ref().is_some_and(|tried| Arc::ptr_eq(tried, token));
         if is_tried || !token.may_be_unknown_yet(self.clock.now_ms()) {

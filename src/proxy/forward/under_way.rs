@@ -1,4 +1,4 @@
-//! A call that is made to its end, whoever still waits for it.
+//! A call that is carried to its end, even if nobody waits for it.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -12,19 +12,19 @@ use tokio_util::task::TaskTracker;
 
 use super::Attempt;
 
-/// A task that is told to end is gone when it is next run.
+/// How long to wait for the tasks that were told to end.
 const ENDS_WITHIN: Duration = Duration::from_secs(1);
 
-/// A call that was begun. When its caller hangs up it goes on as a task of its own: GitHub works on and
-/// charges it, so it has to be charged here, too.
+/// A call that has begun. If its caller hangs up, it goes on as a task of its own: GitHub works on
+/// it and charges for it, so it has to be charged here, too.
 pub(super) struct UnderWay {
-    /// None when it has ended.
+    /// None once it has ended.
     call: Option<BoxFuture<'static, Attempt>>,
     is_graphql: bool,
     unclaimed: Arc<Unclaimed>,
 }
 
-/// Calls whose callers are gone.
+/// Calls whose callers have hung up.
 #[derive(Debug, Default)]
 pub(crate) struct Unclaimed {
     tasks: TaskTracker,
@@ -32,7 +32,7 @@ pub(crate) struct Unclaimed {
 }
 
 impl Unclaimed {
-    /// The process ends: none is waited for any more.
+    /// Ends them all, because the process ends.
     pub(crate) async fn end(&self) {
         self.tasks.close();
         self.end.cancel();
@@ -54,7 +54,7 @@ impl Future for UnderWay {
     type Output = Attempt;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Attempt> {
-        // Taken out, for one that panicked can't go on.
+        // Taken out, since a call that panicked can't go on.
         let mut call = self.call.take().expect("nobody polls what has ended");
         let polled = call.as_mut().poll(cx);
         if polled.is_pending() {

@@ -1,7 +1,7 @@
 //! Whether a gated operation came with its approval.
 //!
-//! What the approval must name is found first, since a refusal says it; whether a signed one was used
-//! before is asked last, when the call is about to go up (`forward/commit.rs`).
+//! What the approval must name is found out first, since a refusal states it. Whether a signed one
+//! was used before is asked last, when the call is about to go up (`forward/commit.rs`).
 
 use std::time::Duration;
 
@@ -24,17 +24,18 @@ use crate::proxy::Proxy;
 use crate::proxy::classify::Call;
 use crate::proxy::context::Context;
 
-/// Longest body shown in a refusal; of a longer one an approver gets to know the length.
+/// The longest body shown in a refusal, in bytes; for a longer one the approver sees only the
+/// length.
 const SHOWN_BYTES_MAX: usize = 64 * 1024;
 
 /// Who let a gated call through.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Sanction {
-    /// Somebody put something into the header.
+    /// The header held something; nothing more is checked.
     Presence,
     Signed {
         approval: Approval,
-        /// What another one would have to name, should this one have been used.
+        /// What another approval would have to name, if this one turns out to be used.
         wanted: Box<Wanted>,
         /// The pull requests that land together, as they were approved.
         stack: Vec<PullAt>,
@@ -55,7 +56,7 @@ impl Sanction {
 }
 
 impl Proxy {
-    /// Asks for an approval where the agent's policy wants one; none when it wants none.
+    /// Checks the approval if the agent's policy wants one; none if it doesn't.
     ///
     /// `organization` is the login behind an organization's id.
     pub(super) async fn check_approval(
@@ -66,7 +67,7 @@ impl Proxy {
         ctx: &mut Context,
     ) -> Result<Option<Sanction>, ProxyError> {
         let class = call.class;
-        // A merge waits for an approval whatever the configuration says.
+        // A merge needs an approval whatever the configuration says.
         if class != Class::Merge && !asker.agent.require_approval.contains(&class) {
             return Ok(None);
         }
@@ -102,7 +103,8 @@ impl Proxy {
         }
         match checked {
             Ok(sanction) => Ok(Some(sanction)),
-            // What lands code or vouches for it always waits; plain writes are policy, which may only observe.
+            // Landing or vouching for code always waits. Plain writes are policy, which may only
+            // observe.
             Err(refused) if class == Class::Write => {
                 self.tolerate(&asker.agent, ctx, Err(refused)).map(|()| None)
             }
@@ -163,7 +165,7 @@ impl Proxy {
             .verify(token, &required, self.clock.now_seconds())
             .map_err(|rejected| invalid(rejected.to_string()))?;
         if is_draft && required.action == Class::Merge.as_str() {
-            // GitHub would refuse, and the approval be used up.
+            // GitHub would refuse the merge, and the approval would be used up.
             let reason = "the pull request is a draft, which GitHub does not merge: a person has to mark it ready for \
                           review first; the approval was not used";
             return Err(invalid(reason.to_owned()));
@@ -182,8 +184,9 @@ impl Proxy {
         Ok(Sanction::Signed { approval, wanted: wanted(), stack })
     }
 
-    /// Holds a call whose approval was issued by a clock ahead of ours until then. Used only after it was
-    /// issued, an approval is older than any memory of uses that begins later.
+    /// Holds a call until its approval's `iat`, if the issuer's clock is ahead of ours. So no
+    /// approval is used before it was issued: if it was used before a memory of uses began, its
+    /// `iat` is older, too.
     async fn until_issued(
         &self,
         approval: &Approval,
@@ -197,8 +200,8 @@ impl Proxy {
         self.check_open()
     }
 
-    /// A request that names a branch is one thing today and another tomorrow: the claims name the commit
-    /// it means now, and an approval that has it is pinned to it.
+    /// A request that names a branch can mean another commit tomorrow. The claims name the commit
+    /// it means now, and an approval with that commit is pinned to it.
     async fn with_commit(
         &self,
         asker: &Asker,
@@ -225,7 +228,8 @@ impl Proxy {
         })
     }
 
-    /// Whether a call that can't name the approved commit still means it. GitHub compares what names one.
+    /// Whether a call that can't name the approved commit still means it. If a call can, GitHub
+    /// compares.
     pub(in crate::proxy) async fn means_approved(
         &self,
         permitted: &Permitted,
@@ -263,7 +267,7 @@ impl Proxy {
     }
 }
 
-/// What is approved must not be read in one way by who approves and in another by GitHub.
+/// The approver and GitHub must not read a body in different ways.
 fn check_readable(call: &Call) -> Result<(), ProxyError> {
     let body = call.body.held();
     if body.is_empty() || call.route.operation.uploads || call.route.scope == Scope::Everyone {
@@ -273,7 +277,7 @@ fn check_readable(call: &Call) -> Result<(), ProxyError> {
         .map_err(|error| ProxyError::BadRequest(format!("The request is ambiguous: {error}.")))
 }
 
-/// How often the approval's header came.
+/// How often the approval header came.
 enum Header<'a> {
     None,
     One(&'a HeaderValue),
@@ -306,7 +310,7 @@ fn wanted(asker: &Asker, call: &Call, binding: Binding, organization: Option<&st
     Wanted { claims: required.claims(), request }
 }
 
-/// The request as an approver may look at it, and hash it again.
+/// The request in a form that an approver can look at and hash again.
 fn shown(asker: &Asker, call: &Call, organization: Option<&str>) -> Value {
     let body = call.body.held();
     let mut shown = json!({
@@ -322,10 +326,10 @@ fn shown(asker: &Asker, call: &Call, organization: Option<&str>) -> Value {
     shown
 }
 
-/// The body may name the commit, and then it is the approved one.
+/// If the body names a commit, it must be the approved one.
 fn check_commit(call: &Call, head_sha: &str) -> Result<(), &'static str> {
     if call.lands.is_none() {
-        // What was approved is the whole request; the commit only says what its names mean.
+        // The approval covers the whole request; the commit only says what its names mean.
         return Ok(());
     }
     if call.target.query().is_some() {
@@ -338,13 +342,13 @@ fn check_commit(call: &Call, head_sha: &str) -> Result<(), &'static str> {
     }
 }
 
-/// What the call names that moves.
+/// What the call names that may move to another commit.
 fn moving(call: &Call) -> Result<Option<Moving>, ProxyError> {
     Moving::of(call.route.operation, call.class, |key| call.member(key))
         .map_err(|message| ProxyError::BadRequest(message.to_owned()))
 }
 
-/// Puts the approved commit into the call, so that GitHub takes no other.
+/// Puts the approved commit into the call, so that GitHub accepts no other.
 pub(super) fn pin_commit(call: &mut Call, sanction: Option<&Sanction>) -> Result<(), ProxyError> {
     let Some(Sanction::Signed { approval: Approval { head_sha: Some(head_sha), .. }, .. }) = sanction else {
         return Ok(());
@@ -359,12 +363,12 @@ pub(super) fn pin_commit(call: &mut Call, sanction: Option<&Sanction>) -> Result
     call.set_member(key, &json!(head_sha))
 }
 
-/// Where a merge names the commit it is for.
+/// The key under which a merge names its commit.
 fn commit_key(call: &Call) -> &'static str {
     if call.graphql.is_some() { "expectedHeadOid" } else { "sha" }
 }
 
-/// What an approval calls it.
+/// What an approval calls the operation.
 fn action_of(call: &Call) -> &'static str {
     call.action.unwrap_or(call.class.as_str())
 }

@@ -1,4 +1,4 @@
-//! The class of an operation that hangs on its branch: stronger when the branch is the default or a
+//! The class of an operation that depends on its branch: stronger if that is the default branch, a
 //! protected one, a tag, or can't be known.
 
 use serde_json::Value;
@@ -16,26 +16,26 @@ use crate::proxy::classify::Call;
 use crate::proxy::context::Context;
 use crate::proxy::{AT_ONCE, Proxy};
 
-/// A branch of a repository as it is called now.
+/// A branch of a repository, under its current name.
 struct Place {
     repository: RepositoryName,
-    /// None: the default branch.
+    /// None for the default branch.
     branch: Option<String>,
 }
 
-/// What is known of a branch that nothing guards.
+/// What is known about a branch that nothing guards.
 struct Unguarded {
     repository: RepositoryName,
     is_missing: bool,
 }
 
-/// What becomes of a branch.
+/// What is done to a branch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Act {
-    /// It may not be there yet, or not any more. Everything else fails on a branch that is missing, so
-    /// that an answer that says so is not believed.
+    /// The branch may not exist yet, or no longer. Anything else fails on a missing branch, so an
+    /// answer that says it is missing is not believed.
     may_be_missing: bool,
-    /// Open pull requests guard it, too.
+    /// Open pull requests guard the branch, too.
     open_pulls: bool,
 }
 
@@ -58,7 +58,7 @@ impl Act {
     }
 }
 
-/// Whether one of many updates of refs is a deletion, which an all-zero commit says.
+/// Whether one of several ref updates is a deletion, which an all-zero commit says.
 fn deletes(updates: Option<&Value>) -> bool {
     let is_deletion = |update: &Value| {
         let commit = update["afterOid"].as_str().unwrap_or_default();
@@ -76,7 +76,7 @@ enum AutoMerge {
 }
 
 impl Proxy {
-    /// Turns the branch a call names into the class it has.
+    /// Settles the class of a call by the branches it names.
     pub(super) async fn settle_class(
         &self,
         asker: &Asker,
@@ -90,7 +90,7 @@ impl Proxy {
             |class| asker.agent.allow.contains(&class) && !asker.agent.require_approval.contains(&class);
         let may_anyway = is_open(call.class) && is_open(Class::Write);
         if may_anyway && !self.policy.allow_auto_merge {
-            // Either way it may be done, so nobody is asked.
+            // The agent may do it either way, so there is nothing to ask.
             return Ok(());
         }
         if Box::pin(self.are_free(asker, call, ctx)).await? {
@@ -101,8 +101,8 @@ impl Proxy {
         Ok(())
     }
 
-    /// Looks at the branches once more of a call that goes up as a plain write because nothing guarded them, if it has
-    /// waited since. None when what it held was given back for that.
+    /// Checks the branches again of a call that goes up as a plain write because nothing guarded
+    /// them, if it has waited since. None if `admitted` had to be given back for that.
     pub(in crate::proxy) async fn look_again(
         &self,
         permitted: &Permitted,
@@ -118,7 +118,7 @@ impl Proxy {
         ctx.hold_until = hold_until;
         match looked {
             Ok(()) => Ok(Some(admitted)),
-            // It may be the very slot, or the one call of a trial, that is missing.
+            // The look-up may lack the very slot, or a trial's one call, that `admitted` holds.
             Err(held) if held.limit().is_some() => {
                 drop(admitted);
                 Box::pin(self.check_still_free(permitted, ctx)).await.map(|()| None)
@@ -146,7 +146,7 @@ impl Proxy {
         Ok(are_free)
     }
 
-    /// Whether a branch is the agent's to write to.
+    /// Whether nothing guards the branch, so that the agent may write to it.
     async fn is_free(
         &self,
         asker: &Asker,
@@ -158,10 +158,11 @@ impl Proxy {
         let unguarded = self.unguarded(asker, &place, act, ctx).await?;
         let is_free = unguarded.is_some();
         let watched = match unguarded {
-            // No pull request is open from a branch that is not there.
+            // No pull request can be open from a missing branch.
             Some(Unguarded { is_missing: true, .. }) => None,
             Some(Unguarded { repository, .. }) => Some(Place { repository, ..place }),
-            // On a guarded branch who approves the write knows; where auto-merge can be approved nobody may.
+            // Whoever approves a write to a guarded branch knows that it lands. If policy allows
+            // auto-merge, maybe nobody does.
             None => Some(place).filter(|_| self.policy.allow_auto_merge),
         };
         let auto_merge = match &watched {
@@ -175,7 +176,7 @@ impl Proxy {
         }
     }
 
-    /// Where the branch is; none when that can't be known.
+    /// Which branch is meant; none if that can't be known.
     async fn place_of(
         &self,
         asker: &Asker,
@@ -191,7 +192,8 @@ impl Proxy {
         };
         let owner = repository.owner().to_owned();
         Ok(match self.fact(asker, &Question::Pull(repository, number), ctx).await? {
-            // A head in another repository is nobody's to push to who has not got that, too.
+            // The agent may push to a head in another repository only if it has that repository,
+            // too.
             Some(Fact::Pull { head: Some(head), head_branch, .. })
                 if asker.agent.repositories.contains(&head) && head.owner() == owner =>
             {
@@ -201,7 +203,7 @@ impl Proxy {
         })
     }
 
-    /// A branch that nothing guards; none when something does, or may.
+    /// A branch that nothing guards; none if something does or may.
     async fn unguarded(
         &self,
         asker: &Asker,
@@ -213,14 +215,14 @@ impl Proxy {
         let Some((repository, default)) = self.default_branch(asker, &place.repository, ctx).await? else {
             return Ok(None);
         };
-        // Git tells cases apart; not everything between here and there may.
+        // Git distinguishes case; something on the way to it may not.
         if branch.eq_ignore_ascii_case(&default) {
             return Ok(None);
         }
         let question = Question::Branch(repository.clone(), branch.clone());
         let is_missing = match self.fact(asker, &question, ctx).await? {
             Some(Fact::Branch { is_protected: false }) => false,
-            // It does not exist yet: its rules alone count.
+            // It does not exist yet: only rules can guard it.
             Some(Fact::Missing)
                 if act.may_be_missing && !self.is_like_protected(asker, &repository, branch, ctx).await? =>
             {
@@ -248,7 +250,7 @@ impl Proxy {
         Ok(free)
     }
 
-    /// Whether a branch that does not exist is called like a protected one but for the case.
+    /// Whether the name of a missing branch differs only in case from a protected one.
     async fn is_like_protected(
         &self,
         asker: &Asker,
@@ -264,8 +266,8 @@ impl Proxy {
         Ok(!matches!(fact, Some(Fact::Missing | Fact::Branch { is_protected: false })))
     }
 
-    /// The repository as it is called now, and its default branch; none when that can't be known, or
-    /// when it moved to where the agent has nothing.
+    /// The repository under its current name, and its default branch. None if that can't be known,
+    /// or if the repository moved to where the agent has no access.
     async fn default_branch(
         &self,
         asker: &Asker,
@@ -286,8 +288,8 @@ impl Proxy {
         Ok(None)
     }
 
-    /// Whether auto-merge is on for an open pull request from the branch, whoever turned it on: one of its own
-    /// repository, or of what that is a fork of.
+    /// Whether auto-merge is on, whoever turned it on, for an open pull request from the branch:
+    /// one in its own repository, or in one that this is a fork of.
     async fn auto_merge(
         &self,
         asker: &Asker,
@@ -310,7 +312,8 @@ impl Proxy {
         };
         let mut seen = AutoMerge::Off;
         for at in std::iter::once(own.clone()).chain(upstreams) {
-            // Of another account, where no App of ours is, it can't be written to: then GitHub turns it off by itself.
+            // In another account without an App of ours we can't write, so GitHub turns auto-merge
+            // off by itself.
             let is_beyond = at.owner() != own.owner();
             let owner = at.owner().to_owned();
             match self.fact(asker, &pulls_from(at, own, &branch), ctx).await? {
@@ -324,7 +327,7 @@ impl Proxy {
     }
 }
 
-/// Pull requests of one repository from a branch of another, or its own.
+/// Pull requests in the repository `at` from a branch of `head`, which may be the same.
 fn pulls_from(at: RepositoryName, head: &RepositoryName, branch: &str) -> Question {
     Question::PullsFrom { at, owner: head.owner().to_owned(), branch: branch.to_owned() }
 }

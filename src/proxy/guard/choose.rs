@@ -1,9 +1,10 @@
-//! Which of several installations a call goes by: the one with most left.
+//! Which of several installations a call goes by: the one with most quota left.
 //!
-//! Several Apps on one account have a quota each. A call goes where its agent is served soonest, and of such
-//! places where fewest points are spent, as far as this replica knows. While they have about the same, each
-//! path has a place of its own, so that what the cache knows of it is of use. An App with fewer rights than
-//! the first of the file never stands in for it, and what GitHub ties to who made it goes by the first.
+//! Each of several Apps on one account has a quota of its own. A call goes where its agent is
+//! served soonest; among equals, where most points are left, as far as this replica knows. While
+//! they have about the same, each path sticks to one of them, so that the cache stays useful. An
+//! App with fewer rights than the first in the file never stands in for it. Operations that GitHub
+//! ties to whoever made a thing always go by the first.
 
 use std::cmp::Reverse;
 use std::hash::{Hash, Hasher};
@@ -20,11 +21,11 @@ use crate::proxy::Proxy;
 use crate::proxy::classify::Call;
 use crate::proxy::guard::access_of;
 
-/// Less than this part of what another has, in hundredths, is not about the same.
+/// In percent: with less than this part of the best one's points, a place is not about as good.
 const ABOUT_THE_SAME: i64 = 95;
 
 impl Proxy {
-    /// None when there are none.
+    /// None if there are no candidates.
     pub(super) fn choose(
         &self,
         candidates: &[Arc<Installation>],
@@ -49,7 +50,7 @@ impl Proxy {
     }
 }
 
-/// With fewer rights than the first has, GitHub would refuse what the first may do.
+/// If it had fewer rights than the first, GitHub would refuse what the first may do.
 fn may_stand_in(one: &Installation, first: &Installation, access: Access) -> bool {
     match (&one.kind, &first.kind) {
         (Kind::App(one), Kind::App(first)) => may_as_much(one, first, access),
@@ -57,14 +58,14 @@ fn may_stand_in(one: &Installation, first: &Installation, access: Access) -> boo
     }
 }
 
-/// A path's own place among so many.
+/// The place, among `count`, that a path sticks to.
 fn place_of(call: &Call, count: usize) -> usize {
     let mut hasher = FxHasher::default();
     (call.target.path(), call.target.query()).hash(&mut hasher);
     usize::try_from(hasher.finish() % count as u64).unwrap_or_default()
 }
 
-/// Whether it has to go by the same App each time.
+/// Whether the call has to go by the same App each time.
 fn stays(call: &Call) -> bool {
     let mutations = call.graphql.as_ref().map(|graphql| graphql.mutations.as_slice()).unwrap_or_default();
     is_of_one_identity(call.route.operation)

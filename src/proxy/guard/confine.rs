@@ -12,8 +12,8 @@ use crate::proxy::classify::Call;
 use crate::proxy::context::Context;
 
 impl Proxy {
-    /// Refuses what lies outside the agent's repositories; gives the repository, and the owner whose
-    /// installation serves the call.
+    /// Refuses what lies outside the agent's repositories. Returns the repository, and the owner
+    /// whose installation serves the call.
     pub(super) async fn confine(
         &self,
         agent: &Arc<Agent>,
@@ -71,7 +71,7 @@ pub(super) fn check_repository(agent: &Agent, name: &RepositoryName) -> Result<(
     if agent.repositories.contains(name) { Ok(()) } else { Err(outside(agent)) }
 }
 
-/// The same words whether the repository exists or not.
+/// The same words whether or not the repository exists.
 pub(super) fn outside(agent: &Agent) -> ProxyError {
     ProxyError::RepositoryForbidden(format!(
         "This repository is not among those of agent {}; asking again will not help. Its operator can add it to the \
@@ -80,8 +80,9 @@ pub(super) fn outside(agent: &Agent) -> ProxyError {
     ))
 }
 
-/// A second repository in the path: `…/repos/{repo_owner}/{repo_name}`, `compare/other:branch...` and
-/// `…/other:repo:branch` reach into another repository of the network.
+/// Checks a second repository in the path: `…/repos/{repo_owner}/{repo_name}`,
+/// `compare/other:branch...` and `…/other:repo:branch` reach into another repository of the
+/// network.
 pub(super) fn check_compared(agent: &Agent, call: &Call) -> Result<(), ProxyError> {
     if let (Some(owner), Some(name)) = (call.route.param("repo_owner"), call.route.param("repo_name")) {
         let name = RepositoryName::new(owner, name).ok_or_else(|| outside(agent))?;

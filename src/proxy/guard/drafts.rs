@@ -1,4 +1,4 @@
-//! Pull requests that agents open are drafts: whether they may leave that state is a person's to say.
+//! Pull requests that agents open are drafts; only a person may mark them as ready.
 
 use serde_json::Value;
 
@@ -14,14 +14,14 @@ use crate::proxy::context::Context;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Act {
     Nothing,
-    /// It opens a pull request that is none.
+    /// Opens a pull request that is no draft.
     OpensOther,
-    /// It says that a pull request is ready.
+    /// Marks a pull request as ready.
     Ends,
 }
 
 impl Proxy {
-    /// Refuses what ends a draft, and under `require` what is none.
+    /// Refuses a call that ends a draft and, under `require`, one that opens no draft.
     pub(super) fn check_draft(
         &self,
         agent: &Agent,
@@ -41,7 +41,7 @@ impl Proxy {
         self.tolerate(agent, ctx, Err(ProxyError::DraftRequired(refused)))
     }
 
-    /// Under `force` a pull request that is none becomes a draft.
+    /// Under `force`, turns a new pull request that is no draft into one.
     pub(super) fn force_draft(&self, agent: &Agent, call: &mut Call) -> Result<(), ProxyError> {
         if !is_forced(agent, call, self.policy.is_observing)? {
             return Ok(());
@@ -57,7 +57,7 @@ fn is_forced(agent: &Agent, call: &Call, is_observing: bool) -> Result<bool, Pro
     Ok(applies && act_of(call)? == Act::OpensOther)
 }
 
-/// The strongest thing a call does. The body was judged before, so it can be read.
+/// The strongest thing a call does. Its body was judged before, so it can be parsed.
 fn act_of(call: &Call) -> Result<Act, ProxyError> {
     if let Some(graphql) = &call.graphql {
         let acts =
@@ -79,7 +79,7 @@ fn act(operation: &Operation, draft: Option<&Value>) -> Act {
         (Condition::CreatesPull, Some(Value::Bool(true))) => Act::Nothing,
         (Condition::CreatesPull, _) => Act::OpensOther,
         (Condition::EndsDraft, _) => Act::Ends,
-        // REST has no such parameter there; should it get one, it is a person's.
+        // REST has no such parameter there; should it get one, only a person may use it.
         (Condition::NamesBase, Some(value)) if *value != Value::Bool(true) => Act::Ends,
         _ => Act::Nothing,
     }

@@ -1,9 +1,9 @@
-//! What GitHub says of a repository and its branches: asked as calls of the agent's own, and believed
-//! for five minutes.
+//! What GitHub says about a repository and its branches, asked as calls of the agent's own. Answers
+//! are believed for five minutes, if they can't change with every push.
 //!
-//! An answer that is older is asked for again, with its validator, so that what did not change costs
-//! nothing of the primary limit. What can't be learned is none: whoever asks decides for the strict side.
-//! Nothing is ever answered from an older state because GitHub does not answer.
+//! An older answer is asked for again, with its validator, so that what did not change costs
+//! nothing of the primary limit. A fact that can't be learned is `None`, and whoever asks decides
+//! for the strict side. If GitHub does not answer, no older state stands in for the answer.
 
 mod question;
 
@@ -26,14 +26,14 @@ use crate::proxy::body::read_answer;
 use crate::proxy::classify::Call;
 use crate::proxy::context::Context;
 
-/// Answers kept.
+/// How many answers are kept.
 const ANSWERS_MAX: u64 = 100_000;
-/// Longest answer read.
+/// The longest answer read, in bytes.
 const ANSWER_BYTES_MAX: usize = 2 * 1024 * 1024;
-/// How often a repository that moved is followed.
+/// How many renames of a repository are followed.
 pub(super) const MOVES_MAX: usize = 2;
 
-/// Answers as they were given, by installation: what one may see another may not.
+/// Answers by installation: what one may see another may not.
 #[derive(Debug, Clone)]
 pub(crate) struct FactCache {
     answers: Cache<(Arc<str>, u64, Question), Answered>,
@@ -53,10 +53,10 @@ impl FactCache {
 }
 
 impl Proxy {
-    /// Asks, or remembers; none when it can't be known.
+    /// Asks GitHub, or remembers; none if the answer can't be known.
     ///
     /// # Errors
-    /// When there is no room in the agent's budget to ask, or a bound of ours is reached.
+    /// If the agent's budget has no room to ask, or one of tollgate's own bounds is reached.
     pub(super) async fn fact(
         &self,
         asker: &Asker,
@@ -78,7 +78,7 @@ impl Proxy {
         let at_ms = self.clock.now_ms();
         let answer = match Box::pin(self.exchange(&mut permitted, None, ctx)).await {
             Ok(answer) => answer,
-            // GitHub did not say; the budget's refusals are the caller's to know.
+            // GitHub gave no answer. The caller must see refusals of the budget, though.
             Err(error) if error.side() == Side::Upstream => return Ok(None),
             Err(error) => return Err(error),
         };
@@ -104,8 +104,8 @@ impl Proxy {
 }
 
 impl Proxy {
-    /// From when on GitHub shows what guards the branches of a repository now, after the last change that a webhook
-    /// or a write told of; epoch milliseconds.
+    /// From when on GitHub's answers reflect the last change to a repository's branch guards that a
+    /// webhook or a write told of, in epoch milliseconds.
     fn guard_settled_at(&self, question: &Question) -> i64 {
         let Some(name) = question.repository() else { return 0 };
         let reach =
@@ -115,7 +115,7 @@ impl Proxy {
     }
 }
 
-/// A question, as a call.
+/// A question as a call.
 pub(super) fn look_up(target: Target, etag: Option<HeaderValue>) -> Box<Call> {
     let route = Route { operation: &routes::LOOK_UP, scope: Scope::Everyone, params: Vec::new() };
     let mut call = Box::new(Call::own(target, route, Class::Read));

@@ -1,6 +1,8 @@
-//! Whether a GraphQL request stays with what its agent has, and what its mutations are about.
+//! Whether a GraphQL request stays within its agent's repositories, and what its mutations are
+//! about.
 //!
-//! What a document names by id is asked for first; then mutations are judged by name like everything else.
+//! Node ids in a document are resolved first; then mutations are judged by name like everything
+//! else.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -20,7 +22,7 @@ use crate::proxy::classify::{Call, GraphqlCall, refused};
 use crate::proxy::context::Context;
 
 impl Proxy {
-    /// Gives the repository that is changed, and the owner whose installation serves the call.
+    /// Returns the repository that is changed, and the owner whose installation serves the call.
     pub(super) async fn confine_graphql(
         &self,
         agent: &Arc<Agent>,
@@ -88,8 +90,8 @@ impl Proxy {
         Ok((repository, owner))
     }
 
-    /// Auto-merge lands what is pushed later, so it is refused unless the operator lets it be approved, as an
-    /// action of its own.
+    /// Auto-merge lands what is pushed later. So it is refused, unless the operator lets it be
+    /// approved as an action of its own.
     pub(super) fn check_auto_merge(&self, call: &mut Call) -> Result<(), ProxyError> {
         let enables = |mutation: &Mutation| mutation.operation.id == mutations::AUTO_MERGE;
         let mutations = call.graphql.iter().flat_map(|graphql| &graphql.mutations);
@@ -109,7 +111,7 @@ impl Proxy {
     }
 }
 
-/// What an id stands for, if it is within the agent's repositories, or nobody's.
+/// What an id stands for; an error if that is outside the agent's repositories and no account.
 fn check_node<'a>(agent: &Agent, id: &str, nodes: &'a HashMap<String, Node>) -> Result<&'a Node, ProxyError> {
     let shown: String = id.chars().take(100).collect();
     match nodes.get(id) {
@@ -119,7 +121,7 @@ fn check_node<'a>(agent: &Agent, id: &str, nodes: &'a HashMap<String, Node>) -> 
         }
         Some(node @ Node { repository: Some(_), .. }) => Ok(node),
         Some(node) if agent.repositories.is_everything() => Ok(node),
-        // It might lie anywhere, or nowhere.
+        // It may lie anywhere, or not exist.
         Some(_) | None => Err(outside(agent, &shown)),
     }
 }
@@ -131,7 +133,7 @@ fn outside(agent: &Agent, id: &str) -> ProxyError {
     ))
 }
 
-/// The repositories a mutation touches: at least one, but for agents with every repository.
+/// The repositories a mutation touches: at least one, except for agents with every repository.
 fn touched(
     agent: &Agent,
     mutation: &Mutation,
@@ -144,7 +146,8 @@ fn touched(
     }
     for id in &mutation.ids {
         let node = check_node(agent, id, nodes)?;
-        // People are assigned and asked; what is made for an account is in none of the agent's repositories.
+        // Accounts may be assigned or asked for review. But what is made for an owner lies in none
+        // of the agent's repositories.
         let is_owner = mutation.input.get("ownerId").and_then(Value::as_str) == Some(id);
         if node.is_account && is_owner && !agent.repositories.is_everything() {
             return Err(outside(agent, id));

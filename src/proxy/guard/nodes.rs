@@ -1,7 +1,7 @@
-//! What node ids stand for: asked of GitHub as a call of the agent's own, many at once, and believed for
-//! five minutes.
+//! What node ids stand for: asked of GitHub as a call of the agent's own, many ids at once, and
+//! believed for five minutes.
 //!
-//! What the agent's rights don't show stays unresolved, and who asked refuses it.
+//! Ids that the agent's rights don't show stay unresolved, and whoever asked refuses them.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -28,12 +28,13 @@ use crate::proxy::context::Context;
 
 /// How long an answer is believed.
 const KNOWN_FOR: Duration = Duration::from_secs(300);
-/// Ids remembered.
+/// How many ids are remembered.
 const IDS_MAX: u64 = 100_000;
-/// Longest answer read.
+/// The longest answer read, in bytes.
 const ANSWER_BYTES_MAX: usize = 1024 * 1024;
 
-/// Where each kind of thing has its repository. Kinds that have none are accounts, or not an agent's.
+/// Asks each kind of node for its repository. Kinds without one are accounts, or out of agents'
+/// reach.
 const QUESTION: &str = "query TollgateNodes($ids: [ID!]!) { nodes(ids: $ids) { __typename id \
     ... on Repository { nameWithOwner } \
     ... on RepositoryNode { repository { nameWithOwner } } \
@@ -49,20 +50,20 @@ const QUESTION: &str = "query TollgateNodes($ids: [ID!]!) { nodes(ids: $ids) { _
     ... on Release { repository { nameWithOwner } } \
     ... on DiscussionComment { discussion { repository { nameWithOwner } } } } }";
 
-/// Who may be named beside a repository: assignees, reviewers, teams.
+/// Types that may be named beside a repository: assignees, reviewers, teams.
 const ACCOUNTS: [&str; 6] = ["User", "Organization", "Bot", "Mannequin", "Team", "EnterpriseUserAccount"];
 
 /// What an id stands for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Node {
-    /// What it lies in, or is.
+    /// The repository it lies in, or is.
     pub(super) repository: Option<RepositoryName>,
     pub(super) is_account: bool,
-    /// Of a ref.
+    /// For a ref: its branch.
     pub(super) branch: Option<NamedBranch>,
-    /// Of a pull request.
+    /// For a pull request: its number.
     pub(super) pull: Option<u64>,
-    /// What an approver is told it is: a ref by its name, a pull request by its number, else its type.
+    /// What an approver sees: a ref's name, a pull request's number, otherwise the type.
     pub(super) title: String,
 }
 
@@ -127,7 +128,7 @@ impl Proxy {
                 body.ok_or(ProxyError::UpstreamUnreachable("a look-up that decides was not answered"))?;
             let body: Value = serde_json::from_slice(&body).unwrap_or_default();
             let nodes = body["data"]["nodes"].as_array().map(Vec::as_slice).unwrap_or_default();
-            // They come in the order in which they were asked for.
+            // GitHub lists them in the order in which they were asked for.
             if nodes.len() == missing.len() {
                 for (id, node) in
                     missing.iter().zip(nodes).filter_map(|(id, node)| Some((*id, Node::read(node)?)))

@@ -1,4 +1,4 @@
-//! What lands when a pull request is merged: itself, and in a stack those below it.
+//! What lands when a pull request is merged: itself and, in a stack, those below it.
 
 use super::Asker;
 use super::facts::{Fact, Question};
@@ -7,24 +7,24 @@ use crate::policy::approval::{Base, PullAt};
 use crate::proxy::Proxy;
 use crate::proxy::context::Context;
 
-/// A pull request somebody wants to merge.
+/// What merging a pull request would land.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(in crate::proxy) struct Landing {
-    /// The commit at its head; none when there is no such pull request.
+    /// The commit at its head; none if there is no such pull request.
     pub(in crate::proxy) head_sha: Option<String>,
-    /// The branch it is into, if GitHub says it.
+    /// The branch it goes into, if GitHub says so.
     pub(in crate::proxy) base: Option<Base>,
-    /// GitHub merges none.
+    /// GitHub merges no drafts.
     pub(in crate::proxy) is_draft: bool,
-    /// What lands with it, bottom first and itself last; empty when it lands alone.
+    /// What lands together, bottom first, itself last; empty if it lands alone.
     pub(in crate::proxy) stack: Vec<PullAt>,
 }
 
 impl Proxy {
-    /// Looks at a pull request as it is now.
+    /// Looks up a pull request as it is now.
     ///
     /// # Errors
-    /// When GitHub does not tell, so that it can't be known what would land.
+    /// If GitHub does not say what would land.
     pub(in crate::proxy) async fn landing(
         &self,
         asker: &Asker,

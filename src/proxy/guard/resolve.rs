@@ -1,8 +1,8 @@
 //! Names for numeric ids, and the installation that serves a call.
 //!
-//! An id is asked of GitHub as a call of the agent's own, with the agent's own rights: what those
-//! can't see stays unresolved and is refused. Answers are believed for five minutes, so that a
-//! transfer or a rename upstream can't grant access for longer.
+//! GitHub is asked for an id as a call of the agent's own, with its rights: an id those can't see
+//! stays unresolved and is refused. Answers are believed for five minutes, so that a transfer or a
+//! rename upstream can't grant access for longer.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,11 +30,11 @@ use crate::proxy::context::Context;
 const KNOWN_FOR: Duration = Duration::from_secs(300);
 /// How long "can't be seen" is believed.
 const UNKNOWN_FOR: Duration = Duration::from_secs(30);
-/// Ids remembered.
+/// How many ids are remembered.
 const IDS_MAX: u64 = 100_000;
-/// Installations asked for one id.
+/// The most installations asked for one id.
 const INSTALLATIONS_ASKED_MAX: usize = 10;
-/// Longest answer read.
+/// The longest answer read, in bytes.
 const ANSWER_BYTES_MAX: usize = 1024 * 1024;
 
 /// What numeric ids stand for.
@@ -42,7 +42,7 @@ const ANSWER_BYTES_MAX: usize = 1024 * 1024;
 pub(crate) struct Names {
     repositories: Cache<u64, RepositoryName>,
     organizations: Cache<u64, String>,
-    /// By agent: what one may not see, another may.
+    /// Per agent: what one may not see, another may.
     unseen: Cache<(String, &'static str, u64), ()>,
 }
 
@@ -69,7 +69,7 @@ struct Organization {
 }
 
 impl Proxy {
-    /// `owner/name` of a repository's id; none when the agent's rights don't show it.
+    /// The `owner/name` of a repository id; none if the agent's rights don't show it.
     pub(super) async fn repository_name(
         &self,
         agent: &Arc<Agent>,
@@ -89,7 +89,7 @@ impl Proxy {
         Ok(name)
     }
 
-    /// The login of an organization's id.
+    /// The login of an organization id; none if the agent's rights don't show it.
     pub(super) async fn organization_login(
         &self,
         agent: &Arc<Agent>,
@@ -108,7 +108,8 @@ impl Proxy {
         Ok(login)
     }
 
-    /// `GET /KIND/ID` with each of the agent's installations in turn; the body of the first that shows it.
+    /// Asks for `GET /KIND/ID` by each of the agent's installations in turn; returns the first body
+    /// shown.
     async fn ask_for_id(
         &self,
         agent: &Arc<Agent>,
@@ -140,7 +141,7 @@ impl Proxy {
         Ok(None)
     }
 
-    /// Installations the agent's repositories lie in.
+    /// The installations that the agent's repositories lie in.
     pub(in crate::proxy) async fn installations_of(
         &self,
         agent: &Agent,
@@ -162,13 +163,13 @@ impl Proxy {
         Ok(found)
     }
 
-    /// Whether an App of ours is installed on an account.
+    /// Whether one of our Apps is installed on an account.
     pub(super) async fn is_installed_on(&self, owner: &str) -> Result<bool, ProxyError> {
         let found = self.installations.of_owner(owner).await.map_err(|error| self.unavailable(&error))?;
         Ok(found.iter().any(|one| matches!(one.kind, Kind::App(_))))
     }
 
-    /// An installation on the owner, or on the agent's default.
+    /// An installation on the owner or, failing that, on the agent's default account.
     pub(super) async fn installation_for(
         &self,
         agent: &Agent,
@@ -206,11 +207,12 @@ impl Proxy {
         Ok(self.choose(&found, agent, call))
     }
 
-    /// For an agent with every repository and no default: the only installation there is.
+    /// For an agent with every repository and no default: the only installation, if there is just
+    /// one.
     async fn only_installation(&self, agent: &Agent, call: &Call) -> Result<Arc<Installation>, ProxyError> {
         let all = self.installations.all().await.map_err(|error| self.unavailable(&error))?;
         let apps: Vec<_> = all.iter().filter(|one| matches!(one.kind, Kind::App(_))).cloned().collect();
-        // Several Apps on one account are as good as one.
+        // Several Apps on one account count as one.
         if let Some(chosen) = on_one_account(&apps).then(|| self.choose(&apps, agent, call)).flatten() {
             return Ok(chosen);
         }
@@ -246,7 +248,7 @@ fn not_installed(owner: &str) -> ProxyError {
 const NO_CREDENTIAL: &str = "it gave tollgate no credential for this call; the operator's log says why";
 
 impl Proxy {
-    /// What an agent is told when the App itself can't work; the log says more.
+    /// What an agent is told when the App itself fails; the log says more.
     pub(in crate::proxy) fn unavailable(&self, error: &AppError) -> ProxyError {
         tracing::warn!(%error, "no credential");
         match error {

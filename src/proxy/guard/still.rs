@@ -1,9 +1,8 @@
-//! Whether a call that was let through may still go up: it may have waited, and meanwhile the configuration
-//! may have changed.
+//! Whether a permitted call may still go up: while it waited, the configuration may have changed.
 //!
-//! A call is judged by the configuration it met, whole. What that let through and another would not, is
-//! looked for here once more, right before it goes up: the agent and its key or identity, the repository,
-//! the class, who approves. It only ever takes away.
+//! A call is judged by one whole configuration, the one it met. Right before it goes up, what a
+//! newer configuration may have taken away is checked here again: the agent and its key or
+//! identity, the repository, the class, who approves. This check can only refuse.
 
 use std::sync::Arc;
 
@@ -20,7 +19,7 @@ use crate::proxy::identify::unserved;
 
 impl Proxy {
     /// # Errors
-    /// When the configuration in force has taken away what the call needs.
+    /// If the configuration in force has taken away what the call needs.
     pub(in crate::proxy) fn check_still(
         &self,
         permitted: &Permitted,
@@ -36,7 +35,7 @@ impl Proxy {
         if let Some(sanction) = permitted.sanction() {
             self.check_approver(&latest, sanction)?;
         }
-        // A look-up is for another call, whose class is the one that counts.
+        // A look-up serves another call, whose class is the one that counts.
         let is_look_up = permitted.call().is_look_up();
         if !is_look_up {
             latest.check_class(now, permitted.call(), ctx)?;
@@ -47,13 +46,13 @@ impl Proxy {
             return Ok(());
         }
         match (check_gate(permitted, now), permitted.call().class) {
-            // As when it was judged first: plain writes are policy, which may only observe.
+            // As in the first check: plain writes are policy, which may only observe.
             (Err(refused), Class::Write) => latest.tolerate(now, ctx, Err(refused)),
             (checked, _) => checked,
         }
     }
 
-    /// Whether who called would still be this agent.
+    /// Whether the caller's credential would still make it this agent.
     fn knows(&self, credential: Option<&Credential>, agent: &Arc<Agent>) -> bool {
         match credential {
             Some(Credential::Key(digest)) => agent.key_sha256.contains(digest),
@@ -88,7 +87,7 @@ fn check_confined(permitted: &Permitted, now: &Agent) -> Result<(), ProxyError> 
         (Scope::Everyone, _) => Ok(()),
         (_, Some(name)) => check_repository(now, name).and_then(|()| check_compared(now, call)),
         _ if now.repositories.is_everything() => Ok(()),
-        // What it reaches hangs on all of them.
+        // What the call reaches depends on all of the agent's repositories.
         _ if now.repositories.patterns() == permitted.agent().repositories.patterns() => Ok(()),
         _ => Err(outside(now)),
     }

@@ -1,4 +1,4 @@
-//! What runs on a connection, so that its timers speak only when nothing does.
+//! Which requests run on a connection, so that its timers count only while none does.
 //!
 //! A request runs from its head to the last byte of its answer. While one does, a connection is
 //! neither idle nor slow, whatever its peer sends meanwhile.
@@ -38,7 +38,7 @@ impl Activity {
         }))
     }
 
-    /// A request begins; it runs until what is given back is dropped.
+    /// Begins a request, which runs until the returned value is dropped.
     pub(super) fn begin(&self) -> Running {
         self.0.running.fetch_add(1, Ordering::AcqRel);
         Running(self.clone())
@@ -54,16 +54,16 @@ impl Activity {
         if self.is_running() { Poll::Pending } else { Poll::Ready(()) }
     }
 
-    /// Since when nothing runs; none while something does.
+    /// Since when nothing has been running. None while something is.
     pub(super) fn quiet_since(&self) -> Option<Instant> {
-        // In this order, for whoever ends says when first.
+        // In this order, because `Running` stores the time before it lowers the count.
         if self.is_running() {
             return None;
         }
         Some(self.0.started + Duration::from_millis(self.0.last_end_ms.load(Ordering::Acquire)))
     }
 
-    /// Ends when nothing has run for this long.
+    /// Returns when nothing has run for `patience`.
     pub(super) async fn quiet_for(&self, patience: Duration) {
         loop {
             match self.quiet_since() {
@@ -75,7 +75,7 @@ impl Activity {
     }
 }
 
-/// One request that runs.
+/// One running request.
 #[derive(Debug)]
 pub(super) struct Running(Activity);
 
@@ -89,7 +89,7 @@ impl Drop for Running {
     }
 }
 
-/// An answer's body, which runs until it has ended or is given up.
+/// The body of an answer. The request runs until the body ends or is dropped.
 #[derive(Debug)]
 pub(super) struct RunningBody {
     inner: ResponseBody,

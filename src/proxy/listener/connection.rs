@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::header::{CONNECTION, HeaderValue};
-use http::{Request, Response, Version};
+use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
@@ -20,22 +20,23 @@ use tokio_util::sync::CancellationToken;
 use super::activity::{Activity, Running, RunningBody};
 use super::refuse;
 use super::strict::{Patience, Strict};
+use super::unread::watched;
 use crate::proxy::Peer;
 use crate::proxy::in_force::InForce;
 
-/// More fields than are let through, so that hyper never refuses by itself.
+/// More fields than `framing` lets through, so that hyper never refuses by itself.
 const HYPER_HEADERS_MAX: usize = 128;
-/// A writer is paused when this much waits for a slow reader.
+/// A writer is paused when this much is buffered for a slow reader.
 const SEND_BUFFER_BYTES_MAX: usize = 64 * 1024;
-/// After the stop, requests on open connections are still served for this long.
+/// After `stop`, requests on open connections are still served for this long.
 const LAST_CALL: Duration = Duration::from_secs(1);
 
-/// HTTP/2: requests at once on a connection, and what they may buffer. Frames are bounded by the
-/// protocol's 16 KiB; a peer that opens and resets streams without end is cut off.
+/// HTTP/2: concurrent requests on a connection, and what they may buffer. The protocol bounds
+/// frames to 16 KiB; a peer that opens and resets streams without end is cut off.
 const STREAMS_MAX: u32 = 100;
 const STREAM_WINDOW_BYTES: u32 = 128 * 1024;
 const CONNECTION_WINDOW_BYTES: u32 = 512 * 1024;
-/// Above what classification lets through, so that the refusal has our shape.
+/// Above the bound of classification, so that the refusal has our shape.
 const HEADER_LIST_BYTES_MAX: u32 = 64 * 1024;
 const RESETS_PENDING_MAX: usize = 20;
 const PING_EVERY: Duration = Duration::from_secs(30);
@@ -46,7 +47,7 @@ pub(super) struct Serving {
     pub(super) in_force: Arc<InForce>,
     pub(super) tls: Option<TlsAcceptor>,
     pub(super) stop: CancellationToken,
-    /// After the stop: nothing is waited for any more.
+    /// Cancelled some time after `stop`: from then on nothing is waited for.
     pub(super) cut: CancellationToken,
     pub(super) patience: Patience,
 }
@@ -73,9 +74,10 @@ impl Serving {
     async fn http1<T: AsyncRead + AsyncWrite + Unpin + Send + 'static>(self, io: T, peer: Peer) {
         let activity = Activity::new();
         let io = TokioIo::new(Strict::new(io, self.patience, activity.clone(), refuse));
-        let service = service_fn(|request| self.answer(request, peer.clone(), activity.begin()));
+        let service = service_fn(|request| self.answer(request, peer.clone(), activity.begin(), None));
         let mut http = http1::Builder::new();
-        // `Strict` has the timers and the limits; hyper's are wider, so that its bare answers never show.
+        // `Strict` has the timers and the limits. Hyper's are wider, so that its bare answers never
+        // show.
         http.timer(TokioTimer::new())
             .header_read_timeout(None)
             .max_headers(HYPER_HEADERS_MAX)
@@ -97,7 +99,9 @@ impl Serving {
 
     async fn http2<T: AsyncRead + AsyncWrite + Unpin + Send + 'static>(self, io: T, peer: Peer) {
         let activity = Activity::new();
-        let service = service_fn(|request| self.answer(request, peer.clone(), activity.begin()));
+        let unread = CancellationToken::new();
+        let service =
+            service_fn(|request| self.answer(request, peer.clone(), activity.begin(), Some(unread.clone())));
         let mut http = http2::Builder::new(TokioExecutor::new());
         http.timer(TokioTimer::new())
             .max_concurrent_streams(STREAMS_MAX)
@@ -118,16 +122,17 @@ impl Serving {
                     () = self.cut.cancelled() => Ok(()),
                 }
             }
-            () = activity.quiet_for(self.patience.idle) => {
+            () = given_up(&activity, self.patience.idle, &unread) => {
                 connection.as_mut().graceful_shutdown();
-                // A request may have been on its way; a peer that never finishes a stream is not waited for.
-                let given_up = async {
+                // A request may be on its way. A peer that never finishes a stream is not waited
+                // for.
+                let last_chance = async {
                     tokio::time::sleep(self.patience.head).await;
-                    activity.quiet_for(self.patience.head).await;
+                    given_up(&activity, self.patience.head, &unread).await;
                 };
                 tokio::select! {
                     ended = connection => ended,
-                    () = given_up => Ok(()),
+                    () = last_chance => Ok(()),
                 }
             }
         };
@@ -139,29 +144,43 @@ impl Serving {
         request: Request<Incoming>,
         peer: Peer,
         running: Running,
+        unread: Option<CancellationToken>,
     ) -> Pin<Box<dyn Future<Output = Result<Response<RunningBody>, Infallible>> + Send>> {
         let (proxy, stop) = (self.in_force.proxy(), self.stop.clone());
-        // Boxed, or hyper would keep room for all of a request's state on every idle connection.
+        // Boxed; otherwise hyper would keep room for a request's whole state on every idle
+        // connection.
         Box::pin(async move {
-            let is_http1 = request.version() < Version::HTTP_2;
             let mut response = proxy.handle(request, &peer).await;
-            // Others that are ready go first. Then all their answers are written, and whoever reads them is
-            // woken once for several.
+            // Lets other ready tasks run first. Their answers are then written together, and a
+            // reader is woken once for several.
             tokio::task::yield_now().await;
-            if is_http1 && stop.is_cancelled() {
-                response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            match &unread {
+                Some(unread) => response = response.map(|body| watched(body, &proxy.readers, unread)),
+                None if stop.is_cancelled() => {
+                    response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+                }
+                None => {}
             }
             Ok(response.map(|body| RunningBody::new(body, running)))
         })
     }
 
-    /// An idle connection is closed a moment after the stop, not at once: a request may be on its way.
+    /// Returns `LAST_CALL` after the stop: an idle connection is not closed at once, since a
+    /// request may be on its way.
     async fn last_call(&self) {
         self.stop.cancelled().await;
         tokio::select! {
             () = tokio::time::sleep(LAST_CALL) => {}
             () = self.cut.cancelled() => {}
         }
+    }
+}
+
+/// Ends when nothing has run for this long, or a response stands still that its peer does not read.
+async fn given_up(activity: &Activity, patience: Duration, unread: &CancellationToken) {
+    tokio::select! {
+        () = activity.quiet_for(patience) => {}
+        () = unread.cancelled() => {}
     }
 }
 

@@ -1,21 +1,21 @@
 //! What a head and a chunked body must look like before hyper sees a byte of them.
 //!
-//! RFC 9112 leaves room where two parsers can disagree about where a message ends, and request
-//! smuggling lives in that room. Everything in it is refused (RFC 9112 §§2.2, 3, 5, 6): a bare CR or
-//! LF, folded lines, a space before a colon, NUL, anything but exactly one `Host`, both
+//! RFC 9112 leaves room for two parsers to disagree about where a message ends, and request
+//! smuggling lives in that room. Everything in it is refused (RFC 9112 §§2.2, 3, 5, 6): a bare CR
+//! or LF, folded lines, a space before a colon, NUL, anything but exactly one `Host`, both
 //! `Content-Length` and `Transfer-Encoding`, either of them twice, any transfer coding but
-//! `chunked`, chunk extensions. This only refuses; hyper remains the parser.
+//! `chunked`, chunk extensions. This module only refuses; hyper remains the parser.
 
 use crate::error::ProxyError;
 use crate::policy::target::TARGET_BYTES_MAX;
 
-/// Longest head taken, in bytes; beyond it 431.
+/// The longest head accepted, in bytes; a longer one gets a 431.
 pub(in crate::proxy) const HEAD_BYTES_MAX: usize = 32 * 1024;
-/// Most header fields; beyond it 431.
+/// The most header fields accepted; more get a 431.
 pub(in crate::proxy) const FIELDS_MAX: usize = 100;
-/// Longest request line: a target, a method and a version.
+/// The longest request line, in bytes: target, method and version.
 const REQUEST_LINE_BYTES_MAX: usize = TARGET_BYTES_MAX + 64;
-/// Longest chunk-size line and longest trailer section.
+/// The longest chunk-size line and the longest trailer section, in bytes.
 const CHUNK_LINE_BYTES_MAX: usize = 20;
 const TRAILER_BYTES_MAX: usize = 8 * 1024;
 
@@ -26,15 +26,15 @@ pub(super) enum BodyFraming {
     Chunked,
 }
 
-/// Where the head ends, if it has arrived: the position after the empty line.
+/// The position after the empty line that ends the head, if it has arrived.
 ///
-/// `searched` bytes were looked at before and hold no end.
+/// The first `searched` bytes were looked at before and hold no end.
 pub(super) fn head_end(buffer: &[u8], searched: usize) -> Option<usize> {
     let from = searched.saturating_sub(3);
     memchr::memmem::find(&buffer[from..], b"\r\n\r\n").map(|at| from + at + 4)
 }
 
-/// Whether what has arrived so far of a head is already too long.
+/// Refuses a head that is too long already, though not all of it has arrived.
 pub(super) fn check_growth(buffer: &[u8]) -> Result<(), ProxyError> {
     if buffer.len() > REQUEST_LINE_BYTES_MAX && !buffer[..REQUEST_LINE_BYTES_MAX].contains(&b'\n') {
         return Err(ProxyError::UriTooLong);
@@ -103,7 +103,7 @@ impl<'a> Iterator for Lines<'a> {
     }
 }
 
-/// `METHOD SP target SP HTTP/1.x`; gives whether it is HTTP/1.1.
+/// Checks `METHOD SP target SP HTTP/1.x`; returns whether it is HTTP/1.1.
 fn check_request_line(line: &[u8]) -> Result<bool, ProxyError> {
     let mut parts = line.split(|&byte| byte == b' ');
     let (method, target, version) = (parts.next(), parts.next(), parts.next());
@@ -117,11 +117,11 @@ fn check_request_line(line: &[u8]) -> Result<bool, ProxyError> {
         return Err(bad("the method is not one of the API's"));
     }
     let is_plain = target.iter().all(|&byte| byte > b' ' && byte != 0x7f);
-    // `*` asks about the server itself, `host:port` for a tunnel: neither is served. A fragment
-    // never belongs into a request.
+    // `*` asks about the server itself, and `host:port` asks for a tunnel: neither is served. A
+    // fragment never belongs in a request.
     let is_form =
         target.first() == Some(&b'/') || target.starts_with(b"http://") || target.starts_with(b"https://");
-    // What the parser behind this would refuse gets its refusal here, in our shape.
+    // Refuses here, in our shape, what hyper's parser would refuse.
     if !is_plain || !is_form || target.contains(&b'#') || http::Uri::try_from(target).is_err() {
         return Err(bad("the request target is not a path or an absolute URL"));
     }
@@ -132,7 +132,7 @@ fn check_request_line(line: &[u8]) -> Result<bool, ProxyError> {
     }
 }
 
-/// `name: value`; gives both, the value trimmed.
+/// Checks `name: value`; returns both, the value trimmed.
 fn check_field(line: &[u8]) -> Result<(&[u8], &[u8]), ProxyError> {
     let colon = memchr::memchr(b':', line).ok_or_else(|| bad("a header line has no colon"))?;
     let (name, value) = (&line[..colon], &line[colon + 1..]);
@@ -169,7 +169,7 @@ pub(super) enum BodyTracker {
     Size {
         line: Vec<u8>,
     },
-    /// This many bytes of data and line end are left.
+    /// The bytes left of a chunk's data, and of the CR LF after it.
     Data {
         left: u64,
         line_end: u8,
@@ -267,7 +267,7 @@ fn clamp(left: u64, available: usize) -> usize {
     usize::try_from(left).map_or(available, |left| left.min(available))
 }
 
-/// Adds bytes to a line up to its LF; gives how many were taken and whether it ended.
+/// Adds bytes to a line up to its LF; returns how many were taken and whether the line has ended.
 fn take_line(line: &mut Vec<u8>, bytes: &[u8], limit: usize) -> Result<(usize, bool), ProxyError> {
     let end = memchr::memchr(b'\n', bytes);
     let taken = end.map_or(bytes.len(), |end| end + 1);
@@ -278,7 +278,7 @@ fn take_line(line: &mut Vec<u8>, bytes: &[u8], limit: usize) -> Result<(usize, b
     Ok((taken, end.is_some()))
 }
 
-/// Hex digits and CR LF; an extension is refused, since nobody here reads it.
+/// Reads hex digits and CR LF. Extensions are refused, since nobody here reads them.
 fn chunk_size(line: &[u8]) -> Result<u64, ProxyError> {
     let digits = line.strip_suffix(b"\r\n").unwrap_or_default();
     let plain = (1..=15).contains(&digits.len()) && digits.iter().all(u8::is_ascii_hexdigit);

@@ -1,9 +1,9 @@
 //! A connection that hands hyper only what passed [`super::framing`].
 //!
 //! It reads ahead to the end of each head, checks it, and follows the body to where the next head
-//! begins. A violation ends the connection: hyper sees its end, and the refusal is written when
-//! hyper closes, after whatever it still had to say. A connection closed while its peer is still
-//! sending is read on for a moment, since the kernel would else throw the last answer away.
+//! begins. A violation ends the connection: hyper sees end of file, and the refusal is written when
+//! hyper closes, after whatever it still had to write. If the peer is still sending at the close,
+//! the connection reads on for a moment; otherwise the kernel would discard the last answer.
 
 use std::future::Future;
 use std::io;
@@ -20,10 +20,11 @@ use super::activity::Activity;
 use super::framing::{BodyTracker, check_growth, check_head, head_end};
 use crate::error::ProxyError;
 
-/// Read from the socket at a time.
+/// Bytes read from the socket at a time.
 const READ_BYTES: usize = 16 * 1024;
-/// After the last answer, this much is still read and thrown away, for at most this long: a caller that sends a long
-/// body reads the refusal only when it could send all of it, and many take a connection that is cut meanwhile for lost.
+/// After the last answer, up to this many bytes are still read and discarded, for at most this
+/// long. Many callers read a refusal only after they have sent their whole body, and take a
+/// connection that is cut before that for lost.
 const LINGER_BYTES_MAX: usize = 64 * 1024 * 1024;
 const LINGER: Duration = Duration::from_secs(10);
 
@@ -34,7 +35,7 @@ pub struct Patience {
     pub head: Duration,
     /// Without a request at all.
     pub idle: Duration,
-    /// Without taking a byte of what is there for it.
+    /// Without taking a byte of what is ready to be written.
     pub write: Duration,
 }
 
@@ -50,7 +51,7 @@ enum State {
     Over,
 }
 
-/// How far the goodbye has come.
+/// How far the end of the connection has come.
 #[derive(Debug)]
 enum Goodbye {
     NotYet,
@@ -67,16 +68,16 @@ pub(super) type Refusal = fn(&ProxyError) -> Vec<u8>;
 pub(super) struct Strict<T> {
     inner: T,
     buffer: BytesMut,
-    /// Bytes at the buffer's start that hyper may have.
+    /// Bytes at the start of the buffer that hyper may have.
     checked: usize,
     state: State,
     patience: Patience,
-    /// Runs out when patience may have: only then is reckoned whether it has.
+    /// Fires when patience may have run out; whether it has is worked out only then.
     timer: Pin<Box<Sleep>>,
-    /// When the first byte of the head came that isn't whole yet.
+    /// When the first byte of a still incomplete head came.
     head_began: Option<Instant>,
     activity: Activity,
-    /// Runs while a write can't go on.
+    /// Runs while a write is blocked.
     write_timer: Option<Pin<Box<Sleep>>>,
     refusal: Refusal,
     violation: Option<ProxyError>,
@@ -103,7 +104,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Strict<T> {
         }
     }
 
-    /// Checks what has arrived; true when hyper may have some of it.
+    /// Checks what has arrived; true if hyper may have some of it.
     fn advance(&mut self) -> Result<bool, ProxyError> {
         if self.checked > 0 {
             return Ok(true);
@@ -136,7 +137,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Strict<T> {
         self.state = State::Head { searched: 0 };
     }
 
-    /// Whether the caller took too long over a head. Bodies have a timer of their own.
+    /// Whether the caller took too long over a head, or idled too long. Bodies have timers of their
+    /// own.
     fn is_out_of_patience(&mut self, cx: &mut Context<'_>) -> bool {
         let is_in_head = matches!(self.state, State::Head { .. }) && !self.buffer.is_empty();
         if is_in_head && self.head_began.is_none() {
@@ -154,7 +156,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Strict<T> {
         false
     }
 
-    /// When patience ends if nothing comes. While something runs that is not known, and asked again later.
+    /// When patience ends if nothing arrives. While something runs, the time is provisional: the
+    /// timer asks again then.
     fn patience_ends(&self) -> Instant {
         let since = match self.activity.quiet_since() {
             Some(quiet_since) if matches!(self.state, State::Head { .. }) => quiet_since,
@@ -172,7 +175,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Strict<T> {
         self.state = State::Over;
     }
 
-    /// A peer that takes nothing for too long is given up.
+    /// Gives up on a peer that takes nothing for too long.
     fn paced<R>(&mut self, written: Poll<io::Result<R>>, cx: &mut Context<'_>) -> Poll<io::Result<R>> {
         if written.is_ready() {
             self.write_timer = None;
@@ -184,15 +187,15 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Strict<T> {
         Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
     }
 
-    /// An idle connection holds no buffer.
+    /// Frees the buffer if it is empty, so that idle connections hold none.
     fn release(&mut self) {
         if self.buffer.is_empty() {
             self.buffer = BytesMut::new();
         }
     }
 
-    /// Reads more into the buffer; 0 at the end. Asked more often than something has come, it takes memory only
-    /// for what has.
+    /// Reads more into the buffer; 0 at the end. Reads into the stack first: polls are more
+    /// frequent than data, and the buffer should grow only by what has arrived.
     fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         let mut scratch = [MaybeUninit::uninit(); READ_BYTES];
         let mut scratch = ReadBuf::uninit(&mut scratch);
@@ -218,8 +221,9 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncRead for Strict<T> {
                     this.checked -= length;
                     return Poll::Ready(Ok(()));
                 }
-                // To hyper this is the end, and it would drop what it is still answering.
-                // One within its body ends it: it waits for that very body.
+                // Hyper would take this as end of file and drop the answers it still owes, so wait
+                // until nothing runs. After a violation within a body that would take forever: the
+                // request waits for that body.
                 Ok(false) if this.violation.is_some() && !this.violation_is_in_body => {
                     return this.activity.poll_quiet(cx).map(Ok);
                 }
@@ -279,7 +283,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Strict<T> {
         loop {
             match &mut this.goodbye {
                 Goodbye::NotYet => {
-                    // A body that ends in a violation is answered by whoever was reading it.
+                    // A violation within a body is answered by the request that was reading the
+                    // body.
                     let violation = this.violation.take().filter(|_| !this.violation_is_in_body);
                     let last_words = violation.map(|error| (this.refusal)(&error)).unwrap_or_default();
                     this.goodbye = Goodbye::Writing(last_words, 0);
@@ -341,7 +346,7 @@ mod tests {
         (Strict::new(ours, PATIENCE, activity.clone(), |_| Vec::new()), peer, activity)
     }
 
-    /// Seconds until the connection is given up, from the beginning.
+    /// Seconds from `began` until the connection is given up.
     async fn ends_at(mut connection: Strict<DuplexStream>, began: Instant) -> u64 {
         let mut rest = Vec::new();
         connection.read_to_end(&mut rest).await.unwrap();
@@ -373,7 +378,7 @@ mod tests {
             sleep(Duration::from_secs(50)).await;
             peer.write_all(b"GET / HTTP/1.1\r\n").await.unwrap();
             sleep(Duration::from_secs(9)).await;
-            // A byte more is no more patience.
+            // Another byte buys no more patience.
             peer.write_all(b"H").await.unwrap();
             sleep(Duration::from_secs(1000)).await;
         });

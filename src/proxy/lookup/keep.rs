@@ -1,5 +1,6 @@
-//! GitHub's answer becomes an entry: short ones are read whole first, longer ones pass on to the caller
-//! while they are kept. What breaks off, or grows past a bound, is not kept.
+//! Makes a cache entry of GitHub's answer. Short answers are read whole first; longer ones are
+//! passed on to the caller while they are kept. An answer that breaks off or grows past a bound is
+//! not kept.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -27,27 +28,28 @@ use crate::proxy::body::{ResponseBody, full};
 use crate::proxy::context::Context;
 use crate::proxy::settle::Answer;
 
-/// Bodies up to this length are read whole before the caller gets any of it.
+/// Bodies up to this many bytes are read whole before the caller gets any of it.
 const WHOLE_BYTES_MAX: u64 = 1024 * 1024;
-/// And for so long at most: the caller, and all who wait for the same, get what came and the rest as it comes.
+/// But for no longer than this: then the caller, and all who wait for the same answer, get what has
+/// come so far, and the rest as it comes.
 const WHOLE_WITHIN: Duration = Duration::from_secs(5);
-/// Room for a body whose length nobody said; it grows with the body.
+/// First room for a body of unannounced length, in bytes; it grows with the body.
 const UNANNOUNCED_BYTES: u64 = 32 * 1024;
-/// From here on an entry is made on a thread of its own.
+/// Entries longer than this, in bytes, are made on a blocking thread.
 const LONG_BYTES: u64 = 128 * 1024;
 
 /// What became of an answer.
 pub(super) enum Kept {
     Whole {
         entry: Arc<Entry>,
-        /// The answer's, of which the entry keeps only a part.
+        /// The answer's headers, of which the entry keeps only a part.
         head: HeaderMap,
     },
-    /// Not for others, or not yet.
+    /// Not kept for others, or not yet.
     Passing(Answer),
 }
 
-/// All it takes to make an entry once the body is there.
+/// All it takes to make an entry once the body has arrived.
 struct Recipe {
     cache: Arc<Cache>,
     key: Key,
@@ -58,10 +60,10 @@ struct Recipe {
 }
 
 impl Recipe {
-    /// Makes the entry, away from the requests if it is long; none when its body can't be read.
+    /// Makes the entry, on a blocking thread if it is long; none if the body can't be read.
     async fn make(self, body: Bytes) -> Option<Arc<Entry>> {
         let is_packed = self.head.contains_key(CONTENT_ENCODING);
-        // What is unpacked takes room as what arrives does.
+        // The unpacked body takes room just as the arriving one does.
         let (plain, room) = match is_packed {
             true => {
                 let plain = announced(&body)?;
@@ -88,16 +90,16 @@ impl Recipe {
 /// The beginning of a body.
 enum Begun {
     Whole(Bytes),
-    /// More than was asked for.
+    /// More than the limit, or not all within the time.
     Longer(Bytes, ResponseBody),
     Broken,
 }
 
 impl Proxy {
-    /// Keeps an answer, if it may be kept.
+    /// Keeps an answer if it may be kept.
     ///
     /// # Errors
-    /// When it broke off before the caller got any of it.
+    /// If it broke off before the caller got any of it.
     pub(super) async fn keep(
         &self,
         read: &Read,
@@ -109,7 +111,7 @@ impl Proxy {
         let whole_max = WHOLE_BYTES_MAX.min(body_max);
         let announced = answer.body().size_hint().exact();
         if answer.status().is_server_error() {
-            // It says nothing of what is kept.
+            // Says nothing about the entry there is.
             return Ok(Kept::Passing(answer));
         }
         let may_be_kept = may_be_kept(answer.status(), answer.headers())
@@ -118,7 +120,7 @@ impl Proxy {
         let reserved = announced.unwrap_or(UNANNOUNCED_BYTES.min(whole_max));
         let room = self.cache.room(reserved).filter(|_| may_be_kept);
         let Some(room) = room else {
-            // What was there is no longer, or not for this token.
+            // This answer supersedes the entry, and can't take its place.
             self.cache.remove(&read.key);
             return Ok(Kept::Passing(answer));
         };
@@ -162,27 +164,27 @@ impl Proxy {
     }
 }
 
-/// Whether a body that is cut short can be told from one that has ended: over HTTP/1 without a length and
-/// without chunks it ends where the connection does (RFC 9112 §6.3).
+/// Whether a truncated body can be told from a complete one: over HTTP/1, without a length and
+/// without chunks, a body ends where its connection does (RFC 9112 §6.3).
 fn has_an_end(answer: &Answer) -> bool {
     let has = |name| answer.headers().contains_key(name);
     answer.version() > Version::HTTP_11 || has(CONTENT_LENGTH) || has(TRANSFER_ENCODING)
 }
 
-/// Room for what has come of a body.
+/// Room in the cache for the part of a body that has arrived.
 struct Rooms {
     taken: Vec<OwnedSemaphorePermit>,
-    /// Bytes that they are for.
+    /// How many bytes the room is for.
     reserved: u64,
 }
 
 impl Rooms {
-    /// Room for so many bytes in all; false when there is none.
+    /// Takes room for `length` bytes in all; false if there is none.
     fn grow(&mut self, length: u64, cache: &Cache) -> bool {
         if length <= self.reserved {
             return true;
         }
-        // As much again, and no more than a piece at once.
+        // Doubles, by at most `WHOLE_BYTES_MAX` at a time unless more than that has arrived.
         let more = (length - self.reserved).max(self.reserved.min(WHOLE_BYTES_MAX));
         let Some(room) = cache.room(more) else { return false };
         self.taken.push(room);
@@ -191,7 +193,8 @@ impl Rooms {
     }
 }
 
-/// Reads a body up to a length, a time, and the room there is; what it holds is no larger than the body.
+/// Reads a body up to a length, a time, and the room there is. Allocates no more than the body
+/// needs.
 async fn begin(
     mut body: ResponseBody,
     announced: Option<u64>,
@@ -216,18 +219,18 @@ async fn begin(
     }
 }
 
-/// A body that is kept once all of it has passed.
+/// A body that is kept once all of it has been passed on.
 struct Keeping {
     begun: Option<Bytes>,
     rest: ResponseBody,
-    /// None: it was too long, or is done.
+    /// None if it was too long, or has been kept.
     kept: Option<Arriving>,
-    /// Bytes to come, if that was announced.
+    /// The bytes still to come, if the length was announced.
     left: Option<u64>,
     body_max: u64,
 }
 
-/// What has passed so far.
+/// What has been passed on so far.
 struct Arriving {
     body: Vec<u8>,
     recipe: Recipe,
@@ -235,7 +238,7 @@ struct Arriving {
 }
 
 impl Arriving {
-    /// Takes a piece; false when there is no room for it.
+    /// Adds a piece; false if there is no room for it.
     fn take(&mut self, piece: &[u8], body_max: u64) -> bool {
         let length = (self.body.len() + piece.len()) as u64;
         if length > body_max || !self.rooms.grow(length, &self.recipe.cache) {

@@ -1,4 +1,5 @@
-//! What tollgate answers itself: an agent's limits, in GitHub's shape and at length. Both cost nothing.
+//! tollgate's own answers: an agent's limits, in GitHub's shape (`GET /rate_limit`) and in detail
+//! (`GET /tollgate/me`). Both cost nothing.
 
 use std::sync::Arc;
 
@@ -18,8 +19,8 @@ use crate::proxy::guard::Permitted;
 use crate::proxy::respond::insert_own_limit;
 use crate::proxy::settle::Answer;
 
-/// GitHub's resources, with what an installation has of each before GitHub has said so: the limits of
-/// the example in GitHub's description of `GET /rate_limit`.
+/// GitHub's resources, and the limit an installation is assumed to have until GitHub states it:
+/// those in the example in GitHub's docs of `GET /rate_limit`.
 const RESOURCES: [(&str, i64); 6] = [
     ("core", 5_000),
     ("graphql", 5_000),
@@ -29,7 +30,7 @@ const RESOURCES: [(&str, i64); 6] = [
     ("code_scanning_upload", 1_000),
 ];
 
-/// Most installations shown.
+/// The most installations shown.
 const INSTALLATIONS_MAX: usize = 10;
 
 /// Whether this is `GET /tollgate/me`.
@@ -52,7 +53,7 @@ impl Proxy {
         }
         let rate = resources.get("core").cloned().unwrap_or_default();
         let mut answer = answer(&json!({ "resources": resources, "rate": rate }));
-        // As on any other answer, and on GitHub's to this.
+        // As on any other answer, and on GitHub's to this request.
         insert_own_limit(answer.headers_mut(), &core, "core", self.clock.now_ms());
         answer
     }
@@ -66,7 +67,7 @@ impl Proxy {
         self.budget.look(&self.share(agent, installation, resource)).await
     }
 
-    /// `limit`, `used`, `remaining` and `reset`, as GitHub has them.
+    /// `limit`, `used`, `remaining` and `reset`, as GitHub has them; `reset` in epoch seconds.
     fn figures(&self, view: &View, untold: i64) -> Value {
         let remaining = remaining(view, untold);
         let reset = (self.clock.now_ms() + view.reset_in_ms + 999).div_euclid(1000);
@@ -146,7 +147,8 @@ impl Proxy {
     }
 }
 
-/// The agent's points left; of a pool that nobody has called yet, its part of what an installation has at least.
+/// The agent's remaining points. In a pool not called yet: its share of the least an installation
+/// has.
 fn remaining(view: &View, untold: i64) -> i64 {
     if view.is_known { view.remaining } else { untold * view.weight / view.weights.max(1) }
 }

@@ -1,4 +1,4 @@
-//! A read through the cache: fresh, revalidated, shared with others who ask the same, or new.
+//! A read through the cache: fresh, revalidated, shared with callers of the same, or new.
 
 use std::sync::Arc;
 
@@ -28,7 +28,7 @@ use crate::proxy::identify::unserved;
 use crate::proxy::settle::{Answer, Attempts};
 use crate::secret::holds_credential;
 
-/// Entries of a page where the caller does not say: GitHub's default, and its most.
+/// GitHub's default and maximum number of items per page.
 const PAGE_DEFAULT: usize = 30;
 const PAGE_MAX: usize = 100;
 
@@ -37,36 +37,36 @@ const PAGE_MAX: usize = 100;
 pub(crate) struct Read {
     pub(super) key: Key,
     pub(super) reach: Reach,
-    /// Entries of a page as asked for.
+    /// Items per page, as requested.
     pub(super) per_page: usize,
-    /// What goes up, but for the credential and conditions.
+    /// The headers that go up, without the credential and conditions.
     pub(in crate::proxy) headers: HeaderMap,
-    /// What is kept.
+    /// The cache's entry, fresh or not.
     known: Option<Arc<Entry>>,
-    /// The first attempt, if it is paid for already.
+    /// The first attempt, if it has been admitted already.
     pub(in crate::proxy) admitted: Option<Admitted>,
-    /// Others wait for the answer.
+    /// Set while other callers wait for this read's answer.
     pub(in crate::proxy) lead: Option<Lead>,
-    /// Those made, once GitHub has answered.
+    /// The attempts made so far, once GitHub has answered.
     pub(in crate::proxy) attempts: Option<Attempts>,
-    /// The attempt made last.
+    /// The last attempt.
     pub(super) asked: Option<Asked>,
 }
 
-/// How GitHub was asked.
+/// How GitHub was asked in an attempt.
 #[derive(Debug)]
 pub(super) struct Asked {
     condition: Condition,
     pub(super) token: Arc<Token>,
-    /// Epoch milliseconds.
+    /// When, in epoch milliseconds.
     pub(super) at_ms: i64,
 }
 
-/// What becomes of a read that may share its answer.
+/// How a read that may share its answer goes on.
 enum Turn {
-    /// It asks GitHub, for all who wait.
+    /// It asks GitHub, for everybody who waits.
     Lead(Box<Admitted>, Lead),
-    /// Somebody else has asked; none: what came is not for others.
+    /// Another read has asked; none if its answer is not for others.
     Landed(Option<Arc<Entry>>),
 }
 
@@ -101,7 +101,7 @@ impl Proxy {
         mut read: Read,
         ctx: &mut Context,
     ) -> Result<Answer, ProxyError> {
-        // Who insists takes no answer to a question that was asked before.
+        // With `no-cache`, a caller takes no answer to an earlier request.
         if !says(permitted.call(), "no-cache") {
             if let Some(entry) = read.known.as_ref().filter(|entry| self.cache.is_fresh(entry, &read.reach)) {
                 return Ok(self.known(permitted, &read.key, entry, CacheResult::Hit, ctx).await);
@@ -109,7 +109,7 @@ impl Proxy {
             let flight = self.cache.flights.join(&read.key, self.cache.changed_ms(&read.reach));
             match self.turn(permitted, &flight, ctx).await? {
                 Turn::Landed(Some(entry)) => {
-                    // It may have been switched off while it waited.
+                    // The agent may have been switched off while it waited.
                     self.check_still(permitted, ctx)?;
                     return Ok(self.known(permitted, &read.key, &entry, CacheResult::Coalesced, ctx).await);
                 }
@@ -121,7 +121,7 @@ impl Proxy {
         let (answer, shared) = loop {
             let has_begun = answer.is_ok();
             let (landed, shared) = self.landed(permitted, &read, answer, ctx).await;
-            // It broke off before its caller had any of it, so he need not know.
+            // It broke off before the caller had any of it, so the caller need not notice.
             let cut = match landed {
                 Err(cut) if has_begun => cut,
                 landed => break (landed, shared),
@@ -140,7 +140,7 @@ impl Proxy {
         answer
     }
 
-    /// Waits to be admitted, or for somebody who was before.
+    /// Waits until this read is admitted, or another one that was admitted first has its answer.
     async fn turn(
         &self,
         permitted: &Permitted,
@@ -160,7 +160,7 @@ impl Proxy {
                 State::Waiting => tokio::select! {
                     biased;
                     _ = state.changed() => {}
-                    // What was paid goes back if somebody else took off meanwhile.
+                    // What was charged is given back if another read took off meanwhile.
                     admitted = self.admit(permitted, ctx) => {
                         let admitted = admitted?;
                         if let Some(lead) = flight.take_off() {
@@ -172,7 +172,7 @@ impl Proxy {
         }
     }
 
-    /// What GitHub's answer means for the read, and what others may have of it.
+    /// What GitHub's answer means for this read, and what others may have of it.
     async fn landed(
         &self,
         permitted: &Permitted,
@@ -198,7 +198,8 @@ impl Proxy {
         let Some(asked) = &read.asked else { return (Ok(answer), None) };
         ctx.cache = Some(if read.known.is_some() { CacheResult::Changed } else { CacheResult::Miss });
         if answer.status() == StatusCode::NOT_MODIFIED {
-            // Without an entry the condition was the caller's own; without a condition it says nothing.
+            // Without an entry the condition was the caller's own; without a condition a 304 tells
+            // us nothing.
             let asked_for = read.known.as_ref().filter(|_| asked.condition.header.is_some());
             let Some(entry) = asked_for else { return (Ok(answer), None) };
             self.count_validator(asked, "unchanged");
@@ -227,7 +228,7 @@ impl Proxy {
         self.metrics.cache_validators.with_label_values(&[asked.condition.by.as_str(), result]).inc();
     }
 
-    /// What is kept, without a call to GitHub for it.
+    /// Serves the entry without a call to GitHub.
     async fn known(
         &self,
         permitted: &Permitted,
@@ -256,8 +257,8 @@ impl Proxy {
 }
 
 impl Read {
-    /// Puts the condition into what goes up with this token: the cache's own where something is kept, else
-    /// the caller's, unless it names a tag that only the cache gives.
+    /// Adds the condition to the headers that go up with this token: the cache's own if there is an
+    /// entry, otherwise the caller's, unless that names an ETag that only the cache gives.
     pub(in crate::proxy) fn ask(
         &mut self,
         proxy: &Proxy,
@@ -267,7 +268,7 @@ impl Read {
     ) {
         let call = permitted.call();
         if self.key.repositories() != permitted.token_repositories() {
-            // The token had to be narrowed further, and shows less.
+            // The token had to be narrowed further, and sees less.
             self.key = self.key.by_token_for(permitted.token_repositories().cloned());
             self.known = proxy.cache.get(&self.key);
         }
@@ -289,7 +290,8 @@ impl Read {
     }
 }
 
-/// An answer whose body is that of an entry that was there before: it may have been written for others.
+/// Marks an answer whose body comes from an earlier entry, so that it may have been rewritten
+/// already.
 #[derive(Debug, Clone)]
 pub(in crate::proxy) struct Reused {
     pub(in crate::proxy) key: Key,
@@ -297,15 +299,15 @@ pub(in crate::proxy) struct Reused {
 }
 
 impl Reused {
-    /// Whether it is written whole, and kept so: what is long, or written for ever other addresses, would be held for
-    /// each who reads it slowly.
+    /// Whether the rewritten body may be kept whole. A long one, or one for ever new addresses,
+    /// would take memory for each slow reader.
     pub(in crate::proxy) fn is_written_for(&self, ctx: &Context) -> bool {
         let is_short = self.entry.plain_bytes() <= WRITTEN_BYTES_MAX;
         is_short && ctx.address().is_some_and(|address| self.entry.is_written_for(&address))
     }
 }
 
-/// As [`served`], for an entry that was there before.
+/// Like [`served`], for an entry that was there before.
 fn reused(call: &Call, key: &Key, entry: &Arc<Entry>, exchange: Option<&HeaderMap>) -> Answer {
     let mut answer = served(call, entry, exchange);
     if answer.status() == StatusCode::OK {
@@ -314,7 +316,7 @@ fn reused(call: &Call, key: &Key, entry: &Arc<Entry>, exchange: Option<&HeaderMa
     answer
 }
 
-/// An entry as the caller gets it, with what the exchange with GitHub said beside it.
+/// An entry as the caller gets it, with the headers of the exchange with GitHub.
 fn served(call: &Call, entry: &Entry, exchange: Option<&HeaderMap>) -> Answer {
     let (mut head, body) = entry.answer().into_parts();
     for (name, _) in exchange.into_iter().flatten().filter(|(name, _)| !describes_body(name)) {
@@ -333,12 +335,12 @@ fn served(call: &Call, entry: &Entry, exchange: Option<&HeaderMap>) -> Answer {
     Response::from_parts(head, full(body))
 }
 
-/// Whether a header is the entry's own, whatever a 304 says.
+/// Whether the entry's value of a header counts, whatever a 304 says.
 fn describes_body(name: &HeaderName) -> bool {
     [ETAG, CONTENT_LENGTH, CONTENT_ENCODING, CONTENT_TYPE, LAST_MODIFIED].contains(name)
 }
 
-/// Whether the caller has it already (RFC 9110 §13.2.2: a tag goes before a time).
+/// Whether the caller has it already (RFC 9110 §13.2.2: an ETag takes precedence over a time).
 fn is_had(call: &Call, entry: &Entry, head: &HeaderMap) -> bool {
     if let Some(is_named) = etag::is_named(&call.headers, entry.tag()) {
         let github = || entry.github_tag().and_then(|tag| etag::is_named(&call.headers, &tag));

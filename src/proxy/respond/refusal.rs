@@ -1,10 +1,10 @@
 //! The shape of every refusal: status, headers and body, from one table.
 //!
-//! A refusal for rate must be recognised as one by some twenty different detectors in the field. What
+//! A rate-limit refusal must be recognized by some twenty different detectors in the field. What
 //! satisfies all of them: status 403, a message that begins with GitHub's own words, all five
-//! `x-ratelimit-*` headers with `remaining` 0, an integer `retry-after`, and a `reset` that agrees with
-//! it, since some clients read the one and some the other. A refusal by policy has none of these, or
-//! clients would wait and try again for nothing.
+//! `x-ratelimit-*` headers with `remaining` 0, an integer `retry-after`, and a `reset` that agrees
+//! with it, since some clients read one and some the other. A refusal by policy has none of these;
+//! otherwise clients would wait and retry for nothing.
 
 use http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
 use http::{HeaderMap, Response, StatusCode};
@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use crate::error::{AUDIT_RETRY_SECONDS, Limit, ProxyError, Side, UNSURE_RETRY_SECONDS};
 
-/// Documentation named in refusals, as GitHub's own errors do.
+/// The docs that refusals link to, as GitHub's own errors do.
 const DOCUMENTATION: &str = "https://docs.github.com/rest";
 const LIMITS_DOCUMENTATION: &str =
     "https://docs.github.com/rest/using-the-rest-api/rate-limits-for-the-rest-api";
@@ -23,7 +23,7 @@ pub(in crate::proxy) struct Caller<'a> {
     pub(in crate::proxy) agent: Option<&'a str>,
     pub(in crate::proxy) request_id: &'a str,
     pub(in crate::proxy) is_graphql: bool,
-    /// 403 or 429, for refusals for rate.
+    /// The status of a rate-limit refusal: 403 or 429.
     pub(in crate::proxy) over_budget_status: StatusCode,
 }
 
@@ -44,7 +44,8 @@ pub(in crate::proxy) fn refusal(error: &ProxyError, caller: &Caller<'_>) -> Resp
     response
 }
 
-/// A refusal as bytes, for a connection on which no request could be read. It ends the connection.
+/// A refusal as bytes, for a connection on which no request could be read. It closes the
+/// connection.
 pub(in crate::proxy) fn refusal_on_the_wire(error: &ProxyError, request_id: &str) -> Vec<u8> {
     let over_budget_status = StatusCode::FORBIDDEN;
     let caller = Caller { agent: None, request_id, is_graphql: false, over_budget_status };
@@ -96,7 +97,7 @@ fn status_of(error: &ProxyError, over_budget_status: StatusCode) -> StatusCode {
     }
 }
 
-/// Seconds after which trying again makes sense; nothing was sent upstream then.
+/// Seconds after which it makes sense to try again, if it does. GitHub did nothing of such a call.
 fn retry_after(error: &ProxyError) -> Option<u64> {
     match error {
         ProxyError::Overloaded(_) | ProxyError::Draining => Some(1),
@@ -107,7 +108,7 @@ fn retry_after(error: &ProxyError) -> Option<u64> {
     }
 }
 
-/// The label `outcome` of a request that got no answer of GitHub's.
+/// The metric label `outcome` of a request that got no answer from GitHub.
 pub(super) fn outcome_of(error: &ProxyError) -> &'static str {
     match error.side() {
         _ if error.is_denial() => "denied",
@@ -135,7 +136,7 @@ fn body(error: &ProxyError, status: StatusCode, caller: &Caller<'_>) -> Value {
     let documentation = if error.limit().is_some() { LIMITS_DOCUMENTATION } else { DOCUMENTATION };
     let mut body =
         json!({ "message": message, "documentation_url": documentation, "status": status.as_str() });
-    // To a missing or wrong key GitHub's GraphQL answers with the plain body, too.
+    // GitHub's GraphQL, too, answers a missing or wrong key with the plain body.
     if caller.is_graphql && status != StatusCode::UNAUTHORIZED {
         let kind = if error.limit().is_some() { "RATE_LIMITED" } else { "FORBIDDEN" };
         body["errors"] = json!([{ "type": kind, "message": message, "extensions": { "tollgate": about } }]);

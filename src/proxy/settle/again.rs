@@ -1,9 +1,10 @@
-//! When a call is made again: only what is safe, only so often, and never in time its caller has not got.
+//! When a call is made again: only what is safe, only so often, and only within its caller's
+//! patience.
 //!
-//! A read is always safe. A write is when GitHub certainly did nothing: it refused for a limit or for
-//! the credential, or no byte was sent. All attempts together end with the caller's patience, and at
-//! the latest fifteen seconds after the first; over all calls only a tenth is made again, so that an
-//! outage is not multiplied.
+//! A read is always safe. A write is safe if GitHub certainly did nothing: it refused for a limit
+//! or for the credential, or no byte was sent. All attempts together end with the caller's
+//! patience, and at the latest fifteen seconds after the first. Only about a tenth of all calls are
+//! made again, so that an outage is not multiplied.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,11 +23,11 @@ use crate::proxy::guard::Permitted;
 use crate::proxy::{AT_ONCE, Proxy};
 use crate::retry;
 
-/// Waits before a read is made again with a token GitHub may not have spread yet; whatever the caller's patience, for
-/// what it would be told without them is wrong.
+/// Pauses before a read is repeated with a token GitHub may not have spread yet. They may exceed
+/// the caller's patience, since without them its answer would be wrong.
 const REPLICATION_WAITS: [Duration; 3] =
     [Duration::from_secs(1), Duration::from_secs(2), Duration::from_secs(4)];
-/// Trouble at GitHub that lasts for longer is the caller's to deal with.
+/// Trouble at GitHub that lasts longer is left to the caller.
 const TROUBLE_MAX: Duration = Duration::from_secs(15);
 
 /// The attempts made at one call so far.
@@ -35,14 +36,14 @@ pub(crate) struct Attempts {
     made: u32,
     until: Instant,
     replication_waits: usize,
-    /// Whether the token is known was asked by another read.
+    /// Another read has already tested whether GitHub knows the token.
     has_probed: bool,
-    /// A 401 led to another attempt already.
+    /// A 401 has already led to another attempt.
     refused_once: bool,
 }
 
 impl Attempts {
-    /// Until the caller's patience ends.
+    /// With time until the caller's patience ends.
     pub(crate) fn until(patience_ends: Instant) -> Attempts {
         let until = patience_ends.min(Instant::now() + TROUBLE_MAX);
         Attempts { made: 0, until, replication_waits: 0, has_probed: false, refused_once: false }
@@ -54,14 +55,14 @@ impl Attempts {
     }
 }
 
-/// What an attempt means for its call.
+/// What to do after an attempt.
 #[derive(Debug)]
 pub(crate) enum Verdict {
     Done(Answer),
     /// Make another attempt after this pause.
     Again {
         pause: Duration,
-        /// What its caller is told when the budget has no room for another attempt.
+        /// What the caller is told if the budget has no room for another attempt.
         otherwise: Option<Result<Answer, ProxyError>>,
     },
 }
@@ -74,7 +75,7 @@ impl Proxy {
         attempts.made += 1;
     }
 
-    /// Whether one more attempt is left; it takes it from what all calls have.
+    /// Whether one more attempt is allowed; if so, takes it from the budget that all calls share.
     pub(super) fn may_try_again(&self, attempts: &Attempts) -> bool {
         self.retry.delay(attempts.made, None, 0.0).is_some() && self.retry_budget.try_take()
     }
@@ -85,7 +86,7 @@ impl Proxy {
         (is_in_time && self.retry_budget.try_take()).then_some(pause)
     }
 
-    /// Before a read is made again that GitHub failed to answer.
+    /// The pause before repeating a read that GitHub failed to answer; none if it is not repeated.
     pub(super) fn pause_after_trouble(
         &self,
         permitted: &Permitted,
@@ -102,7 +103,7 @@ impl Proxy {
         Some(pause)
     }
 
-    /// Before a call is made again that got no answer.
+    /// The pause before repeating a call that got no answer; none if it is not repeated.
     pub(super) fn pause_after_failure(
         &self,
         permitted: &Permitted,
@@ -118,18 +119,19 @@ impl Proxy {
         Some(pause)
     }
 
-    /// Before a read is made again whose answer broke off before its caller had any of it.
+    /// The pause before repeating a read whose answer broke off before its caller had any of it.
     pub(in crate::proxy) fn pause_after_cut(&self, attempts: &Attempts) -> Option<Duration> {
         let pause = self.pause(attempts, None)?;
         self.metrics.retries.with_label_values(&["connection"]).inc();
         Some(pause)
     }
 
-    /// Whether, and when, a call is made again after a 401 or 404 that may be the token's fault.
+    /// The pause before repeating a call after a 401 or 404 that may be the token's fault.
     ///
-    /// A read waits for GitHub to spread a young token; a 404 only after a read of the repository had one, too,
-    /// so that a file that is not there costs no seconds. Anything else, once: a 401 was not carried
-    /// out, so even a write may be sent a second time, with another token or when this one is older.
+    /// A read waits for GitHub to spread a young token. After a 404 the repository is read first,
+    /// and that read does the waiting, so that a missing file costs no seconds. Anything else is
+    /// repeated once: a 401 was not carried out, so even a write may be sent again, with another
+    /// token, or with a young one once it is older.
     pub(super) async fn pause_after_doubt(
         &self,
         permitted: &Permitted,
@@ -167,8 +169,9 @@ impl Proxy {
         Some(Duration::ZERO)
     }
 
-    /// Reads the repository once with the credential of a call, which proves the token where it is there. Tells
-    /// whether that was answered; not where the call is such a read itself, or about no repository.
+    /// Reads the repository once with the call's credential, which proves the token if that
+    /// succeeds. Returns whether it was answered; false, too, if the call is such a read itself or
+    /// names no repository.
     async fn probe(&self, permitted: &Permitted, attempts: &mut Attempts, ctx: &mut Context) -> bool {
         let Some(mut probe) = permitted.probe() else { return false };
         if attempts.has_probed || probe.call().target.path() == permitted.call().target.path() {
@@ -176,7 +179,7 @@ impl Proxy {
         }
         attempts.has_probed = true;
         let before = (ctx.hold_until, ctx.view, ctx.observed);
-        // Others may wait for the answer to the call, so the budget does not hold the probe.
+        // Others may wait for the answer to the call, so the budget must not hold the probe.
         ctx.hold_until = ctx.hold_until.min(Instant::now() + AT_ONCE);
         let is_answered = Box::pin(self.exchange(&mut probe, None, ctx)).await.is_ok();
         (ctx.hold_until, ctx.view, ctx.observed) = before;

@@ -1,4 +1,4 @@
-//! A look at the beginning of an answer's body, where a refusal for a limit may stand.
+//! A look at the beginning of an answer's body, which may hold a refusal for a limit.
 
 use async_compression::tokio::bufread::GzipDecoder;
 use bytes::{Bytes, BytesMut};
@@ -12,18 +12,18 @@ use tokio::io::AsyncReadExt;
 use super::Answer;
 use crate::proxy::body::{ResponseBody, full};
 
-/// Refusals are short; what is longer is none, and goes on as it comes.
+/// Refusals are short. A longer body is none, and streams on.
 const PEEKED_BYTES_MAX: usize = 64 * 1024;
 const UNPACKED_BYTES_MAX: u64 = 256 * 1024;
 
-/// The beginning of a body, and the body.
+/// A body of which the beginning was read.
 struct Peeked {
-    /// All of it, if it was short.
+    /// All its bytes, if it was short.
     whole: Option<Bytes>,
     body: ResponseBody,
 }
 
-/// Reads a body's beginning; none when it broke off there.
+/// Reads the beginning of a body; none if the body broke off there.
 async fn peek(mut body: ResponseBody) -> Option<Peeked> {
     let mut seen = BytesMut::new();
     while seen.len() <= PEEKED_BYTES_MAX {
@@ -41,7 +41,8 @@ async fn peek(mut body: ResponseBody) -> Option<Peeked> {
     Some(Peeked { whole: None, body: BodyExt::boxed_unsync(StreamBody::new(rest)) })
 }
 
-/// An answer's text, where it is short, and the answer with all of it still to come; none when it broke off.
+/// The text of an answer, if it is short, and the answer with its body still whole; none if it
+/// broke off.
 pub(super) async fn text(answer: Answer) -> Option<(Answer, Option<Bytes>)> {
     let (head, body) = answer.into_parts();
     let peeked = peek(body).await?;
@@ -52,7 +53,7 @@ pub(super) async fn text(answer: Answer) -> Option<(Answer, Option<Bytes>)> {
     Some((Answer::from_parts(head, peeked.body), text))
 }
 
-/// The text of a body that was seen whole.
+/// The uncompressed text of a body that was read whole.
 async fn plain(bytes: Bytes, headers: &HeaderMap) -> Option<Bytes> {
     match headers.get(CONTENT_ENCODING).map(|coding| coding.as_bytes().to_ascii_lowercase()).as_deref() {
         None | Some(b"identity") => Some(bytes),
@@ -65,7 +66,7 @@ async fn plain(bytes: Bytes, headers: &HeaderMap) -> Option<Bytes> {
     }
 }
 
-/// Whether nothing more of a body is to come that could take long.
+/// Whether the rest of a body can't take long to arrive.
 pub(super) fn is_as_good_as_ended(body: &ResponseBody) -> bool {
     const ON_THE_WIRE: u64 = 16 * 1024;
     body.is_end_stream() || body.size_hint().exact().is_some_and(|length| length <= ON_THE_WIRE)

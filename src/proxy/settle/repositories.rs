@@ -1,4 +1,5 @@
-//! `GET /installation/repositories` lists what the installation has; an agent sees its own part of it.
+//! `GET /installation/repositories` lists what the installation has; an agent sees only its own
+//! part.
 
 use std::time::Duration;
 
@@ -13,13 +14,13 @@ use crate::error::ProxyError;
 use crate::policy::repositories::RepositoryName;
 use crate::proxy::body::{full, read_answer};
 
-/// Longest page read; a hundred repositories have some 700 KiB.
+/// The longest page read, in bytes; a hundred repositories take some 700 KiB.
 const PAGE_BYTES_MAX: usize = 8 * 1024 * 1024;
 
 /// Takes out every repository that is not the agent's.
 ///
-/// `total_count` is lowered by what was taken out of this page: on later pages it may still count
-/// repositories the agent can't see.
+/// `total_count` is lowered by what was taken out of this page only, so it may still count
+/// repositories on other pages that the agent can't see.
 pub(super) async fn filter(
     answer: Answer,
     method: &Method,
@@ -37,7 +38,7 @@ pub(super) async fn filter(
         }
         return Ok(Answer::from_parts(head, body));
     }
-    // Part of a list could not be filtered.
+    // A part of a list could not be filtered.
     if answer.status() != StatusCode::OK {
         return Err(unreadable());
     }
@@ -55,7 +56,7 @@ pub(super) async fn filter(
         page["total_count"] = json!(total.saturating_sub(taken));
     }
     head.headers.remove(CONTENT_LENGTH);
-    // The entity is another one now, so GitHub's tag for it must not be used.
+    // The entity has changed, so GitHub's ETag must not be used for it.
     if taken > 0 {
         head.headers.remove(ETAG);
     }

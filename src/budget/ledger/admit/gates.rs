@@ -37,10 +37,12 @@ impl Ledger {
         Ok(())
     }
 
-    /// Free slots that are missing for this head and those before it; a tenth is left to light heads.
+    /// How many slots are missing for this head and those before it. A tenth is left to light
+    /// heads.
     ///
-    /// Who has less than its part of them may use the last tenth, too: an agent whose calls take long, or
-    /// who reads its answers slowly, can hold the others' slots, but not all of them.
+    /// An agent with less than its share of the slots may use the last tenth, too. So an agent
+    /// whose calls take long, or that reads its answers slowly, can hold slots that others need,
+    /// but not all of them.
     fn slots_missing(&self, test: &Test, admit: &Admit, caps: &Caps, now: i64) -> i64 {
         let slots = self.slots(caps, now);
         let own = self.leases.of_agent(&admit.share.agent);
@@ -83,7 +85,7 @@ impl Ledger {
         }
     }
 
-    /// Leaves this gate and those asked after it.
+    /// Leaves this gate and those after it.
     pub(super) fn leave_from(&mut self, kind: GateKind, admit: &Admit) {
         self.gate(kind, admit).leave(&admit.place.head);
         self.leave_after(kind, admit);

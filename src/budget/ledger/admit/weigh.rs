@@ -1,4 +1,4 @@
-//! What a call weighs: its price, its fair units, which gates it asks, and the clocks of its agent.
+//! What a call weighs: its price, its fair units, the gates it asks, and its agent's clocks.
 
 use super::super::super::command::{Admit, Caps};
 use super::super::Ledger;
@@ -12,9 +12,9 @@ pub(super) struct Weighed {
     pub(super) price: i64,
     pub(super) units: Micro,
     pub(super) asked: Asked,
-    /// Who is held at a later gate keeps its place at these.
+    /// Gates that are half full: a head held at a later gate keeps its place at these.
     pub(super) half_full: Asked,
-    /// Micro-points a second; 0: none.
+    /// Micro-points a second; 0 for none.
     pub(super) guarantee: Micro,
     pub(super) ceiling: Micro,
     pub(super) is_due: bool,
@@ -30,7 +30,7 @@ impl Ledger {
         let price = admit.price.unwrap_or_else(|| div_ceil(average, 1000).max(1));
         let price = price.clamp(0, pool.price_max(caps.headroom));
         let scale = self.scale(now);
-        // Of what is ours to give: a replica alone has a small part of every cap.
+        // Of what this ledger may give: a replica alone has a small part of every cap.
         let is_half = |count: i64, cap: i64| 2 * count * U >= scale.of(cap * U);
         let all = self.all.sum(now);
         let learned = self.cooldown.learned(caps);
@@ -43,7 +43,7 @@ impl Ledger {
             installation: is_crowded || learned < caps.all,
             pool: pool.is_known,
         };
-        // Where somebody is held nobody goes past, though it may be less than half full again.
+        // Nobody passes a head that is held, even if the gate is less than half full again.
         let asked = Asked {
             route: half_full.route || route.gate.holds_somebody(),
             installation: half_full.installation || self.installation.holds_somebody(),
@@ -54,7 +54,7 @@ impl Ledger {
         Weighed { price, units, asked, half_full, guarantee: 0, ceiling: 0, is_due: false, is_unpriced }
     }
 
-    /// The rates of guarantee and ceiling, and whether the guarantee is behind.
+    /// Sets the rates of guarantee and ceiling, and whether the guarantee is behind.
     pub(super) fn set_clocks(&mut self, admit: &Admit, weighed: &mut Weighed, now: i64) {
         let share = &admit.share;
         let pool = self.pool_of(admit);
@@ -64,7 +64,7 @@ impl Ledger {
         }
         let (own, sum) = (self.rate_of(share.guarantee, pool), self.rate_of(share.guarantees, pool));
         let rate = pool.gate.rate;
-        // A scarce pool scales all guarantees alike: together they get four fifths of it.
+        // A scarce pool scales all guarantees alike: together they get four fifths of its rate.
         let scaled = if 5 * sum <= 4 * rate { own } else { own.min(scaled_guarantee(own, sum, rate)) };
         weighed.guarantee = scaled.max(1);
         let catch_up = 2 * U * 1000 / weighed.guarantee;
@@ -74,7 +74,7 @@ impl Ledger {
     }
 }
 
-/// `own * 4 rate / (5 sum)` without leaving 53 bits.
+/// `own * 4 rate / (5 sum)`, computed within 53 bits.
 fn scaled_guarantee(own: Micro, sum: Micro, rate: Micro) -> Micro {
     // own / sum first, in hundred-thousandths.
     let part = own * 100_000 / sum.max(1);

@@ -1,9 +1,9 @@
-//! What GitHub's answers say of a pool: its window, and what others take of it.
+//! What GitHub's answers say about a pool: its window, and what users outside take of it.
 
 use super::super::units::{GUARD_MS, HOUR_MS, LIMIT_UNTOLD, MATCH_MS, U};
 use super::Pool;
 
-/// Answers that agree on a window which is not ours.
+/// Answers that agree on a window that is not ours.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Odd {
     reset: i64,
@@ -15,14 +15,15 @@ pub(super) struct Odd {
 /// What an answer's figures turned out to be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::budget::ledger) enum Observed {
-    /// Of the window before.
+    /// They are of the window before.
     Late,
     Current,
-    /// Of no window we know.
+    /// They are of no window we know.
     Odd,
 }
 
-/// Limit and window of a resource where GitHub tells nothing (GitHub Docs, "Rate limits for the REST API").
+/// A resource's limit and window, in milliseconds, if GitHub names none (GitHub Docs, "Rate limits
+/// for the REST API").
 fn untold(resource: &str) -> (i64, i64) {
     match resource {
         "search" => (30, 60_000),
@@ -32,7 +33,7 @@ fn untold(resource: &str) -> (i64, i64) {
 }
 
 impl Pool {
-    /// Takes over what GitHub says; the order in which answers arrive does not matter.
+    /// Takes over what GitHub says. The order in which answers arrive does not matter.
     pub(in crate::budget::ledger) fn observe(
         &mut self,
         limit: i64,
@@ -57,7 +58,7 @@ impl Pool {
             return Observed::Current;
         }
         if self.used == 0 && reset > self.reset {
-            // Until GitHub counted something the window is not open, and its end slides.
+            // Until GitHub has counted something, the window is not open and its end keeps moving.
             (self.limit, self.used, self.reset) = (limit, used, reset);
             return Observed::Current;
         }
@@ -65,8 +66,9 @@ impl Pool {
             self.used = self.used.max(used);
             self.limit = limit;
             if reset > self.reset + GUARD_MS {
-                // Ends differ by their rounding, which the guard covers. Beyond it the later one is true, or
-                // answers came late, which costs that time; the earlier one would spend a window not begun.
+                // Resets differ by rounding, which the guard covers. Beyond that the later one is
+                // right, or answers came late, which only costs that time. The earlier one would
+                // spend a window that has not begun.
                 self.reset = reset;
             }
             return Observed::Current;
@@ -85,7 +87,7 @@ impl Pool {
         (self.outside_seen, self.outside_at) = (used - self.own, now);
     }
 
-    /// The third answer within thirty seconds that speaks of the same other window is believed.
+    /// Believes the third answer within thirty seconds that speaks of the same other window.
     fn observe_odd(&mut self, limit: i64, used: i64, reset: i64, now: i64) -> Observed {
         let odd = &mut self.odd;
         if (odd.reset - reset).abs() > MATCH_MS || now > odd.since + 30_000 {
@@ -103,9 +105,9 @@ impl Pool {
         Observed::Current
     }
 
-    /// An answer without figures that can be used: the next call is a trial, too. The third success
-    /// running ends it, for limits may be off, as on an Enterprise server: from then on our own count is
-    /// all there is.
+    /// Takes an answer without usable figures: the next call is a trial, too. The third success in
+    /// a row ends the trial, since limits may be off, as on an Enterprise server. From then on our
+    /// own count is all there is.
     pub(in crate::budget::ledger) fn observe_bare(&mut self, is_success: bool, now: i64) {
         let Some(trial) = &mut self.trial else { return };
         trial.give_back();
@@ -124,7 +126,7 @@ impl Pool {
         }
     }
 
-    /// Forecasts what others take, at most every fifteen seconds.
+    /// Forecasts what users outside take, at most every fifteen seconds.
     pub(in crate::budget::ledger) fn forecast(&mut self, now: i64) {
         let passed = now - self.outside_at;
         if !self.is_known || passed < 15_000 {

@@ -1,12 +1,12 @@
-//! A pool nobody knows: a few calls find out.
+//! Trial calls, to find out about a pool that nobody knows.
 
-/// Some calls are let through until one of them is answered; then the figures are known.
+/// A few calls are let through until one of them is answered; then the figures are known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::budget::ledger) struct Trial {
-    /// Calls every ten seconds.
+    /// How many calls are let through every `every_ms`.
     calls: i64,
     left: i64,
-    /// When the last one was let through.
+    /// When the last of them was let through, in epoch milliseconds.
     pub(in crate::budget::ledger) since: i64,
     every_ms: i64,
 }
@@ -16,7 +16,7 @@ impl Trial {
         Trial { calls, left: calls, since, every_ms: 10_000 }
     }
 
-    /// With a time of its own between calls.
+    /// A trial of one call at a time, `every_ms` apart.
     pub(in crate::budget::ledger) fn each(every_ms: i64) -> Trial {
         Trial { calls: 1, left: 1, since: 0, every_ms }
     }
@@ -28,7 +28,8 @@ impl Trial {
         self.left == 0
     }
 
-    /// Until somebody may ask again; the answer is likely to be there soon, and then all start together.
+    /// Milliseconds until another call may ask: the answer is likely to come soon, and then all may
+    /// start.
     pub(in crate::budget::ledger) fn wait_ms(&self, now: i64) -> i64 {
         if now < self.since + 1_000 { 100 } else { 500 }
     }

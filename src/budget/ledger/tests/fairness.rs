@@ -1,12 +1,13 @@
-//! Shares, guarantees, ceilings, bookings and the way back after a refusal, over long runs of one ledger.
+//! Shares, guarantees, ceilings, bookings and recovery after a refusal, over long runs of one
+//! ledger.
 
 use super::super::pool::{Pool, Trial};
 use super::*;
 
-/// Agents that always have a call waiting: each asks again when it was told to.
+/// Agents that always have a call waiting, and ask again when they were told to.
 struct Race {
     bench: Bench,
-    /// Each agent, when it asks next, and what it got.
+    /// Each agent, when it asks next, and how many calls it was granted.
     agents: Vec<(Who, i64, i64)>,
     in_flight: Vec<(i64, usize)>,
 }
@@ -61,7 +62,7 @@ fn who_always_waits_gets_a_share_by_weight() {
     let weights = [("a", 1), ("b", 2), ("c", 5), ("d", 8)];
     let agents: Vec<Who> = weights.iter().map(|(name, weight)| Who::plain(name, *weight)).collect();
     let mut race = Race::new(5_000, &agents);
-    // Who comes first may take what nobody else asked for yet.
+    // The first to come may take what nobody else has asked for yet.
     race.run(START + 60_000);
     race.agents.iter_mut().for_each(|(.., got)| *got = 0);
     race.run(START + 1_860_000);
@@ -94,10 +95,10 @@ impl Bench {
         self.ended.push(lease);
     }
 
-    /// `BIG` was told to wait while half of the slots were taken; now one less is.
+    /// `BIG` was told to wait while half of the slots were taken; now one of them is free again.
     fn with_one_held() -> Bench {
         let mut bench = Bench::new(1_000_000);
-        // Not half full yet: nobody is asked to wait, and the bucket falls into debt.
+        // Not half full yet: nobody has to ask the gate, and the bucket falls into debt.
         for _ in 0..60 {
             assert!(bench.lets_through(&SMALL, "core"));
             bench.end(0);
@@ -130,7 +131,7 @@ fn nobody_goes_past_those_who_wait_for_a_slot() {
 #[test]
 fn who_waits_for_its_pool_is_in_nobody_s_way_elsewhere() {
     let mut bench = Bench::with_one_held();
-    // Its place is there for a second more, and the bucket is out of debt.
+    // Its place lasts for a second more, and the bucket is out of debt.
     bench.now += 1_500;
     bench.limit = 600;
     let other = Who::plain("other", 1);
@@ -234,7 +235,8 @@ fn after_a_refusal_one_call_finds_out() {
     assert!(matches!(told, Outcome::Granted { .. }), "{told:?}");
 }
 
-/// Two agents send some calls at once each, which take so long; then GitHub refuses. Whether the first sits out.
+/// Two agents send `calls` calls each, which take as long as given; then GitHub refuses. Whether
+/// the first agent has to sit out.
 fn sits_out(calls: usize, first_ms: i64, other_ms: i64) -> bool {
     let mut bench = Bench::new(5_000);
     let (first, other) = (Who::plain("first", 1), Who::plain("other", 1));
@@ -253,7 +255,7 @@ fn sits_out(calls: usize, first_ms: i64, other_ms: i64) -> bool {
     matches!(bench.admit(&first, false, "core", 0), Outcome::Refused { reason: Reason::Box, .. })
 }
 
-/// Whose few calls happened to be the slow ones is not what a limit on CPU time is for.
+/// An agent whose few calls happened to be slow is not what a limit on CPU time is meant for.
 #[test]
 fn only_who_took_much_time_is_suspected() {
     assert!(!sits_out(3, 600, 100), "three calls of six");
@@ -262,7 +264,8 @@ fn only_who_took_much_time_is_suspected() {
     assert!(!sits_out(5, 4_000, 3_000), "everybody's calls take long");
 }
 
-/// GitHub refuses after so many calls in ten seconds; how many of two hundred go in the minute after the silence.
+/// GitHub refuses after `calls` calls, 300 ms apart. How many of 200 are granted in the minute
+/// after the silence.
 fn sent_after_a_refusal(calls: i64) -> usize {
     let mut bench = Bench::new(15_000);
     let who = Who::plain("a", 1);
@@ -291,7 +294,8 @@ fn a_refusal_of_next_to_nothing_teaches_no_pace() {
     assert!((70..=86).contains(&learned), "85 % of a hundred: {learned}");
 }
 
-/// The first answer was a refusal, which GitHub does not count. Found as calls too many at the window's end.
+/// The first answer was a refusal, which GitHub does not count. Found as too many calls at a
+/// window's end.
 #[test]
 fn a_window_that_is_not_open_yet_slides() {
     for later_ms in [2_300, 60_000] {
@@ -301,7 +305,7 @@ fn a_window_that_is_not_open_yet_slides() {
         pool.begin(1, START + 1);
         pool.observe(300, 1, 10_000, opened);
         assert_eq!((pool.reset, pool.used), (opened + 10_000, 1), "{later_ms}");
-        // Open, it ends when it ends: answers differ by the second to which `Date` is cut.
+        // Once open, it ends when it ends: answers differ by the second that `Date` is cut to.
         pool.observe(300, 2, 10_000, opened + 900);
         assert_eq!((pool.reset, pool.used), (opened + 10_000, 2), "{later_ms}");
     }
@@ -321,7 +325,8 @@ fn of_two_ends_of_a_window_the_later_one_holds() {
     assert_eq!(ends(&mut pool, 10_000), 12_400);
 }
 
-/// Writes in a row that an empty store lets through, after as many within the minute before its loss.
+/// How many writes in a row an empty store grants, after `writes_before` in the minute before its
+/// loss.
 fn writes_after_a_loss(writes_before: i64) -> usize {
     let mut bench = Bench::new(1_000_000);
     bench.ledger = Ledger::new(2_000);
@@ -374,7 +379,7 @@ fn figures_that_never_come_do_not_open_a_pool() {
         }
         bench.now += 300;
     }
-    // An hour of asking three times a second.
+    // An hour, asking three times a second.
     assert!((4_000..=5_010).contains(&granted), "{granted}");
 }
 
@@ -412,7 +417,7 @@ fn a_scarce_spell_does_not_cost_a_guarantee_the_next_window() {
     let sure = Who { guarantee: 600, ..Who::plain("sure", 1) };
     let agents = [sure, Who::plain("big", 1000)];
     let mut race = Race::new(5_000, &agents);
-    // Somebody outside took nearly everything.
+    // Users outside took nearly everything.
     let window = race.bench.windows[&text("core")];
     race.bench.windows.insert(text("core"), (window.0, 4_940));
     race.run(START + 1_800_000);

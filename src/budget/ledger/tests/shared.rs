@@ -1,4 +1,4 @@
-//! The same calls at the same times, at a real Redis: the replies must be the same to the bit.
+//! The same steps at the same times against a real Redis: the replies must be the same to the bit.
 
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command as Process, Stdio};
@@ -9,7 +9,7 @@ use super::super::super::command::*;
 use super::super::super::redis_store::{Frame, Part, Request, Scripts, read, replies};
 use super::{AGENTS, Bench, START, Step, Who, step, text};
 
-/// A Redis of this test's own, on a socket in a directory of its own.
+/// A Redis for this test alone, on a socket in a directory of its own.
 struct Server {
     process: Child,
     directory: tempfile::TempDir,
@@ -45,13 +45,14 @@ impl Drop for Server {
     }
 }
 
-/// One installation's ledger there, and what it is to reply.
+/// One installation's ledger in Redis, and the replies it has to give.
 pub(super) struct SharedLedger {
     connection: redis::Connection,
     scripts: Scripts,
     installation: String,
     pause_ms: i64,
-    /// Calls of one time that are asked together, and the embedded ledger's replies; so many at most.
+    /// Steps of the same time that are asked together, with the embedded ledger's replies, and how
+    /// many at most.
     waiting: Vec<(Call, Reply)>,
     waiting_max: usize,
     now: i64,
@@ -90,7 +91,7 @@ impl SharedLedger {
         invocation.key(request.keys).invoke(&mut self.connection)
     }
 
-    /// Asks for all that wait, and compares.
+    /// Asks for all waiting steps, and compares the replies.
     fn ask(&mut self) {
         let waiting = std::mem::take(&mut self.waiting);
         if waiting.is_empty() {
@@ -104,8 +105,8 @@ impl SharedLedger {
     }
 }
 
-/// What the other steps don't do: clocks that jump, answers of other resources, odd windows, ends told
-/// later, handovers with everything in them.
+/// What the other steps don't do: clocks that jump, answers of other resources, odd windows, ends
+/// reported later, handovers with everything in them.
 #[derive(Debug, Clone)]
 enum Wild {
     Usual(Step),
@@ -129,7 +130,7 @@ enum Wild {
         index: usize,
         used: i64,
     },
-    /// So many calls at once, answered at once.
+    /// Several calls at once, answered at once.
     Burst {
         agent: usize,
         calls: usize,
@@ -245,7 +246,7 @@ impl Bench {
         }
     }
 
-    /// Calls of an agent until one waits with places.
+    /// Makes calls of an agent until one waits with places.
     fn until_waiting(&mut self, who: &Who) {
         for call in 0..400 {
             let outcome = self.admit(who, false, "core", 60_000);
@@ -343,7 +344,7 @@ impl Bench {
     }
 }
 
-/// Places nobody withdrew and nobody came by to drop lapse with the gate's sorted sets.
+/// Places that nobody withdrew or evicted expire with the gate's sorted sets.
 #[test]
 fn a_head_whose_places_lapsed_asks_as_if_it_had_none() {
     let server = Server::start();
@@ -359,7 +360,7 @@ fn a_head_whose_places_lapsed_asks_as_if_it_had_none() {
     }
     // The embedded ledger drops them by itself.
     bench.now += 700_000;
-    // Others wait now at the same gates.
+    // Others are waiting at the same gates now.
     bench.until_waiting(&AGENTS[1]);
     for _ in 0..3 {
         bench.admit(&AGENTS[0], false, "core", 60_000);
@@ -367,7 +368,7 @@ fn a_head_whose_places_lapsed_asks_as_if_it_had_none() {
     }
 }
 
-/// A script that fails half-way has written to sorted sets, and nothing to hashes.
+/// A script that fails half-way has written to sorted sets, but not to hashes.
 #[test]
 fn what_a_script_that_failed_left_behind_lapses() {
     let server = Server::start();
@@ -413,7 +414,7 @@ fn what_a_script_that_failed_left_behind_lapses() {
     bench.until_waiting(&AGENTS[1]);
 }
 
-/// Cases in all; a long proof asks for more.
+/// The number of cases; a long proof asks for more.
 fn cases(usual: u32) -> u32 {
     std::env::var("TOLLGATE_PROOF_CASES").ok().and_then(|text| text.parse().ok()).unwrap_or(usual)
 }

@@ -1,4 +1,4 @@
-//! What can be asked of GitHub, where, and what its answer tells: no I/O.
+//! What can be asked of GitHub, by which request, and what the answer says; no I/O.
 
 use http::header::{HeaderValue, LOCATION};
 use http::{HeaderMap, StatusCode};
@@ -11,17 +11,17 @@ use crate::policy::approval::{Base, is_commit};
 use crate::policy::repositories::RepositoryName;
 use crate::policy::target::Target;
 
-/// How long an answer is believed without asking again.
+/// How long an answer is believed without asking again, in milliseconds.
 const BELIEVED_MS: i64 = 5 * 60_000;
 
-/// As many as GitHub puts into one answer.
+/// The most items GitHub puts on one page.
 const A_PAGE: usize = 100;
 
-/// What stays plain in a path segment or a query's value.
+/// What is not escaped in a path segment or a query value.
 const PLAIN: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
-/// Rules that say how commits and names must look, and guard nothing: where an organization has them
-/// for all branches, its agents' branches are still theirs. (GitHub's "available rules for rulesets".)
+/// Rules about the form of commits and names, which guard nothing: if an organization has them for
+/// all branches, agents' branches are still their own. (GitHub's "Available rules for rulesets".)
 const RULES_OF_FORM: [&str; 9] = [
     "branch_name_pattern",
     "commit_author_email_pattern",
@@ -34,7 +34,7 @@ const RULES_OF_FORM: [&str; 9] = [
     "tag_name_pattern",
 ];
 
-/// One thing to know.
+/// One thing to find out.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(in crate::proxy::guard) enum Question {
     /// A repository, by name or by id.
@@ -43,7 +43,7 @@ pub(in crate::proxy::guard) enum Question {
     Branch(RepositoryName, String),
     /// The rules in force for a branch, whether it exists or not.
     Rules(RepositoryName, String),
-    /// Open pull requests of a repository from a branch, which may be a fork's.
+    /// A repository's open pull requests from a branch, which may be a fork's.
     PullsFrom {
         at: RepositoryName,
         owner: String,
@@ -52,21 +52,21 @@ pub(in crate::proxy::guard) enum Question {
     /// Open pull requests into a branch.
     PullsInto(RepositoryName, String),
     Pull(RepositoryName, u64),
-    /// The commit that a branch, a tag or an id means.
+    /// The commit that a branch, a tag or a SHA stands for.
     Commit(RepositoryName, String),
     Stack(RepositoryName, u64),
 }
 
-/// What GitHub says.
+/// What GitHub said.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::proxy::guard) enum Fact {
     Repository {
         name: RepositoryName,
         default_branch: String,
-        /// What it is a fork of; none where that is not shown.
+        /// What it is a fork of, empty if it is none; `None` if GitHub does not show that.
         upstreams: Option<Vec<RepositoryName>>,
     },
-    /// It has another name now; the id leads to it.
+    /// The repository was renamed; the id leads to it.
     Moved {
         id: u64,
     },
@@ -91,9 +91,9 @@ pub(in crate::proxy::guard) enum Fact {
     Commit {
         sha: String,
     },
-    /// Number, commit and whether it is still to land, bottom first.
+    /// Number, head commit and whether it is still to land; bottom first.
     Stack(Vec<(u64, String, bool)>),
-    /// There is none.
+    /// It does not exist.
     Missing,
 }
 
@@ -122,7 +122,7 @@ impl Question {
             }
             Question::Stack(name, number) => (format!("/repos/{name}/stacks/{number}"), None),
         };
-        // Only what names a branch or a commit comes as it was sent.
+        // Only names of branches and commits come unchecked from the caller.
         Target::parse(&path, query.as_deref()).map_err(|_| {
             ProxyError::BadRequest(
                 "The request names a branch or commit by what can be no name of one.".to_owned(),
@@ -130,7 +130,7 @@ impl Question {
         })
     }
 
-    /// The repository it is about, if it says its name.
+    /// The repository the question names, if it names one.
     pub(super) fn repository(&self) -> Option<&RepositoryName> {
         match self {
             Question::RepositoryId(_) => None,
@@ -145,7 +145,8 @@ impl Question {
         }
     }
 
-    /// What changes with every push, or by the agent's own calls, is always asked for.
+    /// How long the answer is believed, in milliseconds: 0 for what changes with every push, or by
+    /// the agent's own calls.
     pub(super) fn believed_ms(&self) -> i64 {
         match self {
             Question::Repository(_)
@@ -160,7 +161,7 @@ impl Question {
         }
     }
 
-    /// Reads an answer; none when it does not tell.
+    /// Reads an answer; none if it does not say.
     pub(super) fn read(&self, status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Option<Fact> {
         let moved = || headers.get(LOCATION).and_then(id_of_location).map(|id| Fact::Moved { id });
         match (self, status) {
@@ -170,11 +171,11 @@ impl Question {
                 | StatusCode::PERMANENT_REDIRECT
                 | StatusCode::TEMPORARY_REDIRECT,
             ) => moved(),
-            // Rules need a plan that has them, and without it there are none.
+            // Rules need a plan that has them; without it there are none.
             (Question::Rules(..), StatusCode::FORBIDDEN) if says_upgrade(body) => {
                 Some(Fact::Rules { guard: false })
             }
-            // No rules of a branch is an empty list; a 404 means that they can't be seen.
+            // A branch without rules gives an empty list; a 404 means that they can't be seen.
             (Question::Rules(..), StatusCode::NOT_FOUND) => None,
             (_, StatusCode::NOT_FOUND | StatusCode::GONE) => Some(Fact::Missing),
             (_, StatusCode::OK) => self.read_body(body),
@@ -202,7 +203,7 @@ impl Question {
             Question::PullsFrom { .. } | Question::PullsInto(..) => {
                 let pulls: Vec<PullInList> = serde_json::from_slice(body).ok()?;
                 let is_auto_merge_on = pulls.iter().any(|pull| !pull.auto_merge.is_null());
-                // There may be more behind a full page, and anybody can open so many.
+                // There may be more after a full page, and anybody can open that many.
                 if pulls.len() >= A_PAGE && !is_auto_merge_on {
                     return None;
                 }
@@ -244,7 +245,7 @@ struct RepositoryAnswer {
     default_branch: String,
     #[serde(default)]
     fork: bool,
-    /// Of a fork: what it was made from, and the first of its network.
+    /// For a fork: what it was made from, and the root of its network.
     #[serde(default)]
     parent: Value,
     #[serde(default)]
@@ -312,7 +313,7 @@ struct HeadAnswer {
     #[serde(rename = "ref", default)]
     branch: String,
     sha: String,
-    /// Null when the fork is gone; in a stack without the full name.
+    /// Null if the fork is gone; in a stack it lacks the full name.
     #[serde(default)]
     repo: Value,
 }
@@ -340,13 +341,13 @@ struct PullOfStack {
     head: HeadAnswer,
 }
 
-/// `…/repositories/{id}`, as GitHub redirects to.
+/// The id in `…/repositories/{id}`, where GitHub redirects to.
 fn id_of_location(location: &HeaderValue) -> Option<u64> {
     let (_, rest) = location.to_str().ok()?.rsplit_once("/repositories/")?;
     rest.parse().ok()
 }
 
-/// GitHub's words where a plan has no rulesets.
+/// Whether the body has GitHub's words for a plan without rulesets.
 fn says_upgrade(body: &[u8]) -> bool {
     memchr::memmem::find(body, b"Upgrade to GitHub").is_some()
 }

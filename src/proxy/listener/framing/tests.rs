@@ -83,7 +83,7 @@ fn bounds_have_their_own_codes() {
     assert_eq!(check_growth(&vec![b'a'; REQUEST_LINE_BYTES_MAX + 1]).unwrap_err().code(), "uri_too_long");
 }
 
-/// How much of `bytes` is body, fed in pieces of `step`.
+/// How much of `bytes` is body when fed in pieces of `step`, and whether the body has ended.
 fn body_length(framing: BodyFraming, bytes: &[u8], step: usize) -> Result<(usize, bool), &'static str> {
     let mut tracker = BodyTracker::new(framing);
     let mut taken = 0;
