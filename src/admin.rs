@@ -1,7 +1,7 @@
-//! The admin listener: health, metrics, the status page and the switch of each agent, on an address agents
+//! The admin listener: health, metrics, the status page and each agent's on/off switch, on an address that agents
 //! never reach.
 //!
-//! Reading is open to whoever reaches the address; what changes something needs the admin token.
+//! Anyone who reaches the address may read; changes need the admin token.
 
 mod access;
 
@@ -43,14 +43,14 @@ use events::{Events, Form};
 
 use crate::metrics::Metrics;
 
-/// Probes, a scraper or two and those who look at the page need fewer.
+/// More than probes, a scraper or two and people viewing the page need.
 const CONNECTIONS_MAX: usize = 256;
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// What is answered here; the events alone are no single piece.
+/// A response body of this listener; boxed because the events are a stream and everything else is one piece.
 pub(super) type AdminBody = UnsyncBoxBody<Bytes, Infallible>;
 
-/// The address, taken before the parts it shows are there.
+/// The bound address, taken before the parts that it will show exist.
 #[derive(Debug)]
 pub struct Door(TcpListener);
 
@@ -70,7 +70,7 @@ pub struct Admin {
     api: Api,
     board: Arc<Board>,
     events: Events,
-    /// Cancelled when tollgate drains: from then on it is not ready.
+    /// Cancelled when tollgate drains; from then on `/readyz` fails.
     draining: CancellationToken,
 }
 
@@ -91,7 +91,7 @@ impl Admin {
         self.tcp.local_addr()
     }
 
-    /// Serves until dropped; it stays up while agents' requests drain.
+    /// Serves until dropped; stays up while agents' requests drain.
     pub async fn serve(self) {
         let admin = Arc::new(self);
         let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
@@ -157,7 +157,7 @@ impl Admin {
         let Some(shown) = self.board.latest().await else { return no_snapshot() };
         let name = query.and_then(|query| query.strip_prefix("agent="));
         let name = name.map(|name| percent_encoding::percent_decode_str(name).decode_utf8_lossy());
-        // One that nobody knows is not repeated.
+        // An unknown name is not echoed.
         let agent = name.and_then(|name| shown.status.agents.iter().find(|agent| agent.name == name));
         let live = String::from_utf8_lossy(&shown.fragment);
         let mut response = text(StatusCode::OK, page::whole(&shown.status, &live, agent));

@@ -1,5 +1,5 @@
-//! The agents of one configuration by their keys, of which only SHA-256 digests are kept; and which
-//! agents are served now ([`roster`]).
+//! The configured agents, found by their keys, of which only SHA-256 digests are kept; [`roster`] knows which
+//! agents are served now.
 
 pub mod disabled;
 
@@ -18,14 +18,15 @@ type KeyDigest = [u8; 32];
 /// All configured agents.
 #[derive(Debug)]
 pub struct Agents {
-    /// By the first eight bytes of the digest. A key is 256 random bits, so what the look-up's time
-    /// could tell of a digest's prefix leads to no key; the rest is compared in constant time.
+    /// Keyed by the first eight bytes of the digest. A key is 256 random bits, so learning a digest's prefix from
+    /// the look-up's timing leads to no key; the rest is compared in constant time.
     by_digest: HashMap<u64, Vec<(KeyDigest, Arc<Agent>)>>,
     by_name: HashMap<String, Arc<Agent>>,
-    /// Points an hour of `core` guaranteed to agents with repositories of an owner, in lower case; to
-    /// those with every repository; and to all together.
+    /// Points per hour of `core` guaranteed to agents with repositories of an owner (lower case).
     guaranteed_of_owner: HashMap<String, u32>,
+    /// Points per hour of `core` guaranteed to agents with every repository.
     guaranteed_everywhere: u32,
+    /// Points per hour of `core` guaranteed to all agents together.
     guaranteed: u32,
 }
 
@@ -55,7 +56,8 @@ impl Agents {
         Agents { by_digest, by_name, guaranteed_of_owner, guaranteed_everywhere, guaranteed }
     }
 
-    /// What is guaranteed, together, to all who may use the installation on an account; on none: to all.
+    /// Points per hour of `core` guaranteed in total to the agents that may use the installation on `account`;
+    /// with `None`, to all agents.
     pub fn guarantees_of(&self, account: Option<&str>) -> u32 {
         let Some(account) = account.filter(|_| self.guaranteed > 0) else { return self.guaranteed };
         let of_owner = self.guaranteed_of_owner.get(&account.to_ascii_lowercase());
@@ -75,7 +77,7 @@ impl Agents {
         self.by_name.get(name)
     }
 
-    /// In no order.
+    /// All agents, in no particular order.
     pub fn all(&self) -> impl Iterator<Item = &Arc<Agent>> {
         self.by_name.values()
     }

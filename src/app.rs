@@ -1,8 +1,8 @@
-//! The parts put together: from a [`Config`] to its listeners, and from a stop to the end.
+//! Wires the parts together: from a [`Config`] to its listeners, and from a stop to the end.
 //!
-//! On the stop, in this order: `/readyz` fails, no connection is accepted any more, requests on open
-//! connections are served for a moment longer, those in flight finish within `drain_timeout`, and
-//! the admin listener goes last. In between, other configurations take effect; see [`reload`].
+//! After a stop, in this order: `/readyz` fails, no more connections are accepted, requests on open connections
+//! are served for a moment longer, those in flight finish within `drain_timeout`, and the admin listener goes
+//! last. While it runs, new configurations take effect; see [`reload`].
 
 mod forgetting;
 mod reload;
@@ -48,7 +48,7 @@ use crate::webhook::{Webhook, subscription};
 
 use reload::Reload;
 
-/// What the webhook received is told to other replicas before the end, unless that takes longer.
+/// How long shutdown waits for what the webhook received to reach the other replicas.
 const WEBHOOK_ENDS_WITHIN: Duration = Duration::from_secs(2);
 
 /// Why tollgate could not start.
@@ -70,13 +70,13 @@ pub enum StartError {
     PartLost,
 }
 
-/// A tollgate that listens, ready to run.
+/// A tollgate that is listening, ready to run.
 #[derive(Debug)]
 pub struct App {
     reload: Reload,
-    /// The files the configuration came from, if it shall follow them.
+    /// The configuration files to follow, if any.
     watch: Option<Watch>,
-    /// Asks for them to be read again.
+    /// Asks for the files to be read again.
     reread: Arc<Notify>,
     spent: Arc<dyn SpentStore>,
     audit: Audit,
@@ -91,12 +91,15 @@ pub struct App {
 
 impl App {
     /// Binds the listeners.
+    ///
+    /// # Errors
+    /// When an address can't be bound or a part can't be set up.
     pub async fn start(config: Config) -> Result<App, StartError> {
         let bounds = Bounds::default().within(descriptors());
         App::start_with(config, Arc::new(SystemClock), bounds).await
     }
 
-    /// As [`App::start`], with a clock and bounds of one's own.
+    /// Like [`App::start`], with the caller's clock and bounds.
     #[allow(clippy::too_many_lines, reason = "a list of the parts, each made from those before it")]
     pub async fn start_with(
         mut config: Config,
@@ -185,8 +188,8 @@ impl App {
         })
     }
 
-    /// Takes up changes of the file that its configuration came from, and of those which that names; none
-    /// where it came from a pipe.
+    /// Follows changes to the configuration file and to the files that it names; with `None` it came from a pipe
+    /// and there is nothing to follow.
     #[must_use]
     pub fn following(mut self, watch: Option<Watch>, version: &str) -> App {
         let status = ConfigStatus {
@@ -198,22 +201,22 @@ impl App {
         self
     }
 
-    /// Notified, it has the file read again at once.
+    /// Notifying it makes tollgate read the file again at once.
     pub fn reread(&self) -> Arc<Notify> {
         Arc::clone(&self.reread)
     }
 
-    /// Where agents are served.
+    /// The address where agents are served.
     pub fn address(&self) -> io::Result<SocketAddr> {
         self.listener.local_addr()
     }
 
-    /// Where metrics and health are served.
+    /// The address of the admin listener: metrics and health.
     pub fn admin_address(&self) -> io::Result<SocketAddr> {
         self.admin.local_addr()
     }
 
-    /// Where GitHub's webhook is taken, if it is.
+    /// The address of the webhook listener, if there is one.
     pub fn webhook_address(&self) -> Option<io::Result<SocketAddr>> {
         self.webhook.as_ref().map(Webhook::local_addr)
     }
@@ -223,7 +226,7 @@ impl App {
         Arc::clone(self.feed().changes())
     }
 
-    /// What replicas tell each other.
+    /// The feed through which replicas tell each other of changes.
     pub fn feed(&self) -> Arc<Feed> {
         Arc::clone(self.reload.in_force.proxy().feed())
     }
@@ -233,7 +236,7 @@ impl App {
         self.stop.clone()
     }
 
-    /// Cancelled after the stop, it ends [`App::run`] without waiting for what is under way.
+    /// Cancelling it after the stop ends [`App::run`] without waiting for requests in flight.
     pub fn cut_token(&self) -> CancellationToken {
         self.cut.clone()
     }
@@ -271,7 +274,7 @@ impl App {
         let unclaimed = Arc::clone(in_force.proxy().unclaimed());
         let serving = self.listener.serve(in_force, tls, self.stop.clone(), self.cut, self.drain);
         let served = serve_beside(serving, &mut beside, &self.stop).await;
-        // Their lines are written before the log's last flush.
+        // They write their audit lines before the log's last flush.
         unclaimed.end().await;
         if let Some(webhook) = webhook {
             let _ = timeout(WEBHOOK_ENDS_WITHIN, webhook).await;
@@ -282,8 +285,8 @@ impl App {
     }
 }
 
-/// Serves until that ends. If a part that runs beside it is lost, it is stopped: requests would go on being served with
-/// budgets, keys or rules that nobody tends any more.
+/// Runs `serving` to its end. If a background task panics, stops it: otherwise requests would go on being served
+/// with budgets, keys or rules that nobody maintains.
 async fn serve_beside(
     serving: impl Future<Output = ()>,
     beside: &mut JoinSet<()>,
@@ -303,7 +306,7 @@ async fn serve_beside(
     }
 }
 
-/// The agents that operators switched off.
+/// Sets up the set of agents that operators switched off.
 async fn disabled(shared: Option<&Arc<RedisClient>>) -> DisabledAgents {
     match shared {
         Some(redis) => DisabledAgents::in_redis(Arc::clone(redis) as _).await,
@@ -311,7 +314,7 @@ async fn disabled(shared: Option<&Arc<RedisClient>>) -> DisabledAgents {
     }
 }
 
-/// The listener for GitHub, where there is to be one.
+/// Binds the webhook listener, if one is configured.
 async fn webhook(
     config: Option<config::Webhook>,
     feed: &Arc<Feed>,
@@ -328,7 +331,8 @@ fn unbound(key: &'static str, address: SocketAddr) -> impl FnOnce(io::Error) -> 
     move |why| StartError::Bind { key, address, why }
 }
 
-/// What remembers used approvals. Where nobody can sign one yet, nobody waits for it to begin.
+/// Sets up the store of used approvals. If no approval signer is configured yet, start-up does not wait for the
+/// store.
 async fn spent(
     policy: &config::Policy,
     shared: Option<&Arc<RedisClient>>,
@@ -341,7 +345,7 @@ async fn spent(
     }
 }
 
-/// What of the budget can be changed while it runs.
+/// The budget settings that can be changed at run time.
 fn tuning(config: &config::Budget) -> budget::Tuning {
     budget::Tuning {
         headroom_thousandths: config.headroom_thousandths,
@@ -350,7 +354,7 @@ fn tuning(config: &config::Budget) -> budget::Tuning {
     }
 }
 
-/// `calls_max`: most calls that wait or are in flight.
+/// `calls_max`: the most calls that may wait or be in flight.
 fn budget(
     config: &config::Budget,
     calls_max: usize,
@@ -362,13 +366,13 @@ fn budget(
     Budget::new(settings, Identity::random(), store, Arc::clone(metrics))
 }
 
-/// How many descriptors this process may have, raised as far as it is allowed to.
+/// How many file descriptors this process may open, after raising the limit as far as allowed.
 fn descriptors() -> usize {
     let limit = rlimit::increase_nofile_limit(u64::MAX).unwrap_or(1024);
     usize::try_from(limit).unwrap_or(usize::MAX)
 }
 
-/// One provider for TLS and JWT, process-wide; a second call changes nothing.
+/// Installs one crypto provider for TLS and one for JWT, process-wide; a second call changes nothing.
 pub(crate) fn install_crypto() {
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let _ = jsonwebtoken::crypto::CryptoProvider::install_default(
@@ -384,7 +388,7 @@ mod tests {
     async fn stops_in_order_when_a_part_is_lost() {
         let stop = CancellationToken::new();
         let mut beside = JoinSet::new();
-        // One that has done its work is no loss.
+        // A task that has done its work is no failure.
         beside.spawn(async {});
         let stopped = stop.clone();
         let served = serve_beside(async move { tokio::task::yield_now().await }, &mut beside, &stop).await;

@@ -1,8 +1,8 @@
 //! The audit log: one JSON line for every write, every denial and every approval.
 //!
-//! A line that must be there before something happens (an approved call goes up) is waited for until the
-//! file has it, synced, or the pipe has taken it. The others are handed over and written in the same
-//! order; if they can't be, a counter says how many were lost.
+//! Before certain events (sending an approved call to GitHub) tollgate waits until the line is written: synced to
+//! the file, or accepted by the pipe. All other lines are queued and written in the same order; a counter says
+//! how many were lost.
 
 mod record;
 
@@ -21,20 +21,20 @@ use crate::config::AuditLog;
 use crate::metrics::Metrics;
 use writer::{Job, Target};
 
-/// Lines that wait to be written.
+/// Lines that may wait to be written; more are lost.
 const WAITING_MAX: usize = 8_192;
-/// How long a line that must be there is waited for.
+/// How long tollgate waits for a line that must be written first.
 const SURE_WITHIN: Duration = Duration::from_secs(5);
 
-/// A line that had to be there is not.
+/// A line that had to be written was not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[error("the audit log can't be written")]
 pub struct AuditUnavailable;
 
-/// Takes lines and has them written, by a thread of its own.
+/// Takes lines and has them written by a separate thread.
 #[derive(Debug, Clone)]
 pub struct Audit {
-    /// None: it is off.
+    /// `None`: the audit log is off.
     jobs: Option<mpsc::Sender<Job>>,
     metrics: Arc<Metrics>,
 }
@@ -56,7 +56,7 @@ impl Audit {
         Ok(Audit { jobs: Some(jobs), metrics })
     }
 
-    /// Hands a line over; nobody waits for it.
+    /// Queues a line without waiting for it; a line that finds no room is counted as lost.
     fn write(&self, line: String) {
         let Some(jobs) = &self.jobs else { return };
         if jobs.try_send(Job::Line(line)).is_err() {
@@ -64,7 +64,7 @@ impl Audit {
         }
     }
 
-    /// Waits until the line is where it belongs.
+    /// Waits until the line is written and synced.
     async fn write_surely(&self, line: String) -> Result<(), AuditUnavailable> {
         let Some(jobs) = &self.jobs else { return Ok(()) };
         let (tell, told) = oneshot::channel();
@@ -75,7 +75,7 @@ impl Audit {
         tokio::time::timeout(SURE_WITHIN, work).await.map_err(|_| AuditUnavailable)?
     }
 
-    /// Waits until everything handed over so far was written, within some seconds.
+    /// Waits a few seconds at most until everything queued so far was written.
     pub async fn flush(&self) {
         let Some(jobs) = &self.jobs else { return };
         let (tell, told) = oneshot::channel();

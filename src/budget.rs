@@ -1,22 +1,22 @@
 //! The budget: one installation's quota, shared by weight, and never more than GitHub gives.
 //!
-//! [`Budget::admit`] holds a call in its agent's queue until its turn, or sends it away with a time at
-//! which it will be served; the [`Reservation`] it gives is settled with what GitHub answered.
+//! [`Budget::admit`] holds a call in its agent's queue until its turn, or refuses it with a time at
+//! which it will be served. The [`Reservation`] it returns is settled with GitHub's answer.
 //!
-//! | room | what is in it |
+//! | module | what is in it |
 //! | --- | --- |
-//! | [`command`] | what a replica says to the store, and what it is told |
+//! | [`command`] | what a replica tells the store, and what it is told |
 //! | [`ledger`] | the rules: pure arithmetic on a given time |
 //! | [`store`] | where a ledger is kept |
 //! | [`redis_store`] | the ledger at Redis, for all replicas |
 //! | `replica` | this replica's side of the store, and what it does without it |
-//! | `admit` | a call's way: its seat, the question to the store |
+//! | `admit` | how a call is admitted: its seat, the question to the store |
 //! | `queue` | the waiting: only the head of a queue asks |
-//! | `turns` | where agents were told to wait, and until when |
+//! | `turns` | until when agents were told to wait, and where |
 //! | `reservation` | what an admitted call holds, and how it is settled |
 //! | `spending` | where the points went |
-//! | `figures` | what is told of all this |
-//! | `in_flight` | a bound on all of it |
+//! | `figures` | what is reported about all this |
+//! | `in_flight` | a bound on calls that wait or are in flight |
 
 mod admit;
 pub mod command;
@@ -59,14 +59,14 @@ use turns::Turns;
 pub struct Settings {
     pub tuning: Tuning,
     pub on_store_loss: OnStoreLoss,
-    /// Most calls that wait or are in flight at this replica; each takes a descriptor or two.
+    /// The most calls that may wait or be in flight at this replica; each takes a descriptor or two.
     pub calls_max: usize,
 }
 
-/// What can be changed while calls wait.
+/// The settings that can be changed while calls wait.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Tuning {
-    /// Thousandths of each primary limit left to users outside.
+    /// Thousandths of each primary limit left to users outside tollgate.
     pub headroom_thousandths: i64,
     pub secondary: Secondary,
     /// Decide and record, but let everything through.
@@ -79,7 +79,7 @@ impl Tuning {
     }
 }
 
-/// GitHub's secondary limits, with a distance kept; for one installation.
+/// GitHub's secondary limits for one installation, with a margin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Secondary {
     pub concurrent: u32,
@@ -103,7 +103,7 @@ impl Default for Secondary {
     }
 }
 
-/// Who this replica is, and where its dice start.
+/// The replica's id and the seed of its random numbers.
 #[derive(Debug, Clone, Copy)]
 pub struct Identity {
     pub replica: u64,
@@ -125,18 +125,18 @@ pub struct Charge {
     pub agent: Arc<str>,
     /// 1..=1000.
     pub weight: u32,
-    /// Points an hour of `core`; 0: none.
+    /// Points an hour of `core`; 0 for none.
     pub guarantee: u32,
     /// Points an hour of `core`; 0 closes the agent.
     pub ceiling: Option<u32>,
-    /// Guarantees of all agents that may use the installation.
+    /// The sum of the guarantees of all agents that may use the installation, in points an hour of `core`.
     pub guarantees: u32,
     /// Method and path template.
     pub route: Arc<str>,
     pub is_write: bool,
     pub creates_content: bool,
     pub repository: Option<Arc<str>>,
-    /// Primary points, if they are known.
+    /// Primary points, if known.
     pub price: Option<u32>,
 }
 
@@ -151,7 +151,7 @@ impl Charge {
         }
     }
 
-    /// Secondary points (GitHub Docs, "Rate limits for the REST API"): 5 for what writes, else 1.
+    /// Secondary points (GitHub Docs, "Rate limits for the REST API"): 5 for a write, otherwise 1.
     fn points(&self) -> i64 {
         if self.is_write { 5 } else { 1 }
     }
@@ -161,33 +161,33 @@ impl Charge {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Wait {
     pub patience: Duration,
-    /// Goes before the agent's other calls.
+    /// Whether it goes before the agent's other calls.
     pub is_interactive: bool,
 }
 
-/// Why a call is not admitted.
+/// Why a call was not admitted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum NotAdmitted {
     Refused(Refusal),
-    /// Too many calls wait or are in flight, in all or of this agent.
+    /// Too many calls wait or are in flight, in all or for this agent.
     TooManyInFlight,
 }
 
-/// What a pool has to give to an agent.
+/// What a pool has left for an agent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Room {
-    /// Until the agent's next turn; nothing where it has not been told to wait.
+    /// Time until the agent's next turn; zero if it has not been told to wait.
     pub wait: Duration,
-    /// Neither spent nor promised in this window.
+    /// Points neither spent nor reserved in this window.
     pub points: i64,
 }
 
 impl Room {
-    /// GitHub's least limit: for a pool that nobody has called in yet.
+    /// GitHub's lowest limit, assumed for a pool that nobody has called in yet.
     const UNKNOWN: i64 = 5_000;
 }
 
-/// Sent away, with a time at which the call will be served.
+/// The call was refused, with a time at which it will be served.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {
     /// Seconds, at least 1.
@@ -196,7 +196,7 @@ pub struct Refusal {
     pub view: View,
 }
 
-/// Shares the quota.
+/// Shares an installation's quota among its agents.
 #[derive(Debug)]
 pub struct Budget {
     tuning: ArcSwap<Tuning>,
@@ -206,7 +206,7 @@ pub struct Budget {
     in_flight: InFlight,
     dice: Mutex<StdRng>,
     spending: Spending,
-    /// Installations whose guarantees were compared with their limit.
+    /// Installations whose guarantees have been compared with their limit.
     compared: Mutex<BTreeSet<Arc<str>>>,
     metrics: Arc<Metrics>,
 }
@@ -232,11 +232,11 @@ impl Budget {
         })
     }
 
-    /// Goes on by other figures: calls that wait are weighed by them when they ask next.
+    /// Replaces the settings. Waiting calls are weighed by the new ones when they ask next.
     pub fn tune(&self, tuning: Tuning) {
         self.replica.set_caps(tuning.caps());
         self.tuning.store(Arc::new(tuning));
-        // What is guaranteed may have changed, too.
+        // The guarantees may have changed, too.
         self.lock_compared().clear();
     }
 
@@ -244,9 +244,9 @@ impl Budget {
         self.compared.lock().expect("nothing panics while it holds this lock")
     }
 
-    /// Heartbeats and renewals; never ends.
+    /// Sends heartbeats and renewals; never returns.
     pub async fn tend(self: Arc<Budget>) {
-        // Who was told to wait while the store was away may go when it counts again.
+        // Calls that were told to wait while the store was away may go once it counts again.
         self.replica.tend(|installation| self.queues.ask_again(installation, None)).await;
     }
 

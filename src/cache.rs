@@ -1,8 +1,9 @@
-//! The cache of GitHub's answers, one for all agents with the same rights.
+//! The cache of GitHub's answers, shared by all agents with the same rights.
 //!
-//! An answer is kept under everything it hangs on ([`key`]) and looked up only after the guard. Unless it
-//! is known to be fresh, GitHub is asked whether it is still so, which is free of quota, also under a
-//! token that never saw it ([`etag`]). What is known of changes is in [`changes`].
+//! An entry's key holds everything that the answer depends on ([`key`]); entries are looked up only after the
+//! guard. Unless an entry is known to be fresh, GitHub is asked with a conditional request, which costs no quota
+//! if nothing changed, even with a token that never fetched the entry ([`etag`]). [`changes`] holds what is known
+//! to have changed.
 
 pub mod changes;
 
@@ -35,27 +36,27 @@ use feed::Feed;
 use flights::Flights;
 use key::Key;
 
-/// Longest body that is kept, as it comes; and no more than an eighth of the whole.
+/// Longest body that is kept, in bytes as received; an eighth of the whole cache is a second limit.
 const BODY_BYTES_MAX: u64 = 16 * 1024 * 1024;
-/// All bodies together that are being kept but not yet whole, in KiB.
+/// Total size, in KiB, of all bodies that are to be kept but have not fully arrived.
 const ARRIVING_KIB_MAX: usize = 64 * 1024;
 
-/// What the cache did for a request, as said in `x-tollgate-cache`.
+/// What the cache did for a request; the value of `x-tollgate-cache`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CacheResult {
-    /// Not a request the cache has a part in.
+    /// The cache does not apply to the request.
     Bypass,
     /// Known to be fresh: GitHub was not asked.
     Hit,
-    /// GitHub said that it is still so.
+    /// GitHub said that the entry is unchanged.
     Revalidated,
-    /// Nothing was kept.
+    /// No entry was kept.
     Miss,
-    /// What was kept is no longer so.
+    /// GitHub sent something else than what was kept.
     Changed,
-    /// Somebody else asked for the same at the same time.
+    /// Shared the answer to an identical request made at the same time.
     Coalesced,
-    /// GitHub failed, and this is what was known.
+    /// GitHub failed, so the kept answer was served.
     Stale,
 }
 
@@ -73,10 +74,10 @@ impl CacheResult {
     }
 }
 
-/// Longest plain body that is kept a second time, as a client got it.
+/// Longest plain body, in bytes, that is kept a second time as rewritten for clients.
 pub const WRITTEN_BYTES_MAX: usize = 1024 * 1024;
 
-/// What stands under a key: the answer, or its body as written for those who came by one address.
+/// What is stored under a key: the answer itself, or its body rewritten for clients that use one base address.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Slot {
     key: Key,
@@ -86,7 +87,7 @@ struct Slot {
 #[derive(Debug, Clone)]
 enum Kept {
     Entry(Arc<Entry>),
-    /// Of the entry with this tag.
+    /// The rewritten body of the entry with this tag.
     Written {
         tag: HeaderValue,
         body: Bytes,
@@ -103,7 +104,7 @@ impl Kept {
     }
 }
 
-/// How long what is kept may be served, as configured.
+/// How long an entry may be served, as configured.
 #[derive(Debug, Clone, Copy)]
 struct Times {
     fresh_for: Duration,
@@ -116,13 +117,13 @@ impl Times {
     }
 }
 
-/// Keeps answers.
+/// Stores GitHub's answers.
 pub struct Cache {
-    /// One bound for both kinds.
+    /// Entries and rewritten bodies share one size limit.
     kept: moka::sync::Cache<Slot, Kept>,
     max_bytes: u64,
     times: ArcSwap<Times>,
-    /// What is known of changes, and whether all of them are heard of.
+    /// Knows of changes, and whether this replica hears of all of them.
     feed: Arc<Feed>,
     pub flights: Flights,
     pub proofs: Proofs,
@@ -157,7 +158,7 @@ impl Cache {
         }
     }
 
-    /// Goes on by other times; its bound stays.
+    /// Takes new times; the size limit stays.
     pub fn tune(&self, settings: config::Cache) {
         self.times.store(Arc::new(Times::of(settings)));
     }
@@ -173,7 +174,7 @@ impl Cache {
         }
     }
 
-    /// Keeps an entry, unless what is kept was asked for later: long bodies arrive in their own time.
+    /// Keeps an entry, unless the kept one was requested later: long bodies take a while to arrive.
     pub fn insert(&self, key: &Key, entry: &Arc<Entry>) {
         let slot = Slot { key: key.clone(), address: None };
         self.kept.entry(slot).and_compute_with(|kept| match kept.as_ref().map(moka::Entry::value) {
@@ -186,8 +187,8 @@ impl Cache {
         self.kept.invalidate(&Slot { key: key.clone(), address: None });
     }
 
-    /// The plain body of an entry as it is written for those who come by `address`; `write` is asked where
-    /// nobody came by it before. None when it can't be unpacked.
+    /// The entry's plain body rewritten for clients of `address`; calls `write` if no rewritten body is kept.
+    /// `None` when the body can't be unpacked.
     pub fn written(
         &self,
         key: &Key,
@@ -207,45 +208,45 @@ impl Cache {
         Some(body)
     }
 
-    /// Bytes of all entries, as counted against the bound.
+    /// Bytes of everything kept, as counted against [`Cache::max_size`].
     pub fn size(&self) -> u64 {
         self.kept.run_pending_tasks();
         self.kept.weighted_size()
     }
 
-    /// The bound on it; 0: the cache is off.
+    /// The limit on [`Cache::size`] in bytes; 0 means that the cache is off.
     pub fn max_size(&self) -> u64 {
         self.max_bytes
     }
 
-    /// Longest body that is kept.
+    /// Longest body that is kept, in bytes.
     pub fn body_max(&self) -> u64 {
         BODY_BYTES_MAX.min(self.max_bytes / 8)
     }
 
-    /// Room for a body that is kept when it has come whole; none when too many are on their way.
+    /// Reserves room for a body of `bytes` that is still arriving; `None` when too much is already on its way.
     pub fn room(&self, bytes: u64) -> Option<OwnedSemaphorePermit> {
         let kib = u32::try_from(bytes.div_ceil(1024)).ok()?;
         Arc::clone(&self.arriving).try_acquire_many_owned(kib.max(1)).ok()
     }
 
-    /// When what an answer shows changed last, as far as it is known; epoch milliseconds.
+    /// When the content an answer shows last changed, as far as is known; epoch milliseconds.
     pub fn changed_ms(&self, reach: &Reach) -> i64 {
         self.feed.changes().last(reach)
     }
 
-    /// Whether it may be served without asking GitHub.
+    /// Whether the entry may be served without asking GitHub.
     pub fn is_fresh(&self, entry: &Entry, reach: &Reach) -> bool {
         let is_told = !entry.is_pending() && self.feed.changes().covers(reach);
         let told_for = if is_told { TOLD_FOR } else { Duration::ZERO };
         let fresh_for = self.times.load().fresh_for.max(told_for);
-        // GitHub may have shown what was before a change for some time after it.
+        // After a change, GitHub may still show the old state for a while.
         let is_settled =
             entry.checked_ms() >= self.feed.changes().last(reach).saturating_add(ms(SETTLES_WITHIN));
         self.feed.is_whole() && is_settled && self.is_younger(entry, fresh_for)
     }
 
-    /// Whether it may be served when GitHub fails: it is not known to have changed.
+    /// Whether the entry may be served when GitHub fails: it is not known to have changed and not too old.
     pub fn may_be_stale(&self, entry: &Entry, reach: &Reach) -> bool {
         entry.checked_ms() > self.feed.changes().last(reach)
             && self.is_younger(entry, self.times.load().stale_if_error)
@@ -257,7 +258,7 @@ impl Cache {
     }
 }
 
-/// A value of its own: it may be a part of a large buffer.
+/// Copies a value, which may be part of a large buffer that it would keep alive.
 fn owned(value: &HeaderValue) -> HeaderValue {
     let mut own = HeaderValue::from_bytes(value.as_bytes()).expect("it was one before");
     own.set_sensitive(value.is_sensitive());

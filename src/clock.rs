@@ -1,10 +1,10 @@
-//! The wall clock. GitHub speaks of times in epoch seconds, which tokio's timers know nothing of.
+//! The wall clock. GitHub gives times in epoch seconds, which tokio's timers know nothing about.
 
 use std::fmt::Debug;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, UNIX_EPOCH};
 
-/// Tells the time of day; handed to whoever needs it, so that tests can steer it.
+/// Tells the time of day. Passed in wherever it is needed, so that tests can control it.
 pub trait Clock: Send + Sync + Debug {
     /// Milliseconds since the epoch, UTC.
     fn now_ms(&self) -> i64;

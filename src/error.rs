@@ -1,8 +1,8 @@
 //! Every way a request can end without GitHub's answer.
 //!
-//! Texts here are shown to agents: they say what to do next and never carry a credential, a URL with
-//! one, or an address inside the operator's network. What each becomes on the wire stands in one
-//! table, in `proxy/respond/refusal.rs`.
+//! The texts here are shown to agents: they say what to do next and never carry a credential, a URL
+//! with one, or an address inside the operator's network. One table, in `proxy/respond/refusal.rs`,
+//! says what each error becomes on the wire.
 
 use std::time::Duration;
 
@@ -14,10 +14,10 @@ use crate::policy::Class;
 /// A refusal or a failure; one variant for each error code of the contract.
 #[derive(Debug, Error)]
 pub enum ProxyError {
-    /// No key at all.
+    /// No credential at all.
     #[error("Requires authentication")]
     Unauthenticated,
-    /// A key that is not known, or a credential that is none of ours.
+    /// An unknown key, or a credential that is not one of ours.
     #[error("Bad credentials")]
     BadCredentials,
     /// Outside the agent's repositories.
@@ -31,21 +31,21 @@ pub enum ProxyError {
         "This is a {class} operation: it waits for an approval. Ask a person who may approve to review it{what_to_sign}, then send the same request again with the approval in the header `{header}`. Sending it again without one will not help."
     )]
     ApprovalRequired { class: Class, header: String, what_to_sign: &'static str, wanted: Box<Wanted> },
-    /// An approval came and was not taken.
+    /// An approval was sent but not accepted.
     #[error(
         "The approval was not taken: {reason}. Ask the person who approves for another one, for the claims in `tollgate.approval`."
     )]
     ApprovalInvalid { reason: String, wanted: Box<Wanted> },
-    /// A pull request that is no draft, or is to be none any more.
+    /// A new pull request that is no draft, or one that would stop being one.
     #[error("{0}")]
     DraftRequired(&'static str),
     /// The agent's share is spent.
     #[error("API rate limit exceeded for agent {agent}. {}", .limit.advice())]
     BudgetExhausted { agent: String, limit: Limit },
-    /// GitHub asked for a pause, or would.
+    /// GitHub asked for a pause, or would have.
     #[error("You have exceeded a secondary rate limit. Please wait a few minutes before you try again. {}", .0.advice())]
     UpstreamLimited(Limit),
-    /// Something that has more than one reading, or none.
+    /// A part of the request that has more than one reading, or none.
     #[error("{0}")]
     BadRequest(String),
     #[error("The body is longer than the {limit} bytes taken here.")]
@@ -54,34 +54,34 @@ pub enum ProxyError {
     UriTooLong,
     #[error("The headers are longer than 32 KiB or more than 100.")]
     HeadersTooLarge,
-    /// No App installation, and no personal token, covers what is asked.
+    /// No App installation and no personal token covers the request.
     #[error("{0}")]
     NoInstallation(String),
     #[error("GitHub could not be reached: {0}.")]
     UpstreamUnreachable(&'static str),
-    /// GitHub works, and refuses tollgate's own credential: what was open may not be any more.
+    /// GitHub is up but refuses tollgate's own credential. Its rights may be gone, so nothing stale is served.
     #[error("GitHub could not be reached: {0}.")]
     CredentialRefused(&'static str),
     #[error("GitHub did not answer within {} s.", .0.as_secs())]
     UpstreamTimeout(Duration),
-    /// A bound of tollgate's own is reached; nothing was sent upstream.
+    /// One of tollgate's own bounds is reached; nothing was sent upstream.
     #[error("{0}")]
     Overloaded(&'static str),
-    /// This replica is about to end; GitHub did nothing of the call.
+    /// This replica is shutting down; GitHub has done nothing of the call.
     #[error("This tollgate is being stopped, and GitHub has done nothing of this call. Try again.")]
     Draining,
-    /// It can't be known whether an approval was used before.
+    /// tollgate can't find out whether the approval was used before.
     #[error(
         "tollgate can't look up whether this approval was used before, so nothing was sent to GitHub. Try again in {} s with the same approval.",
         UNSURE_RETRY_SECONDS
     )]
     ApprovalUnsure,
-    /// What was approved has to be written down first, and can't be.
+    /// An approved call must be written to the audit log first, and that fails.
     #[error(
         "tollgate's audit log can't be written, so nothing that was approved is sent to GitHub. An operator has to fix the log; this approval is used up."
     )]
     AuditAway,
-    /// The store of the budget is away, and nothing is let through without it.
+    /// The budget store is unreachable, and nothing may pass without it.
     #[error(
         "The store of the budget can't be reached; nothing was sent to GitHub. Try again in {retry_after} s."
     )]
@@ -89,39 +89,39 @@ pub enum ProxyError {
         /// Seconds, at least 1.
         retry_after: u64,
     },
-    /// A defect of ours; the request was not let through.
+    /// A defect in tollgate; the request was not let through.
     #[error("tollgate failed while it handled this request.")]
     Internal,
 }
 
-/// Seconds after which it makes sense to ask again whether an approval was used.
+/// After this many seconds it is worth asking again whether an approval was used.
 pub const UNSURE_RETRY_SECONDS: u64 = 2;
-/// Likewise for an audit log that can't be written: somebody has to make room first.
+/// The same for an audit log that can't be written: somebody has to make room first.
 pub const AUDIT_RETRY_SECONDS: u64 = 30;
 
 /// What an approver needs to approve what was refused.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Wanted {
-    /// The claims to sign, all but `iss`, `sub`, `iat`, `exp` and `jti`.
+    /// The claims to sign: all but `iss`, `sub`, `iat`, `exp` and `jti`.
     pub claims: Value,
-    /// The request that `request_sha256` stands for, to be looked at before it is signed.
+    /// The request behind `request_sha256`, for the approver to look at before signing.
     pub request: Option<Value>,
 }
 
-/// When a caller refused for rate will be served, in the terms of GitHub's headers.
+/// When a rate-limited caller will be served, in the terms of GitHub's headers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limit {
     /// Whole seconds, at least 1.
     pub retry_after: u64,
-    /// UTC epoch seconds: now and `retry_after`.
+    /// Now plus `retry_after`, in UTC epoch seconds.
     pub reset: i64,
     /// Points the agent spent in the window.
     pub used: u64,
-    /// The resource it was to be charged to.
+    /// The resource the call would have been charged to.
     pub resource: &'static str,
-    /// A ceiling of 0: the wait has no end.
+    /// The agent's ceiling is 0: it will never be served.
     pub is_closed: bool,
-    /// GitHub has seen this very call, and refused it.
+    /// GitHub has seen this very call and refused it.
     pub was_sent: bool,
 }
 
@@ -135,7 +135,7 @@ impl Limit {
     }
 }
 
-/// Whose doing it is.
+/// Whose fault an error is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Side {
     /// The caller's: it would fail the same way again.
@@ -147,7 +147,7 @@ pub enum Side {
 }
 
 impl ProxyError {
-    /// The contract's code, as in `x-tollgate-error`.
+    /// The contract's error code, as in `x-tollgate-error`.
     pub fn code(&self) -> &'static str {
         match self {
             ProxyError::Unauthenticated | ProxyError::BadCredentials => "unauthenticated",
@@ -202,7 +202,7 @@ impl ProxyError {
         }
     }
 
-    /// The same, of a call that GitHub may have seen before it was held again.
+    /// Marks a rate-limit refusal as sent if GitHub may have seen the call before it was held again.
     #[must_use]
     pub fn after(mut self, was_sent: bool) -> ProxyError {
         if let ProxyError::BudgetExhausted { limit, .. } | ProxyError::UpstreamLimited(limit) = &mut self {
@@ -211,7 +211,7 @@ impl ProxyError {
         self
     }
 
-    /// What a refusal for rate tells the caller.
+    /// What a rate-limit refusal tells the caller; none for other errors.
     pub fn limit(&self) -> Option<&Limit> {
         match self {
             ProxyError::BudgetExhausted { limit, .. } | ProxyError::UpstreamLimited(limit) => Some(limit),
@@ -219,12 +219,12 @@ impl ProxyError {
         }
     }
 
-    /// Whether GitHub could not be reached, or did not answer as it should.
+    /// Whether GitHub could not be reached, or did not answer in time.
     pub fn is_upstream_failure(&self) -> bool {
         matches!(self, ProxyError::UpstreamUnreachable(_) | ProxyError::UpstreamTimeout(_))
     }
 
-    /// Whether policy said no: these are counted as denials.
+    /// Whether policy said no; these are counted as denials.
     pub fn is_denial(&self) -> bool {
         matches!(
             self,
@@ -237,8 +237,7 @@ impl ProxyError {
     }
 }
 
-/// An error with its causes, for logs and for who runs tollgate: the outermost one of a failed connection says
-/// little.
+/// An error with its causes, for logs and operators: the outermost error of a failed connection says little.
 pub(crate) fn with_causes(error: &(dyn std::error::Error + 'static)) -> String {
     let causes = std::iter::successors(Some(error), |error| error.source());
     causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")

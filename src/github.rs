@@ -1,4 +1,4 @@
-//! GitHub's side: connections to it, App installations, their tokens, and what its headers say.
+//! GitHub's side: connections to it, App installations, their tokens, and what its headers say about limits.
 
 pub mod apps;
 

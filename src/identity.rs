@@ -1,13 +1,12 @@
-//! Signed identities: agents that come with a token of an issuer the operator trusts, and hold no key.
+//! Signed identities: agents that present a token from an issuer the operator trusts instead of a tollgate key.
 //!
-//! A token proves who its bearer is when all of this is so: its `iss` is exactly an issuer of the
-//! configuration; one of *that* issuer's keys signed it, by an algorithm that belongs to the key; its
-//! `aud` names us; it has not expired; and a rule says which agent its `sub` is. Key and algorithm are
-//! never the token's to choose (RFC 8725 §3.1): what its header says of keys is not looked at, but for the
-//! name of one.
+//! A token proves its bearer's identity when all of these hold: its `iss` is exactly a configured issuer; one of
+//! *that* issuer's keys signed it, with an algorithm that belongs to the key; its `aud` names us; it has not
+//! expired; and a rule maps its `sub` to an agent. The token never chooses key or algorithm (RFC 8725 §3.1):
+//! nothing that its header says about keys is used, except the name of one.
 //!
-//! A signature is verified once a minute at most for each token: what was proven is remembered by the
-//! token's hash, until the token expires or the issuer's keys change.
+//! Each token's signature is verified at most once a minute: the result is remembered under the token's hash
+//! until the token expires or the issuer's keys change.
 
 pub mod keys;
 pub mod pattern;
@@ -34,24 +33,24 @@ use pattern::SubjectPattern;
 use source::Source;
 use token::Token;
 
-/// Longest token read, in bytes; those of Kubernetes have some 1,200, of GitHub Actions some 2,000.
+/// Longest token read, in bytes; Kubernetes's have some 1,200, GitHub Actions's some 2,000.
 const TOKEN_BYTES_MAX: usize = 8 * 1024;
-/// Tokens remembered, of some hundred bytes each.
+/// Tokens remembered, at a few hundred bytes each.
 const REMEMBERED_MAX: u64 = 10_000;
-/// How long: a bound beside the two that follow from the token and from its issuer's keys.
+/// Longest time a result is remembered, if neither the token expires nor its issuer's keys change before.
 const REMEMBERED_FOR: Duration = Duration::from_secs(60);
 
-/// Who a token says its bearer is.
+/// A token's bearer.
 #[derive(Debug, Clone)]
 pub struct Known {
     pub agent: Arc<Agent>,
-    /// The `iss` it was proven by.
+    /// The token's `iss`.
     pub issuer: Arc<str>,
     pub subject: Arc<str>,
 }
 
-/// Why a token is not taken. Texts are for the log alone, and hold nothing of the token but what its
-/// issuer has signed.
+/// Why a token is rejected. The texts are only for the log, and contain nothing from the token that its issuer
+/// has not signed.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum Rejected {
     #[error("it is no signed token of at most {TOKEN_BYTES_MAX} bytes")]
@@ -85,7 +84,7 @@ pub enum Rejected {
 }
 
 impl Rejected {
-    /// As the metric has it.
+    /// The metric's label.
     fn label(&self) -> &'static str {
         match self {
             Rejected::Form | Rejected::Json | Rejected::Header => "malformed",
@@ -103,7 +102,7 @@ impl Rejected {
     }
 }
 
-/// A refusal for the log: whose token it was as far as it is one of a configured issuer, and why.
+/// A rejection for the log: the issuer, if it is a configured one, and the reason.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("{why} (issuer {issuer})")]
 pub struct Rejection {
@@ -111,18 +110,18 @@ pub struct Rejection {
     pub why: Rejected,
 }
 
-/// One issuer, and who its subjects are.
+/// One issuer and the rules that map its subjects to agents.
 #[derive(Debug)]
 struct Issuer {
     name: Arc<str>,
     audience: String,
     keys: IssuerKeys,
     source: Arc<Tended>,
-    /// In the order of the file: the first that matches counts.
+    /// In configuration order; the first match counts.
     rules: Vec<(SubjectPattern, Arc<Agent>)>,
 }
 
-/// A source, and the task that keeps it fresh for as long as somebody needs it.
+/// A source, and the task that keeps it fresh for as long as anyone needs it.
 #[derive(Debug)]
 struct Tended {
     source: Arc<Source>,
@@ -146,18 +145,18 @@ impl Deref for Tended {
     }
 }
 
-/// What was proven.
+/// A verified token.
 #[derive(Debug, Clone)]
 struct Proven {
     known: Known,
     /// Index of the issuer.
     issuer: usize,
-    /// The keys that proved it: with others nothing is proven any more.
+    /// The keys that verified it; once the issuer has others, the result no longer holds.
     keys: Arc<KeySet>,
     expires_at: i64,
 }
 
-/// All issuers of the configuration.
+/// All configured issuers.
 #[derive(Debug)]
 pub struct Identities {
     issuers: Vec<Issuer>,
@@ -167,7 +166,7 @@ pub struct Identities {
 }
 
 impl Identities {
-    /// Begins to read the issuers' keys, in tasks that end with it.
+    /// Starts to read the issuers' keys, in tasks that end when the returned value is dropped.
     ///
     /// # Errors
     /// When an issuer's certificate authorities can't be used.
@@ -180,8 +179,8 @@ impl Identities {
         Identities::knowing(&[], issuers, agents, clock, metrics)
     }
 
-    /// Those of another configuration. Keys of an issuer that are at the same place stay known, so one
-    /// that is away just now shuts nobody out.
+    /// The issuers of another configuration. An issuer that keeps its name and key location keeps its known keys,
+    /// so that an issuer that is unreachable just now locks nobody out.
     ///
     /// # Errors
     /// As of [`Identities::try_new`].
@@ -198,7 +197,7 @@ impl Identities {
         metrics: Arc<Metrics>,
     ) -> Result<Identities, CaError> {
         let issuers = issuers.into_iter().map(|issuer| {
-            // The configuration knows all agents it names.
+            // The configuration was checked: it has every agent that it names.
             let agent_of = |name: &str| agents.named(name).map(Arc::clone);
             let rules = issuer.rules.into_iter();
             let is_same = |known: &&Issuer| *known.name == *issuer.issuer && known.keys == issuer.keys;
@@ -222,15 +221,15 @@ impl Identities {
         })
     }
 
-    /// Whether a credential is to be read as a token: no key has a dot, and no token begins as keys do.
+    /// Whether a credential is to be read as a token: keys have no dot, and no token starts like a key.
     pub fn takes(&self, credential: &[u8]) -> bool {
         !self.issuers.is_empty() && !credential.starts_with(b"tg_") && credential.contains(&b'.')
     }
 
-    /// Whose token it is.
+    /// Verifies a token and returns its bearer.
     ///
     /// # Errors
-    /// With the first thing that is wrong.
+    /// With the first check that failed.
     pub async fn identify(&self, token: &[u8]) -> Result<Known, Rejection> {
         let digest = Sha256::digest(token).into();
         if let Some(proven) = self.proven.get(&digest) {
@@ -251,7 +250,7 @@ impl Identities {
         Ok(proven.known)
     }
 
-    /// Which agent a subject of an issuer is.
+    /// The agent that an issuer's subject stands for.
     pub fn agent_of(&self, issuer: &str, subject: &str) -> Option<&Arc<Agent>> {
         self.issuers.iter().find(|known| &*known.name == issuer)?.agent_of(subject)
     }
@@ -292,8 +291,8 @@ impl Issuer {
         self.rules.iter().find(|(pattern, _)| pattern.matches(subject)).map(|(_, agent)| agent)
     }
 
-    /// Gives the keys one of which signed the token. An unknown key may be a new one, so the issuer is
-    /// asked once more where that is due.
+    /// Returns the key set in which a key signed the token. An unknown key may be new, so the key set is read
+    /// once more if enough time has passed.
     async fn check_signature(&self, token: &Token<'_>) -> Result<Arc<KeySet>, Rejected> {
         let mut keys = self.source.keys();
         let lacks = |keys: &Option<Arc<KeySet>>| {

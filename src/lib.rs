@@ -1,16 +1,17 @@
 //! tollgate: a reverse proxy in front of the GitHub API for fleets of AI coding agents.
 //!
-//! Agents use it as their API base URL and hold a tollgate key, never a GitHub token. The life of a
-//! request, and the order in which to read the code:
+//! Agents use it as their API base URL and hold a tollgate key, never a GitHub token. The life of a request,
+//! which is also the order in which to read the code:
 //!
 //! 1. [`proxy`] drives the ten stages a request passes, one file each.
-//! 2. [`policy`] knows GitHub's operations, and reads targets and bodies that decide; no I/O.
+//! 2. [`policy`] knows GitHub's operations and reads the targets and bodies that decide what a request does;
+//!    no I/O.
 //! 3. [`github`] holds connections, App installations and their tokens.
-//! 4. [`budget`] and [`cache`] are what admission and look-up ask; [`retry`] says when to try again.
-//! 5. [`links`] turns GitHub's addresses in answers into ours.
-//! 6. [`webhook`] takes what GitHub tells of changes.
-//! 7. [`config`] is the file, checked; [`app`] puts the parts together; [`admin`] is what an
-//!    operator sees of [`status`]; [`cli`] the commands.
+//! 4. [`budget`] and [`cache`] serve admission and cache look-up; [`retry`] says when to try again.
+//! 5. [`links`] rewrites GitHub's URLs in responses to tollgate's.
+//! 6. [`webhook`] receives GitHub's webhook deliveries about changes.
+//! 7. [`config`] is the checked configuration; [`app`] wires the parts together; [`admin`] shows an operator
+//!    the [`status`]; [`cli`] holds the commands.
 
 pub mod admin;
 pub mod agent;

@@ -1,12 +1,12 @@
-//! Links in GitHub's answers, turned so that they lead through the proxy.
+//! Rewrites links in GitHub's answers so that they lead through the proxy.
 //!
 //! GitHub writes absolute URLs into `Location`, `Link` and most JSON objects, and clients follow
-//! them verbatim, with the credential. So each must name the address the client dialled, and carry
-//! the path prefix its request had: several clients assert both. A [`LinkMap`] knows the addresses
+//! them verbatim, with the credential. So each must name the address the client dialed, and carry
+//! the path prefix of its request: several clients assert both. A [`LinkMap`] knows the addresses
 //! of one request; [`json`] and [`body`] apply it to bodies as they stream by.
 //!
-//! A URL is ours only when a base is followed by its end or by `/`, `?`, `#` or `{` (a URI
-//! template). Everything else names another host or is text, and stays as it is.
+//! A URL is rewritten only if a base is followed by the end of the URL or by `/`, `?`, `#` or `{`
+//! (a URI template). Anything else names another host or is text, and stays as it is.
 
 pub mod body;
 pub mod json;
@@ -25,12 +25,12 @@ use http::HeaderValue;
 
 use base::{Letters, Plain, Probe, Seams};
 
-/// One base of GitHub's addresses, and which of ours takes its place.
+/// A base of GitHub's addresses, and which of ours takes its place.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LinkBase {
-    /// `https://api.github.com`, without a trailing slash.
+    /// Such as `https://api.github.com`, without a trailing slash.
     pub base: String,
-    /// An uploads base becomes `/api/uploads`, the others the prefix the request used.
+    /// An uploads base becomes `/api/uploads`, any other the prefix the request used.
     pub uploads: bool,
     seams: Seams,
 }
@@ -41,7 +41,7 @@ impl LinkBase {
     }
 }
 
-/// GitHub's bases and what takes their place in the answer to one request.
+/// GitHub's bases, and what takes their place in the answer to one request.
 #[derive(Debug, Clone)]
 pub struct LinkMap {
     bases: Arc<[LinkBase]>,
@@ -60,21 +60,20 @@ struct Target {
 #[derive(Debug, Clone)]
 struct Written {
     plain: String,
-    /// The same as the inside of a JSON string.
+    /// The same text as the inside of a JSON string.
     json: Bytes,
 }
 
 /// A URL that begins with a base.
 struct Found<'a> {
-    /// How many bytes, as they were written, the base takes.
+    /// How many bytes the base takes, as written.
     len: usize,
     target: &'a Written,
 }
 
 impl LinkMap {
-    /// The map for a client that dialled `origin` (`http://host:port`) and put `prefix` (`""`,
-    /// `"/api/v3"`) before its path. Of several bases that fit the first is taken, so they must
-    /// come longest first.
+    /// The map for a client that dialed `origin` (`http://host:port`) and put `prefix` (`""`,
+    /// `"/api/v3"`) before its path. The first base that fits is taken, so longer bases must come first.
     pub fn new(
         bases: Arc<[LinkBase]>,
         origin: &str,
@@ -85,21 +84,21 @@ impl LinkMap {
         LinkMap { bases, origin: origin.to_owned(), api: target(prefix), uploads: target(uploads_prefix) }
     }
 
-    /// The URL at the proxy that answers for `url`; none when it isn't one of GitHub's API.
+    /// The URL at the proxy that answers for `url`; none if `url` isn't one of GitHub's API.
     pub fn rewrite(&self, url: &str) -> Option<String> {
         let found = self.find_plain(url.as_bytes())?;
         Some(format!("{}{}", found.target.plain, &url[found.len..]))
     }
 
-    /// `Location`, if it leads to GitHub's API.
+    /// The rewritten `Location`; none if it doesn't lead to GitHub's API.
     pub fn rewrite_location(&self, value: &HeaderValue) -> Option<HeaderValue> {
         let url = value.as_bytes();
         let found = self.find_plain(url)?;
         HeaderValue::from_bytes(&[found.target.plain.as_bytes(), &url[found.len..]].concat()).ok()
     }
 
-    /// `Link` with those of its targets changed that lead to GitHub's API; none when there is none,
-    /// or when the value isn't what RFC 8288 allows.
+    /// `Link` with those targets changed that lead to GitHub's API. None if no target does, or if
+    /// the value isn't valid by RFC 8288.
     pub fn rewrite_link_header(&self, value: &HeaderValue) -> Option<HeaderValue> {
         header::rewrite_link(self, value)
     }
@@ -111,7 +110,7 @@ impl LinkMap {
         }
     }
 
-    /// Whether a URL begins with one of the bases, by its letters from the first on.
+    /// Whether a URL begins with one of the bases. `letters` gives its letters from the start.
     fn probe<L: Letters>(&self, letters: impl Fn() -> L) -> Probe<Found<'_>> {
         for base in self.bases.iter() {
             match base.seams.probe(&base.base, letters()) {
@@ -126,7 +125,7 @@ impl LinkMap {
         Probe::No
     }
 
-    /// How many letters of a URL settle whether it begins with one of the bases.
+    /// How many letters of a URL decide whether it begins with one of the bases.
     fn letters_max(&self) -> usize {
         self.bases.iter().map(|base| base.base.len() + base::PORT_LEN_MAX + 1).max().unwrap_or(1)
     }

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use mimalloc::MiMalloc;
 
-/// A request makes a hundred small allocations, which the C library's allocator is slow at.
+/// A request makes about a hundred small allocations, at which the C library's allocator is slow.
 #[global_allocator]
 static ALLOCATOR: MiMalloc = MiMalloc;
 

@@ -1,7 +1,7 @@
-//! Every Prometheus family tollgate exports, made and registered once.
+//! Every Prometheus family that tollgate exports, created and registered once.
 //!
-//! Labels come from closed sets: agents and installations of the configuration, GitHub's resources,
-//! path templates. Never a raw path, a repository or a user.
+//! Labels come from closed sets: configured agents and installations, GitHub's resources, path templates.
+//! Never a raw path, a repository or a user.
 
 mod forget;
 
@@ -17,109 +17,119 @@ use prometheus::{
 
 use crate::budget::{Reason, Snapshot, View, Waits};
 
-/// Seconds; from a cache hit's fraction of a millisecond to GitHub's time limit and a long wait.
+/// Histogram buckets in seconds, from a cache hit (under a millisecond) to GitHub's time limit or a long
+/// wait.
 const SECONDS: [f64; 14] =
     [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0];
-/// Seconds of our own work: tens of microseconds on a good day.
+/// Buckets in seconds for tollgate's own work: tens of microseconds on a good day.
 const OVERHEAD: [f64; 10] = [0.000_05, 0.000_1, 0.000_2, 0.000_5, 0.001, 0.002, 0.005, 0.01, 0.05, 0.5];
 
-/// Seconds of a call to the store: a fraction of a millisecond on a good day, two attempts on a bad one.
+/// Buckets in seconds for a call to the store: under a millisecond on a good day, two attempts on a bad one.
 const STORE: [f64; 12] =
     [0.000_05, 0.000_1, 0.000_2, 0.000_3, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.05, 0.1, 0.25];
 
-/// What a query cost over what it was taken to cost: 1 where both agree.
+/// Buckets for a query's actual cost divided by its estimated cost: 1 when both agree.
 const RATIO: [f64; 8] = [0.1, 0.5, 0.9, 1.0, 1.1, 2.0, 5.0, 10.0];
 
-/// Brings gauges up to date.
+/// Brings gauges up to date before a scrape.
 type Collect = Box<dyn Fn() + Send + Sync>;
 
-/// The families.
+/// All metric families. Counts unless a field says otherwise; durations are in seconds.
 pub struct Metrics {
     registry: Registry,
     before_render: Mutex<Vec<Collect>>,
-    /// `{agent,resource,outcome}`; outcome is served, denied, invalid or failed.
+    /// `{agent,resource,outcome}`; outcome is served, refused, denied, invalid, failed or gone.
     pub requests: IntCounterVec,
     /// `{route,method,status}`
     pub http_requests: IntCounterVec,
-    /// `{outcome}`
+    /// `{outcome}`: from the request's head to the response's.
     pub request_duration: HistogramVec,
-    /// Time in tollgate less what was spent waiting for GitHub.
+    /// No labels: an answered request's time in tollgate, less its upload, the budget's queue and waiting for
+    /// GitHub.
     pub overhead: Histogram,
     /// `{installation,resource,status}`
     pub upstream_requests: IntCounterVec,
-    /// `{method}`
+    /// `{method}`: from sending a call to the first byte of the response.
     pub upstream_duration: HistogramVec,
-    /// `{reason}`: how long calls were held before they went up; `none` if not at all.
+    /// `{reason}`: how long the budget held calls before they were sent; `none` if it did not hold them.
     pub wait: HistogramVec,
-    /// `{agent}`: calls that are held now.
+    /// `{agent}`: calls the budget holds now.
     pub waiting: IntGaugeVec,
     /// `{agent,installation,resource}`: points charged.
     pub agent_spent: IntCounterVec,
-    /// `{agent,installation,resource}`: the agent's weight among those seen in the last minute.
+    /// `{agent,installation,resource}`: the agent's weight divided by the weights of all agents seen in the
+    /// last minute.
     pub agent_share: GaugeVec,
-    /// `{installation}`: where a query asks for its cost, that over the price computed before it was sent.
+    /// `{installation}`: for queries that ask for their cost, GitHub's cost divided by the price computed
+    /// before sending.
     pub graphql_price_ratio: HistogramVec,
-    /// `{installation}`
+    /// `{installation}`: calls to GitHub in flight.
     pub inflight: IntGaugeVec,
-    /// `{installation,resource}` from GitHub's headers.
+    /// `{installation,resource}`: the window's limit in points, from GitHub's headers.
     pub pool_limit: IntGaugeVec,
+    /// `{installation,resource}`: points left in the window, by GitHub's count.
     pub pool_remaining: IntGaugeVec,
+    /// `{installation,resource}`: points used in the window, by GitHub's count.
     pub pool_used: IntGaugeVec,
+    /// `{installation,resource}`: end of the window, epoch seconds.
     pub pool_reset: IntGaugeVec,
-    /// Points a second that are given out.
+    /// `{installation,resource}`: points per second that are given out.
     pub pool_rate: GaugeVec,
-    /// GitHub's count less ours.
+    /// `{installation,resource}`: GitHub's count of used points less ours.
     pub ledger_drift: IntGaugeVec,
     /// `{installation}`: seconds until GitHub may be called again.
     pub cooldown: IntGaugeVec,
-    /// `{installation,reason}`: answers whose figures could not be used.
+    /// `{installation,reason}`: responses whose rate-limit headers could not be used.
     pub figures_ignored: IntCounterVec,
     /// `{agent,reason}`: calls that would have been held or refused, in observe mode.
     pub observed: IntCounterVec,
-    /// `{installation,kind}`: must stay 0.
+    /// `{installation,kind}`: responses in which GitHub refused for a rate limit; should stay 0.
     pub limit_hits: IntCounterVec,
-    /// `{reason}`
+    /// `{reason}`: calls sent again; reason is status or connection.
     pub retries: IntCounterVec,
-    /// `{agent,code}`
+    /// `{agent,code}`: requests refused by policy.
     pub denied: IntCounterVec,
     /// `{result}`: accepted, missing, refused, spent, forgotten or unsure.
     pub approvals: IntCounterVec,
-    /// `{issuer,result}`: accepted, or what was wrong; the issuer is `none` when it is not a configured one.
+    /// `{issuer,result}`: accepted, or why it was rejected; the issuer is `none` when it is not configured.
     pub identity_tokens: IntCounterVec,
     /// `{issuer,result}`: ok or failed.
     pub identity_key_reads: IntCounterVec,
-    /// Without labels: lines of the audit log that could not be written.
+    /// No labels: audit log lines that could not be written.
     pub audit_lost: IntCounterVec,
-    /// As [`crate::telemetry::lines_lost`] says.
+    /// No labels; see [`crate::telemetry::lines_lost`].
     pub log_lost: IntCounterVec,
-    /// `{installation,result}`: ok or failed.
+    /// `{installation,result}`: installation tokens minted; ok or failed.
     pub token_refresh: IntCounterVec,
-    /// `{installation,access}`, epoch seconds.
+    /// `{installation,access}`: when the newest token expires, epoch seconds.
     pub token_expiry: IntGaugeVec,
-    /// `{result}`: hit, miss, … as in `x-tollgate-cache`.
-    /// Of the listener's certificate.
+    /// No labels: start of the listener certificate's validity, epoch seconds.
     pub certificate_start: IntGaugeVec,
+    /// No labels: end of the listener certificate's validity, epoch seconds.
     pub certificate_expiry: IntGaugeVec,
+    /// `{result}`: ok or failed.
     pub config_reloads: IntCounterVec,
+    /// No labels: problems of a changed configuration that was not applied; 0 when the last one was.
     pub config_problems: IntGaugeVec,
+    /// `{result}`: hit, miss and the others of `x-tollgate-cache`.
     pub cache_requests: IntCounterVec,
-    /// `{by,result}`: how GitHub was asked whether something is still so, and what it said.
+    /// `{by,result}`: the validator GitHub was asked with (`plain`: none); result is changed or unchanged.
     pub cache_validators: IntCounterVec,
-    /// Without labels: bytes of all entries.
+    /// No labels: bytes of everything kept.
     pub cache_bytes: IntGaugeVec,
     /// `{by}`: reads that cost no quota; fresh, revalidated or coalesced.
     pub quota_saved: IntCounterVec,
-    /// `{op}`: steps at a shared store, from when each was wanted to the reply.
+    /// `{op}`: operations on a shared store, from when each was requested to the reply.
     pub store_duration: HistogramVec,
-    /// `{kind}`: timeout, connection or server; attempts.
+    /// `{kind}`: failed attempts; timeout, connection or server.
     pub store_errors: IntCounterVec,
-    /// Without labels, and without a sample where the store is embedded.
+    /// No labels: 1 if the shared store is reachable, else 0; no sample with the embedded store.
     pub store_up: IntGaugeVec,
-    /// `{result}`: what replicas tell each other: sent, failed, heard, missed or garbled.
+    /// `{result}`: messages between replicas; sent, failed, heard, missed or garbled.
     pub feed_messages: IntCounterVec,
     /// `{event,result}`: result is accepted, duplicate, forged, garbled, too_large, shed or failed.
     pub webhook_deliveries: IntCounterVec,
-    /// Without labels: deliveries being received or waiting.
+    /// No labels: deliveries being received or waiting.
     pub webhook_queue: IntGaugeVec,
 }
 
@@ -129,7 +139,7 @@ impl fmt::Debug for Metrics {
     }
 }
 
-/// Registers families under the product's prefix.
+/// Registers families under the `tollgate_` prefix.
 struct Maker<'a>(&'a Registry);
 
 impl Maker<'_> {
@@ -362,7 +372,7 @@ impl Metrics {
         }
     }
 
-    /// Runs before each exposition, to bring gauges up to date.
+    /// Registers a callback that runs before each exposition, to bring gauges up to date.
     pub fn before_render(&self, collect: impl Fn() + Send + Sync + 'static) {
         self.collectors().push(Box::new(collect));
     }
@@ -371,13 +381,13 @@ impl Metrics {
         self.before_render.lock().expect("nothing panics while it holds this lock")
     }
 
-    /// A call was let through after it was held for so long.
+    /// Records how long a call was held before it was let through.
     pub fn observe_wait(&self, reason: Option<Reason>, waited: Duration) {
         let reason = reason.map_or("none", Reason::as_str);
         self.wait.with_label_values(&[reason]).observe(waited.as_secs_f64());
     }
 
-    /// How an agent stands in a pool.
+    /// Records an agent's share of a pool.
     pub fn set_share(&self, labels: &[&str; 3], view: &View) {
         #[allow(clippy::cast_precision_loss, reason = "weights are small")]
         let ratio = view.weight as f64 / view.weights.max(1) as f64;
@@ -391,7 +401,7 @@ impl Metrics {
         }
     }
 
-    /// Pools of one installation as last seen.
+    /// Records the pools of one installation as last seen.
     pub fn set_pools(&self, installation: &str, pools: &[Snapshot], now_ms: i64) {
         let mut cool = 0;
         for pool in pools {
@@ -410,7 +420,7 @@ impl Metrics {
         self.cooldown.with_label_values(&[installation]).set(seconds);
     }
 
-    /// A family's sums by the label named, other labels added up; without samples that are 0.
+    /// A counter family's sums by the named label, over all its other labels; sums of 0 are left out.
     pub fn sums(family: &IntCounterVec, label: &str) -> BTreeMap<String, u64> {
         let mut sums = BTreeMap::new();
         for family in family.collect() {

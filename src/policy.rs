@@ -1,10 +1,9 @@
 //! What GitHub's operations are and who may do which: knowledge and decisions without I/O.
 //!
-//! [`target`] reads the request line, [`routes`] knows every published operation and its class,
-//! [`judge`] says what a REST request does and [`branch`] to which branch, [`repositories`] which
-//! repositories an agent has, [`json`] and [`graphql`] read the bodies that decide, and [`jws`] reads
-//! signed tokens. [`approval`] says what an approval must name, and whether one does. The stages in
-//! [`crate::proxy`] put the pieces together.
+//! [`target`] reads the request line and [`routes`] knows every published operation and its class. [`judge`] says
+//! what a REST request does, [`branch`] which branch it changes, and [`repositories`] which repositories an agent
+//! has. [`json`] and [`graphql`] read the bodies that decide, and [`jws`] reads signed tokens. [`approval`] says
+//! what an approval must state, and whether one does. The stages in [`crate::proxy`] put the pieces together.
 
 pub mod approval;
 
@@ -38,7 +37,7 @@ use std::fmt;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// What kind of act an operation is; each operation of GitHub's has exactly one, given its condition.
+/// The kind of action that an operation is; each GitHub operation has exactly one, subject to its condition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Class {
@@ -46,22 +45,22 @@ pub enum Class {
     Read,
     /// Issues, comments, labels, blobs, trees, commits, draft pull requests, commenting reviews.
     Write,
-    /// Moves, creates or deletes a branch or tag, commits onto it, starts what does.
+    /// Moves, creates or deletes a branch or tag, commits onto it, or starts something that does.
     RefWrite,
     /// Lands code on a base branch.
     Merge,
-    /// Satisfies or removes a gate that a person or a check was to hold.
+    /// Satisfies or removes a gate that is meant for a person or a check.
     Review,
     /// Rules that guard a branch, an environment or a push.
     Protection,
-    /// Ownership, access, keys, secrets, settings, and whatever is not in a repository.
+    /// Ownership, access, keys, secrets, settings, and everything outside a repository.
     Admin,
     /// Credentials: never open to an agent.
     Token,
 }
 
 impl Class {
-    /// The contract's spelling, as in the configuration file.
+    /// The spelling in the configuration file.
     pub fn as_str(self) -> &'static str {
         match self {
             Class::Read => "read",
@@ -79,7 +78,7 @@ impl Class {
     pub const ALLOWED_BY_DEFAULT: [Class; 5] =
         [Class::Read, Class::Write, Class::RefWrite, Class::Merge, Class::Review];
 
-    /// Classes that wait for an approval unless the agent's configuration says otherwise.
+    /// Classes that need an approval unless the agent's configuration says otherwise.
     pub const APPROVED_BY_DEFAULT: [Class; 3] = [Class::Merge, Class::RefWrite, Class::Review];
 }
 

@@ -258,8 +258,7 @@ impl Proxy {
         &self.identities
     }
 
-    /// From now on refuses requests that wait, so that their callers get an answer before the
-    /// process ends.
+    /// From now on refuses requests that wait, so that their callers get an answer before the process ends.
     pub fn close(&self) {
         self.closing.cancel();
     }
@@ -336,8 +335,7 @@ impl Proxy {
         admitted.await
     }
 
-    /// Holds a call for `pause`, or until draining begins. An error if its agent is no longer
-    /// served.
+    /// Holds a call for `pause`, or until draining begins. An error if its agent is no longer served.
     async fn hold_off(&self, agent: &Agent, pause: Duration, ctx: &mut Context) -> Result<(), ProxyError> {
         let since = Instant::now();
         let held_off = tokio::select! {
@@ -371,8 +369,7 @@ impl Proxy {
             };
             let admitted = match admitted {
                 Ok(admitted) => admitted,
-                // Not `otherwise`: GitHub's last answer was in doubt, or the call would not be made
-                // again.
+                // Not `otherwise`: if that answer were good enough, no further attempt would have been made.
                 Err(ProxyError::Draining) => return Err(ProxyError::Draining),
                 Err(refused) => return otherwise.unwrap_or(Err(refused.after(attempts.are_made()))),
             };

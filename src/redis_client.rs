@@ -1,8 +1,8 @@
-//! The one Redis all replicas share: a connection of our own, with our own time-outs.
+//! The Redis that all replicas share: one connection managed by tollgate, with its own timeouts.
 //!
-//! A call takes at most two attempts of 100 ms, and none while there is no connection or the circuit
-//! is open: nobody waits for a store that is away. All calls share one connection, which a single
-//! task makes and keeps; a server is used only after it was checked.
+//! A call makes at most two attempts of 100 ms each, and none while there is no connection or the circuit is
+//! open: nobody waits for a store that is away. All calls share one connection, which a single task creates and
+//! maintains; a server is used only after it was checked.
 
 mod check;
 
@@ -39,50 +39,49 @@ use circuit::{Circuit, Pass};
 use fault::Fault;
 use link::Link;
 
-/// From writing a command to its reply.
+/// Longest time from writing a command to its reply.
 const ATTEMPT_MAX: Duration = Duration::from_millis(100);
 
-/// How often the log repeats what goes on.
+/// How often the log repeats a failure of one kind.
 const REPEAT_LOG_AFTER: Duration = Duration::from_secs(30);
 
-/// A connection to Redis that comes back by itself.
+/// A Redis connection that re-establishes itself.
 pub struct RedisClient {
     core: Arc<Core>,
     _keeper: AbortOnDropHandle<()>,
 }
 
-/// What calls and the keeper share.
+/// State shared by the calls and the keeper task.
 struct Core {
     settings: RedisSettings,
     metrics: Arc<Metrics>,
-    /// The connection, if there is one.
+    /// The current connection, if any.
     link: watch::Sender<Option<Numbered>>,
-    /// Wakes the keeper when the connection was lost.
+    /// Wakes the keeper when the connection is lost.
     lost: Notify,
     circuit: Mutex<Circuit>,
-    /// When each kind of failure was last written to the log.
+    /// When each kind of failure was last logged; indexed by kind.
     logged: Mutex<[Option<Instant>; 4]>,
 }
 
-/// A connection and its number, so that a failure of an old one is not taken for one of the new.
+/// A connection and its number, so that a failure of an old connection is not attributed to the new one.
 #[derive(Clone)]
 struct Numbered {
     number: u64,
     link: Link,
 }
 
-/// What is asked for, by a label of metrics, and since when.
+/// The metric label of an operation, and since when it has been wanted.
 pub type Wanted = (&'static str, Instant);
 
-/// A script, and the keys it is called with.
+/// A script and its keys.
 type Scripted<'a> = (&'a Script, &'a [String]);
 
 impl RedisClient {
-    /// Connects, within 3 s. A server that is away is waited for behind the scenes: the calls fail
-    /// meanwhile.
+    /// Connects, within 3 s. If the server is away, keeps trying in the background; until it is back, calls fail.
     ///
     /// # Errors
-    /// When something must be changed before Redis can be used.
+    /// When something has to be changed before Redis can be used.
     pub async fn start(
         settings: RedisSettings,
         metrics: Arc<Metrics>,
@@ -112,16 +111,16 @@ impl RedisClient {
         Ok(Arc::new(RedisClient { core, _keeper: keeper }))
     }
 
-    /// Whether calls are let through: connected, checked, and answering.
+    /// Whether calls are let through: Redis is connected, checked and answering.
     pub fn is_up(&self) -> bool {
         self.core.is_up()
     }
 
-    /// Runs a script; `op` is the label of its metrics.
+    /// Runs a script; `op` is its metric label.
     ///
     /// # Errors
-    /// When Redis can't be reached, does not answer in time, or answers with an error. What was asked
-    /// may have been done.
+    /// When Redis can't be reached, does not answer in time, or answers with an error. The operation may have
+    /// been carried out nevertheless.
     pub async fn script(
         &self,
         op: &'static str,
@@ -132,10 +131,10 @@ impl RedisClient {
         self.script_for(&[(op, Instant::now())], script, keys, args).await
     }
 
-    /// Runs a script that does several things at once.
+    /// Runs a script that carries out several operations at once.
     ///
     /// # Errors
-    /// As [`RedisClient::script`].
+    /// As for [`RedisClient::script`].
     pub async fn script_for(
         &self,
         wanted: &[Wanted],
@@ -153,19 +152,19 @@ impl RedisClient {
         self.core.call(wanted, &command, Some((script, keys))).await
     }
 
-    /// Runs one command; `op` is the label of its metrics.
+    /// Runs one command; `op` is its metric label.
     ///
     /// # Errors
-    /// As [`RedisClient::script`].
+    /// As for [`RedisClient::script`].
     pub async fn command(&self, op: &'static str, command: &Cmd) -> Result<Value, StoreAway> {
         self.core.call(&[(op, Instant::now())], command, None).await
     }
 }
 
-/// Connects once and tells what is there: for `tollgate check --online`.
+/// Connects once and describes the servers: for `tollgate check --online`.
 ///
 /// # Errors
-/// What is wrong, for people to read.
+/// A description of the problem for people.
 pub async fn inspect(settings: &RedisSettings) -> Result<Vec<RedisServer>, String> {
     crate::app::install_crypto();
     match link::connect(settings).await {
@@ -190,7 +189,7 @@ impl Core {
         self.link.send_replace(Some(Numbered { number, link }));
     }
 
-    /// Gives up a connection, unless another one has taken its place.
+    /// Gives up the connection with this number, unless another has already replaced it.
     fn drop_link(&self, number: u64) {
         let is_dropped = self.link.send_if_modified(|link| {
             let is_it = link.as_ref().is_some_and(|link| link.number == number);
@@ -249,12 +248,12 @@ impl Core {
         Err(StoreAway)
     }
 
-    /// Whether to connect anew. A connection may be dead without a word, or lead to a server that hangs
-    /// while another one has taken over.
+    /// Whether to reconnect. A connection may be silently dead, or lead to a hanging server while another one has
+    /// taken over.
     fn is_suspect(&self, fault: &Fault, pass: Pass, has_opened: bool) -> bool {
         let is_alive = matches!(fault, Fault::Away { needs_reconnect: false, .. });
-        // A cluster's connection goes on asking a node that hangs. Probes don't tell: they may go to
-        // another one.
+        // A cluster connection keeps asking a node that hangs. Probes don't reveal that, since they may go to
+        // another node.
         !is_alive && (pass == Pass::Probe || (has_opened && self.is_cluster()))
     }
 
@@ -262,7 +261,7 @@ impl Core {
         matches!(self.settings.place, RedisPlace::Cluster { .. })
     }
 
-    /// The second attempt, on a new connection if the first one was lost.
+    /// Makes the second attempt, on a new connection if the first was lost.
     async fn again(
         &self,
         number: u64,
@@ -271,7 +270,7 @@ impl Core {
         script: Option<Scripted<'_>>,
     ) -> Result<Value, Fault> {
         let is_lost = match &fault {
-            // A cluster's connection is many, and mends each by itself.
+            // A cluster connection consists of many, and repairs each by itself.
             Fault::Connection(_) => !self.is_cluster(),
             Fault::Away { needs_reconnect, .. } => *needs_reconnect && !self.is_cluster(),
             Fault::Timeout | Fault::Server(_) => false,
@@ -310,7 +309,7 @@ impl Core {
         outcome.inspect_err(|fault| self.count(fault))
     }
 
-    /// Counts a failed attempt, and writes it to the log unless its like was just written.
+    /// Counts a failed attempt, and logs it unless a failure of its kind was just logged.
     fn count(&self, fault: &Fault) {
         self.metrics.store_errors.with_label_values(&[fault.kind()]).inc();
         let place = match fault {

@@ -1,8 +1,8 @@
-//! When a failed attempt is made again: how long to pause, and whether all failures together
-//! still allow it.
+//! When a failed attempt is made again: how long to pause, and whether the retry budget of the
+//! whole process still allows it.
 //!
-//! Only the pauses and the bounds are here. Which call may be repeated at all, a read or a write that
-//! was surely not carried out, is for whoever made the attempt to know.
+//! Only the pauses and the bounds are here. Whether a call may be repeated at all – a read, or a
+//! write that surely was not carried out – is for the caller to know.
 
 use std::time::Duration;
 
@@ -13,12 +13,12 @@ use crate::config;
 
 /// How far back the budget looks.
 const BUDGET_WINDOW: Duration = Duration::from_secs(10);
-/// So many retries a second are there whatever the traffic: a lone agent's failures are retried, too.
+/// This many retries a second are allowed whatever the traffic, so that a lone agent's failures are retried, too.
 const BUDGET_RESERVE_PER_SECOND: u32 = 1;
-/// Of the window's requests.
+/// The share of the window's requests that may be retried.
 const BUDGET_SHARE: f32 = 0.1;
 
-/// How often and after which pause one call is made again.
+/// How often one call is attempted, and the pauses between attempts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Policy {
     max_attempts: u32,
@@ -32,11 +32,11 @@ impl Policy {
         Policy { max_attempts, base_delay, max_delay }
     }
 
-    /// The pause after a failed attempt, of which the first is 1; none when it was the last.
+    /// The pause after the failed attempt number `attempt`, counted from 1. None when it was the last.
     ///
-    /// Full jitter: `random` of 0 to 1 picks from nothing to `base_delay`, doubled with each attempt up
-    /// to `max_delay`. It comes on top of GitHub's `retry-after`, so that nobody is early, and those
-    /// who were told the same time don't come back at once.
+    /// Full jitter: `random`, from 0 to 1, picks from nothing to `base_delay`, doubled with each
+    /// attempt up to `max_delay`. It is added to GitHub's `retry-after`, so that nobody comes
+    /// early, and callers who were told the same time don't all come back at once.
     pub fn delay(&self, attempt: u32, retry_after: Option<Duration>, random: f64) -> Option<Duration> {
         if attempt >= self.max_attempts {
             return None;
@@ -44,15 +44,15 @@ impl Policy {
         let doublings = attempt.saturating_sub(1);
         let factor = 2_u32.checked_pow(doublings).unwrap_or(u32::MAX);
         let longest = self.base_delay.saturating_mul(factor).min(self.max_delay);
-        // Clamped, because a product may round up; and what is no number at all waits longest.
+        // Clamped, because the product may round up; a `random` that gives no valid duration waits longest.
         let jitter =
             Duration::try_from_secs_f64(longest.as_secs_f64() * random).unwrap_or(longest).min(longest);
         Some(jitter.saturating_add(retry_after.unwrap_or_default()))
     }
 }
 
-/// What keeps an outage from being multiplied: of all calls of this process, only about a tenth of
-/// those of the last ten seconds are made again, and ten more.
+/// Keeps retries from multiplying an outage. Over the last ten seconds, this process may retry a
+/// tenth of its calls, and ten more.
 ///
 /// Time is tokio's, so tests can steer it.
 #[derive(Debug)]
@@ -65,12 +65,12 @@ impl RetryBudget {
         RetryBudget { inner: TpsBudget::new(BUDGET_WINDOW, BUDGET_RESERVE_PER_SECOND, BUDGET_SHARE) }
     }
 
-    /// To be told of each call's first attempt.
+    /// Call this at the first attempt of each call.
     pub fn record_call(&self) {
         self.inner.deposit();
     }
 
-    /// Takes one retry, if there is one.
+    /// Takes one retry from the budget; false if there is none.
     pub fn try_take(&self) -> bool {
         self.inner.withdraw()
     }
@@ -82,7 +82,7 @@ impl Default for RetryBudget {
     }
 }
 
-/// Whether a status tells of trouble at GitHub's that may be over soon.
+/// Whether a status tells of trouble at GitHub that may be over soon.
 pub fn is_transient(status: StatusCode) -> bool {
     matches!(
         status,
@@ -133,7 +133,7 @@ mod tests {
         for tenth in 0..10 {
             let from = f64::from(tenth) / 10.0;
             let count = delays.iter().filter(|delay| (from..from + 0.1).contains(*delay)).count();
-            // A thousand expected, and 30 the standard deviation.
+            // 1000 expected, standard deviation 30.
             assert!((800..1200).contains(&count), "{count} from {from}");
         }
     }
@@ -168,7 +168,7 @@ mod tests {
             }
             tokio::time::advance(Duration::from_millis(100)).await;
         }
-        // A minute of 100 calls a second: 600 by the share, 60 to 70 by the reserve.
+        // A minute of 100 calls a second: 600 retries from the share, 60 to 70 from the reserve.
         assert!((600..=700).contains(&retries), "{retries}");
     }
 

@@ -1,7 +1,7 @@
-//! Secrets: agents' keys, and what is read from a file or a variable into types that don't print.
+//! Secrets: agents' keys, and values read from a file or an environment variable into types that don't print.
 //!
-//! A message about a secret names the file or the variable, never what stands in it. A name that
-//! looks like the secret itself (typed where its place belongs) isn't repeated either.
+//! A message about a secret names the file or the variable, never its contents. A name that looks like the secret
+//! itself (typed in place of the name) isn't repeated either.
 
 use std::fmt;
 use std::fs::{self, File};
@@ -17,19 +17,19 @@ use rand::rngs::SysRng;
 use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
 
-/// 43 of 62 characters carry 256 bits.
+/// 43 alphanumeric characters carry 256 bits.
 const KEY_SECRET_LENGTH: usize = 43;
 
-/// No key, token or certificate bundle is longer.
+/// 1 MiB; no key, token or certificate bundle is longer.
 const SECRET_BYTES_MAX: u64 = 1 << 20;
 
-/// An agent's key as it is made; only its SHA-256 is kept anywhere.
+/// A newly generated agent key; tollgate keeps only its SHA-256.
 pub struct AgentKey {
     key: SecretString,
 }
 
 impl AgentKey {
-    /// `tg_NAME_SECRET`, the secret being 256 bits of the operating system's randomness.
+    /// `tg_NAME_SECRET`; the secret is 256 bits from the operating system's random source.
     pub fn generate(agent: &str) -> AgentKey {
         let secret = Alphanumeric.sample_string(&mut UnwrapErr(SysRng), KEY_SECRET_LENGTH);
         AgentKey { key: SecretString::from(format!("tg_{}_{secret}", key_name(agent))) }
@@ -51,23 +51,23 @@ impl fmt::Debug for AgentKey {
     }
 }
 
-/// An agent's name as its keys spell it: they consist of letters, digits and `_`.
+/// An agent's name as its keys spell it: keys consist of letters, digits and `_`.
 pub fn key_name(agent: &str) -> String {
     agent.replace('-', "_")
 }
 
-/// Whether something that looks like an agent's credential stands in a text that is to go to GitHub, as
-/// it does when a client puts it into the wrong place: its key, or a signed token.
+/// Whether a text bound for GitHub contains what looks like an agent's credential: its key, or a signed token. A
+/// client that puts its credential in the wrong place would otherwise leak it.
 pub fn holds_credential(text: &[u8]) -> bool {
     holds_agent_key(text) || holds_signed_token(text)
 }
 
-/// Made once: headers are looked through on each request's way.
+/// Built once, because every request's headers are searched.
 static PAYLOAD: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b".eyJ"));
 static AGENT_KEY: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"tg_"));
 
-/// Three parts of base64url of which the first two begin as a JSON object does. No call of GitHub's takes
-/// such a token outside of `Authorization`.
+/// Looks for three base64url parts, the first two starting like a JSON object. No GitHub API call takes such a
+/// token outside of `Authorization`.
 fn holds_signed_token(text: &[u8]) -> bool {
     const PART_BYTES_MIN: usize = 12;
     let is_part_byte = |byte: &&u8| byte.is_ascii_alphanumeric() || matches!(**byte, b'-' | b'_');
@@ -85,14 +85,14 @@ fn holds_signed_token(text: &[u8]) -> bool {
     })
 }
 
-/// `tg_NAME_SECRET`.
+/// Looks for `tg_NAME_SECRET`.
 fn holds_agent_key(text: &[u8]) -> bool {
     let is_key_byte = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
     let mut rest = text;
     while let Some(at) = AGENT_KEY.find(rest) {
         let behind = &rest[at + 3..];
         let end = behind.iter().position(|byte| !is_key_byte(*byte)).unwrap_or(behind.len());
-        // The first `tg_` of such a run has the longest name, so no other has to be looked at.
+        // The first `tg_` of such a run has the longest name, so the later ones need no check.
         let (run, behind) = behind.split_at(end);
         let secret = run.rsplit(|byte| *byte == b'_').next().unwrap_or_default();
         if secret.len() >= 32 && secret.len() < run.len() {
@@ -108,7 +108,7 @@ pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// A SHA-256 written as 64 hex digits, of either case.
+/// Reads a SHA-256 written as 64 hex digits of either case.
 pub fn sha256_from_hex(text: &str) -> Option<[u8; 32]> {
     let digits = text.as_bytes();
     if digits.len() != 64 || !digits.iter().all(u8::is_ascii_hexdigit) {
@@ -121,18 +121,18 @@ pub fn sha256_from_hex(text: &str) -> Option<[u8; 32]> {
     Some(bytes)
 }
 
-/// The text of a secret file as it is, line ends with it.
+/// The text of a secret file as it is, including line endings.
 pub fn read_file(path: &Path) -> Result<SecretString, String> {
     text(path, read_bytes(path)?)
 }
 
-/// What was read of a file, as text.
+/// A file's bytes as text; `path` is for the error message.
 pub fn text(path: &Path, bytes: Vec<u8>) -> Result<SecretString, String> {
     let text = String::from_utf8(bytes).map_err(|_| format!("`{}` is not text", path.display()))?;
     Ok(SecretString::from(text))
 }
 
-/// A file of keys or certificates, bounded. What could keep its reader waiting, as a pipe does, is refused.
+/// Reads a file of keys or certificates, at most 1 MiB. Refuses what could block the reader, such as a pipe.
 pub fn read_bytes(path: &Path) -> Result<Vec<u8>, String> {
     match fs::metadata(path) {
         Ok(metadata) if !metadata.is_file() && !metadata.is_dir() => {
@@ -142,7 +142,7 @@ pub fn read_bytes(path: &Path) -> Result<Vec<u8>, String> {
     }
 }
 
-/// Likewise, from a pipe as well.
+/// Like [`read_bytes`], but also reads from a pipe.
 pub fn read_any(path: &Path) -> Result<Vec<u8>, String> {
     let fail = |error: std::io::Error| format!("`{}` can't be read: {}", path.display(), reason(&error));
     let file = File::open(path).map_err(fail)?;
@@ -157,7 +157,7 @@ pub fn read_any(path: &Path) -> Result<Vec<u8>, String> {
     Ok(bytes)
 }
 
-/// Why the operating system refused, without its error number.
+/// Why the operating system refused, worded without an error number where possible.
 pub(crate) fn reason(error: &std::io::Error) -> String {
     match error.kind() {
         std::io::ErrorKind::NotFound => "it does not exist".to_owned(),
@@ -166,9 +166,9 @@ pub(crate) fn reason(error: &std::io::Error) -> String {
     }
 }
 
-/// An App's private key from its PEM text; fails with what is wrong, never with what it holds.
+/// Reads an App's private key from its PEM text; the error says what is wrong, never what the text holds.
 ///
-/// The key is used once, because reading a PEM file alone does not tell whether its numbers are a key.
+/// Signs once with the key, because reading the PEM alone does not show whether its numbers form a key.
 pub fn app_key(pem: &SecretString) -> Result<EncodingKey, String> {
     let pem = pem.expose_secret();
     if let Some(what) = not_a_private_rsa_key(pem) {
@@ -182,7 +182,7 @@ pub fn app_key(pem: &SecretString) -> Result<EncodingKey, String> {
         .map_err(|_| "is no usable RSA private key (damaged, or shorter than 2048 bits)".to_owned())
 }
 
-/// What a PEM text is when its label tells that it is not what we need.
+/// What is wrong with a PEM text, as far as its label shows.
 fn not_a_private_rsa_key(pem: &str) -> Option<&'static str> {
     if pem.trim().is_empty() {
         return Some("is empty");
@@ -201,7 +201,7 @@ fn not_a_private_rsa_key(pem: &str) -> Option<&'static str> {
     }
 }
 
-/// Whether text typed where a file or variable is to be named looks like the secret itself.
+/// Whether text given where a file or variable name belongs looks like the secret itself.
 pub(crate) fn looks_like_secret(text: &str) -> bool {
     const PREFIXES: [&str; 8] = ["ghp_", "gho_", "ghu_", "ghs_", "ghr_", "github_pat_", "tg_", "-----BEGIN"];
     PREFIXES.iter().any(|prefix| text.trim_start().starts_with(prefix)) || text.contains('\n')

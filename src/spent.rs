@@ -1,9 +1,9 @@
-//! Which approvals were used: each opens one operation, over all replicas.
+//! Which approvals were used: each opens one operation, across all replicas.
 //!
-//! A use is recorded before the call goes up, and a call whose use can't be recorded is refused. What
-//! remembers the uses may lose its memory – a restart, a Redis that comes back empty or falls back to a
-//! state of some seconds ago. So it knows since when it remembers, and an approval issued before that
-//! is not taken: nobody could tell whether it was used.
+//! A use is recorded before the call goes up, and a call whose use can't be recorded is refused.
+//! Whatever remembers the uses may lose its memory – by a restart, or as a Redis that comes back
+//! empty or falls back to its state of some seconds ago. So it knows since when it remembers, and
+//! an approval issued before that is not accepted: nobody could tell whether it was used.
 
 mod memory;
 
@@ -25,18 +25,18 @@ use crate::clock::Clock;
 use crate::policy::approval::Approval;
 use crate::secret::hex;
 
-/// A memory that was lost is noticed within this: until then new approvals may count as older.
+/// A lost memory is noticed within this time. Until then, new approvals may count as too old.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// One use of an approval.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Use {
-    /// Names the approval: a hash of issuer and `jti`, so that what an issuer chose is never a key.
+    /// Identifies the approval: a hash of issuer and `jti`, so that text chosen by an issuer is never a key.
     pub approval: String,
     /// Epoch seconds.
     pub issued_at: i64,
     pub expires_at: i64,
-    /// Of the request that uses it; asked again for the same request the answer is the same.
+    /// The request that uses it. If the same request asks again, it gets the same answer.
     pub request_id: String,
 }
 
@@ -55,47 +55,47 @@ impl Use {
     }
 }
 
-/// What is known of an approval somebody wants to use.
+/// What is known about an approval that a call wants to use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Spent {
-    /// It was not used, and now it is.
+    /// It was not used before, and now it is used by this request.
     Fresh,
     /// It was used before.
     Again,
-    /// It was issued before the memory of uses begins.
+    /// It was issued before the memory of uses began.
     Forgotten,
 }
 
-/// Remembers uses.
+/// Remembers which approvals were used.
 pub trait SpentStore: Send + Sync + fmt::Debug {
     /// Records a use, or says why not.
     ///
     /// # Errors
-    /// When it can't be known whether the approval is fresh. It may be recorded all the same.
+    /// If it can't be known whether the approval is fresh. The use may be recorded all the same.
     fn spend<'a>(&'a self, spend: &'a Use) -> BoxFuture<'a, Result<Spent, StoreAway>>;
 
-    /// Whether it answers, as far as is known: nobody needs to queue for what is refused in the end.
+    /// Whether it answers, as far as is known, so that no call waits only to be refused in the end.
     fn is_up(&self) -> bool;
 
-    /// Looks whether the memory is still the one it was, so that a new one begins early.
+    /// Checks whether the memory is still the same, so that a new one begins early.
     ///
     /// # Errors
-    /// When it can't be reached.
+    /// If the store can't be reached.
     fn look(&self) -> BoxFuture<'_, Result<(), StoreAway>>;
 }
 
-/// Looks every second; never ends.
+/// Looks every second; never returns.
 pub async fn tend(store: Arc<dyn SpentStore>) {
     let mut ticks = interval(LOOK_EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        // An outage is the connection's to log; uses are refused meanwhile.
+        // The connection logs outages; uses are refused meanwhile.
         let _ = store.look().await;
     }
 }
 
-/// The first whole second that lies after a time: `iat` has no finer grain, and what carries an earlier
+/// The first whole second after a time: `iat` is in whole seconds, and an approval with an earlier
 /// one may be older than the memory.
 fn first_second_after(now_ms: i64) -> i64 {
     now_ms.div_euclid(1000) + 1

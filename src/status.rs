@@ -1,8 +1,8 @@
-//! What an operator sees of a running tollgate: one snapshot that the page, `/api/status`, the events
-//! and `tollgate status` all show.
+//! What an operator sees of a running tollgate: one snapshot, shown by the page, `/api/status`, the events and
+//! `tollgate status`.
 //!
-//! It is taken from what the parts know anyway ([`collect`]) and asks nobody: neither GitHub nor the
-//! shared store. Figures are of this replica where `docs/status.md` does not say otherwise.
+//! It is taken from what the parts already know ([`collect`]) and asks neither GitHub nor the shared store.
+//! Figures are this replica's unless `docs/status.md` says otherwise.
 
 pub mod collect;
 
@@ -16,7 +16,7 @@ pub use refusals::RefusalStatus;
 
 use crate::budget::Snapshot;
 
-/// A forecast from less of a window than this part of it says nothing.
+/// Divisor: less than this part of a window is too little for a forecast.
 const FORECAST_FROM_PART: i64 = 50;
 
 /// Everything that is shown.
@@ -29,36 +29,36 @@ pub struct Status {
     pub config: ConfigStatus,
     /// Parts that only record what they would do: `budget`, `policy`.
     pub observing: Vec<String>,
-    /// Whether the admin API takes orders at all.
+    /// Whether an admin token is configured, so that the admin API accepts changes.
     pub has_admin_token: bool,
     pub store: StoreStatus,
-    /// Answers in which GitHub refused for a rate limit, by kind; must stay empty.
+    /// Answers in which GitHub refused for a rate limit, by kind; should stay empty.
     pub limit_hits: BTreeMap<String, u64>,
-    /// The fullest first.
+    /// The fullest pool first.
     pub pools: Vec<PoolStatus>,
-    /// Those that wait and spend first.
+    /// Agents that wait or spend first.
     pub agents: Vec<AgentStatus>,
-    /// Who burns most, the dearest first.
+    /// The most expensive routes first.
     pub routes: Vec<RouteStatus>,
     pub cache: CacheStatus,
-    /// Given in the last ten minutes.
+    /// Hints given in the last ten minutes.
     pub hints: Vec<HintStatus>,
     /// The newest first.
     pub refusals: Vec<RefusalStatus>,
-    /// By result: accepted, missing, refused, spent, forgotten, unsure.
+    /// Count by result: accepted, missing, refused, spent, forgotten, unsure.
     pub approvals: BTreeMap<String, u64>,
     pub tokens: Vec<TokenStatus>,
 }
 
-/// The configuration in force, and what became of the file since.
+/// The configuration in force, and what has happened to its file since.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ConfigStatus {
-    /// First digits of the file's SHA-256 (see `sha256sum`); none without a file.
+    /// The first digits of the file's SHA-256 (see `sha256sum`); `None` without a file.
     pub version: Option<String>,
     pub since_epoch_ms: i64,
-    /// What is wrong with the file as it is now, so that it is not in force.
+    /// Problems of the file in its present state, which keep it from being in force.
     pub problems: Vec<String>,
-    /// Keys of the file that have other values than those in force, until tollgate is started again.
+    /// Keys whose values in the file only take effect when tollgate is restarted.
     pub needs_start: Vec<String>,
 }
 
@@ -68,11 +68,11 @@ pub struct StoreStatus {
     /// `memory` or `redis`.
     pub kind: String,
     pub is_up: bool,
-    /// As last told by the store; at least this one.
+    /// Replicas, as last reported by the store; at least 1.
     pub replicas: i64,
 }
 
-/// One pool: an installation's points of one resource, in GitHub's current window.
+/// One pool: an installation's points of one resource in GitHub's current window.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PoolStatus {
     pub installation: String,
@@ -82,30 +82,30 @@ pub struct PoolStatus {
     pub in_flight: i64,
     pub reset_in_seconds: i64,
     pub window_seconds: i64,
-    /// Whether GitHub has said the figures, or they are assumed.
+    /// Whether GitHub reported the figures; otherwise they are assumed.
     pub is_known: bool,
-    /// Points an hour taken by users outside tollgate.
+    /// Points per hour used outside tollgate.
     pub outside_per_hour: i64,
-    /// Until GitHub may be called again.
+    /// Seconds until GitHub may be called again.
     pub cooldown_seconds: i64,
-    /// None while too little of the window has passed.
+    /// `None` while too little of the window has passed.
     pub forecast: Option<Forecast>,
 }
 
-/// Where a pool will be when its window ends, at the mean pace of the window so far.
+/// A pool's state at the end of its window, at the window's average pace so far.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Forecast {
-    /// At most the limit: tollgate slows agents down before.
+    /// Points; at most the limit, because tollgate slows agents down before.
     pub used_at_reset: i64,
-    /// When the limit would be reached at this pace; none: not before the reset.
+    /// Seconds until the limit is reached at this pace; `None` if that is not before the reset.
     pub full_in_seconds: Option<i64>,
 }
 
 impl PoolStatus {
-    /// From a pool as the budget knows it at a time, epoch milliseconds.
+    /// From the budget's snapshot of a pool at `now_ms`, epoch milliseconds.
     pub fn new(installation: &str, pool: &Snapshot, now_ms: i64) -> PoolStatus {
         let left_ms = (pool.reset - now_ms).max(0);
-        // A window that is over was followed by one nobody has called in yet.
+        // The next window has begun, but nobody has called in it yet.
         let used = if left_ms == 0 { 0 } else { pool.used.max(pool.own) };
         PoolStatus {
             installation: installation.to_owned(),
@@ -122,7 +122,7 @@ impl PoolStatus {
         }
     }
 
-    /// Thousandths of the limit that are used or will be, whichever is known.
+    /// Thousandths of the limit that are used now or forecast for the end of the window, whichever is more.
     pub fn fullness(&self) -> i64 {
         let used = self.used + self.in_flight;
         let used = self.forecast.map_or(used, |forecast| forecast.used_at_reset.max(used));
@@ -153,22 +153,24 @@ pub struct AgentStatus {
     pub guarantee: Option<u32>,
     pub ceiling: Option<u32>,
     pub is_disabled: bool,
-    /// By the file: only a change of the file lets it in.
+    /// Disabled in the file: only a change of the file lets the agent in.
     pub is_disabled_in_file: bool,
-    /// Its weight among those of all seen in the last minute, where it called last; none: idle.
+    /// The agent's weight divided by the weights of all agents seen in the last minute, in the pool that it last
+    /// used; `None` if it is idle.
     pub share_ratio: Option<f64>,
-    /// `INSTALLATION RESOURCE` the share is of.
+    /// The pool of the share, as `INSTALLATION RESOURCE`.
     pub share_of: Option<String>,
-    /// In windows that run, over all replicas; and at this one since it started.
+    /// Points spent in the current windows, over all replicas.
     pub spent_in_windows: i64,
+    /// Points spent at this replica since it started.
     pub spent: u64,
     pub waiting: usize,
     pub longest_wait_ms: u64,
-    /// How long its latest calls were held before they went up.
+    /// Average time for which its latest calls were held before they were sent.
     pub mean_wait_ms: u64,
 }
 
-/// Points of an agent on a route, at this replica since it started.
+/// Points that an agent spent on a route, at this replica since it started.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RouteStatus {
     pub agent: String,
@@ -180,22 +182,22 @@ pub struct RouteStatus {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CacheStatus {
     pub bytes: u64,
-    /// 0: it is off.
+    /// The limit; 0 means that the cache is off.
     pub bytes_max: u64,
-    /// As in `x-tollgate-cache`.
+    /// Requests by result, as in `x-tollgate-cache`.
     pub requests: BTreeMap<String, u64>,
-    /// Points of the primary limit that reads did not cost, by way.
+    /// Points of the primary limit that reads did not cost, by how they were saved.
     pub saved: BTreeMap<String, u64>,
 }
 
-/// Advice, and who was given it.
+/// A piece of advice, and the agents that were given it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HintStatus {
     pub text: String,
     pub agents: Vec<String>,
 }
 
-/// Tokens in use for one installation and access; never a token.
+/// Tokens in use for one installation and access; never a token itself.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TokenStatus {
     pub installation: String,
@@ -203,7 +205,7 @@ pub struct TokenStatus {
     pub count: u64,
     pub oldest_age_seconds: i64,
     pub first_expiry_in_seconds: i64,
-    /// The last try to get one failed, and the next waits.
+    /// The last attempt to mint a token failed, and the next one waits.
     pub is_failing: bool,
 }
 

@@ -1,7 +1,7 @@
 //! Logs: one line of JSON or text for each event, and never a secret.
 //!
-//! Tokens and keys live in types whose debug output is redacted. Other crates' lines are cut off
-//! below `warn` whatever the filter says, since at trace level they print what goes over the wire.
+//! Tokens and keys live in types whose debug output is redacted. Other crates' lines below `warn` are dropped
+//! whatever the filter says, because at trace level they print what goes over the wire.
 
 mod aside;
 mod json_lines;
@@ -17,24 +17,24 @@ use tracing_subscriber::{Layer, fmt};
 pub use aside::{Writing, lines_lost};
 use json_lines::JsonLines;
 
-/// How lines look.
+/// The format of log lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum LogFormat {
     Json,
     Text,
 }
 
-/// Starts logging to standard error; `filter` as in `RUST_LOG`, such as `tollgate=debug`. Lines that still
-/// wait are written when what is given back is dropped.
+/// Starts logging to standard error; `filter` as in `RUST_LOG`, such as `tollgate=debug`. Dropping the
+/// returned [`Writing`] writes the lines that still wait.
 ///
 /// # Errors
-/// When the filter does not parse.
+/// When the filter does not parse, the writing thread can't be started, or logging was started before.
 pub fn start(filter: &str, format: Option<LogFormat>) -> anyhow::Result<Writing> {
     let filter: EnvFilter = filter.parse()?;
     let ours = filter_fn(|metadata| {
         let target = metadata.target();
-        // Whoever resets HTTP/2 streams could write the log full: h2 warns of each. So does redis of each
-        // try to reach a node; what matters of it is said by our own lines.
+        // h2 warns of every reset stream, so a client could fill the log; redis warns of every attempt to
+        // reach a node. Our own lines report what matters.
         let is_loud = target.starts_with("h2") || target.starts_with("redis");
         target.starts_with("tollgate") || (*metadata.level() <= Level::WARN && !is_loud)
     });

@@ -1,7 +1,7 @@
-//! The listener's certificate: read, checked, and taken up anew when its files change.
+//! The listener's certificate: reads it, checks it, and reloads it when its files change.
 //!
-//! A new pair of files takes effect with the next handshake; connections that are open keep theirs.
-//! A pair that does not fit, or has ended, changes nothing but the log.
+//! A new pair of files takes effect with the next handshake; open connections keep the old one. A pair that does
+//! not match, or has expired, changes nothing but the log.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -20,16 +20,16 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 use crate::metrics::Metrics;
 use crate::secret;
 
-/// How often the files are looked at. A mounted secret is swapped by a symbolic link, which a watch
-/// on the file itself does not see, so they are simply read.
+/// How often the files are read. A mounted secret is swapped by a symbolic link, which a watch on the file itself
+/// does not see, so tollgate polls.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
 
-/// Where the pair is.
+/// Paths of the certificate and its key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TlsFiles {
-    /// Certificate chain, PEM, the server's own first.
+    /// Certificate chain, PEM, the server's own certificate first.
     pub cert_file: PathBuf,
-    /// Its private key, PEM.
+    /// Why a certificate and key can't be used.
     pub key_file: PathBuf,
 }
 
@@ -50,14 +50,14 @@ pub enum TlsError {
     Mismatch,
 }
 
-/// A pair that can be served, and from when to when; epoch seconds.
+/// A pair that can be served, and its validity in epoch seconds.
 struct Sound {
     key: CertifiedKey,
     from: i64,
     to: i64,
 }
 
-/// A pair as read, to see whether it changed.
+/// A pair as read, kept to detect a change.
 #[derive(PartialEq, Eq)]
 struct Pair {
     certificate: Vec<u8>,
@@ -97,7 +97,7 @@ impl TlsFiles {
     }
 }
 
-/// Serves the newest sound pair.
+/// Serves the newest valid pair.
 pub struct Certificate {
     files: TlsFiles,
     current: ArcSwap<CertifiedKey>,
@@ -132,7 +132,7 @@ impl Certificate {
         Ok(config)
     }
 
-    /// Takes up changed files; runs until dropped.
+    /// Reloads changed files; runs until dropped.
     pub async fn watch(self: Arc<Self>, clock: Arc<dyn crate::clock::Clock>) {
         let mut seen = self.files.read().ok();
         loop {
@@ -147,7 +147,7 @@ impl Certificate {
                     self.current.store(Arc::new(sound.key));
                     tracing::info!("the listener's certificate was renewed");
                 }
-                // The two files may be replaced one after the other: the next look sees both.
+                // The two files may be replaced one after the other; the next read then sees both.
                 Err(error) => tracing::warn!(%error, "the new certificate is not used; the old one stays"),
             }
             seen = Some(pair);

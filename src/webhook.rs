@@ -1,8 +1,8 @@
-//! GitHub's webhook: what it tells of changes, taken on a listener of its own.
+//! GitHub's webhook: receives what GitHub reports about changes, on a listener of its own.
 //!
-//! A delivery is checked, put into a bounded queue and answered; GitHub waits ten seconds at most and
-//! never sends it again by itself. What it means is found out behind that. A lost one costs what
-//! [`crate::cache::changes::TOLD_FOR`] says.
+//! A delivery is checked, put into a bounded queue and answered; GitHub waits at most ten seconds and does not
+//! redeliver by itself. What it means is worked out afterwards. A lost delivery delays a change by at most
+//! [`crate::cache::changes::TOLD_FOR`].
 
 mod event;
 
@@ -34,16 +34,17 @@ use crate::metrics::Metrics;
 use inbox::{DELIVERIES_MAX, Delivery, Inbox};
 use receive::Gate;
 
-/// Fewer than deliveries that are held, so that connections on which nothing comes can't hold them all.
+/// Fewer than `DELIVERIES_MAX`, so that idle connections can't use up the inbox.
 const CONNECTIONS_MAX: usize = 512;
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 const HEAD_BYTES_MAX: usize = 16 * 1024;
-/// Then it is closed after the delivery on it; a sender who takes no answers would hold it for ever.
+/// After this, a connection is closed once its current delivery is done; otherwise a sender that reads no answers
+/// could hold it forever.
 const CONNECTION_MAX: Duration = Duration::from_secs(60);
-/// More than a delivery takes.
+/// Longer than a delivery takes.
 const LAST_DELIVERY_MAX: Duration = Duration::from_secs(15);
 
-/// Listens for GitHub.
+/// The webhook's listener.
 #[derive(Debug)]
 pub struct Webhook {
     tcp: TcpListener,
@@ -72,7 +73,7 @@ impl Webhook {
         self.tcp.local_addr()
     }
 
-    /// Serves until stopped; then it finishes what was received.
+    /// Serves until stopped; then finishes what was received.
     pub async fn serve(self, stop: CancellationToken) {
         let Webhook { tcp, gate, deliveries, feed, metrics } = self;
         let worker = work::work(deliveries, Arc::clone(&feed), metrics);

@@ -1,4 +1,4 @@
-//! Who may change something: whoever has the admin token, and no page a browser shows.
+//! Who may change something: whoever has the admin token, but no web page of another origin.
 
 use std::fmt;
 use std::sync::Arc;
@@ -12,28 +12,29 @@ use subtle::ConstantTimeEq;
 
 use super::refusal::Refusal;
 
-/// The admin token as configured. Only its digest is kept, and compared in constant time.
+/// The configured admin token. Only its digest is kept, and compared in constant time.
 pub struct AdminToken {
     sha256: ArcSwapOption<[u8; 32]>,
 }
 
 impl AdminToken {
-    /// None: nobody may change anything.
+    /// With `None`, nobody may change anything.
     pub fn new(token: Option<&SecretString>) -> AdminToken {
         AdminToken { sha256: ArcSwapOption::from_pointee(token.map(digest)) }
     }
 
-    /// Takes another token, or none, in place of the one before.
+    /// Replaces the token; `None` removes it.
     pub fn replace(&self, token: Option<&SecretString>) {
         self.sha256.store(token.map(digest).map(Arc::new));
     }
 
-    /// Whether there is one.
+    /// Whether a token is configured.
     pub fn is_set(&self) -> bool {
         self.sha256.load().is_some()
     }
 
-    /// Refuses what no token would help: requests of another origin's page, and all where none is configured.
+    /// Refuses what no token would help: requests from another origin's page, and every request if no token is
+    /// configured. Returns the token's SHA-256.
     pub(super) fn may_be_asked(&self, headers: &HeaderMap) -> Result<[u8; 32], Refusal> {
         match is_foreign(headers) {
             true => Err(Refusal::Foreign),
@@ -41,7 +42,7 @@ impl AdminToken {
         }
     }
 
-    /// Refuses requests without the token, and those a page of another origin sends.
+    /// Refuses requests without the token, and those sent by a page of another origin.
     pub(super) fn check(&self, headers: &HeaderMap) -> Result<(), Refusal> {
         let sha256 = self.may_be_asked(headers)?;
         let mut values = headers.get_all(AUTHORIZATION).iter();
@@ -63,20 +64,20 @@ impl fmt::Debug for AdminToken {
     }
 }
 
-/// HTTP has no blanks around a header's value, so those around the secret can't count.
+/// Trims the secret: HTTP strips blanks around a header value, so they can't be part of the token.
 fn digest(token: &SecretString) -> [u8; 32] {
     Sha256::digest(token.expose_secret().trim()).into()
 }
 
-/// What stands behind the scheme `Bearer`.
+/// The credentials after the scheme `Bearer`.
 fn bearer(value: &[u8]) -> Option<&[u8]> {
     let space = value.iter().position(|&byte| byte == b' ')?;
     let (scheme, token) = (&value[..space], value[space..].trim_ascii());
     scheme.eq_ignore_ascii_case(b"bearer").then_some(token)
 }
 
-/// Whether a browser says that a page of another origin asks. The scheme is not compared: TLS may end
-/// before this listener.
+/// Whether a browser says that a page of another origin sends the request. The scheme is not compared: TLS may
+/// end before this listener.
 fn is_foreign(headers: &HeaderMap) -> bool {
     if !headers.contains_key(ORIGIN) {
         return false;
@@ -100,7 +101,7 @@ mod tests {
         fields.iter().map(|(name, value)| (HeaderName::from_static(name), value.parse().unwrap())).collect()
     }
 
-    /// `HeaderMap` from an iterator keeps one of a name; this keeps both.
+    /// Keeps both values; collecting into a `HeaderMap` keeps only one per name.
     fn twice(name: &'static str, value: &str) -> HeaderMap {
         let mut map = headers(&[("host", "admin:9090")]);
         map.append(name, value.parse().unwrap());

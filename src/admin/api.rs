@@ -1,4 +1,4 @@
-//! What an operator changes: `POST /api/agents/NAME/disable` and `/enable`.
+//! The operator's changes: `POST /api/agents/NAME/disable` and `/enable`.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,7 +17,7 @@ use super::refusal::{Refusal, json_response};
 use crate::agent::roster::Roster;
 use crate::policy::target::{Prefix, Segment, Target, TargetError};
 
-/// No body is needed but a form's; any is read up to here.
+/// Only a form needs a body; any other is read up to this size and dropped.
 const BODY_BYTES_MAX: usize = 64 * 1024;
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -28,15 +28,15 @@ pub struct Api {
     token: Arc<AdminToken>,
 }
 
-/// What a path asks for.
+/// The change that a path asks for.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Order {
-    /// Decoded once; not looked for yet.
+    /// Percent-decoded once; not yet looked up.
     agent: String,
     is_disabled: bool,
 }
 
-/// The order a path stands for; none when it is not one of the API's.
+/// The order that a path stands for; `None` if the path does not belong to the API.
 pub(super) fn read(path: &str) -> Option<Result<Order, TargetError>> {
     if !path.starts_with("/api/agents/") {
         return None;
@@ -56,7 +56,7 @@ pub(super) fn read(path: &str) -> Option<Result<Order, TargetError>> {
 }
 
 impl Api {
-    /// Without a token every change is refused.
+    /// If `token` holds no token, every change is refused.
     pub fn new(roster: Arc<Roster>, token: Arc<AdminToken>) -> Api {
         Api { roster, token }
     }
@@ -93,7 +93,7 @@ impl Api {
         let body = timeout(BODY_TIMEOUT, async {
             if is_form {
                 self.token.may_be_asked(&head.headers)?;
-                // The page's own form, sent without JavaScript: the token is in the body.
+                // The page's own form, sent without JavaScript, carries the token in its body.
                 let authorization = authorization_in(&read_body(body).await?)?;
                 head.headers.insert(AUTHORIZATION, authorization);
                 return self.token.check(&head.headers);
@@ -110,14 +110,14 @@ impl Api {
     }
 }
 
-/// A form without a token in its head; another origin's page can't send it, for browsers name its origin.
+/// A form without a token in its headers. Another origin's page can't use it, because browsers send its origin.
 fn is_form(headers: &HeaderMap) -> bool {
     let kind = headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
     let essence = kind.split(';').next().unwrap_or_default().trim();
     essence.eq_ignore_ascii_case("application/x-www-form-urlencoded") && !headers.contains_key(AUTHORIZATION)
 }
 
-/// The field `token` of a form, as the header it stands for.
+/// A form's `token` field, as the `Authorization` header it stands for.
 fn authorization_in(form: &[u8]) -> Result<HeaderValue, Refusal> {
     let mut fields = form.split(|byte| *byte == b'&').filter_map(|field| field.strip_prefix(b"token="));
     let (Some(token), None) = (fields.next(), fields.next()) else { return Err(Refusal::Unauthenticated) };
@@ -137,7 +137,7 @@ fn html(status: StatusCode, title: &str, message: &str) -> Response<Full<Bytes>>
     response
 }
 
-/// Reads a body to its end, within bounds.
+/// Reads a body to its end, up to [`BODY_BYTES_MAX`].
 async fn read_body<B: Body + Unpin>(mut body: B) -> Result<Vec<u8>, Refusal> {
     let mut left = BODY_BYTES_MAX;
     let mut read = Vec::new();

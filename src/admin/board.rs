@@ -1,4 +1,4 @@
-//! The latest snapshot, in the forms it is shown in: made at most once a second however many look.
+//! The latest snapshot in every form in which it is shown; taken at most once a second, however many people look.
 
 use std::fmt;
 use std::sync::Arc;
@@ -11,13 +11,13 @@ use tokio::time::Instant;
 use super::page;
 use crate::status::Status;
 
-/// Between two snapshots; below the time between two events.
+/// How long a snapshot is reused; shorter than the time between two events.
 const FRESH_FOR: Duration = Duration::from_secs(1);
 
 /// Takes a snapshot.
 type Collect = Arc<dyn Fn() -> Status + Send + Sync>;
 
-/// What everybody who looks is shown.
+/// The snapshot that every viewer is shown.
 pub struct Board {
     collect: Collect,
     latest: Mutex<Option<(Instant, Arc<Shown>)>>,
@@ -43,21 +43,22 @@ impl Board {
         Board { collect: Arc::new(collect), latest: Mutex::default() }
     }
 
-    /// Who comes while one is being made waits for that one.
+    /// The latest snapshot; `None` if taking it failed. Callers that arrive while one is being taken wait for it.
     pub(super) async fn latest(&self) -> Option<Arc<Shown>> {
         let mut latest = self.latest.lock().await;
         if let Some((_, shown)) = latest.as_ref().filter(|(at, _)| at.elapsed() < FRESH_FOR) {
             return Some(Arc::clone(shown));
         }
         let collect = Arc::clone(&self.collect);
-        // With a thousand agents it takes milliseconds, in which agents' requests go on.
+        // With a thousand agents it takes milliseconds; a blocking thread keeps that from delaying agents'
+        // requests.
         let shown = tokio::task::spawn_blocking(move || Shown::new(collect())).await;
         let shown = Arc::new(shown.inspect_err(|error| tracing::error!(%error, "no snapshot")).ok()?);
         *latest = Some((Instant::now(), Arc::clone(&shown)));
         Some(shown)
     }
 
-    /// Something was changed that everybody shall see at once.
+    /// Drops the snapshot after a change, so that everyone sees the change at once.
     pub(super) async fn forget(&self) {
         *self.latest.lock().await = None;
     }

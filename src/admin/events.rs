@@ -1,4 +1,4 @@
-//! Server-sent events: the snapshot every two seconds, as JSON or as the live part of the page.
+//! Server-sent events: a snapshot every two seconds, as JSON or as the live part of the page.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use super::board::{Board, Shown};
 use super::{AdminBody, text};
 
 const EVERY: Duration = Duration::from_secs(2);
-/// Each holds a connection; the listener has 256 in all.
+/// Each listener holds a connection; the admin listener has 256 in all.
 const LISTENERS_MAX: usize = 128;
 
 /// What an event carries.
@@ -28,7 +28,7 @@ pub(super) enum Form {
     Page,
 }
 
-/// Who listens.
+/// Serves the event streams, up to [`LISTENERS_MAX`].
 #[derive(Debug)]
 pub(super) struct Events {
     board: Arc<Board>,
@@ -49,7 +49,7 @@ impl Events {
         Events { board, places: Arc::new(Semaphore::new(LISTENERS_MAX)), draining }
     }
 
-    /// Ends when tollgate drains.
+    /// Starts an event stream; it ends when tollgate drains.
     pub(super) fn listen(&self, form: Form) -> Response<AdminBody> {
         let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else {
             return text(
@@ -86,7 +86,7 @@ impl Listening {
     }
 }
 
-/// One event; a line break in what it carries begins another `data` line.
+/// One event; each line break in the payload starts another `data` line.
 fn event(shown: &Shown, form: Form) -> Bytes {
     let carried = match form {
         Form::Json => &shown.json,

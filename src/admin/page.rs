@@ -1,7 +1,7 @@
-//! The status page: written here, whole without JavaScript, and kept up to date with it.
+//! The status page: rendered here, complete without JavaScript, and kept up to date with it.
 //!
-//! Nothing comes from another place: style and script are in the page and named by hash in its
-//! Content-Security-Policy, bars are SVG, and whatever agents or GitHub wrote is escaped by `maud`.
+//! Nothing is loaded from elsewhere: style and script are in the page and named by hash in its
+//! Content-Security-Policy, bars are SVG, and `maud` escapes whatever agents or GitHub wrote.
 
 mod agents;
 
@@ -28,7 +28,7 @@ use crate::status::{AgentStatus, Status};
 
 const STYLE: &str = include_str!("page/style.css");
 const SCRIPT: &str = include_str!("page/script.js");
-/// A bar, half full.
+/// A bar, half full: the page's icon.
 const ICON: &str = "data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 16 16'%3E%3Crect width='16' \
                     height='16' rx='4' fill='%231f5fd0'/%3E%3Crect x='3' y='4' width='10' height='3' rx='1' \
                     fill='white'/%3E%3Crect x='3' y='9' width='5' height='3' rx='1' fill='white'/%3E%3C/svg%3E";
@@ -44,18 +44,18 @@ static POLICY: LazyLock<HeaderValue> = LazyLock::new(|| {
     HeaderValue::from_str(&policy).expect("it is of ASCII")
 });
 
-/// What every page of ours is sent with.
+/// Sets the headers of every page.
 pub(super) fn set_headers(headers: &mut HeaderMap) {
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(CONTENT_SECURITY_POLICY, POLICY.clone());
     headers.insert(X_FRAME_OPTIONS, HeaderValue::from_static("DENY"));
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    // Not `no-referrer`: with it browsers name `null` as the origin of a form.
+    // Not `no-referrer`: with it browsers send `null` as a form's origin.
     headers.insert(REFERRER_POLICY, HeaderValue::from_static("same-origin"));
 }
 
-/// The page; with the form for one agent, if it is asked for.
+/// The whole page, with the switch form for one agent if it was asked for.
 pub(super) fn whole(status: &Status, live: &str, switch: Option<&AgentStatus>) -> String {
     document(&html! {
         @if let Some(agent) = switch {
@@ -65,7 +65,7 @@ pub(super) fn whole(status: &Status, live: &str, switch: Option<&AgentStatus>) -
     })
 }
 
-/// A page that says one thing, and leads back.
+/// A page with one message and a link back.
 pub(super) fn notice(title: &str, message: &str, is_done: bool) -> String {
     document(&html! {
         main {
@@ -108,7 +108,7 @@ fn document(content: &Markup) -> String {
     page.into_string()
 }
 
-/// What changes while one looks.
+/// The part of the page that events update.
 pub(super) fn live(status: &Status) -> Markup {
     html! {
         (summary(status))
@@ -133,7 +133,7 @@ pub(super) fn live(status: &Status) -> Markup {
     }
 }
 
-/// What an operator wants to know first.
+/// What an operator wants to know first: the summary.
 fn summary(status: &Status) -> Markup {
     let hits: u64 = status.limit_hits.values().sum();
     let active = status.agents.iter().filter(|agent| agent.share_ratio.is_some()).count();

@@ -1,4 +1,4 @@
-//! What the admin API answers when it does not do as asked.
+//! What the admin API answers when it refuses.
 
 use bytes::Bytes;
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
@@ -64,7 +64,7 @@ impl Refusal {
     }
 }
 
-/// One line of JSON, never kept by anyone on its way.
+/// One line of JSON that nothing on its way may cache.
 pub(super) fn json_response(status: StatusCode, value: &Value) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::new(format!("{value}\n").into()));
     *response.status_mut() = status;

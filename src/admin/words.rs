@@ -1,4 +1,4 @@
-//! Figures as people read them.
+//! Figures formatted for people.
 
 /// `12 345`, with narrow spaces.
 pub(crate) fn count(value: impl Into<i128>) -> String {

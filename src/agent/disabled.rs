@@ -1,7 +1,7 @@
-//! The agents that operators switched off while tollgate runs, beside those the file disables.
+//! The agents that operators switched off at run time, in addition to those the configuration file disables.
 //!
-//! What is read on every request's way is a set in this process, without a lock. Where the set
-//! outlives the process it is kept in Redis, and all replicas follow it.
+//! Every request reads the set in this process, without a lock. If the set is to outlive the process it is also
+//! kept in Redis, which all replicas follow.
 
 mod shared;
 
@@ -18,27 +18,26 @@ use crate::budget::store::StoreAway;
 pub use shared::Commands;
 use shared::SharedSet;
 
-/// A change is in force on every replica within this and the time Redis takes.
+/// A change reaches every replica within this time plus Redis's response time.
 const POLL_EVERY: Duration = Duration::from_millis(250);
 
 type Names = HashSet<String>;
 
-/// What operators switched off.
+/// The agents that operators switched off.
 ///
-/// In this process ([`DisabledAgents::in_process`]), a restart forgets it: an agent that shall stay out
-/// needs `disabled: true` in the file, too. In Redis ([`DisabledAgents::in_redis`]) it outlives every
-/// replica; while Redis is away the last known state stays in force.
+/// In process ([`DisabledAgents::in_process`]), a restart forgets the set: an agent that is to stay off also
+/// needs `disabled: true` in the file. In Redis ([`DisabledAgents::in_redis`]) the set outlives every replica;
+/// while Redis is away the last known state stays in force.
 #[derive(Debug, Default)]
 pub struct DisabledAgents {
     names: ArcSwap<Names>,
     /// Told of every change.
     changes: watch::Sender<()>,
-    /// None: it lives in this process alone.
+    /// `None`: the set lives in this process alone.
     shared: Option<SharedSet>,
-    /// One at a time speaks to Redis and writes `names`, so that a poll that began before a change
-    /// can't undo it here.
+    /// Held while talking to Redis and writing `names`, so that a poll that began before a change can't undo it.
     turn: Mutex<()>,
-    /// Redis did not answer the last time; to say so once.
+    /// Redis did not answer last time; kept so that the log says so only once.
     is_away: AtomicBool,
 }
 
@@ -47,8 +46,7 @@ impl DisabledAgents {
         DisabledAgents::default()
     }
 
-    /// Knows what is in Redis when it returns, unless Redis is away: then nobody is switched off until it
-    /// answers.
+    /// Reads the set from Redis before returning. If Redis is away, nobody is switched off until it answers.
     pub async fn in_redis(redis: Arc<dyn Commands>) -> DisabledAgents {
         let disabled = DisabledAgents { shared: Some(SharedSet::new(redis)), ..DisabledAgents::in_process() };
         disabled.poll().await;
@@ -59,7 +57,7 @@ impl DisabledAgents {
         self.names.load().contains(agent)
     }
 
-    /// Tells of every change.
+    /// The channel that is told of every change.
     pub fn changes(&self) -> watch::Sender<()> {
         self.changes.clone()
     }
@@ -69,11 +67,11 @@ impl DisabledAgents {
         self.changes.send_replace(());
     }
 
-    /// Switches an agent off, or on again; in force here at once.
+    /// Switches an agent off or on; takes effect here at once.
     ///
     /// # Errors
-    /// When Redis did not confirm it: it is not in force here then. If Redis did it all the same, the
-    /// next poll brings it.
+    /// When Redis did not confirm the change: it is then not in force here. If Redis applied it all the same, the
+    /// next poll picks it up.
     pub async fn set(&self, agent: &str, is_disabled: bool) -> Result<(), StoreAway> {
         let _turn = self.turn.lock().await;
         let mut names = Names::clone(&self.names.load());
@@ -89,7 +87,7 @@ impl DisabledAgents {
         Ok(())
     }
 
-    /// Follows Redis; never ends. In this process there is nothing to follow.
+    /// Follows Redis; never ends. Returns at once if the set is in process.
     pub async fn tend(&self) {
         if self.shared.is_none() {
             return;
@@ -113,7 +111,7 @@ impl DisabledAgents {
         }
     }
 
-    /// Takes over what Redis has. A Redis that lost its data is told what is known here: a fail-over must
+    /// Takes over the set from Redis. If Redis lost its data, the set known here is written back: a failover must
     /// not let an agent back in.
     async fn follow(&self, shared: &SharedSet) -> Result<Names, StoreAway> {
         let known = self.names.load_full();

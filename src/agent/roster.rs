@@ -1,7 +1,7 @@
-//! Who is served now: the agents of the configuration in force, less those that operators switched off.
+//! Which agents are served now: those of the configuration in force, less those that operators switched off.
 //!
-//! A request knows its agent as the configuration said when it came. Whether that agent is still served
-//! is asked here, and who waits for a turn is told when it is not.
+//! A request keeps its agent as configured when the request came in. Whether that agent is still served is asked
+//! here, and agents waiting for a turn are told when they no longer are.
 
 use std::sync::Arc;
 
@@ -18,22 +18,22 @@ use crate::config::Agent;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Standing {
     Served,
-    /// By the file or by an operator.
+    /// Disabled by the configuration file or by an operator.
     Disabled,
     /// The configuration in force has no agent of this name.
     Removed,
 }
 
-/// All agents there are now.
+/// All agents that exist now.
 #[derive(Debug)]
 pub struct Roster {
     agents: ArcSwap<Agents>,
     disabled: DisabledAgents,
-    /// Told of every change of either.
+    /// Told of every change to either field above.
     changes: watch::Sender<()>,
 }
 
-/// Why an agent is not switched off or on.
+/// Why an agent can't be switched off or on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum SwitchError {
     #[error("No agent has this name.")]
@@ -57,12 +57,12 @@ impl Roster {
         Roster { agents: ArcSwap::new(agents), changes: disabled.changes(), disabled }
     }
 
-    /// Those of the configuration in force.
+    /// The agents of the configuration in force.
     pub fn agents(&self) -> Arc<Agents> {
         self.agents.load_full()
     }
 
-    /// Takes the agents of another configuration. What operators switched off stays so.
+    /// Installs the agents of another configuration. Agents that operators switched off stay off.
     pub fn replace(&self, agents: Arc<Agents>) {
         self.agents.store(agents);
         self.changes.send_replace(());
@@ -76,7 +76,7 @@ impl Roster {
         }
     }
 
-    /// Waits until an agent is not served, which may be so already.
+    /// Waits until an agent is not served (returns at once if it already isn't) and says why.
     pub async fn until_not_served(&self, name: &str) -> Standing {
         let mut changes = self.changes.subscribe();
         loop {
@@ -84,20 +84,20 @@ impl Roster {
                 Standing::Served => {}
                 ended => return ended,
             }
-            // The sender is ours, so this ends by a change alone.
+            // This roster owns the sender, so only a change ends this wait.
             let _ = changes.changed().await;
         }
     }
 
-    /// Whether nothing is served to an agent of the configuration in force.
+    /// Whether an agent of the configuration in force is disabled, by the file or by an operator.
     pub fn is_disabled(&self, agent: &Agent) -> bool {
         agent.disabled || self.disabled.contains(&agent.name)
     }
 
-    /// Switches an agent off, or on again. One the file disables can't be switched on.
+    /// Switches an agent off or on. An agent that the file disables can't be switched on.
     ///
     /// # Errors
-    /// When nothing was changed; see [`DisabledAgents::set`].
+    /// When nothing was changed: unknown agent, disabled in the file, or as in [`DisabledAgents::set`].
     pub async fn switch(&self, name: &str, is_disabled: bool) -> Result<(), SwitchError> {
         let agents = self.agents();
         let agent = agents.named(name).ok_or(SwitchError::Unknown)?;
@@ -107,7 +107,7 @@ impl Roster {
         Ok(self.disabled.set(name, is_disabled).await?)
     }
 
-    /// Follows what other replicas switch; see [`DisabledAgents::tend`].
+    /// Follows the switches of other replicas; see [`DisabledAgents::tend`].
     pub async fn tend(&self) {
         self.disabled.tend().await;
     }

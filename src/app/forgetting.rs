@@ -1,19 +1,20 @@
-//! When what is counted of agents that are gone may be dropped, however often the configuration changes.
+//! Decides when the figures of removed agents may be dropped, however often the configuration changes.
 //!
-//! A turn is two minutes after the reload that called for it. Reloads meanwhile do not put it off, or a file
-//! that changes every minute would keep all names there ever were; whom they removed is dropped at the next
-//! turn, four minutes later at the most.
+//! A turn comes two minutes after the reload that called for it. Reloads in between do not postpone it, or a file
+//! that changes every minute would keep every name there ever was. Agents that they removed are dropped at the
+//! next turn, at most four minutes later.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// What they had under way has ended by then, and been read.
+/// By then an agent's requests in flight have ended and its figures have been scraped.
 const AFTER: Duration = Duration::from_secs(120);
 
 #[derive(Debug)]
 pub(super) struct Forgetting<Agents> {
-    /// When, and who was there when it was called for: they are kept until the next turn at least.
+    /// When the turn is due, and the agents there were when it was called for: they are kept at least until the
+    /// next turn.
     turn: Option<(Instant, Agents)>,
     is_again: bool,
 }
@@ -23,7 +24,7 @@ impl<Agents> Forgetting<Agents> {
         Self { turn: None, is_again: false }
     }
 
-    /// There was a reload, since which these are there.
+    /// Notes a reload, after which `agents` are configured.
     pub(super) fn call_for(&mut self, now: Instant, agents: Agents) {
         match &self.turn {
             Some(_) => self.is_again = true,
@@ -31,7 +32,8 @@ impl<Agents> Forgetting<Agents> {
         }
     }
 
-    /// At a turn: whom to keep beside those who are there now, and the next turn, if there was a reload meanwhile.
+    /// At a turn: whom to keep besides the current agents. Schedules the next turn if there was a reload in
+    /// between.
     pub(super) fn take_turn(&mut self, now: Instant, agents: impl FnOnce() -> Agents) -> Option<Agents> {
         let (_, kept) = self.turn.take_if(|(at, _)| *at <= now)?;
         if std::mem::take(&mut self.is_again) {
@@ -56,7 +58,7 @@ mod tests {
                 turns.push((second, kept));
             }
         }
-        // Who was removed at 20 s was there at 0 s: kept at the first turn, dropped at the second.
+        // An agent removed at 20 s was there at 0 s: kept at the first turn, dropped at the second.
         assert_eq!(turns, [(120, 0), (240, 120), (360, 240), (480, 360)]);
     }
 

@@ -1,8 +1,8 @@
-//! Another configuration for a running tollgate: when its files change, and on SIGHUP.
+//! Loads another configuration into a running tollgate: when its files change, and on SIGHUP.
 //!
-//! What is sound takes effect for requests that come from then on; those under way are served to their end
-//! as they began, but for agents that are there no more: their waiting ends at once. What is not sound
-//! changes nothing. Keys that take effect at a start alone are named, and keep their values until then.
+//! A valid configuration applies to requests that arrive from then on; requests in flight finish as they began,
+//! except that requests of removed agents stop waiting at once. An invalid one changes nothing. Changed keys that
+//! only take effect at start are named, and keep their values until then.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,32 +28,33 @@ use crate::redis_client::RedisClient;
 use crate::status::ConfigStatus;
 use crate::status::collect::Sources;
 
-/// How often the files are looked at; a change is taken up at the second look that finds it.
+/// How often the files are checked; a change is applied at the second check that finds it.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// A file that takes longer is said to be stuck; it is waited for all the same.
+/// A file that takes longer is reported as stuck; tollgate still waits for it.
 const READ_WITHIN: Duration = Duration::from_secs(10);
-/// Problems of a file that are shown, and characters of each; the log has all.
+/// How many of a file's problems the status page shows; the log has all.
 const PROBLEMS_SHOWN: usize = 20;
+/// Characters shown of each problem.
 const PROBLEM_LENGTH: usize = 300;
 
-/// What a configuration is put into.
+/// The parts that a new configuration is applied to.
 #[derive(Debug)]
 pub(super) struct Reload {
     pub(super) in_force: Arc<InForce>,
     pub(super) roster: Arc<Roster>,
     pub(super) budget: Arc<Budget>,
     pub(super) admin_token: Arc<AdminToken>,
-    /// As at the start.
+    /// The settings that only take effect at start, as they were then.
     pub(super) fixed: Fixed,
     pub(super) status: Arc<ArcSwap<ConfigStatus>>,
     pub(super) metrics: Arc<Metrics>,
-    /// Of a file that was not taken, counted.
+    /// The number of problems in a file that was not applied.
     pub(super) problems: IntGauge,
     pub(super) clock: Arc<dyn Clock>,
 }
 
 impl Reload {
-    /// What an operator is shown.
+    /// The status board that operators are shown.
     pub(super) fn board(&self, redis: Option<Arc<RedisClient>>, draining: CancellationToken) -> Board {
         let sources = Sources {
             in_force: Arc::clone(&self.in_force),
@@ -70,7 +71,8 @@ impl Reload {
         Board::new(move || sources.collect())
     }
 
-    /// Follows the files, or what is asked for where there are none; never ends.
+    /// Reloads when the files change or `asked` is notified; never ends. If no files are followed, `asked` only
+    /// logs that.
     pub(super) async fn tend(self, mut watch: Option<Watch>, asked: Arc<Notify>) {
         let mut forgetting = Forgetting::new();
         loop {
@@ -97,7 +99,8 @@ impl Reload {
         }
     }
 
-    /// What is counted of agents and Apps that are there no more; of agents that left just now it is kept.
+    /// Drops the figures of agents and Apps that no longer exist; agents in `kept`, which may just have been
+    /// removed, keep theirs.
     fn forget(&self, kept: &Agents) {
         let agents = self.roster.agents();
         self.budget.forget_agents(|name| agents.named(name).is_some() || kept.named(name).is_some());
@@ -105,8 +108,8 @@ impl Reload {
         self.metrics.forget_tokens(|name| tokens.iter().any(|token| token.installation == name));
     }
 
-    /// Files may lie on a slow disk, and a fleet's takes a moment to check. Gives whether another
-    /// configuration is in force.
+    /// Reads the files on a blocking thread, since they may be on a slow disk and a fleet's configuration takes a
+    /// moment to check. Also returns whether another configuration is now in force.
     async fn look(&self, mut files: Watch, is_asked: bool) -> (Watch, bool) {
         let path = files.path().to_owned();
         let mut read = tokio::task::spawn_blocking(move || {
@@ -120,7 +123,7 @@ impl Reload {
                 self.refuse(&[format!("{} or a file it names can't be read to its end", path.display())]);
                 let read = read.await;
                 if matches!(read, Ok((_, None))) {
-                    // It took long, and is what it was.
+                    // The read was slow, but nothing changed.
                     self.status.store(before.0);
                     self.problems.set(before.1);
                 }
@@ -167,13 +170,13 @@ impl Reload {
         self.status.store(Arc::new(status));
     }
 
-    /// Everything that can fail comes before the first change.
+    /// Does everything that can fail before the first change.
     fn put_into_force(&self, config: Config, warnings: &Problems, version: &str) -> Result<(), Vec<String>> {
         let needs_start = self.fixed.changed(&config.fixed());
         let (tuning, cache) = (super::tuning(&config.budget), config.cache);
         let admin_token = config.server.admin_token.clone();
         let (agents, next) = self.prepare(config).map_err(|error| vec![error.to_string()])?;
-        // An agent that is gone is refused from here on, even if a request of its own was just read.
+        // From here on a removed agent is refused, even if a request of its own has just been read.
         self.roster.replace(agents);
         self.in_force.replace(next);
         self.budget.tune(tuning);
@@ -207,8 +210,8 @@ impl Reload {
     }
 }
 
-/// Without what stands between backticks: the page is open to whoever reaches it, and somebody may have
-/// typed a secret where the name of its file belongs.
+/// Removes what stands between backticks: everyone who reaches the page sees it, and somebody may have typed a
+/// secret where the name of its file belongs.
 fn for_everybody(problem: &str) -> String {
     let parts = problem.split('`').enumerate();
     let shown: String = parts.map(|(place, part)| if place % 2 == 0 { part } else { "…" }).collect();

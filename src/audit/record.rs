@@ -1,7 +1,7 @@
-//! One request's part of the audit log: what is known of it, gathered on its way.
+//! One request's part of the audit log: its facts, gathered on its way.
 //!
-//! The line is written when the last who could add to it lets go, so a write whose caller hung up has
-//! its line, too, with the status GitHub answered.
+//! The line is written when the last owner of the [`Record`] drops it, so a write whose caller hung up still gets
+//! a line with GitHub's status.
 
 use std::sync::{Mutex, MutexGuard};
 
@@ -11,7 +11,7 @@ use serde::Serialize;
 use super::{Audit, AuditUnavailable};
 use crate::clock::Clock;
 
-/// Longest path in a line, in bytes.
+/// Longest path in a line, in bytes; the rest is cut off.
 const PATH_BYTES_MAX: usize = 1_024;
 
 /// What was decided.
@@ -20,11 +20,11 @@ const PATH_BYTES_MAX: usize = 1_024;
 pub enum Verdict {
     Allowed,
     Denied,
-    /// It would have been denied, but policy only observes.
+    /// Policy would have denied it, but only observes.
     Observed,
 }
 
-/// Who approved, as far as an approval tells.
+/// The approver, as far as an approval names one.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Approver {
     pub issuer: String,
@@ -32,29 +32,29 @@ pub struct Approver {
     pub jti: String,
 }
 
-/// What a line says.
+/// The fields of a line.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct Facts {
     pub request_id: String,
     pub agent: String,
-    /// Who the agent is by a signed identity.
+    /// The agent's subject in its signed identity.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub subject: Option<String>,
     pub method: String,
-    /// GitHub's name of the operation.
+    /// GitHub's name for the operation.
     pub operation: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub repository: Option<String>,
-    /// Without its query.
+    /// The path without its query.
     pub path: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub class: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub verdict: Option<Verdict>,
-    /// What decided: the code of a refusal, or `approval` or `allowed`.
+    /// What decided: a refusal's error code, or `approval` or `allowed`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rule: Option<&'static str>,
-    /// What it was refused for, in words.
+    /// Why it was refused, in words.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -63,7 +63,7 @@ pub struct Facts {
     pub upstream_status: Option<u16>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub github_request_id: Option<String>,
-    /// Why there is no status of GitHub's although the call was let through.
+    /// Why there is no status from GitHub although the call was let through.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub failure: Option<&'static str>,
 }
@@ -76,7 +76,7 @@ struct Line<'a> {
     facts: &'a Facts,
 }
 
-/// A line in the making.
+/// A line that is still being gathered.
 #[derive(Debug)]
 pub struct Record {
     audit: Audit,
@@ -92,15 +92,15 @@ impl Record {
         Record { audit: audit.clone(), clock: std::sync::Arc::clone(clock), facts: Mutex::new(facts) }
     }
 
-    /// Adds to what the line will say.
+    /// Adds facts to the line.
     pub fn note(&self, add: impl FnOnce(&mut Facts)) {
         add(&mut self.facts());
     }
 
-    /// Writes what is known now as the line of an approval, and waits until it is safe.
+    /// Writes what is known now as an `approval` line and waits until it is safe.
     ///
     /// # Errors
-    /// When it is not: what was approved must not happen.
+    /// When the line was not written: the approved operation must then not happen.
     pub async fn approve(&self) -> Result<(), AuditUnavailable> {
         let line = self.line("approval");
         self.audit.write_surely(line).await

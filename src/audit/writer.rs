@@ -1,7 +1,7 @@
-//! The thread that writes: lines in order, as many at once as wait, one sync for all that need it.
+//! The thread that writes: lines in order, all that wait in one batch, with one sync for those that need it.
 //!
-//! The file is opened again when another stands at its path, so it may be rotated by renaming or by
-//! truncating. After a line that was cut short (a full disk) the next one begins on a line of its own.
+//! The file is reopened when another file is at its path, so it may be rotated by renaming or truncating. After a
+//! line that was cut short (a full disk) the next one starts on a new line.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
@@ -13,20 +13,20 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::AuditUnavailable;
 
-/// Lines written at once.
+/// Most lines written in one batch.
 const BATCH_MAX: usize = 256;
 
-/// What the thread is asked.
+/// A job for the thread.
 #[derive(Debug)]
 pub(super) enum Job {
     Line(String),
-    /// To be written and synced; then its owner is told.
+    /// To be written and synced; then the sender is told the outcome.
     Sure(String, oneshot::Sender<Result<(), AuditUnavailable>>),
-    /// Told when all before it was written.
+    /// The sender is told once every earlier job is done.
     Flush(oneshot::Sender<()>),
 }
 
-/// Where lines go.
+/// Where lines are written.
 #[derive(Debug)]
 pub(super) enum Target {
     Stdout,
@@ -65,7 +65,7 @@ pub(super) fn run(mut target: Target, mut jobs: mpsc::Receiver<Job>, lost: &IntC
         for job in batch.drain(..) {
             match job {
                 Job::Line(_) => {}
-                // Who gave up waiting is told nothing.
+                // A receiver that gave up waiting is gone; ignore that.
                 Job::Sure(_, tell) => drop(tell.send(outcome)),
                 Job::Flush(tell) => drop(tell.send(())),
             }
@@ -76,7 +76,7 @@ pub(super) fn run(mut target: Target, mut jobs: mpsc::Receiver<Job>, lost: &IntC
 impl Target {
     pub(super) fn open(path: &Path) -> io::Result<Target> {
         let file = append_to(path)?;
-        // Whatever ended the last process may have torn its last line.
+        // The previous process may have been killed in the middle of a line.
         let is_torn = !is_whole(path, file.metadata()?.len());
         Ok(Target::File { path: path.to_owned(), file, is_torn })
     }
@@ -105,19 +105,19 @@ impl Target {
     }
 }
 
-/// Readable by its owner alone: it says who does what.
+/// Readable only by its owner: the log says who does what.
 fn append_to(path: &Path) -> io::Result<File> {
     use std::os::unix::fs::OpenOptionsExt;
     let is_new = !path.exists();
     let file = OpenOptions::new().append(true).create(true).mode(0o600).open(path)?;
     if is_new && let Some(directory) = path.parent().filter(|directory| !directory.as_os_str().is_empty()) {
-        // A new file's name is its directory's to keep.
+        // Syncing the directory makes the new file's name durable.
         File::open(directory)?.sync_all()?;
     }
     Ok(file)
 }
 
-/// Whether the last line of a file of this length has its end; one that can't be read may not.
+/// Whether a file of this length ends with a line break; a file that can't be read counts as not.
 fn is_whole(path: &Path, length: u64) -> bool {
     let Some(last) = length.checked_sub(1) else { return true };
     let mut byte = [0];
@@ -125,13 +125,13 @@ fn is_whole(path: &Path, length: u64) -> bool {
     read.is_ok() && byte == *b"\n"
 }
 
-/// Whether this is still the file at its path.
+/// Whether the file at `path` is still the one that is open.
 fn is_at(file: &File, path: &Path) -> bool {
     let (Ok(ours), Ok(theirs)) = (file.metadata(), std::fs::metadata(path)) else { return false };
     (ours.dev(), ours.ino()) == (theirs.dev(), theirs.ino())
 }
 
-/// Pipes and devices can't be synced, and have what was written.
+/// Syncs the file. Pipes and devices can't be synced; what was written to them has been handed over.
 fn sync(file: &File) -> io::Result<()> {
     match file.sync_data() {
         Err(error) if error.kind() == io::ErrorKind::InvalidInput => Ok(()),

@@ -61,8 +61,7 @@ pub struct Call {
 pub struct Stamp {
     #[serde(serialize_with = "hexadecimal")]
     pub replica: u64,
-    /// The store's time in its last reply to this replica, and the milliseconds since, by a
-    /// monotonic clock.
+    /// The store's time in its last reply to this replica, and the milliseconds since, by a monotonic clock.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_reply: Option<LastReply>,
     pub caps: Caps,
@@ -160,8 +159,7 @@ pub struct Share {
     /// Points an hour of `core`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ceiling: Option<i64>,
-    /// The sum of the guarantees of all agents that may use the installation, in points an hour of
-    /// `core`.
+    /// The sum of the guarantees of all agents that may use the installation, in points an hour of `core`.
     pub guarantees: i64,
 }
 

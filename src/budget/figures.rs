@@ -14,8 +14,7 @@ impl Budget {
         (reply.view.unwrap_or_default(), reply.pool)
     }
 
-    /// The most points one call could ever be charged, and the limit they come from; none until it
-    /// is known.
+    /// The most points one call could ever be charged, and the limit they come from; none until it is known.
     pub async fn price_max(&self, charge: &Charge) -> Option<(i64, i64)> {
         let pool = self.look(charge).await.1.filter(|pool| pool.is_known)?;
         let kept = self.tuning.load().headroom_thousandths * pool.limit / 1000;
@@ -34,8 +33,7 @@ impl Budget {
         Room { wait, points: points.max(0) }
     }
 
-    /// Warns once, when an installation's limit is first seen, if more is guaranteed than can be
-    /// kept.
+    /// Warns once, when an installation's limit is first seen, if more is guaranteed than can be kept.
     pub(super) fn compare_guarantees(&self, charge: &Charge, pool: &Snapshot) {
         if charge.guarantees == 0 || !pool.is_known || &*pool.resource != "core" {
             return;

@@ -43,8 +43,7 @@ use units::{EVICTIONS, FIRST_WRITES, LIMIT_MAX, LIMIT_UNTOLD, Micro, ROUTE_IDLE_
 pub struct Ledger {
     /// When it began, in epoch milliseconds; 0 before the first step.
     epoch: i64,
-    /// Nothing is granted for this long after the beginning: there may be calls in flight it does
-    /// not know.
+    /// Nothing is granted for this long after the beginning: there may be calls in flight it does not know.
     pause_at_birth_ms: i64,
     /// The number of admits and settles so far.
     seq: i64,
@@ -64,8 +63,7 @@ pub struct Ledger {
     content_hour: Ring,
     leases: Leases,
     cooldown: Cooldown,
-    /// When an agent's next write to a repository is due. The default hasher, since agents choose
-    /// the names.
+    /// When an agent's next write to a repository is due. The default hasher, since agents choose the names.
     spacing: HashMap<Arc<str>, i64>,
     replicas: Replicas,
     /// Only in the ledger of a replica that can't reach the store.
@@ -197,8 +195,7 @@ impl Ledger {
                 Some(_) => Trial::each(5_000),
                 None => Trial::new(1, 0),
             };
-            // In a ledger that came back empty, agents that waited before may not have asked again
-            // yet.
+            // In a ledger that came back empty, agents that waited before may not have asked again yet.
             let watched_from = if self.pause_at_birth_ms > 0 { self.epoch + SEEN_MS } else { 0 };
             let pool = Pool::new(Arc::clone(resource), now, trial, watched_from);
             let pool = if self.isolation.is_some() { pool.alone() } else { pool };
@@ -212,8 +209,7 @@ impl Ledger {
     fn route(&mut self, name: &Arc<str>, now: i64) -> &mut Route {
         let stale = self.routes.get(name).is_none_or(|route| now - route.gate.touched() > ROUTE_IDLE_MS);
         if stale {
-            // A replica on its own starts with empty buckets: the others may just have spent
-            // theirs.
+            // A replica on its own starts with empty buckets: the others may just have spent theirs.
             let tok = if self.isolation.is_some() { 0 } else { 20 * U };
             self.routes.insert(Arc::clone(name), Route::new(tok, now));
         }
@@ -256,8 +252,7 @@ impl Ledger {
         pool.view(share, now, ceiling)
     }
 
-    /// Converts points an hour of `core` to micro-points a second of a pool: the same part of its
-    /// limit.
+    /// Converts points an hour of `core` to micro-points a second of a pool: the same part of its limit.
     fn rate_of(&self, points_an_hour: i64, pool: &Pool) -> Micro {
         if &*pool.resource == "core" || !pool.is_known {
             return points_an_hour.min(LIMIT_MAX) * U / 3600;
@@ -300,8 +295,7 @@ impl Ledger {
         self.cooldown.sweep(now);
     }
 
-    /// Whether nobody used the ledger for two of GitHub's longest windows, and nothing is in flight
-    /// or cooling.
+    /// Whether nobody used the ledger for two of GitHub's longest windows, and nothing is in flight or cooling.
     pub fn is_forgotten(&self, time: i64) -> bool {
         let now = time + self.offset_ms;
         self.leases.count() == 0 && now - self.used_at > 2 * units::HOUR_MS && now >= self.cooldown.until

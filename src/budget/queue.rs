@@ -308,8 +308,7 @@ impl Ticket<'_> {
         self.leave(true);
     }
 
-    /// Leaves the queue. Returns the route of a place at the store that is left behind, if nobody
-    /// takes it over.
+    /// Leaves the queue. Returns the route of a place at the store that is left behind, if nobody takes it over.
     pub(super) fn leave(&mut self, forget: bool) -> Option<Arc<str>> {
         if self.has_left {
             return None;

@@ -1,21 +1,21 @@
-//! The store that all replicas share: each step is taken by a Lua script at Redis.
+//! The store that all replicas share: a Lua script in Redis makes each step.
 //!
-//! The scripts are the ledger once more, in the order and with the names of `ledger/`, and give the same
-//! bits for the same calls at the same times. What an installation's ledger is made of lies in a few
-//! keys with one hash tag, so that it is one slot of a cluster:
+//! The scripts are the ledger once more, in the order and with the names of `ledger/`, and give the
+//! same bits for the same steps at the same times. An installation's ledger lies in a few keys with
+//! one hash tag, so that they share one slot of a cluster:
 //!
 //! | key `tollgate:1:{INSTALLATION}:…` | what it holds |
 //! | --- | --- |
-//! | `i` | hash: epoch, clocks, cooldown, the rings over everything |
+//! | `i` | hash: epoch, clocks, cooldown, the rings in all |
 //! | `l` | hash: everything else by name, such as `resource:core`, `member:core\|AGENT`, `gate:pool:core`, `tag:…`, `head:…`, `ring:ROUTE`, `lease:REPLICA-NUMBER` |
-//! | `x` | sorted set: calls in flight, by when they lapse |
+//! | `x` | sorted set: calls in flight, by when they expire |
 //! | `b` | hash: each agent's part in the load of the last minute |
 //! | `r` | sorted set: the replicas' last heartbeats |
 //! | `s` | sorted set: when the next write of an agent to a repository is due |
 //! | `n:RESOURCE` | sorted set: agents seen, by when they are forgotten |
-//! | `o:GATE`, `e:GATE` | sorted sets: waiting heads by start tag, and by the end of their place |
+//! | `o:GATE`, `e:GATE` | sorted sets: waiting heads by start tag, and by when their places expire |
 //!
-//! Every key lapses some hours after its last use, `i` after a month.
+//! Every key expires some hours after its last use, `i` after a month.
 
 mod batches;
 mod reply;
@@ -43,7 +43,7 @@ pub struct RedisStore {
     batches: Arc<Batches<Redis>>,
 }
 
-/// What runs the scripts.
+/// Runs the scripts.
 #[derive(Debug)]
 struct Redis {
     client: Arc<RedisClient>,
@@ -71,7 +71,7 @@ impl RedisStore {
 }
 
 impl Redis {
-    /// As many replies as there are steps.
+    /// Returns as many replies as there are steps.
     async fn run(
         &self,
         script: &Script,

@@ -21,8 +21,7 @@ use super::command::{Call, Caps, Command, LeaseId, Outcome, Reason, Reply, Snaps
 use super::store::Store;
 use link::{Asked, Link};
 
-/// How many replicas a replica assumes that never heard of any: a guess on the high side, so its
-/// share is small.
+/// How many replicas a replica assumes that never heard of any: a guess on the high side, so its share is small.
 const REPLICAS_UNHEARD: i64 = 8;
 /// Seconds after which a caller refused because the store is away may try again.
 const TRY_AGAIN_S: i64 = 2;
@@ -30,9 +29,9 @@ const TRY_AGAIN_S: i64 = 2;
 /// What to do while the store is away.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OnStoreLoss {
-    /// Go on with a bounded part.
+    /// Go on with a bounded part of the budget.
     Degrade,
-    /// Let nothing through.
+    /// Admit nothing.
     Refuse,
 }
 
@@ -67,8 +66,7 @@ pub(super) struct Replica {
     caps: ArcSwap<Caps>,
     on_loss: OnStoreLoss,
     numbers: AtomicU64,
-    /// The most replicas heard of at any installation, for installations not heard of yet; 0 if
-    /// never.
+    /// The most replicas heard of at any installation, for installations not heard of yet; 0 if never.
     replicas: AtomicI64,
     links: Mutex<BTreeMap<Arc<str>, Arc<Mutex<Link>>>>,
 }
@@ -163,8 +161,7 @@ impl Replica {
         link.go_alone(unheard, self.store.now_ms());
     }
 
-    /// Takes note of a reply. True if the store forgot something and has to be told what this
-    /// replica knows.
+    /// Takes note of a reply. True if the store forgot something and has to be told what this replica knows.
     fn heard(&self, link: &Mutex<Link>, command: &Command, reply: &Reply, asked: &Asked) -> bool {
         let mut link = lock(link);
         if link.is_alone() {

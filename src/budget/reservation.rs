@@ -1,5 +1,4 @@
-//! What an admitted call holds: its points until they are settled, its slot until the body has
-//! ended.
+//! What an admitted call holds: its points until they are settled, its slot until the body has ended.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -159,8 +158,7 @@ async fn tell(budget: Arc<Budget>, charge: Arc<Charge>, settle: Settle) -> Optio
     if let Some(pool) = &reply.pool {
         budget.compare_guarantees(&charge, pool);
         if pool.is_known && !was_known {
-            // Heads that waited for this answer ask together: the first to wake would take all
-            // there is.
+            // Heads that waited for this answer ask together: the first to wake would take all there is.
             budget.queues.ask_again(&charge.installation, Some(&charge.resource));
         }
     }

@@ -11,8 +11,7 @@ use super::command::{Call, Reply};
 use super::ledger::Ledger;
 use crate::clock::{Clock, SystemClock};
 
-/// The store could not be asked, or did not answer in time. The step may have been done all the
-/// same.
+/// The store could not be asked, or did not answer in time. The step may have been done all the same.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[error("the store of the budget can't be reached")]
 pub struct StoreAway;
@@ -56,8 +55,7 @@ struct Ledgers {
 /// Up to this many ledgers are kept without checking whether they are used.
 const SWEPT_FROM: usize = 64;
 
-/// A store that lost everything grants nothing for this long, until replicas have told what they
-/// know.
+/// A store that lost everything grants nothing for this long, until replicas have told what they know.
 pub const PAUSE_AT_BIRTH_MS: i64 = 2_000;
 
 impl MemoryStore {

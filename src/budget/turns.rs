@@ -1,4 +1,4 @@
-//! Until when agents were told to wait, by pool: for whoever can choose between pools.
+//! Until when agents were told to wait, by pool: for calls that can choose between pools.
 
 use std::fmt;
 use std::sync::Arc;
@@ -9,15 +9,15 @@ use tokio::time::Instant;
 
 use super::Charge;
 
-/// Agents times pools.
+/// Bound on agents times pools.
 const TURNS_MAX: u64 = 100_000;
-/// Longer than anybody is held.
+/// Longer than any call is held.
 const KEPT_FOR: Duration = Duration::from_secs(120);
 
 /// An agent at a pool: installation, resource, agent.
 type Key = (Arc<str>, Box<str>, Box<str>);
 
-/// The turns that are to come.
+/// The turns to come.
 pub(super) struct Turns {
     next: Cache<Key, Instant>,
 }
@@ -35,14 +35,14 @@ impl Default for Turns {
 }
 
 impl Turns {
-    /// A call was told to wait; the one after it will have to wait for a step more.
+    /// A call was told to wait; the next one will have to wait one step more.
     pub(super) fn told(&self, charge: &Charge, hint_ms: i64, step_ms: i64) {
         let wait = Duration::from_millis(u64::try_from(hint_ms.saturating_add(step_ms)).unwrap_or_default());
         let key = key(&charge.installation, &charge.resource, &charge.agent);
         self.next.insert(key, Instant::now() + wait.min(KEPT_FOR));
     }
 
-    /// How long the next call of an agent would have to wait.
+    /// How long an agent's next call would have to wait.
     pub(super) fn next(&self, installation: &Arc<str>, resource: &str, agent: &str) -> Duration {
         let next = self.next.get(&key(installation, resource, agent));
         next.map_or(Duration::ZERO, |next| next.saturating_duration_since(Instant::now()))

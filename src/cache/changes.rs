@@ -1,8 +1,8 @@
-//! What is known to have changed at GitHub, and what GitHub tells of: whether something that was read may
-//! be believed without asking again.
+//! Knows what changed at GitHub and which changes GitHub reports, and so whether something that was read may be
+//! trusted without asking again.
 //!
-//! Changes come from writes through tollgate and from webhooks. They are kept by repository and by
-//! [`Area`], each with its time; when too many are kept, everything counts as changed.
+//! Changes come from writes through tollgate and from webhooks. They are kept by repository and [`Area`], each
+//! with its time; when there are too many, everything counts as changed.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -14,18 +14,19 @@ use serde::{Deserialize, Serialize};
 
 use crate::clock::Clock;
 
-/// GitHub's own caches may show what was before a change for so long after it.
+/// After a change, GitHub's own caches may show the old state for this long.
 pub const SETTLES_WITHIN: Duration = Duration::from_secs(10);
-/// What GitHub tells of is believed for so long without asking: a lost delivery costs no more.
+/// How long content whose changes GitHub reports is trusted without asking; it bounds the harm of a lost
+/// delivery.
 pub const TOLD_FOR: Duration = Duration::from_secs(300);
-/// An event that was seen shows for so long that its kind is delivered.
+/// For this long, one event proves that events of its kind are delivered.
 const SEEN_FOR_MS: i64 = 24 * 3_600_000;
-/// Repositories whose changes are kept one by one.
+/// Repositories whose changes are tracked separately.
 const REPOSITORIES_MAX: usize = 50_000;
-/// Accounts of which it is known what is told.
+/// Accounts for which delivered events are tracked.
 const ACCOUNTS_MAX: usize = 10_000;
 
-/// A part of a repository, whose reads change together and which some of GitHub's events cover.
+/// A part of a repository whose reads change together and which some of GitHub's events cover.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Area {
@@ -39,8 +40,8 @@ pub enum Area {
     Releases,
     /// The repository itself.
     Repository,
-    /// What guards its branches: protection, rules, which one is the default. No answer to an agent hangs on it,
-    /// but what the guard believes.
+    /// What guards its branches: protection, rules, the default branch. No answer to an agent depends on it, but
+    /// the guard's own knowledge does.
     Guard,
 }
 
@@ -48,7 +49,7 @@ impl Area {
     pub const ALL: [Area; 7] =
         [Area::Code, Area::Pulls, Area::Issues, Area::Checks, Area::Releases, Area::Repository, Area::Guard];
 
-    /// The area of a GET by its path template below `/repos/{owner}/{repo}`; none when no event covers it.
+    /// The area of a GET by its path template below `/repos/{owner}/{repo}`; `None` when no event covers it.
     pub fn of_template(template: &str) -> Option<Area> {
         let rest = template.strip_prefix("/repos/{owner}/{repo}")?;
         let mut steps = rest.split('/').skip(1);
@@ -70,13 +71,13 @@ impl Area {
         }
     }
 
-    /// The events that together tell of every change in it that agents wait for.
+    /// The events that together report every change in the area that agents wait for.
     fn events(self) -> &'static [&'static str] {
         match self {
             Area::Code => &["push"],
             Area::Pulls => &["pull_request", "pull_request_review", "push"],
             Area::Issues => &["issues", "issue_comment", "label", "pull_request"],
-            // A branch's name stands for another commit after a push.
+            // After a push, a branch's name stands for another commit.
             Area::Checks => &["check_run", "check_suite", "status", "push"],
             Area::Releases => &["release"],
             Area::Repository => &["repository", "push"],
@@ -85,45 +86,45 @@ impl Area {
     }
 }
 
-/// What has changed.
+/// Something that changed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Change {
-    /// Of a repository, `owner/name` in lower case.
+    /// Areas of a repository; `name` is `owner/name` in lower case.
     Repository { name: String, areas: Vec<Area> },
-    /// Anything there is.
+    /// Everything, in any repository.
     Everything,
 }
 
 /// What an answer depends on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reach {
-    /// `owner/name` in lower case; none when it may show many repositories.
+    /// `owner/name` in lower case; `None` when the answer may show many repositories.
     pub repository: Option<String>,
-    /// None: no event covers it, and any change of the repository may show in it.
+    /// `None`: no event covers the answer, and any change of the repository may show in it.
     pub area: Option<Area>,
 }
 
-/// What is known of changes, for all entries of the cache.
+/// Everything known about changes, for all entries of the cache.
 #[derive(Debug)]
 pub struct Changes {
     clock: Arc<dyn Clock>,
-    /// Of each repository, the epoch milliseconds of the last change in each area.
+    /// By repository, the time of the last change in each area; epoch milliseconds.
     repositories: Mutex<FxHashMap<String, [i64; Area::ALL.len()]>>,
-    /// The last change of anything.
+    /// The last change of anything; epoch milliseconds.
     latest: AtomicI64,
-    /// The last time everything may have changed.
+    /// The last time that everything counted as changed; epoch milliseconds.
     everything: AtomicI64,
-    /// By account, in lower case.
+    /// Delivered events by account, in lower case.
     told: Mutex<FxHashMap<String, Told>>,
 }
 
-/// Which events are delivered for an account; times are epoch milliseconds.
+/// Which events GitHub delivers for an account; times are epoch milliseconds.
 #[derive(Debug, Default)]
 struct Told {
-    /// Until when it is believed of each.
+    /// Until when each event is believed to be delivered.
     events: HashMap<String, i64>,
-    /// Until then GitHub's own list of them is known, and what is not in it is not delivered.
+    /// Until then GitHub's own list of delivered events is known, and an event not in it counts as not delivered.
     listed_until_ms: i64,
 }
 
@@ -138,7 +139,7 @@ impl Changes {
         }
     }
 
-    /// Something changed just now.
+    /// Records that something changed just now.
     pub fn note(&self, change: &Change) {
         let now = self.clock.now_ms();
         self.latest.fetch_max(now, Ordering::Relaxed);
@@ -160,7 +161,7 @@ impl Changes {
         }
     }
 
-    /// When what an answer depends on changed last, epoch milliseconds; 0 when nothing is known of it.
+    /// When what an answer depends on last changed, epoch milliseconds; 0 when no change is known.
     pub fn last(&self, reach: &Reach) -> i64 {
         let everything = self.everything.load(Ordering::Relaxed);
         let Some(name) = &reach.repository else { return self.latest.load(Ordering::Relaxed) };
@@ -173,17 +174,18 @@ impl Changes {
         own.max(everything)
     }
 
-    /// GitHub delivers events of this kind for this account: one came just now.
+    /// Records that an event of this kind just arrived for this account, so GitHub delivers it.
     pub fn seen(&self, account: &str, event: &str) {
         self.believe(account, event, self.clock.now_ms() + SEEN_FOR_MS, 0);
     }
 
-    /// GitHub's list of what it delivers for this account has events of this kind.
+    /// Records that GitHub lists this event as delivered for this account; believed until `until_ms`, epoch
+    /// milliseconds.
     pub fn tells(&self, account: &str, event: &str, until_ms: i64) {
         self.believe(account, event, until_ms, until_ms);
     }
 
-    /// Forgets what is delivered: the Apps are other ones.
+    /// Forgets which events are delivered, because the Apps were replaced.
     pub fn forget_told(&self) {
         lock(&self.told).clear();
     }
@@ -202,8 +204,8 @@ impl Changes {
         *until = until_ms.max(*until);
     }
 
-    /// Whether a change that shows in the answer would be told: where GitHub's list is known, if it has
-    /// all the area's events; else, if one of them was seen.
+    /// Whether GitHub would report a change that shows in the answer. If GitHub's list of events is known, it
+    /// must have all of the area's events; otherwise one of them must have been seen.
     pub fn covers(&self, reach: &Reach) -> bool {
         let (Some(name), Some(area)) = (&reach.repository, reach.area) else { return false };
         let account = name.split('/').next().unwrap_or_default();

@@ -1,5 +1,5 @@
-//! One answer of GitHub's as it is kept: its head without what concerned one exchange, its body as it
-//! came, packed or not, and what it can be asked for anew with.
+//! One kept answer from GitHub: its headers without those of the single exchange, its body as received (perhaps
+//! compressed), and the validators for asking GitHub again.
 
 use std::collections::HashMap;
 use std::io::Read;
@@ -22,37 +22,39 @@ use super::key::Key;
 use super::owned;
 use crate::github::tokens::Token;
 
-/// Longest plain body that is kept: what is packed tightly is not unpacked without end.
+/// Longest plain body that is kept, in bytes; bounds how far a tightly compressed body is unpacked.
 pub const PLAIN_BYTES_MAX: u64 = 32 * 1024 * 1024;
-/// Longest plain body whose tag is foretold: it has to be unpacked and hashed before the call goes up.
+/// Longest plain body, in bytes, whose tag is predicted: it has to be unpacked and hashed before the call is
+/// sent.
 const FORETOLD_BYTES_MAX: usize = 1024 * 1024;
-/// `Last-Modified` counts whole seconds: what changed within the last two could change again unseen.
+/// `Last-Modified` counts whole seconds: content that changed in the last two could change again without it
+/// showing.
 const SETTLED_SECONDS: u64 = 2;
-/// What one header takes beside its value.
+/// Estimated memory of one header besides its value, in bytes.
 const HEADER_BYTES: usize = 72;
+/// Estimated memory of an entry besides headers and body, in bytes.
 const ENTRY_BYTES: usize = 400;
-/// Addresses for which an entry is kept as it is written for those who come by them. Clients choose what they call
-/// tollgate, so others are only served.
+/// Base addresses for which a rewritten body of an entry is kept. Clients choose the name by which they call
+/// tollgate, so beyond these a body is rewritten for each request.
 const ADDRESSES_MAX: usize = 4;
 
 /// A kept answer.
 #[derive(Debug)]
 pub struct Entry {
-    /// Values lie in one allocation: those of an answer are parts of its connection's buffer.
+    /// Values share one allocation: those of an answer are slices of its connection's buffer.
     head: Vec<(HeaderName, HeaderValue)>,
     body: Bytes,
-    /// Bytes of the body unpacked.
+    /// Length of the unpacked body in bytes.
     plain_bytes: usize,
-    /// Our own tag.
+    /// Our own entity tag.
     tag: HeaderValue,
     validators: Mutex<Validators>,
     written_for: Mutex<Vec<Box<str>>>,
-    /// When GitHub was last asked and said that it is so, epoch milliseconds.
+    /// When GitHub was last asked and confirmed the entry, epoch milliseconds.
     checked_ms: AtomicI64,
-    /// A list that is exactly full and the last one. GitHub may answer 304 for it although a next page
-    /// has come to be.
+    /// A last page that is exactly full. GitHub may answer 304 for it although there is a next page by now.
     is_full_last_page: bool,
-    /// It shows work GitHub has not ended yet, whose end no event tells.
+    /// Shows work that GitHub has not finished and whose end no event reports.
     is_pending: bool,
 }
 
@@ -60,20 +62,20 @@ pub struct Entry {
 #[derive(Debug, Clone)]
 struct Validators {
     etag: Option<HeaderValue>,
-    /// Which token `etag` was given to.
+    /// Id of the token for which GitHub gave `etag`.
     token: u64,
     last_modified: Option<HeaderValue>,
 }
 
-/// How GitHub is asked whether something is still so.
+/// How GitHub is asked whether an entry is unchanged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Validator {
-    /// By the tag it gave to this token.
+    /// By the tag that GitHub gave this token.
     Etag,
-    /// By the tag it would give to this token.
+    /// By the tag that we predict GitHub would give this token.
     Foretold,
     LastModified,
-    /// Not at all: the answer comes whole.
+    /// Unconditionally: the answer comes in full.
     Plain,
 }
 
@@ -95,14 +97,14 @@ pub struct Condition {
     pub header: Option<(HeaderName, HeaderValue)>,
 }
 
-/// What an answer belongs to and came by.
+/// The request that an answer belongs to.
 #[derive(Debug)]
 pub struct Origin<'a> {
     pub key: &'a Key,
     pub token: &'a Token,
     /// When GitHub was asked, epoch milliseconds.
     pub asked_ms: i64,
-    /// Entries of a page as asked for.
+    /// Page size, as requested.
     pub per_page: usize,
 }
 
@@ -121,7 +123,7 @@ pub fn may_be_kept(status: StatusCode, headers: &HeaderMap) -> bool {
         && !headers.get_all(CACHE_CONTROL).iter().any(forbids_keeping)
 }
 
-/// Whether it has `no-store` anywhere: a directive that is misspelt is not taken for leave.
+/// Whether `no-store` appears anywhere: a misspelt directive must not be read as permission.
 fn forbids_keeping(control: &HeaderValue) -> bool {
     let control = control.as_bytes().to_ascii_lowercase();
     memchr::memmem::find(&control, b"no-store").is_some()
@@ -131,16 +133,17 @@ fn is_gzip(coding: &HeaderValue) -> bool {
     coding.as_bytes().eq_ignore_ascii_case(b"gzip")
 }
 
-/// Whether a header concerns the exchange and not what was asked for.
+/// Whether a header describes the exchange rather than the content.
 fn is_of_exchange(name: &HeaderName) -> bool {
     let is_named = [ETAG, CONTENT_LENGTH, AGE, RETRY_AFTER].contains(name);
     is_named || name.as_str().starts_with("x-ratelimit-") || name == "x-github-request-id"
 }
 
 impl Entry {
-    /// From an answer that may be kept, and all of its body. Notes whether GitHub's tag was as foretold.
+    /// Builds an entry from a complete answer that may be kept. Notes whether GitHub's tag was predicted
+    /// correctly.
     ///
-    /// None when the body can't be unpacked, or is too long so.
+    /// `None` when the body can't be unpacked, or is too long unpacked.
     pub fn new(headers: &HeaderMap, body: Bytes, origin: &Origin<'_>, proofs: &Proofs) -> Option<Entry> {
         let plain = plain_of(&body, headers.contains_key(CONTENT_ENCODING))?;
         let token = origin.token;
@@ -168,7 +171,7 @@ impl Entry {
         })
     }
 
-    /// How GitHub is asked for it anew with this token.
+    /// The condition with which to ask GitHub for the entry again with this token.
     pub fn condition(&self, key: &Key, token: &Token, proofs: &Proofs) -> Condition {
         let plain = Condition { by: Validator::Plain, header: None };
         if self.is_full_last_page {
@@ -194,14 +197,14 @@ impl Entry {
         }
     }
 
-    /// GitHub said that it is still so, when it was asked at this time with this token.
+    /// GitHub confirmed the entry when asked at `asked_ms` (epoch milliseconds) with this token.
     pub fn confirm(&self, answer: &HeaderMap, sent: &Condition, token: &Token, asked_ms: i64) {
         let mut known = self.validators();
         let named = match &sent.header {
             Some((name, value)) if *name == IF_NONE_MATCH => Some(value),
             _ => None,
         };
-        // What was asked by is certainly its tag; what the answer says is believed where nothing was named.
+        // The tag sent is certainly right for this token; the answer's own tag counts only if none was sent.
         if let Some(etag) = named.or_else(|| answer.get(ETAG)) {
             known.etag = Some(owned(etag));
             known.token = token.id();
@@ -210,7 +213,7 @@ impl Entry {
         self.checked_ms.fetch_max(asked_ms, Ordering::Relaxed);
     }
 
-    /// When GitHub last said that it is so, epoch milliseconds.
+    /// When GitHub last confirmed the entry, epoch milliseconds.
     pub fn checked_ms(&self) -> i64 {
         self.checked_ms.load(Ordering::Relaxed)
     }
@@ -219,7 +222,7 @@ impl Entry {
         self.is_pending
     }
 
-    /// Our own tag.
+    /// Our own entity tag.
     pub fn tag(&self) -> &HeaderValue {
         &self.tag
     }
@@ -229,7 +232,7 @@ impl Entry {
         self.validators().etag.clone()
     }
 
-    /// Status, head and body as GitHub sent them, under our own tag.
+    /// Status, headers and body as GitHub sent them, but with our own tag.
     pub fn answer(&self) -> Response<Bytes> {
         let mut answer = Response::new(self.body.clone());
         let headers = answer.headers_mut();
@@ -242,12 +245,13 @@ impl Entry {
         answer
     }
 
-    /// Bytes of the body unpacked.
+    /// Length of the unpacked body in bytes.
     pub fn plain_bytes(&self) -> usize {
         self.plain_bytes
     }
 
-    /// Whether it is kept as written for this address, too; it remembers the first few.
+    /// Whether a rewritten body is kept for this base address; the first [`ADDRESSES_MAX`] addresses are
+    /// remembered.
     pub fn is_written_for(&self, address: &str) -> bool {
         let mut known = self.written_for.lock().expect("nothing panics while it holds this lock");
         let is_known = known.iter().any(|known| **known == *address);
@@ -258,12 +262,12 @@ impl Entry {
         is_known
     }
 
-    /// The body unpacked; none when it can't be.
+    /// The unpacked body; `None` when it can't be unpacked.
     pub fn plain(&self) -> Option<Bytes> {
         plain_of(&self.body, self.is_packed())
     }
 
-    /// Bytes it takes.
+    /// Memory it takes, in bytes.
     pub fn size(&self) -> usize {
         let head = self.head.iter().map(|(_, value)| value.len() + HEADER_BYTES);
         ENTRY_BYTES + head.sum::<usize>() + self.body.len()
@@ -283,7 +287,7 @@ impl Entry {
     }
 }
 
-/// The headers that are kept, their values in one allocation.
+/// The headers to keep, with their values in one allocation.
 fn compact(headers: &HeaderMap) -> Vec<(HeaderName, HeaderValue)> {
     let kept = || headers.iter().filter(|(name, _)| !is_of_exchange(name));
     let all: Bytes = kept().flat_map(|(_, value)| value.as_bytes()).copied().collect::<Vec<u8>>().into();
@@ -296,7 +300,7 @@ fn compact(headers: &HeaderMap) -> Vec<(HeaderName, HeaderValue)> {
     values.collect()
 }
 
-/// The body unpacked; none when it can't be, or is too long so.
+/// The unpacked body; `None` when it can't be unpacked or would be too long.
 fn plain_of(body: &Bytes, packed: bool) -> Option<Bytes> {
     if !packed {
         return Some(body.clone());
@@ -308,7 +312,7 @@ fn plain_of(body: &Bytes, packed: bool) -> Option<Bytes> {
     (text.len() as u64 == length).then(|| text.into())
 }
 
-/// How long packed text says it is unpacked, in its last four bytes (RFC 1952 §2.3.1).
+/// The unpacked length that gzip data declares in its last four bytes (RFC 1952 §2.3.1).
 pub fn announced(packed: &[u8]) -> Option<u64> {
     let (_, last) = packed.split_last_chunk::<4>()?;
     Some(u32::from_le_bytes(*last).into())
@@ -323,7 +327,7 @@ fn essence(content_type: Option<&HeaderValue>) -> String {
     text.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
 }
 
-/// Whether what changed last did so long enough before the answer.
+/// Whether the last change was long enough before the answer for `Last-Modified` to be reliable.
 fn is_settled(headers: &HeaderMap) -> bool {
     let time = |name: &HeaderName| {
         let text = headers.get(name)?.to_str().ok()?;
@@ -333,13 +337,13 @@ fn is_settled(headers: &HeaderMap) -> bool {
     date.duration_since(modified).is_ok_and(|age| age.as_secs() >= SETTLED_SECONDS)
 }
 
-/// `mergeable` is computed behind the answer, and no event says when it is.
+/// GitHub computes `mergeable` after it has answered, and no event reports when it is done.
 fn shows_pending(plain: &[u8]) -> bool {
     let text = String::from_utf8_lossy(plain);
     ["\"mergeable\":null", "\"mergeable\": null"].into_iter().any(|sign| text.contains(sign))
 }
 
-/// A member of an object, as far as it is of interest.
+/// An object's member; only lists matter.
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum Member {
@@ -347,7 +351,7 @@ enum Member {
     Other(IgnoredAny),
 }
 
-/// Whether it is a list of exactly `count`, or holds one beside its `total_count`.
+/// Whether the body is a list of exactly `count`, or an object with such a list beside its `total_count`.
 fn holds_list_of(plain: &[u8], count: usize) -> bool {
     if let Ok(list) = serde_json::from_slice::<Vec<IgnoredAny>>(plain) {
         return list.len() == count;

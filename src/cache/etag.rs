@@ -1,8 +1,8 @@
-//! Entity tags: ours, which stay the same whatever token asks, and GitHub's, foretold for a new token.
+//! Entity tags: ours, which are the same for every token, and GitHub's, predicted for a new token.
 //!
-//! Source: RFC 9110 §8.8.3 and §13.1.2. How GitHub makes its own is not documented; clients have observed
-//! SHA-256 in hex over the values of `Accept` and `Authorization` as sent, each followed by `:`, and the
-//! plain body. It is used only while it proves itself: see [`Proofs`].
+//! Source: RFC 9110 §8.8.3 and §13.1.2. GitHub does not document how it makes its tags; clients have observed
+//! SHA-256 in hex over the values of `Accept` and `Authorization` as sent, each followed by `:`, and the plain
+//! body. We rely on that only while it proves true: see [`Proofs`].
 
 use std::collections::HashMap;
 use std::sync::Mutex;
@@ -13,17 +13,17 @@ use sha2::{Digest, Sha256};
 
 use crate::secret::hex;
 
-/// What our own tags begin with; GitHub's are bare hex.
+/// Prefix of our own tags; GitHub's are bare hex.
 const OWN: &str = "tg-";
-/// Bytes of the hash that are in our tags.
+/// Bytes of the hash in our tags.
 const OWN_BYTES: usize = 16;
-/// Foretold tags that have to be right in a row before one is used.
+/// Correct predictions in a row before one is used.
 const AGREED_MIN: u32 = 20;
-/// Media types that are told apart; GitHub has some dozens.
+/// Media types counted separately; GitHub has a few dozen.
 const MEDIA_TYPES_MAX: usize = 200;
 
-/// Our tag of an answer: weak, since links in it are written for who asks. That there is a next page is no
-/// part of the body, and yet a change.
+/// Our tag for an answer: weak, because links in it are rewritten for each client. Whether a next page exists is
+/// not part of the body, but a change of it must change the tag.
 pub fn own(plain: &[u8], has_next: bool) -> HeaderValue {
     let hash = Sha256::new_with_prefix(plain).chain_update([u8::from(has_next)]).finalize();
     let hash = hex(&hash[..OWN_BYTES]);
@@ -36,18 +36,18 @@ pub fn names_own(headers: &HeaderMap) -> bool {
     values.into_iter().any(|value| String::from_utf8_lossy(value.as_bytes()).contains(OWN))
 }
 
-/// Whether `If-None-Match` names the tag, or is `*`; none when there is no such condition.
+/// Whether `If-None-Match` names the tag or is `*`; `None` without that header.
 pub fn is_named(headers: &HeaderMap, tag: &HeaderValue) -> Option<bool> {
     if !headers.contains_key(IF_NONE_MATCH) {
         return None;
     }
-    // One that can't be read names nothing.
+    // An unreadable condition names nothing.
     let condition = headers.typed_get::<IfNoneMatch>();
     let names = |condition: IfNoneMatch| parsed(tag).is_some_and(|tag| !condition.precondition_passes(&tag));
     Some(condition.is_some_and(names))
 }
 
-/// The tag GitHub would give the body under these headers, without quotes.
+/// The tag, without quotes, that we predict GitHub gives this body under these headers.
 pub fn foretold(accept: Option<&HeaderValue>, authorization: &HeaderValue, plain: &[u8]) -> String {
     let mut hash = Sha256::new();
     for value in accept.into_iter().chain([authorization]) {
@@ -58,7 +58,7 @@ pub fn foretold(accept: Option<&HeaderValue>, authorization: &HeaderValue, plain
     hex(&hash.finalize())
 }
 
-/// Whether a tag holds this text, weak or not.
+/// Whether a tag, weak or strong, has this opaque text.
 pub fn holds(tag: &HeaderValue, opaque: &str) -> bool {
     let tag = tag.to_str().unwrap_or_default();
     tag.strip_prefix("W/").unwrap_or(tag).trim_matches('"') == opaque
@@ -68,14 +68,14 @@ fn parsed(tag: &HeaderValue) -> Option<ETag> {
     tag.to_str().ok()?.parse().ok()
 }
 
-/// How often GitHub's tags were foretold rightly, by media type of the answer.
+/// How often in a row GitHub's tags were predicted correctly, by the answer's media type.
 #[derive(Debug, Default)]
 pub struct Proofs {
     agreed: Mutex<HashMap<String, u32>>,
 }
 
 impl Proofs {
-    /// An answer shows whether its tag was foretold rightly. One that was not begins the count anew.
+    /// Records whether an answer's tag was predicted correctly. A wrong prediction restarts the count.
     pub fn note(&self, media_type: &str, agrees: bool) {
         let mut agreed = self.agreed();
         if !agreed.contains_key(media_type) && agreed.len() >= MEDIA_TYPES_MAX {
@@ -85,7 +85,7 @@ impl Proofs {
         *count = if agrees { count.saturating_add(1) } else { 0 };
     }
 
-    /// Whether the last answers agreed.
+    /// Whether enough of the last predictions were right.
     pub fn hold(&self, media_type: &str) -> bool {
         self.agreed().get(media_type).is_some_and(|count| *count >= AGREED_MIN)
     }

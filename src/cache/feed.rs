@@ -1,8 +1,8 @@
-//! What replicas tell each other, so that a change one of them heard of is known to all.
+//! What replicas tell each other, so that a change that one of them learns of is known to all.
 //!
-//! News takes effect here at once and goes to the others over a channel of Redis. There, nothing is kept
-//! for a replica that does not listen: whenever one begins to listen, or finds that it missed something,
-//! everything counts as changed. Without Redis there is one replica, and nobody to tell.
+//! News takes effect here at once and goes to the other replicas over a Redis channel. Redis keeps nothing for a
+//! replica that does not listen: whenever a replica starts listening, or finds that it missed something,
+//! everything counts as changed. Without Redis there is only one replica, and nobody to tell.
 
 mod listen;
 
@@ -32,21 +32,22 @@ use crate::redis_client::RedisClient;
 use outbox::Outbox;
 
 const CHANNEL: &str = "tollgate:1:news";
-/// Whoever tells something waits no longer for Redis to have it.
+/// How long `publish` waits for Redis to take the news.
 const PUBLISH_MAX: Duration = Duration::from_millis(100);
-/// GitHub sends again what is at most three days old, GitHub Enterprise Server seven.
+/// How long deliveries are remembered. GitHub redelivers what is at most three days old, GitHub Enterprise Server
+/// seven.
 const DELIVERED_FOR: Duration = Duration::from_secs(7 * 24 * 3_600);
-/// Deliveries remembered; one that is worked a second time does no harm.
+/// Deliveries remembered; processing one a second time does no harm.
 const DELIVERED_MAX: u64 = 65_536;
 
-/// The others have not been told yet; they will be, or will know that they missed something.
+/// The other replicas have not been told yet. They will be, or will know that they missed something.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[error("the other replicas are told later")]
 pub struct NotShared;
 
-/// What is to be forgotten when an installation ends or changes.
+/// Forgets what is cached about an installation that ended or changed.
 pub trait Forget: Send + Sync + fmt::Debug {
-    /// Tokens of the account's installations, and that there are any.
+    /// Forgets the account's installations and their tokens.
     fn forget<'a>(&'a self, account: &'a str) -> BoxFuture<'a, ()>;
 }
 
@@ -54,23 +55,23 @@ pub trait Forget: Send + Sync + fmt::Debug {
 #[derive(Debug)]
 pub struct Feed {
     changes: Arc<Changes>,
-    /// Ids of deliveries that were worked here or elsewhere.
+    /// Ids of deliveries that any replica has processed.
     delivered: Cache<Box<str>, ()>,
-    /// Set once; whoever it is holds this feed.
+    /// Set once. Weak, because its owner holds this feed.
     forgetful: OnceLock<Weak<dyn Forget>>,
-    /// None: there is one replica.
+    /// `None`: there is only one replica.
     shared: Option<Shared>,
     metrics: Arc<Metrics>,
 }
 
-/// What is there when there are others.
+/// What a replica among several has.
 #[derive(Debug)]
 struct Shared {
     redis: Arc<RedisClient>,
     /// This replica's name in messages.
     name: String,
     outbox: Outbox,
-    /// Whether this replica hears what the others say.
+    /// Whether this replica hears the others.
     is_whole: AtomicBool,
 }
 
@@ -86,16 +87,16 @@ impl Feed {
         Feed { changes, delivered, forgetful: OnceLock::new(), shared, metrics }
     }
 
-    /// Who forgets an installation that ended; the first one stays.
+    /// Sets who forgets an installation that ended; only the first call counts.
     pub fn forget_with(&self, forgetful: Weak<dyn Forget>) {
         let _ = self.forgetful.set(forgetful);
     }
 
-    /// Takes effect here before it returns, and on all other replicas unless it fails. It waits 100 ms
-    /// for Redis at most, and not at all while that does not answer.
+    /// Applies the news here before it returns, and tells all other replicas unless it fails. Waits at most 100
+    /// ms for Redis, and not at all while Redis does not answer.
     ///
     /// # Errors
-    /// When the others are to be told later; that goes on by itself.
+    /// When the others will only be told later; that happens without the caller.
     pub async fn publish(&self, news: News) -> Result<(), NotShared> {
         self.apply(&news).await;
         let Some(shared) = &self.shared else {
@@ -109,20 +110,20 @@ impl Feed {
         }
     }
 
-    /// Speaks and listens, until dropped. Without Redis there is nothing to do.
+    /// Sends and listens until dropped. Returns at once without Redis.
     pub async fn tend(&self) {
         if let Some(shared) = &self.shared {
             tokio::join!(self.send(shared), self.listen(shared));
         }
     }
 
-    /// Whether a change that any replica hears of is known here. While it is not so, nothing may be
-    /// believed without asking.
+    /// Whether this replica hears of every change that any replica learns of. While it doesn't, nothing may be
+    /// trusted without asking GitHub.
     pub fn is_whole(&self) -> bool {
         self.shared.as_ref().is_none_or(|shared| shared.is_whole.load(Ordering::Acquire))
     }
 
-    /// Whether a webhook's delivery was worked, by any replica.
+    /// Whether any replica has processed this webhook delivery.
     pub fn is_delivered(&self, id: &str) -> bool {
         self.delivered.contains_key(id)
     }
@@ -148,7 +149,7 @@ impl Feed {
         }
     }
 
-    /// A delivery is done when all know what it told: before that, sent again, it is to be worked again.
+    /// A delivery is done only when all replicas know its news: until then a redelivery must be processed again.
     fn note_delivery(&self, news: &News) {
         if let Some(id) = &news.delivery {
             self.delivered.insert(id.as_str().into(), ());

@@ -1,6 +1,5 @@
-//! Identical reads in flight become one: whoever is admitted first asks GitHub, the others wait for the
-//! answer. Nobody waits for somebody who is still held by the budget, and nobody fails because the one
-//! who asked hung up.
+//! Merges identical reads in flight: the first one admitted asks GitHub, the others wait for its answer. Nobody
+//! waits for a request that the budget still holds, and nobody fails because the one that asked hung up.
 
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
 
@@ -10,30 +9,30 @@ use tokio::sync::watch;
 use super::entry::Entry;
 use super::key::Key;
 
-/// A key, and the last change its answer has to show: a read that begins after a write never takes the
-/// answer to one that began before.
+/// A key and the last change that its answer has to show: a read that begins after a write never takes the answer
+/// to one that began before it.
 type FlightKey = (Key, i64);
 
-/// Flights kept without looking which are over.
+/// Below this number of flights, finished ones are not swept out.
 const SWEPT_FROM: usize = 1_024;
 
-/// How far a flight is.
+/// The progress of a flight.
 #[derive(Debug, Clone)]
 pub enum State {
     /// Nobody has asked GitHub yet.
     Waiting,
     Flying,
-    /// None: what came can't be shared.
+    /// The answer; `None` if it can't be shared.
     Landed(Option<Arc<Entry>>),
 }
 
-/// One question that several readers have.
+/// A read that several requests share.
 #[derive(Debug)]
 pub struct Flight {
     state: watch::Sender<State>,
 }
 
-/// The one who asks. Dropped without landing, the next one may.
+/// The request that asks GitHub. If it is dropped before landing, the next one may ask.
 #[derive(Debug)]
 pub struct Lead {
     flight: Arc<Flight>,
@@ -53,7 +52,8 @@ struct ByKey {
 }
 
 impl Flights {
-    /// The flight that a read of this key joins; `changed_ms` is when its answer changed last.
+    /// The flight that a read of this key joins; `changed_ms` is when its answer last changed, epoch
+    /// milliseconds.
     pub fn join(&self, key: &Key, changed_ms: i64) -> Arc<Flight> {
         let mut by_key = self.lock();
         let key = (key.clone(), changed_ms);
@@ -81,7 +81,7 @@ impl Flight {
         self.state.subscribe()
     }
 
-    /// Makes the caller the one who asks, unless somebody does already.
+    /// Makes the caller the one that asks GitHub; `None` if another already does.
     pub fn take_off(self: &Arc<Flight>) -> Option<Lead> {
         let took_off = self.state.send_if_modified(|state| {
             let is_first = matches!(state, State::Waiting);
@@ -95,7 +95,7 @@ impl Flight {
 }
 
 impl Lead {
-    /// Gives the others what came.
+    /// Gives the answer to all who wait.
     pub fn land(mut self, entry: Option<Arc<Entry>>) {
         self.has_landed = true;
         self.flight.state.send_replace(State::Landed(entry));

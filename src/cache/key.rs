@@ -1,4 +1,4 @@
-//! What an entry is kept under: everything that GitHub's answer hangs on.
+//! The key of an entry: everything that GitHub's answer depends on.
 
 use std::hash::{BuildHasher, Hash, Hasher, RandomState};
 use std::sync::{Arc, LazyLock};
@@ -7,7 +7,7 @@ use http::header::{ACCEPT, ACCEPT_LANGUAGE, HeaderMap, HeaderName, HeaderValue, 
 
 use super::owned;
 
-/// Headers of the caller on which an answer may hang; they go up, and are part of the key.
+/// Caller headers that an answer may depend on; they are forwarded and are part of the key.
 pub static VARIED_BY: [HeaderName; 5] = [
     ACCEPT,
     ACCEPT_LANGUAGE,
@@ -20,10 +20,11 @@ static API_VERSION: HeaderName = HeaderName::from_static("x-github-api-version")
 /// User agents for which GitHub indents its JSON. Observed by clients, not documented.
 const PRETTY: [&str; 4] = ["curl", "Wget", "Safari", "Firefox"];
 
-/// The key of an entry. Those whose rights differ never have one in common.
+/// The key of an entry. Callers with different rights never share a key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Key {
-    /// Of the parts, with a secret, for agents choose what is in them. A key is looked up several times.
+    /// Hash of the parts, keyed with a secret because agents choose their content. Kept because a key is looked
+    /// up several times.
     hash: u64,
     parts: Arc<Parts>,
 }
@@ -39,19 +40,19 @@ impl Hash for Key {
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct Parts {
     installation: Arc<str>,
-    /// What its credential may do; see [`crate::github::installations::Installation::rights`].
+    /// What the credential may do; see [`crate::github::installations::Installation::rights`].
     rights: u64,
-    /// What the token is narrowed to; none: all of the installation's.
+    /// Repositories that the token is narrowed to; `None`: all of the installation's.
     repositories: Option<Vec<String>>,
-    /// As it goes up, with its query.
+    /// The path and query sent to GitHub.
     target: String,
-    /// The values of [`VARIED_BY`] and of `X-GitHub-Api-Version`, as they go up.
+    /// The values of [`VARIED_BY`] and of `X-GitHub-Api-Version`, as sent to GitHub.
     varied: Vec<(HeaderName, HeaderValue)>,
     is_pretty: bool,
 }
 
 impl Key {
-    /// For a GET of `target` with these headers, by a token that can read.
+    /// The key of a GET of `target` with these headers, using a token that can read.
     pub fn new(
         (installation, rights): (Arc<str>, u64),
         repositories: Option<Vec<String>>,
@@ -61,7 +62,7 @@ impl Key {
         let names = VARIED_BY.iter().chain([&API_VERSION]);
         let varied = names.flat_map(|name| {
             let values = headers_up.get_all(name).iter();
-            // Of its own: a value as it came holds the whole of its request's head alive.
+            // Copied, because the original value keeps its request's whole head alive.
             values.map(move |value| (name.clone(), owned(value)))
         });
         let mut agents = headers_up.get_all(USER_AGENT).iter();
@@ -76,30 +77,30 @@ impl Key {
         Key { hash: HASHED_WITH.hash_one(&parts), parts: Arc::new(parts) }
     }
 
-    /// What the token is narrowed to.
+    /// Repositories that the token is narrowed to; `None`: all of the installation's.
     pub fn repositories(&self) -> Option<&Vec<String>> {
         self.parts.repositories.as_ref()
     }
 
-    /// The same read by a token that is narrowed to other repositories.
+    /// The key of the same read by a token narrowed to other repositories.
     pub fn by_token_for(&self, repositories: Option<Vec<String>>) -> Key {
         let Parts { installation, rights, target, varied, is_pretty, .. } = &*self.parts;
         let (installation, target, varied) = (Arc::clone(installation), target.clone(), varied.clone());
         Key::of(Parts { installation, rights: *rights, repositories, target, varied, is_pretty: *is_pretty })
     }
 
-    /// The one `Accept` that goes up, if it is one.
+    /// The `Accept` that is sent, if there is exactly one.
     pub fn accept(&self) -> Option<&HeaderValue> {
         let mut accepts = self.parts.varied.iter().filter(|(name, _)| *name == ACCEPT);
         accepts.next().filter(|_| accepts.next().is_none()).map(|(_, value)| value)
     }
 
-    /// Whether GitHub's tag can be foretold: it is not known how several `Accept`s count.
+    /// Whether GitHub's tag can be predicted: how several `Accept` headers count is unknown.
     pub fn has_one_accept(&self) -> bool {
         self.parts.varied.iter().filter(|(name, _)| *name == ACCEPT).count() <= 1
     }
 
-    /// Bytes it takes, about.
+    /// Approximate size in bytes.
     pub fn size(&self) -> usize {
         const FIXED: usize = 160;
         let repositories = self.parts.repositories.iter().flatten().map(|name| name.len() + 24);

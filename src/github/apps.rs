@@ -1,7 +1,7 @@
-//! Calls a GitHub App makes as itself: with a JWT signed by its private key, never for an agent.
+//! Calls that a GitHub App makes as itself: with a JWT signed by its private key, never on behalf of an agent.
 //!
-//! Source: GitHub Docs, "Generating a JSON Web Token (JWT) for a GitHub App": RS256, `iat` a minute
-//! in the past against clock drift, `exp` at most ten minutes ahead, `iss` the client id or app id.
+//! Source: GitHub Docs, "Generating a JSON Web Token (JWT) for a GitHub App": RS256, `iat` a minute in the past
+//! against clock drift, `exp` at most ten minutes ahead, `iss` the client ID or App ID.
 
 use std::collections::BTreeMap;
 use std::hash::Hash;
@@ -25,18 +25,18 @@ use crate::config::{self, PrivateKey};
 use crate::error::with_causes;
 use crate::secret;
 
-/// Sent with calls of our own.
+/// `User-Agent` of our own calls.
 pub const OWN_USER_AGENT: &str = concat!("tollgate/", env!("CARGO_PKG_VERSION"));
-/// The API version our own calls are written for.
+/// The API version that our own calls are written for.
 pub const OWN_API_VERSION: &str = "2022-11-28";
-/// Longest answer to a call of our own; a page of a hundred installations has some 300 KiB.
+/// Longest answer to a call of our own, in bytes; a page of a hundred installations takes some 300 KiB.
 const ANSWER_BYTES_MAX: usize = 4 * 1024 * 1024;
-/// `iat` lies this far back.
+/// How far back `iat` lies.
 const BACKDATED_SECONDS: i64 = 60;
-/// `exp` lies this far ahead: under GitHub's ten minutes by what a slow clock may need.
+/// How far ahead `exp` lies: a minute less than GitHub's ten, in case our clock is fast.
 const VALID_SECONDS: i64 = 540;
 
-/// Why a call as the App failed. Texts are for the log; they hold no credential.
+/// Why a call as the App failed. The texts are for the log; they hold no credential.
 #[derive(Debug, Clone, Error)]
 pub enum AppError {
     #[error("the private key of app `{app}` can't be used: {why}")]
@@ -45,7 +45,7 @@ pub enum AppError {
     Unreachable(String),
     #[error("GitHub did not answer within {} s", .0.as_secs())]
     Timeout(Duration),
-    /// GitHub refused a call for a limit. None is made before `until`, UTC epoch seconds.
+    /// GitHub refused a call for a limit. No call is made before `until`, UTC epoch seconds.
     #[error(
         "GitHub limits the calls that app `{app}` makes as itself; the next is made at {until} (UTC epoch seconds)"
     )]
@@ -56,7 +56,7 @@ pub enum AppError {
     Garbled(&'static str, String),
 }
 
-/// One App, able to sign.
+/// One App, able to sign its JWTs.
 #[derive(Debug)]
 pub struct App {
     pub name: String,
@@ -64,9 +64,9 @@ pub struct App {
     pub write_permissions: Option<BTreeMap<String, String>>,
     issuer: String,
     key: PrivateKey,
-    /// The key that worked last: kept while a new file is being written or is wrong.
+    /// The last key that worked, used while a new file is being written or is invalid.
     last_good: Mutex<Option<EncodingKey>>,
-    /// From when on it may call, UTC epoch seconds: GitHub bans who goes on during a limit.
+    /// No call is made before this time, UTC epoch seconds: GitHub bans Apps that go on calling during a limit.
     limited_until: AtomicI64,
     client: HttpClient,
     api_url: String,
@@ -103,20 +103,22 @@ impl App {
         }
     }
 
-    /// What its tokens hang on, beside what GitHub gives it.
+    /// What the App's tokens depend on, besides what GitHub grants it.
     pub fn identity(&self) -> impl Hash + '_ {
         (&self.issuer, &self.read_permissions, &self.write_permissions)
     }
 
-    /// Whether it is the one that is configured so.
+    /// Whether this App is configured exactly like `config`.
     pub fn is(&self, config: &config::App) -> bool {
         let config::App { name, issuer, private_key, read_permissions, write_permissions } = config;
         (&self.name, &self.issuer, &self.key) == (name, issuer, private_key)
             && (&self.read_permissions, &self.write_permissions) == (read_permissions, write_permissions)
     }
 
-    /// Calls the API as the App and gives back status and body; a status is no error here, but a refusal for a limit
-    /// is, and so is every call until that is over.
+    /// Calls the API as the App; returns status and body. An error status is not an `Err`.
+    ///
+    /// # Errors
+    /// When there is no answer, or GitHub refuses for a limit; then every call fails until that limit is over.
     pub async fn call(
         &self,
         method: Method,
@@ -185,14 +187,14 @@ impl App {
         Ok(value)
     }
 
-    /// Reads the key anew each time it is needed, about once an hour: so a rotated file is taken up
-    /// without a restart, and one that is half written does no harm.
+    /// Reads the key each time it is needed, about once an hour, so that a rotated file takes effect without a
+    /// restart and a half-written one does no harm.
     async fn signing_key(&self) -> Result<EncodingKey, AppError> {
         let fresh = match &self.key {
             PrivateKey::Pem(pem) => secret::app_key(pem),
             PrivateKey::File(path) => {
                 let path = path.clone();
-                // A volume that hangs keeps nobody else waiting.
+                // On a blocking thread, so that a hanging volume delays nobody else.
                 let read = spawn_blocking(move || secret::read_file(&path)).await;
                 read.unwrap_or_else(|error| Err(error.to_string())).and_then(|pem| secret::app_key(&pem))
             }
@@ -217,7 +219,7 @@ impl App {
     }
 }
 
-/// GitHub's `message` in an error body, cut short.
+/// GitHub's `message` in an error body, cut to 200 characters.
 pub fn message_of(body: &[u8]) -> String {
     let message = serde_json::from_slice::<serde_json::Value>(body)
         .ok()

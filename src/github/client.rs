@@ -1,8 +1,8 @@
 //! The pooled HTTP client to GitHub.
 //!
-//! HTTP/1.1 on purpose: at most some ninety calls of an installation are in flight, and one lost
-//! HTTP/2 connection would leave all of them in doubt at once. The client never repeats a request by
-//! itself, since every attempt is charged; see [`crate::proxy`] for the attempts made knowingly.
+//! HTTP/1.1 on purpose: at most about ninety calls of an installation are in flight, and losing one HTTP/2
+//! connection would leave the outcome of all of them unknown at once. The client never repeats a request by
+//! itself, since every attempt is charged; see [`crate::proxy`] for deliberate retries.
 
 mod body;
 mod connection;
@@ -28,16 +28,16 @@ use pool::Pool;
 use resolver::Resolver;
 
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
-/// A body on its way to GitHub.
+/// The body of a request to GitHub.
 pub type RequestBody = UnsyncBoxBody<Bytes, BoxError>;
 
-/// Sends requests as they are; cheap to clone.
+/// Sends requests unchanged; cheap to clone.
 #[derive(Debug, Clone)]
 pub struct HttpClient {
     pool: Arc<Pool>,
 }
 
-/// Why a request has no answer.
+/// Why a request got no answer.
 #[derive(Debug, Error)]
 pub enum SendError {
     #[error("its address is not absolute")]
@@ -58,17 +58,17 @@ impl SendError {
     }
 }
 
-/// Why the client could not be made.
+/// Why the client could not be created.
 #[derive(Debug, Error)]
 #[error("{path}: {why}")]
 pub struct CaError {
-    /// Of the configuration.
+    /// Path of the setting in the configuration.
     path: &'static str,
     why: String,
 }
 
 impl HttpClient {
-    /// To GitHub.
+    /// A client for GitHub.
     ///
     /// # Errors
     /// As [`HttpClient::with`].
@@ -76,10 +76,11 @@ impl HttpClient {
         HttpClient::with("upstream.ca_file", upstream.ca_pem.as_deref(), upstream.connect_timeout)
     }
 
-    /// To somebody else, trusting the public authorities and those that the configuration names at `path`.
+    /// A client for another server; trusts the public certificate authorities and those in `ca_pem`. Errors name
+    /// the setting at `path`.
     ///
     /// # Errors
-    /// When these can't be used.
+    /// When the authorities in `ca_pem` can't be used.
     pub fn with(
         path: &'static str,
         ca_pem: Option<&[u8]>,
@@ -112,10 +113,10 @@ impl HttpClient {
         Ok(HttpClient { pool: Arc::new(Pool::new(connector)) })
     }
 
-    /// Sends one request, once; its address is absolute.
+    /// Sends one request, once; its URI must be absolute.
     ///
     /// # Errors
-    /// When there is no connection, or it breaks before the answer's head.
+    /// When no connection can be made, or it breaks before the head of the answer.
     pub async fn send(&self, request: Request<RequestBody>) -> Result<Response<AnswerBody>, SendError> {
         let mut connection = self.pool.connection(request.uri()).await?;
         let answer = connection.send(request).await.map_err(SendError::Broke)?;

@@ -1,4 +1,5 @@
-//! Which installations can serve an owner's repositories: asked of GitHub, remembered for minutes.
+//! Finds the installations that can serve an owner's repositories: asks GitHub and remembers the answer for
+//! minutes.
 
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher, RandomState};
@@ -19,18 +20,18 @@ use crate::policy::repositories::{RepositoryName, is_account};
 
 static HASHER: LazyLock<RandomState> = LazyLock::new(RandomState::new);
 
-/// How long an answer is believed: a removed or suspended installation is noticed within it.
+/// How long an answer is trusted; within it, a removed or suspended installation is noticed.
 const FOUND_FOR: Duration = Duration::from_secs(300);
-/// How long "not installed" and "suspended" are believed, so that an installation is soon of use.
+/// How long "not installed" and "suspended" are trusted; short, so that a new installation is soon usable.
 const MISSING_FOR: Duration = Duration::from_secs(15);
-/// Owners without an installation that are asked for within a minute.
+/// Owners without an installation that may be looked up per minute.
 const MISSES_MAX: u64 = 60;
 const MISS_COUNTED_FOR: Duration = Duration::from_secs(60);
-/// How long a failed look-up stands for others.
+/// How long a failed look-up answers for others.
 const FAILED_FOR: Duration = Duration::from_secs(2);
 /// Owners remembered.
 const OWNERS_MAX: u64 = 10_000;
-/// Pages of a hundred read when all installations are listed.
+/// Pages of a hundred installations read when all of them are listed.
 const PAGES_MAX: usize = 20;
 
 /// Where a credential comes from: an App's installation, or a personal access token.
@@ -38,14 +39,14 @@ const PAGES_MAX: usize = 20;
 pub struct Installation {
     /// `APP/ACCOUNT`, or the personal token's name: the label in metrics.
     pub label: Arc<str>,
-    /// Tells its credential and what that may do from others under the same label, within this process:
-    /// what was learned with one is not for another.
+    /// Distinguishes the credential and its permissions from others under the same label, within this process:
+    /// what was learned with one must not serve another.
     pub rights: u64,
     pub kind: Kind,
 }
 
 impl Installation {
-    /// Whether it is an App's on this account.
+    /// Whether it is an App's installation on this account.
     fn is_on(&self, owner: &str) -> bool {
         matches!(&self.kind, Kind::App(app) if app.account.eq_ignore_ascii_case(owner))
     }
@@ -65,13 +66,13 @@ pub struct AppInstallation {
     pub id: u64,
     /// Login of the account it is installed on, as GitHub spells it.
     pub account: String,
-    /// Permission name -> level the installation was given.
+    /// Permission name → level that the installation was granted.
     pub permissions: BTreeMap<String, String>,
-    /// It covers some of the account's repositories only.
+    /// Covers only selected repositories of the account.
     is_selected: bool,
 }
 
-/// GitHub's installation object, as far as we need it.
+/// GitHub's installation object, reduced to what we need.
 #[derive(Debug, Deserialize)]
 struct Found {
     id: u64,
@@ -88,21 +89,22 @@ struct Account {
     login: String,
 }
 
-/// Finds installations.
+/// Finds and remembers installations.
 #[derive(Debug)]
 pub struct Installations {
     apps: Vec<Arc<App>>,
     personal: Vec<Arc<Installation>>,
-    /// Of every App that is installed there, in the order of the Apps; never empty.
+    /// By owner in lower case, the installation of every App installed there, in the order of the Apps; never
+    /// empty.
     by_owner: Cache<String, Arc<[Arc<Installation>]>>,
-    /// Whether a selection of repositories has one, by label and repository.
+    /// Whether an installation limited to selected repositories covers a repository, by label and repository.
     covered: Cache<(Arc<str>, String), bool>,
     absent: Cache<String, Absent>,
-    /// Owners that had an installation at some time.
+    /// Owners that have had an installation.
     seen: sync::Cache<String, ()>,
-    /// Owners without one, asked for within the last minute.
+    /// Owners without an installation, looked up within the last minute.
     misses: sync::Cache<String, ()>,
-    /// The last call as an App that failed: bad credentials in quick succession lock good ones out.
+    /// The last failed call as an App: repeated calls with bad credentials would lock out good ones.
     failed: Cache<(), Arc<AppError>>,
     all: Cache<(), Arc<Vec<Arc<Installation>>>>,
 }
@@ -133,11 +135,11 @@ impl Installations {
         }
     }
 
-    /// Those on an account, in the order of the Apps; or else the first personal token. Empty when neither
-    /// is there.
+    /// The installations on an account, in the order of the Apps; failing that, the first personal token. Empty
+    /// when there is neither.
     pub async fn of_owner(&self, owner: &str) -> Result<Arc<[Arc<Installation>]>, Arc<AppError>> {
         let owner = owner.to_ascii_lowercase();
-        // What can't be an account must not become part of a path that is asked for as the App.
+        // Anything that can't be an account must not become part of a path that is called as the App.
         if !is_account(&owner) {
             return Ok(self.first_personal());
         }
@@ -147,15 +149,15 @@ impl Installations {
         if let Some(found) = self.by_owner.get(&owner).await {
             return Ok(found);
         }
-        // Boxed, or every call would carry the room for this.
+        // Boxed to keep every caller's future small.
         Box::pin(self.find(owner)).await
     }
 
-    /// What serves an account that no App's installation does.
+    /// What serves an account that has no usable App installation.
     fn instead(&self, absent: Absent) -> Arc<[Arc<Installation>]> {
         match absent {
             Absent::NotInstalled => self.first_personal(),
-            // Whoever suspended it wants no access, by no other credential either.
+            // Whoever suspended the installation wants no access, by any other credential either.
             Absent::Suspended => Arc::default(),
         }
     }
@@ -164,13 +166,13 @@ impl Installations {
         self.personal.iter().take(1).cloned().collect()
     }
 
-    /// Asks GitHub, unless that is of no use now.
+    /// Asks GitHub, unless a look-up just failed or too many were made.
     async fn find(&self, owner: String) -> Result<Arc<[Arc<Installation>]>, Arc<AppError>> {
         if let Some(error) = self.failed.get(&()).await {
             return Err(error);
         }
         if !self.may_look_up(&owner) {
-            // The list of all is one call for minutes, whatever names are asked for.
+            // Listing all installations is one call per few minutes, whatever names are asked for.
             let all = self.all().await?;
             let listed: Arc<[_]> = all.iter().filter(|one| one.is_on(&owner)).cloned().collect();
             return Ok(if listed.is_empty() { self.first_personal() } else { listed });
@@ -199,8 +201,8 @@ impl Installations {
         }
     }
 
-    /// Those of an account that cover a repository, of which there are several. Where none says so, all of
-    /// them: GitHub tells its caller more than could be said here.
+    /// Those of several installations on an account that cover a repository. If none is known to, returns all:
+    /// GitHub's own error tells the caller more than we could.
     pub async fn covering(
         &self,
         of_owner: Arc<[Arc<Installation>]>,
@@ -215,7 +217,8 @@ impl Installations {
         if covering.is_empty() { of_owner } else { covering.into() }
     }
 
-    /// Asked of GitHub where repositories were selected; what can't be known now counts as not covered.
+    /// Asks GitHub if the installation is limited to selected repositories; an unknown answer counts as not
+    /// covered.
     async fn covers(&self, installation: &Arc<Installation>, repository: &RepositoryName) -> bool {
         let Kind::App(on) = &installation.kind else { return true };
         if !on.is_selected {
@@ -225,7 +228,7 @@ impl Installations {
         if let Some(known) = self.covered.get(&key).await {
             return known;
         }
-        // As with owners: made-up names are asked for so many times a minute.
+        // As with owners, look-ups of made-up names are limited per minute.
         if !self.may_look_up(&key.1) {
             return false;
         }
@@ -254,7 +257,7 @@ impl Installations {
         Box::pin(self.covered.get_with(key.clone(), asked)).await
     }
 
-    /// Every installation of every App, and the personal tokens after them.
+    /// Every installation of every App, then the personal tokens.
     pub async fn all(&self) -> Result<Arc<Vec<Arc<Installation>>>, Arc<AppError>> {
         if let Some(all) = self.all.get(&()).await {
             return Ok(all);
@@ -277,7 +280,7 @@ impl Installations {
         listed
     }
 
-    /// Forgets whether an account has an installation, so that GitHub is asked again.
+    /// Forgets the installations on an account, so that GitHub is asked again.
     pub async fn forget(&self, owner: &str) {
         let owner = owner.to_ascii_lowercase();
         self.by_owner.invalidate(&owner).await;
@@ -286,7 +289,7 @@ impl Installations {
         self.all.invalidate(&()).await;
     }
 
-    /// Whether it is of these Apps and tokens, in this order.
+    /// Whether these are exactly the configured Apps and tokens, in this order.
     pub fn is_of(&self, apps: &[config::App], tokens: &[PersonalToken]) -> bool {
         let is_same = |known: &Arc<Installation>, token: &PersonalToken| match &known.kind {
             Kind::Personal(known_token) => {
@@ -300,13 +303,13 @@ impl Installations {
             && self.personal.iter().zip(tokens).all(|(known, token)| is_same(known, token))
     }
 
-    /// The Apps of the configuration.
+    /// The configured Apps.
     pub fn apps(&self) -> &[Arc<App>] {
         &self.apps
     }
 
-    /// Look-ups are calls of the App's own, which no agent pays for: names that turn out to be nobody's
-    /// are asked for so many times a minute. An owner who had an installation is always asked for.
+    /// Look-ups are the App's own calls, charged to no agent, so names that turn out to be unknown are looked up
+    /// only so often per minute. An owner that has had an installation is always looked up.
     fn may_look_up(&self, owner: &str) -> bool {
         self.seen.contains_key(owner) || self.misses.entry_count() < MISSES_MAX || {
             self.misses.run_pending_tasks();
@@ -326,7 +329,7 @@ impl Installations {
                     is_suspended = true;
                 }
                 Ok(Some(found)) => installations.push(Arc::new(installation(app, found, owner))),
-                // Another App may serve it meanwhile.
+                // Another App may serve the owner meanwhile.
                 Err(error) => {
                     tracing::warn!(app = app.name, owner, %error, "it is not known whether it is installed");
                     failed = Some(error);
@@ -342,9 +345,9 @@ impl Installations {
     }
 }
 
-/// An App's installation on an account.
+/// The App's installation on an account, if there is one.
 async fn look_up_of(app: &App, owner: &str) -> Result<Option<Found>, AppError> {
-    // An organization's and a user's installation have different addresses.
+    // Organizations' and users' installations have different paths.
     for kind in ["orgs", "users"] {
         let path = format!("/{kind}/{owner}/installation");
         let (status, body) = app.call(Method::GET, &path, None).await?;
@@ -357,7 +360,7 @@ async fn look_up_of(app: &App, owner: &str) -> Result<Option<Found>, AppError> {
     Ok(None)
 }
 
-/// How long it is believed that a repository is covered, or not.
+/// How long a repository's coverage is trusted.
 struct Believed;
 
 impl Expiry<(Arc<str>, String), bool> for Believed {
@@ -376,7 +379,7 @@ enum LookUpError {
     Failed(AppError),
 }
 
-/// Why no App's installation serves an account.
+/// Why no App installation serves an account.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Absent {
     NotInstalled,

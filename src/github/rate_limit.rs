@@ -1,9 +1,8 @@
-//! What an answer says of GitHub's limits: its figures, and whether it is a refusal for one of them.
+//! What an answer says about GitHub's limits: its figures, and whether it is a refusal for a limit.
 //!
-//! Source: GitHub Docs, "Rate limits for the REST API". Header values are whole numbers; `reset` is
-//! UTC epoch seconds and only means something beside the answer's own `Date`. The set of resources
-//! is open: a new one is no error. Nothing here trusts what it reads: figures are bounded, and what
-//! can't be read is said to be so.
+//! Source: GitHub Docs, "Rate limits for the REST API". Header values are whole numbers; `reset` is UTC epoch
+//! seconds and only has meaning relative to the answer's own `Date`. The set of resources is open: a new one is
+//! no error. Nothing read here is trusted: figures are bounded, and unreadable ones are reported as such.
 
 mod body;
 
@@ -19,11 +18,11 @@ use http::{HeaderMap, StatusCode};
 
 use body::Body;
 
-/// More than any pool or any time in seconds that is meant seriously; sums of such figures fit.
+/// Larger than any real pool or time in seconds; sums of such figures can't overflow.
 const FIGURE_MAX: u64 = 1_000_000_000_000;
-/// GitHub's windows are an hour and a minute.
+/// Longest plausible window; GitHub's windows are an hour and a minute.
 const WINDOW_MAX_SECONDS: u64 = 24 * 60 * 60;
-/// A `retry-after` that ends so little before a reset means the reset.
+/// A `retry-after` that ends at most this many seconds before a reset means the reset.
 const WINDOW_SLACK_SECONDS: u64 = 5;
 const RETRY_AFTER_MIN: Duration = Duration::from_secs(1);
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(60 * 60);
@@ -45,25 +44,25 @@ pub struct RateLimit {
     pub resource: String,
 }
 
-/// Seconds to wait where a refusal doesn't say how long.
+/// Seconds to wait when a refusal doesn't say how long.
 const PAUSE_UNTOLD_S: u64 = 60;
 /// The longest window there is, in seconds.
 const PAUSE_MAX_S: u64 = 3_600;
 
-/// All that one answer says of limits.
+/// Everything that one answer says about limits.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reading {
     pub status: StatusCode,
-    /// Only with [`Figures::Read`].
+    /// `Some` only with [`Figures::Read`].
     pub limit: Option<RateLimit>,
-    /// The answer's `Date`, UTC epoch seconds; `reset` counts from here and not from our clock.
+    /// The answer's `Date`, UTC epoch seconds; `reset` is relative to it, not to our clock.
     pub date: Option<i64>,
     pub figures: Figures,
     pub refused: Option<Refused>,
-    /// What a GraphQL answer shows as `data.rateLimit.cost`. The caller names the members of `data`,
-    /// so unless tollgate wrote the query this is only the caller's word.
+    /// `data.rateLimit.cost` of a GraphQL answer. The caller names the members of `data`, so unless tollgate
+    /// wrote the query the value can't be trusted.
     pub cost: Option<u32>,
-    /// It refuses for a limit, but a part of a GraphQL document was carried out.
+    /// The answer refuses for a limit, but part of the GraphQL document was carried out.
     pub is_partly_done: bool,
 }
 
@@ -71,13 +70,13 @@ pub struct Reading {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Figures {
     Read,
-    /// None of the five headers is there.
+    /// None of the five headers is present.
     Absent,
-    /// They may not be the installation's: GitHub refused the credential, or failed.
+    /// They may not describe the installation: GitHub refused the credential, or failed.
     Foreign,
-    /// They say that nothing is left until the window's end, and the answer to come back before.
+    /// They say that nothing is left until the window ends, but `retry-after` ends earlier.
     Contradicted,
-    /// Some are missing or make no sense, or there is no `Date` to compare the reset with.
+    /// Some are missing or invalid, or there is no `Date` to compare the reset with.
     Garbled,
 }
 
@@ -85,11 +84,11 @@ pub enum Figures {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Refused {
     pub kind: LimitKind,
-    /// From a second to an hour; none when GitHub names no time that can be read.
+    /// From a second to an hour; `None` when GitHub names no readable time.
     pub retry_after: Option<Duration>,
 }
 
-/// Which of GitHub's limits an answer refuses for.
+/// Which of GitHub's limits an answer cites.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LimitKind {
     Primary,
@@ -105,11 +104,11 @@ impl LimitKind {
     }
 }
 
-/// Reads one answer; `body` is needed where [`wants_body`] says so.
+/// Reads one answer; `body` must be given if [`wants_body`] says so.
 pub fn read(status: StatusCode, headers: &HeaderMap, body: Option<&[u8]>, is_graphql: bool) -> Reading {
     let date = date(headers);
-    // Beside a refused credential stand the figures of who has none, 60 an hour. So they may beside an error of
-    // GitHub's own, which can come before it knew who asks.
+    // With a refused credential come the figures of an anonymous caller, 60 an hour. A GitHub server error may
+    // carry them too, since it can happen before GitHub knows who is calling.
     let (figures, limit) = match status == StatusCode::UNAUTHORIZED || status.is_server_error() {
         true => (Figures::Foreign, None),
         false => figures(headers, date),
@@ -135,8 +134,9 @@ pub fn read(status: StatusCode, headers: &HeaderMap, body: Option<&[u8]>, is_gra
 }
 
 impl Reading {
-    /// When it was a refusal for a limit: whole seconds from `now` (UTC epoch seconds) until another call may come,
-    /// 1 or more. A primary limit without `retry-after` ends with its window, any other after a minute.
+    /// If the answer refuses for a limit: whole seconds from `now` (UTC epoch seconds) until the next call, at
+    /// least 1. Without `retry-after`, a primary limit ends with its window (at most an hour) and any other after
+    /// a minute.
     ///
     /// Source: GitHub Docs, "Rate limits for the REST API", exceeding the rate limit.
     pub fn pause(&self, now: i64) -> Option<u64> {
@@ -151,9 +151,9 @@ impl Reading {
     }
 }
 
-/// Whether the body has to be seen to tell a refusal for a limit.
+/// Whether the body is needed to recognize a refusal for a limit.
 ///
-/// GraphQL refuses with 200; a 403 of REST may be for a permission as well.
+/// GraphQL refuses with status 200; a REST 403 may also be about a permission.
 pub fn wants_body(status: StatusCode, headers: &HeaderMap, is_graphql: bool) -> bool {
     match status {
         StatusCode::FORBIDDEN | StatusCode::TOO_MANY_REQUESTS => true,
@@ -161,10 +161,10 @@ pub fn wants_body(status: StatusCode, headers: &HeaderMap, is_graphql: bool) -> 
     }
 }
 
-/// How long `retry-after` says to wait, from a second to an hour.
+/// How long `retry-after` says to wait, clamped to a second to an hour.
 ///
-/// A date counts from the answer's own `Date`; one that is past says nothing, and neither does what
-/// is no whole number.
+/// A date counts from the answer's own `Date`. `None` if that date is past, or the value is neither a date nor a
+/// whole number.
 pub fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let text = single(headers, &RETRY_AFTER)?;
     let wait = match digits(text) {
@@ -178,7 +178,7 @@ pub fn retry_after(headers: &HeaderMap) -> Option<Duration> {
 }
 
 impl RateLimit {
-    /// Reads the headers; none when one is missing or no number.
+    /// Reads the headers; `None` when one is missing or invalid.
     pub fn from_headers(headers: &HeaderMap) -> Option<RateLimit> {
         let resource = single(headers, &RESOURCE)?;
         let sound = !resource.is_empty()
@@ -212,10 +212,10 @@ fn figures(headers: &HeaderMap, date: Option<i64>) -> (Figures, Option<RateLimit
 
 /// Whether a refusal's `retry-after` ends well before the window that its figures call spent.
 ///
-/// GitHub's order is `retry-after` first, then `remaining: 0` (GitHub Docs, "Rate limits for the REST
-/// API", "Exceeding the rate limit"): what it says to try again is tried, once, and that call's figures
-/// tell. Taken at their word, the figures of one such answer would hold everybody for up to an hour. If it
-/// names a secondary limit nothing is contradicted: two limits are reached.
+/// GitHub's docs give `retry-after` precedence over `remaining: 0` (GitHub Docs, "Rate limits for the REST API",
+/// "Exceeding the rate limit"). So one call is tried when `retry-after` ends, and that call's figures decide.
+/// Believing the figures of such an answer would hold everyone for up to an hour. If the answer names a secondary
+/// limit there is no contradiction: both limits are reached.
 fn is_contradicted(limit: &RateLimit, refused: Refused, date: Option<i64>, body: Option<&Body>) -> bool {
     let (Some(pause), Some(date)) = (refused.retry_after, date) else { return false };
     let back = date.saturating_add_unsigned(pause.as_secs() + WINDOW_SLACK_SECONDS);
@@ -223,7 +223,7 @@ fn is_contradicted(limit: &RateLimit, refused: Refused, date: Option<i64>, body:
     limit.remaining == 0 && is_back_before && !body.is_some_and(refusal::names_secondary)
 }
 
-/// Whether this was the last call of the window, or one too many.
+/// Whether this was the window's last call, or one too many.
 fn is_spent(headers: &HeaderMap) -> bool {
     figure(headers, &REMAINING) == Some(0)
 }
@@ -232,7 +232,7 @@ fn figure(headers: &HeaderMap, name: &HeaderName) -> Option<u64> {
     digits(single(headers, name)?).filter(|figure| *figure <= FIGURE_MAX)
 }
 
-/// A header that is there once, or several times with the same value.
+/// The value of a header that is present once, or several times with the same value.
 fn single<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Option<&'h str> {
     let mut values = headers.get_all(name).iter();
     let first = values.next()?;
@@ -242,7 +242,7 @@ fn single<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Option<&'h str> {
     Some(first.to_str().ok()?.trim_ascii())
 }
 
-/// Digits and nothing else, not even a sign; what is too large becomes the largest there is.
+/// Digits only, not even a sign; a number that is too large becomes `u64::MAX`.
 fn digits(text: &str) -> Option<u64> {
     let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     is_number.then(|| text.parse().unwrap_or(u64::MAX))
@@ -252,13 +252,13 @@ fn date(headers: &HeaderMap) -> Option<i64> {
     http_date(single(headers, &DATE)?)
 }
 
-/// Any of HTTP's three forms of a date, as epoch seconds.
+/// Any of HTTP's three date formats, as epoch seconds.
 fn http_date(text: &str) -> Option<i64> {
     let time = httpdate::parse_http_date(text).ok()?;
     i64::try_from(time.duration_since(UNIX_EPOCH).ok()?.as_secs()).ok()
 }
 
-/// An answer that doesn't say what it is may be JSON.
+/// An answer without `Content-Type` may be JSON.
 fn may_be_json(headers: &HeaderMap) -> bool {
     let Some(media_type) = headers.get(CONTENT_TYPE) else { return true };
     let media_type = media_type.to_str().unwrap_or_default().to_ascii_lowercase();

@@ -1,9 +1,9 @@
 //! Installation tokens: minted for a set of permissions and repositories, shared, renewed in time.
 //!
-//! Source: GitHub Docs, "Generating an installation access token for a GitHub App": a token lives an
-//! hour and can be narrowed to permissions and to at most 500 repositories. It is opaque and may be
-//! some 600 characters long. A token is never sent past its expiry; it is renewed five minutes
-//! before, spread by some jitter, by one caller at a time while the others go on with the old one.
+//! Source: GitHub Docs, "Generating an installation access token for a GitHub App": a token lives an hour and can
+//! be narrowed to permissions and to at most 500 repositories. It is opaque and may be some 600 characters long.
+//! A token is never sent past its expiry. It is renewed five minutes earlier, less some jitter, by one caller
+//! while the others keep using the old one.
 
 mod permissions;
 
@@ -30,19 +30,19 @@ use permissions::permissions_for;
 
 pub use permissions::may_as_much;
 
-/// Renewed this long before expiry.
+/// How long before its expiry a token is renewed.
 const RENEW_BEFORE_MS: i64 = 5 * 60_000;
-/// And up to this much earlier still, so that a fleet's tokens do not all end at once.
+/// Up to this much earlier, at random, so that a fleet's tokens do not all expire at once.
 const RENEW_JITTER_MS: i64 = 60_000;
-/// Not sent any more this close to expiry: the request has to arrive, too.
+/// A token is not used this close to its expiry: the request still has to arrive.
 const LAST_USE_BEFORE_MS: i64 = 10_000;
-/// After a failed renewal the next try waits this long.
+/// How long after a failed renewal the next one waits.
 const RETRY_AFTER_MS: i64 = 5_000;
-/// A token this young may not be known everywhere at GitHub yet.
+/// A token younger than this may not be known everywhere at GitHub yet.
 const YOUNG_MS: i64 = 15_000;
-/// Tokens kept; the least used go first.
+/// Token slots kept; the least used are dropped first.
 const SLOTS_MAX: u64 = 10_000;
-/// More repositories than GitHub takes in one token.
+/// Most repositories that GitHub accepts for one token.
 pub const REPOSITORIES_MAX: usize = 500;
 
 /// What a token may do.
@@ -61,12 +61,12 @@ impl Access {
     }
 }
 
-/// Which token: agents with the same rights share one.
+/// Identifies a token: agents with the same rights share one.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct TokenKey {
     installation: Arc<str>,
     access: Access,
-    /// Sorted names without owner; none: all of the installation's.
+    /// Sorted names without owner; `None`: all of the installation's repositories.
     repositories: Option<Vec<String>>,
 }
 
@@ -75,12 +75,12 @@ struct TokenKey {
 pub struct Token {
     /// `Bearer …`, marked sensitive so that no debug output shows it.
     authorization: HeaderValue,
-    /// Tells it from others without saying anything of it.
+    /// Identifies the token without revealing anything about it.
     id: u64,
     minted_at_ms: i64,
     renew_at_ms: i64,
     expires_at_ms: i64,
-    /// Set once GitHub has answered it with anything but 401 or 404.
+    /// Set once GitHub has answered a call with this token with anything but 401 or 404.
     proven: AtomicBool,
 }
 
@@ -102,7 +102,7 @@ impl Token {
         self.authorization.clone()
     }
 
-    /// The same for the same token as long as this process lives, and of no use to anybody else.
+    /// The same for the same token as long as this process lives; useless to anyone else.
     pub fn id(&self) -> u64 {
         self.id
     }
@@ -112,7 +112,7 @@ impl Token {
         Token::personal(&SecretString::from(text))
     }
 
-    /// Whether a 401 or 404 may only mean that GitHub has not spread it yet.
+    /// Whether a 401 or 404 may only mean that the token has not spread within GitHub yet.
     pub fn may_be_unknown_yet(&self, now_ms: i64) -> bool {
         !self.proven.load(Ordering::Relaxed) && now_ms - self.minted_at_ms < YOUNG_MS
     }
@@ -122,7 +122,7 @@ impl Token {
     }
 }
 
-/// The place of one token: what is in use, and the lock under which it is renewed.
+/// The slot of one token: the token in use, and the lock for renewing it.
 #[derive(Debug, Default)]
 struct Slot {
     current: Mutex<Option<Arc<Token>>>,
@@ -164,7 +164,7 @@ impl Tokens {
         Tokens { slots: Cache::new(SLOTS_MAX), clock, metrics }
     }
 
-    /// A token of the installation for this access, narrowed to the repositories if there are any named.
+    /// A token of the installation for this access, narrowed to `repositories` unless that is `None`.
     pub async fn token(
         self: &Arc<Self>,
         installation: &Arc<Installation>,
@@ -190,11 +190,11 @@ impl Tokens {
                 return Ok(token);
             }
         }
-        // Boxed, or every call would carry the room for this.
+        // Boxed to keep every caller's future small.
         Box::pin(self.mint_alone(&slot, app_installation, &key)).await
     }
 
-    /// Mints, unless somebody did meanwhile, or failed to a moment ago.
+    /// Mints a token, unless another caller just did, or just failed to.
     async fn mint_alone(
         &self,
         slot: &Slot,
@@ -214,7 +214,7 @@ impl Tokens {
         self.mint_into(slot, installation, key).await
     }
 
-    /// What is in use, by installation and access; personal tokens have no age.
+    /// The tokens in use, by installation and access. Personal tokens are not listed.
     pub fn overview(&self) -> Vec<TokenStatus> {
         let now = self.clock.now_ms();
         let mut rows = BTreeMap::<(Arc<str>, &str), TokenStatus>::new();
@@ -245,7 +245,7 @@ impl Tokens {
         rows.into_values().collect()
     }
 
-    /// Drops a token GitHub did not take, so that the next call mints another.
+    /// Drops a token that GitHub refused, so that the next call mints another.
     pub async fn invalidate(
         &self,
         installation: &Installation,
@@ -261,8 +261,8 @@ impl Tokens {
         }
     }
 
-    /// Forgets all tokens of installations on an account. One that is being minted serves the call that
-    /// asked for it, and no other.
+    /// Forgets all tokens of installations on an account. A token being minted still serves the call that asked
+    /// for it, but no later one.
     pub async fn forget(&self, account: &str) {
         let is_of = |key: &TokenKey| {
             let of = key.installation.split_once('/');
@@ -274,7 +274,7 @@ impl Tokens {
         }
     }
 
-    /// Renews in the background unless somebody does already.
+    /// Renews in the background unless a renewal is under way.
     fn renew_behind(
         self: &Arc<Self>,
         installation: &Arc<Installation>,
@@ -289,7 +289,7 @@ impl Tokens {
         tokio::spawn(async move {
             let Ok(_one_at_a_time) = slot.minting.try_lock() else { return };
             if let Kind::App(app_installation) = &installation.kind {
-                // The old token stays in use to its end; the failure is counted and logged.
+                // The old token stays in use until it expires; the failure is counted and logged.
                 let _ = tokens.mint_into(&slot, app_installation, &key).await;
             }
         });
@@ -343,7 +343,7 @@ async fn mint(installation: &AppInstallation, key: &TokenKey) -> Result<Minted, 
     if status != StatusCode::CREATED && status != StatusCode::OK {
         return Err(AppError::Refused { status, what, message: message_of(&answer) });
     }
-    // Errors of serde_json quote values, and the value here may be the token.
+    // serde_json's errors quote values, and a value here may be the token.
     serde_json::from_slice(&answer)
         .map_err(|error| AppError::Garbled(what, format!("{:?}", error.classify())))
 }
@@ -352,7 +352,7 @@ fn token_from(minted: &Minted, now_ms: i64) -> Result<Token, AppError> {
     let garbled = || AppError::Garbled("the request for an installation token", "no usable token".to_owned());
     let expires_at_ms = minted.expires_at.as_millisecond();
     let jitter = rand::rng().random_range(0..=RENEW_JITTER_MS);
-    // A short-lived token (a test server's) is renewed after half its life.
+    // A short-lived token (from a test server) is renewed after half its life.
     let renew_at_ms = (expires_at_ms - RENEW_BEFORE_MS - jitter).max(now_ms + (expires_at_ms - now_ms) / 2);
     let authorization = bearer(&minted.token).ok_or_else(garbled)?;
     Ok(Token {
@@ -365,7 +365,7 @@ fn token_from(minted: &Minted, now_ms: i64) -> Result<Token, AppError> {
     })
 }
 
-/// A hash under a key that only this process has.
+/// A hash with a key that only this process has.
 fn id_of(authorization: &HeaderValue) -> u64 {
     static KEY: LazyLock<RandomState> = LazyLock::new(RandomState::new);
     KEY.hash_one(authorization.as_bytes())

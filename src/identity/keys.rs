@@ -1,7 +1,7 @@
 //! An issuer's public keys, from a JSON Web Key Set (RFC 7517).
 //!
-//! Keys that can't be used here (for encryption, symmetric, on other curves, damaged) are left out: a set
-//! may hold keys for others. A symmetric key is never used, whatever the set says.
+//! Unusable keys (for encryption, symmetric, on unsupported curves, damaged) are skipped: a set may hold keys for
+//! other users. A symmetric key is never used, whatever the set says.
 
 use std::fmt;
 
@@ -12,10 +12,10 @@ use serde_json::Value;
 
 /// Longest key set read, in bytes.
 pub const SET_BYTES_MAX: usize = 256 * 1024;
-/// Most keys of a set that are looked at.
+/// Most keys of a set that are examined.
 const KEYS_MAX: usize = 100;
 
-/// Names as RFC 7518 and RFC 8037 spell them. `none` and the symmetric ones are not among them.
+/// Names as in RFC 7518 and RFC 8037. `none` and the symmetric algorithms are not among them.
 const ALGORITHMS: [(&str, Algorithm); 9] = [
     ("RS256", Algorithm::RS256),
     ("RS384", Algorithm::RS384),
@@ -37,7 +37,7 @@ const RSA: &[Algorithm] = &[
     Algorithm::PS512,
 ];
 
-/// The algorithm of a token's header, if it is one that is taken.
+/// The algorithm with this name in a token's header, if it is supported.
 pub fn algorithm(name: &str) -> Option<Algorithm> {
     ALGORITHMS.iter().find(|(known, _)| *known == name).map(|(_, algorithm)| *algorithm)
 }
@@ -46,7 +46,7 @@ pub fn algorithm(name: &str) -> Option<Algorithm> {
 #[derive(Clone)]
 pub struct Key {
     id: Option<String>,
-    /// Those it may be used with.
+    /// The algorithms that the key may be used with.
     algorithms: Vec<Algorithm>,
     pub decoding: DecodingKey,
 }
@@ -60,22 +60,22 @@ impl fmt::Debug for Key {
     }
 }
 
-/// The keys of an issuer that can be used.
+/// The usable keys of an issuer.
 #[derive(Debug)]
 pub struct KeySet {
     keys: Vec<Key>,
 }
 
-/// What a set has for a token.
+/// The keys of a set that fit a token.
 #[derive(Debug)]
 pub enum Lookup<'a> {
-    /// Those that may have signed it; almost always one.
+    /// Keys that may have signed it; almost always one.
     Found(Vec<&'a Key>),
-    /// None: it may have come since.
+    /// No such key; it may have been added since the set was read.
     Unknown,
-    /// The token names none and several fit.
+    /// The token names no key and several fit.
     Ambiguous,
-    /// The one it names is for other algorithms.
+    /// The key that the token names is for other algorithms.
     Misfit,
 }
 
@@ -86,7 +86,7 @@ struct RawSet {
 
 impl KeySet {
     /// # Errors
-    /// When it is no key set at all.
+    /// When the JSON is not a key set at all, or is too long.
     pub fn parse(json: &[u8]) -> Result<KeySet, &'static str> {
         if json.len() > SET_BYTES_MAX {
             return Err("is longer than 256 KiB");
@@ -103,7 +103,7 @@ impl KeySet {
         self.keys.is_empty()
     }
 
-    /// The keys that may have signed a token of this header.
+    /// The keys that may have signed a token with this key id and algorithm.
     pub fn lookup(&self, id: Option<&str>, algorithm: Algorithm) -> Lookup<'_> {
         let fitting = |key: &&Key| key.algorithms.contains(&algorithm);
         let Some(id) = id else {

@@ -1,9 +1,9 @@
-//! Which subjects a rule is for: a text in which `*` stands for any characters, also none.
+//! Which subjects a rule matches: a text in which `*` stands for any number of characters, including none.
 
-/// One pattern. Compared with case, and over the whole subject.
+/// One pattern. Case-sensitive; must match the whole subject.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SubjectPattern {
-    /// What stands between the stars; one part: there is no star.
+    /// The parts between the stars; a single part means no star.
     parts: Vec<String>,
 }
 
@@ -12,7 +12,7 @@ impl SubjectPattern {
         SubjectPattern { parts: text.split('*').map(str::to_owned).collect() }
     }
 
-    /// Whether whoever chooses the beginning of a subject can be meant.
+    /// Whether the pattern lets a subject begin with anything.
     pub fn is_open(&self) -> bool {
         self.parts.len() > 1 && self.parts[0].is_empty()
     }
@@ -22,7 +22,7 @@ impl SubjectPattern {
             return self.parts[0] == subject;
         };
         let Some(mut rest) = subject.strip_prefix(first.as_str()) else { return false };
-        // The earliest place of each part leaves the most for those behind it.
+        // The earliest match of each part leaves the most text for the parts after it.
         for part in middle {
             let Some(at) = rest.find(part.as_str()) else { return false };
             rest = &rest[at + part.len()..];

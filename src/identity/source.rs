@@ -1,9 +1,9 @@
 //! Where an issuer's keys come from, and how they stay fresh.
 //!
-//! One task for each issuer reads its key set, again and again; nobody else does. What was read last
-//! stays in force while nothing newer can be read, so an issuer that is away shuts nobody out. A token
-//! that names an unknown key may call for a reading before its time (keys are rotated), but tokens can be
-//! made up: of such calls one in ten seconds is heard, and all who come meanwhile share it.
+//! Only one task per issuer reads its key set, repeatedly. The last set read stays in force while nothing newer
+//! can be read, so an unreachable issuer locks nobody out. A token that names an unknown key may trigger an early
+//! read (keys are rotated), but tokens can be made up: at most one such read is triggered every ten seconds, and
+//! all who ask meanwhile share it.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -29,20 +29,21 @@ use crate::github::client::{CaError, HttpClient};
 use crate::metrics::Metrics;
 use crate::secret;
 
-/// How often an address is asked. A key that was withdrawn is out of force within this.
+/// How often a URL is fetched. A withdrawn key is rejected within this time.
 const FETCH_EVERY: Duration = Duration::from_secs(60);
-/// How often a file is looked at. As with certificates, it is simply read: a watch on it would not see a
-/// mounted volume being swapped.
+/// How often a file is read. As with certificates it is polled: a watch on the file would not see a mounted
+/// volume being swapped.
 const READ_EVERY: Duration = Duration::from_secs(2);
-/// Unknown keys call for a reading no more often.
+/// Shortest time between two reads that unknown keys trigger.
 const CALLED_EVERY: Duration = Duration::from_secs(10);
-/// Longest fetch; the first pause after one that failed, doubled with each further one.
+/// Longest fetch.
 const FETCH_WITHIN: Duration = Duration::from_secs(5);
+/// The pause after a failed fetch; doubled after each further failure.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
-/// A request waits for a reading no longer; by then a fetch has ended.
+/// Longest time that a request waits for a read; by then a fetch has ended.
 const WAIT_WITHIN: Duration = Duration::from_secs(6);
 
-/// Kubernetes' API server answers 406 unless the first is taken.
+/// Kubernetes's API server answers 406 unless the first type is accepted.
 const KEY_SETS: HeaderValue =
     HeaderValue::from_static("application/jwk-set+json, application/json;q=0.9, */*;q=0.5");
 
@@ -58,13 +59,13 @@ pub(super) struct Source {
     metrics: Arc<Metrics>,
 }
 
-/// Readings by number.
+/// Reads are numbered.
 #[derive(Debug, Default, Clone, Copy)]
 struct Progress {
-    /// The last that is under way, called for, or ended.
+    /// The last read that was requested, is under way or has ended.
     wanted: u64,
     ended: u64,
-    /// When a request last called for one.
+    /// When a request last triggered a read.
     called: Option<Instant>,
 }
 
@@ -99,12 +100,13 @@ impl Source {
         }
     }
 
-    /// Those last read; none before the first reading.
+    /// The last keys read; `None` before the first successful read.
     pub(super) fn keys(&self) -> Option<Arc<KeySet>> {
         self.current.load_full()
     }
 
-    /// Has the keys read again and waits for it, unless they were read for this reason just now.
+    /// Has the keys read again and waits for that, unless an unknown key triggered a read just now. Returns
+    /// whether a read has ended, successfully or not.
     pub(super) async fn look_again(&self) -> bool {
         let mut reading = None;
         self.progress.send_if_modified(|progress| {
@@ -127,7 +129,7 @@ impl Source {
         tokio::time::timeout(WAIT_WITHIN, ended).await.is_ok()
     }
 
-    /// Reads the keys at once, then whenever it is time or called for; never ends.
+    /// Reads the keys at once, then periodically and when triggered; never ends.
     pub(super) async fn tend(&self) {
         let mut calls = self.progress.subscribe();
         let mut seen = Bytes::new();
@@ -142,12 +144,12 @@ impl Source {
             self.progress.send_modify(|progress| progress.ended = progress.wanted);
             let pause = if failures == 0 { self.every } else { self.pause_after(failures) };
             let called = calls.wait_for(|progress| progress.wanted > progress.ended);
-            // The sender is ours, so this ends by a call or by time alone.
+            // This source owns the sender, so only a trigger or the timeout ends this wait.
             let _ = tokio::time::timeout(pause, called).await;
         }
     }
 
-    /// Keys that stayed the same keep what they have proven.
+    /// Installs a key set that was read. An unchanged set stays, and with it the tokens that it has verified.
     fn take_up(&self, bytes: Bytes, seen: &mut Bytes) -> Result<(), String> {
         if self.current.load().is_some() && bytes == *seen {
             return Ok(());
@@ -191,7 +193,8 @@ impl Source {
         failures.saturating_add(1)
     }
 
-    /// Doubles up to the usual period; replicas that lost an issuer together don't come back together.
+    /// Doubles up to the normal period; random, so that replicas that lost an issuer together don't all retry
+    /// together.
     fn pause_after(&self, failures: u32) -> Duration {
         let doubled = FIRST_PAUSE.saturating_mul(1 << (failures - 1).min(10));
         doubled.min(self.every).mul_f64(rand::rng().random_range(0.5..=1.0))
@@ -220,7 +223,7 @@ fn fetch(client: HttpClient, url: Uri) -> Fetch {
     })
 }
 
-/// A redirect is not followed: the configuration alone says whose keys are trusted.
+/// Redirects are not followed: only the configuration says whose keys are trusted.
 async fn get(client: &HttpClient, url: Uri) -> Result<Bytes, String> {
     let mut request = Request::new(Empty::new().map_err(|never| match never {}).boxed_unsync());
     *request.uri_mut() = url;

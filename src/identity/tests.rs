@@ -12,10 +12,10 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 const NOW: i64 = 1_800_000_000;
-/// What the RSA key of the tests signs with.
+/// The RSA key of the tests.
 const RSA_PEM: &str = github_sim::PRIVATE_KEY_PKCS1;
 
-/// Algorithm, private key, and the public half as a set has it.
+/// Algorithm, private key, and the public half as a key set holds it.
 type TestKey = (Algorithm, EncodingKey, Value);
 
 fn signing_keys() -> BTreeMap<&'static str, TestKey> {
@@ -41,7 +41,7 @@ fn signing_keys() -> BTreeMap<&'static str, TestKey> {
     ])
 }
 
-/// The public half, changed as a test likes.
+/// The public half, with a test's changes.
 fn jwk(id: &str, key: &TestKey, change: &Value) -> Value {
     let mut jwk = key.2.clone();
     jwk["kid"] = json!(id);
@@ -62,7 +62,7 @@ fn sign(header: &Value, claims: &Value, key: &TestKey) -> String {
     format!("{message}.{signature}")
 }
 
-/// Everything but issuer, rule and the source of keys, which tests over sockets have.
+/// Checks everything but issuer, rule and key source, which the socket tests cover.
 fn judge(token: &str, keys: &KeySet) -> Result<(), Rejected> {
     let token = token::read(token.as_bytes())?;
     let found = match token.lookup(keys) {

@@ -1,4 +1,4 @@
-//! An identity token: its form, and what it must say (RFC 7519, RFC 8725).
+//! An identity token: its form, and the claims it must have (RFC 7519, RFC 8725).
 
 use jsonwebtoken::Algorithm;
 use serde_json::Value;
@@ -7,16 +7,16 @@ use super::keys::{self, Key, KeySet, Lookup};
 use super::{Rejected, TOKEN_BYTES_MAX};
 use crate::policy::jws::{self, Jws, JwsError, NotText};
 
-/// Longest `sub` and `iss`; a Kubernetes subject has 340 bytes at the most.
+/// Longest `sub` and `iss` in bytes; a Kubernetes subject has at most 340.
 const NAME_BYTES_MAX: usize = 1_024;
-/// How far an issuer's clock may be ahead of ours, in seconds. `exp` has no such room.
+/// How far an issuer's clock may be ahead of ours, in seconds. `exp` gets no such leeway.
 const CLOCK_SKEW_SECONDS: i64 = 60;
 
-/// What a token may call itself. Others (`logout+jwt`, `dpop+jwt`) are made for another purpose and
-/// prove nobody's identity.
+/// The accepted values of `typ`. Others (`logout+jwt`, `dpop+jwt`) serve another purpose and prove nobody's
+/// identity.
 const TYPES: [&str; 3] = ["JWT", "at+jwt", "application/at+jwt"];
 
-/// A token whose form is sound; nothing in it is proven yet.
+/// A well-formed token; nothing in it is verified yet.
 pub(super) struct Token<'a> {
     jws: Jws<'a>,
     algorithm: Algorithm,
@@ -37,8 +37,8 @@ impl From<NotText> for Rejected {
     }
 }
 
-/// Takes a token apart. Keys and addresses of keys in its header (`jwk`, `jku`, `x5u`, …) are not read:
-/// some issuers send them.
+/// Parses a token. Keys and key URLs in its header (`jwk`, `jku`, `x5u`, …) are ignored, because some issuers
+/// send them.
 pub(super) fn read(token: &[u8]) -> Result<Token<'_>, Rejected> {
     let jws = jws::read(token, TOKEN_BYTES_MAX)?;
     if ["crit", "b64"].iter().any(|key| jws.header.contains_key(*key)) {
@@ -70,7 +70,7 @@ impl Token<'_> {
         self.jws.is_signed_by(&key.decoding, self.algorithm)
     }
 
-    /// Gives the end of its life.
+    /// Checks the times against `now`; returns the expiry. Both in epoch seconds.
     pub(super) fn check_times(&self, now: i64) -> Result<i64, Rejected> {
         let expires_at = self.seconds("exp")?;
         for claim in ["nbf", "iat"] {

@@ -1,7 +1,7 @@
-//! Comparing the beginning of a URL with one base, letter by letter.
+//! Compares the beginning of a URL with one base, letter by letter.
 //!
-//! Letter by letter, because in a JSON body the letters may be escaped and may not all be there
-//! yet: [`Probe::More`] says that what came so far fits, and that the next letters decide.
+//! Letter by letter, because in a JSON body letters may be escaped and some may not be there yet:
+//! [`Probe::More`] says that what has come so far fits, and that the next letters decide.
 
 /// The longest default port with its colon.
 pub(super) const PORT_LEN_MAX: usize = ":443".len();
@@ -9,7 +9,7 @@ pub(super) const PORT_LEN_MAX: usize = ":443".len();
 /// What the letters of a URL say about a base.
 pub(super) enum Probe<T> {
     No,
-    /// The letters end before it is settled.
+    /// The letters end before it is decided.
     More,
     Yes(T),
 }
@@ -30,8 +30,8 @@ pub(super) enum Letter {
 pub(super) trait Letters {
     fn next(&mut self) -> Letter;
 
-    /// Takes these letters at once, in whatever case, if they are the next; none of them may be one that is
-    /// escaped in JSON. None when it takes a look at each: they may be escaped, or not all there yet.
+    /// Takes `text` at once, in any case, if it comes next. No letter of `text` may be one that
+    /// JSON escapes. None if each letter has to be looked at: they may be escaped, or not all there yet.
     fn skip(&mut self, text: &[u8]) -> Option<bool>;
 
     /// How many bytes, as written, the letters so far took.
@@ -68,16 +68,16 @@ impl Letters for Plain<'_> {
     }
 }
 
-/// Where a base's parts meet: `https://api.github.com` | `:443` | `/path` | `/`.
+/// Where the parts of a base meet: `https://api.github.com` | `:443` | `/path` | `/`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Seams {
-    /// End of the host, and of a port that isn't the scheme's default: compared without case.
+    /// End of the host and of a non-default port; compared case-insensitively.
     host_end: usize,
-    /// It has no letter that is escaped in JSON; a host that has one is none, but harmless.
+    /// The host has no letter that JSON escapes. One that has is no valid host, but harmless.
     is_host_plain: bool,
-    /// The default port, which a URL may spell out; empty when the base names another.
+    /// The default port, which a URL may spell out; empty if the base names another port.
     port: &'static str,
-    /// The path, which has case.
+    /// The path, which is case-sensitive.
     path_start: usize,
     path_end: usize,
 }
@@ -99,7 +99,7 @@ impl Seams {
         Seams { host_end: host.len(), is_host_plain, port, path_start, path_end }
     }
 
-    /// Whether the URL begins with `base`, and then how many bytes of it that takes.
+    /// Whether the URL begins with `base`, and if so, how many of its bytes that takes.
     pub(super) fn probe(&self, base: &str, mut letters: impl Letters) -> Probe<usize> {
         let base = base.as_bytes();
         let host = &base[..self.host_end];

@@ -15,8 +15,8 @@ use super::json::JsonRewriter;
 const FEED_BYTES: usize = 64 * 1024;
 
 pin_project! {
-    /// `B` with the links in its JSON rewritten. Its length isn't known until its end, and
-    /// trailers are dropped: GitHub sends none, and what one would sign is no longer true.
+    /// `B` with the links in its JSON rewritten. Its length isn't known until its end. Trailers are
+    /// dropped: GitHub sends none, and a signature in one would no longer be valid.
     #[derive(Debug)]
     pub struct RewrittenBody<B> {
         #[pin]
@@ -25,7 +25,7 @@ pin_project! {
         // Came, and was not read yet.
         rest: Bytes,
         ready: VecDeque<Bytes>,
-        // `inner` ended or failed, and isn't polled again.
+        // `inner` has ended or failed, and must not be polled again.
         is_done: bool,
     }
 }

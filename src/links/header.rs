@@ -1,13 +1,13 @@
 //! The `Link` header (RFC 8288): `<target>; rel="next", <target>; rel="last"`.
 //!
-//! Clients read it with expressions of their own (one wants `rel` right behind the `;`), so
-//! nothing but the targets may change: order, spaces and quotes stay.
+//! Clients parse it with regular expressions of their own (one wants `rel` right after the `;`), so
+//! only the targets may change: order, spaces and quotes stay.
 
 use http::HeaderValue;
 
 use super::LinkMap;
 
-/// The value with its targets changed; none when none of them is GitHub's or it can't be read.
+/// The value with its targets changed; none if no target is GitHub's or it can't be parsed.
 pub(super) fn rewrite_link(map: &LinkMap, value: &HeaderValue) -> Option<HeaderValue> {
     let value = value.as_bytes();
     let mut rewritten = Vec::new();
@@ -17,7 +17,7 @@ pub(super) fn rewrite_link(map: &LinkMap, value: &HeaderValue) -> Option<HeaderV
         at += blanks(&value[at..]);
         match value.get(at) {
             None => break,
-            // Empty elements of a list are to be ignored (RFC 9110, 5.6.1).
+            // Empty list elements are ignored (RFC 9110 §5.6.1).
             Some(b',') => at += 1,
             Some(b'<') => {
                 let start = at + 1;
@@ -44,13 +44,13 @@ fn blanks(text: &[u8]) -> usize {
     text.iter().take_while(|byte| matches!(byte, b' ' | b'\t')).count()
 }
 
-/// Up to the `>`; none when there is none or the target isn't a URL.
+/// The length up to the `>`; none if there is no `>` or the target isn't a URL.
 fn target_len(text: &[u8]) -> Option<usize> {
     let end = text.iter().position(|byte| matches!(byte, b'<' | b'>' | b'"' | b' ' | b'\t'))?;
     (text[end] == b'>').then_some(end)
 }
 
-/// The parameters, up to the next link's comma or the end; none when they aren't parameters.
+/// The length of the parameters, up to the next link's comma or the end; none if they aren't parameters.
 fn params_len(text: &[u8]) -> Option<usize> {
     let mut at = blanks(text);
     if !matches!(text.get(at), None | Some(b',' | b';')) {
@@ -66,7 +66,7 @@ fn params_len(text: &[u8]) -> Option<usize> {
     }
 }
 
-/// A quoted string with both its quotes; none when it has no end.
+/// The length of a quoted string with both its quotes; none if it has no end.
 fn quoted_len(text: &[u8]) -> Option<usize> {
     let mut at = 1;
     loop {

@@ -1,15 +1,15 @@
-//! JSON with its links changed, as a stream of bytes.
+//! Rewrites links in JSON, as a stream of bytes.
 //!
-//! What changes is the base at the beginning of those strings that stand under a key `url`,
-//! `*_url` or `*_urls`, or under `href` below `_links`. A string under `temp_clone_token`, with which a private
-//! repository can be cloned, becomes empty: no credential goes to an agent. Nothing is parsed into values: every other
-//! byte comes out as it went in, mostly as slices of the input.
+//! What changes is the base at the beginning of a string under a key `url`, `*_url` or `*_urls`, or
+//! under `href` below `_links`. A string under `temp_clone_token`, with which a private repository
+//! can be cloned, becomes empty: no credential goes to an agent. Nothing is parsed into values:
+//! every other byte comes out as it went in, mostly as slices of the input.
 //!
-//! The rewriter never fails. From where the input stops being JSON (or is nested too deep) the
-//! rest passes through unread. It judges structure, not spelling: numbers, control characters and
-//! UTF-8 in strings aren't checked, for nothing depends on them.
+//! The rewriter never fails. From where the input stops being JSON (or is nested too deep), the
+//! rest passes through unread. It checks structure, not spelling: numbers, control characters and
+//! UTF-8 in strings aren't checked, since nothing depends on them.
 //!
-//! Memory is bounded: one byte a level, the end of a key, and of a string just enough to tell
+//! Memory is bounded: one byte a level, the end of a key, and just enough of a string to tell
 //! whether it begins with a base. So the output doesn't depend on how the input was cut.
 
 mod output;
@@ -28,7 +28,7 @@ use super::base::Probe;
 use output::Output;
 use text::{Escaped, Key, KeyEnd, PartialEscape, StringLetters};
 
-/// Deeper nesting isn't read, so that a hostile body can't take more than a byte for each.
+/// Deeper nesting isn't read, which bounds the memory for a hostile body: a level takes a byte.
 const LEVELS_MAX: usize = 4096;
 
 const BOM: &[u8] = b"\xef\xbb\xbf";
@@ -55,15 +55,15 @@ enum State {
     Literal(&'static [u8]),
     Key,
     Text,
-    /// The first byte of a string that changes if it begins with a base.
+    /// At the first byte of a string that changes if it begins with a base.
     LinkStart,
-    /// The rest of a string that stays here.
+    /// In the rest of a string that is not passed on.
     Hidden,
-    /// No JSON: all that follows passes through.
+    /// Not JSON: all that follows passes through.
     Lost,
 }
 
-/// What may come between two tokens, blanks apart.
+/// What may come between two tokens, apart from blanks.
 #[derive(Debug, Clone, Copy)]
 enum Expect {
     Value,
@@ -74,7 +74,7 @@ enum Expect {
     CommaOrEnd,
 }
 
-/// An object or array that is open.
+/// An open object or array.
 #[derive(Debug, Clone, Copy)]
 struct Level(u8);
 
@@ -82,11 +82,11 @@ impl Level {
     const OBJECT: u8 = 1;
     /// It is the value of a key `_links`, or below one.
     const BELOW_LINKS: u8 = 2;
-    /// Its strings stand under a link's key: an array's all; an object's by its current key.
+    /// Its strings are under a link's key: all of an array's; an object's if its current key is one.
     const LINK: u8 = 4;
     /// The object's current key is `_links`.
     const LINKS_KEY: u8 = 8;
-    /// The object's current key is that of a credential.
+    /// The object's current key holds a credential.
     const CREDENTIAL: u8 = 16;
 
     fn is(self, flag: u8) -> bool {
@@ -112,7 +112,7 @@ impl JsonRewriter {
         }
     }
 
-    /// A whole body with its links rewritten.
+    /// Rewrites the links of a whole body.
     pub fn rewrite(text: Bytes, map: LinkMap) -> Bytes {
         let mut out = VecDeque::new();
         let mut rewriter = JsonRewriter::new(map);
@@ -122,10 +122,10 @@ impl JsonRewriter {
         pieces.concat().into()
     }
 
-    /// Takes the body's next bytes and appends to `out` what can go on.
+    /// Takes the body's next bytes and appends to `out` what can be passed on.
     pub fn feed(&mut self, mut chunk: Bytes, out: &mut VecDeque<Bytes>) {
         let mut out = Output::new(out);
-        // What is held is read again with as much of the chunk as settles it.
+        // Held bytes are read again, together with as much of the chunk as it takes to decide.
         while self.is_holding() && !chunk.is_empty() {
             let settling = chunk.split_to(chunk.len().min(self.held_max - self.held.len()));
             let mut joined = self.held.split();
@@ -136,14 +136,14 @@ impl JsonRewriter {
         out.flush();
     }
 
-    /// The body is over: appends to `out` what was held.
+    /// The body has ended: appends to `out` what was held.
     pub fn finish(&mut self, out: &mut VecDeque<Bytes>) {
         if self.is_holding() {
             out.push_back(self.held.split().freeze());
         }
     }
 
-    /// Whether bytes taken haven't gone on yet.
+    /// Whether some of the bytes taken haven't been passed on yet.
     pub fn is_holding(&self) -> bool {
         !self.held.is_empty()
     }
@@ -177,7 +177,7 @@ impl JsonRewriter {
                 State::Hidden => {
                     out.pass(chunk, copied..at);
                     let next = self.text(chunk, at);
-                    // Its closing quote goes on.
+                    // Its closing quote is passed on.
                     copied = if matches!(self.state, State::Hidden) { next } else { next - 1 };
                     next
                 }
@@ -189,7 +189,7 @@ impl JsonRewriter {
         out.pass(chunk, copied..chunk.len());
     }
 
-    /// What stands between two tokens, and the first byte of the next.
+    /// Reads what is between two tokens, and the first byte of the next one.
     fn between(&mut self, mut expect: Expect, chunk: &[u8], mut at: usize) -> usize {
         use Expect::{Colon, CommaOrEnd, Key, KeyOrEnd, Value, ValueOrEnd};
         while let Some(byte) = chunk.get(at) {
@@ -220,7 +220,7 @@ impl JsonRewriter {
         self.levels.last().is_some_and(|level| level.is(Level::OBJECT))
     }
 
-    /// What a value that begins with `byte` is.
+    /// The state for a value that begins with `byte`.
     fn value(&mut self, byte: u8) -> State {
         match byte {
             b'"' if self.levels.last().is_some_and(|level| level.is(Level::LINK)) => State::LinkStart,
@@ -255,7 +255,7 @@ impl JsonRewriter {
         self.after_value()
     }
 
-    /// Documents may follow each other, so after the outermost value another may come.
+    /// Documents may follow each other, so another value may come after the outermost one.
     fn after_value(&self) -> State {
         State::Between(if self.levels.is_empty() { Expect::Value } else { Expect::CommaOrEnd })
     }
@@ -334,7 +334,7 @@ impl JsonRewriter {
         }
     }
 
-    /// An escape in a key or a string, or what is left of one.
+    /// Reads an escape in a key or a string, or the rest of one.
     fn escape(&mut self, chunk: &[u8], at: usize) -> usize {
         let (len, escaped) = self.escape.read(&chunk[at..]);
         match (escaped, self.state) {

@@ -184,7 +184,7 @@ fn leaves_a_malformed_link_header_alone() {
     }
 }
 
-/// A body of these frames; panics when it is polled after its end.
+/// A body of these frames. Panics if it is polled after its end.
 struct Frames(Option<VecDeque<Result<Frame<Bytes>, &'static str>>>);
 
 impl Frames {

@@ -1,4 +1,4 @@
-//! Series of what is there no more: without this, each name that was ever used would stay.
+//! Removes series whose subject is gone: without this, every name ever used would stay.
 
 use std::collections::HashMap;
 
@@ -8,7 +8,7 @@ use prometheus::proto::MetricFamily;
 use super::Metrics;
 
 impl Metrics {
-    /// Drops what is counted of agents that are there no more.
+    /// Drops the series of agents that no longer exist.
     pub fn forget_agents(&self, is_known: impl Fn(&str) -> bool) {
         for family in [&self.requests, &self.agent_spent, &self.observed, &self.denied] {
             keep(family, "agent", &is_known);
@@ -16,12 +16,12 @@ impl Metrics {
         keep(&self.agent_share, "agent", &is_known);
     }
 
-    /// Likewise of installations for which no token is held.
+    /// Drops the expiry of tokens of installations for which no token is held.
     pub fn forget_tokens(&self, is_known: impl Fn(&str) -> bool) {
         keep(&self.token_expiry, "installation", is_known);
     }
 
-    /// Likewise of pools that nobody has called in for hours.
+    /// Drops the series of pools that nobody has used for hours.
     pub fn forget_pools(&self, is_known: impl Fn(&str) -> bool) {
         let pools = [&self.pool_limit, &self.pool_used, &self.pool_remaining, &self.pool_reset];
         for family in pools.into_iter().chain([&self.ledger_drift, &self.cooldown, &self.inflight]) {
@@ -32,13 +32,13 @@ impl Metrics {
     }
 }
 
-/// Removes a family's series unless what they have under a label is known.
+/// Removes a family's series whose value of `label` is not known.
 fn keep<B: MetricVecBuilder>(family: &MetricVec<B>, label: &str, is_known: impl Fn(&str) -> bool) {
     for series in family.collect().iter().flat_map(MetricFamily::get_metric) {
         let labels: HashMap<&str, &str> =
             series.get_label().iter().map(|pair| (pair.name(), pair.value())).collect();
         if labels.get(label).is_some_and(|value| !is_known(value)) {
-            // It may be gone already.
+            // Another thread may have removed it already.
             let _ = family.remove(&labels);
         }
     }

@@ -1,9 +1,9 @@
-//! Approvals: what one must say for an operation, and whether a signed one says it.
+//! Approvals: what one must state for an operation, and whether a signed one states it.
 //!
-//! An approval travels through the agent it is for, so it is worth nothing beyond what it is bound to:
-//! a pull request at one commit, or one request to the byte. Algorithm and key come from the
-//! configuration alone (RFC 8725 §3.1); of the token's header only its algorithm's name is looked at, and
-//! it has to be the issuer's. Whether an approval was used before is asked elsewhere ([`crate::spent`]).
+//! An approval travels through the agent that it is for, so it is worth nothing beyond what it is bound to: a
+//! pull request at one commit, or one request, byte for byte. Algorithm and key come only from the configuration
+//! (RFC 8725 §3.1); of the token's header only the algorithm's name is used, and it must be the issuer's.
+//! [`crate::spent`] tells whether an approval was used before.
 
 pub mod moving;
 mod token;
@@ -28,22 +28,23 @@ pub const CLOCK_SKEW_SECONDS: i64 = 60;
 /// One pull request at one commit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PullAt {
+    /// The pull request's number.
     pub number: u64,
-    /// The commit at its head, lower-case hex.
+    /// Its head commit, lower-case hex.
     pub head_sha: String,
 }
 
-/// The branch a pull request is into. The commit says nothing of where it lands, and GitHub retargets a pull request by
-/// itself when its base was merged and deleted.
+/// The branch that a pull request targets. The commit does not tell where it lands, and GitHub itself retargets a
+/// pull request when its base is merged and deleted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Base {
     pub branch: String,
-    /// That one can't be deleted, so an approval need not name it.
+    /// The default branch can't be deleted, so an approval need not name it.
     pub is_default: bool,
 }
 
 impl Base {
-    /// One that an approval names.
+    /// A base branch that an approval names.
     pub fn named(branch: &str) -> Base {
         Base { branch: branch.to_owned(), is_default: false }
     }
@@ -52,25 +53,23 @@ impl Base {
 /// What ties an approval to what was reviewed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Binding {
-    /// The merge of a pull request: the approval names the commit, and tollgate puts it into the call.
+    /// The merge of a pull request: the approval names the commit, and tollgate puts that commit into the call.
     Pull {
         number: u64,
-        /// Its head as far as it is known: what a refusal tells an approver to look at.
+        /// The head commit as far as it is known; a refusal shows it, so that an approver knows what to review.
         head_sha: Option<String>,
-        /// The branch it is into, as far as that is known.
+        /// The base branch, as far as it is known.
         base: Option<Base>,
-        /// The unmerged pull requests that land with it, bottom first and itself last; empty when it
-        /// lands alone.
+        /// The unmerged pull requests that land with it, bottom first and itself last; empty when it lands alone.
         stack: Vec<PullAt>,
     },
-    /// Everything else: this request and no other.
+    /// Everything else: exactly this request.
     Request {
         sha256: String,
-        /// The commit that a name in it means, where it names what moves ([`moving`]): what a refusal tells an
-        /// approver. An approval that has it is pinned to it.
+        /// If the request names something that can move ([`moving`]), the commit that the name stands for now; a
+        /// refusal shows it. An approval that states it is pinned to that commit.
         head_sha: Option<String>,
-        /// What the node ids in it stand for, which nobody could tell by looking at them: an approval says
-        /// the same of each.
+        /// What the opaque node ids in the request stand for; an approval must state the same for each.
         ids: BTreeMap<String, String>,
     },
 }
@@ -78,7 +77,7 @@ pub enum Binding {
 /// What an approval must say to open one operation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Requirement {
-    /// The repository; none for what is in no repository.
+    /// The repository; `None` for an operation outside any repository.
     pub repository: Option<RepositoryName>,
     /// The class of the operation, or `auto-merge`.
     pub action: &'static str,
@@ -86,7 +85,7 @@ pub struct Requirement {
 }
 
 impl Requirement {
-    /// The claims to sign, all but `iss`, `sub`, `iat`, `exp` and `jti`.
+    /// The claims to sign, except `iss`, `sub`, `iat`, `exp` and `jti`.
     pub fn claims(&self) -> Value {
         let mut claims = json!({ "aud": AUDIENCE, "action": self.action });
         if let Some(repository) = &self.repository {
@@ -127,7 +126,7 @@ impl PullAt {
 
 /// The hash that binds an approval to one request: lower-case hex SHA-256 of `METHOD SP PATH LF BODY`.
 ///
-/// `path` is [`super::target::Target::canonical`] with the repository by name; `body` the bytes as sent.
+/// `path` is [`super::target::Target::canonical`] with the repository by name; `body` is the bytes as sent.
 pub fn request_sha256(method: &str, path: &str, body: &[u8]) -> String {
     let mut hash = Sha256::new();
     hash.update(method);
@@ -138,25 +137,25 @@ pub fn request_sha256(method: &str, path: &str, body: &[u8]) -> String {
     hex(&hash.finalize())
 }
 
-/// A signed approval that says what it must.
+/// A signed approval that states what it must.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Approval {
     /// The issuer's name in the configuration.
     pub issuer: String,
-    /// Who approved, by the issuer's word.
+    /// Who approved, according to the issuer.
     pub subject: String,
-    /// With the issuer, the name of this approval; it opens one operation.
+    /// With the issuer, this identifies the approval; it opens one operation.
     pub jti: String,
-    /// Epoch seconds.
+    /// Epoch seconds, as is `expires_at`.
     pub issued_at: i64,
     pub expires_at: i64,
-    /// The commit that was approved; always there when it is for a pull request's merge.
+    /// The approved commit; always present for the merge of a pull request.
     pub head_sha: Option<String>,
-    /// The branch it may land on, if the approval says it.
+    /// The branch it may land on, if the approval names one.
     pub base: Option<String>,
 }
 
-/// Why an approval is not taken. Texts say what to change and never hold what was sent.
+/// Why an approval is rejected. The texts say what to change and never contain what was sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum Rejected {
     #[error("it is no signed token (three parts of base64url without padding, parted by dots)")]
@@ -203,13 +202,13 @@ pub enum Rejected {
     Bindings,
 }
 
-/// Who may approve, and how its approvals are checked.
+/// An approver, and how its approvals are verified.
 #[derive(Clone)]
 pub struct Issuer {
     pub name: String,
     pub algorithm: Algorithm,
     pub key: DecodingKey,
-    /// Of what the key was made from, to tell it from another.
+    /// Hash of the key's source, to tell whether the key was replaced.
     pub key_sha256: [u8; 32],
 }
 
@@ -222,7 +221,7 @@ impl fmt::Debug for Issuer {
     }
 }
 
-/// Checks approvals against what the configuration says of those who sign them.
+/// Checks approvals against the configured issuers.
 #[derive(Debug, Clone, Default)]
 pub struct Verifier {
     issuers: BTreeMap<String, Issuer>,
@@ -230,7 +229,7 @@ pub struct Verifier {
 }
 
 impl Verifier {
-    /// Without issuers nothing is ever taken.
+    /// Without issuers, every approval is rejected.
     pub fn new(issuers: Vec<Issuer>, lifetime_max: Duration) -> Verifier {
         Verifier {
             issuers: issuers.into_iter().map(|issuer| (issuer.name.clone(), issuer)).collect(),
@@ -238,21 +237,21 @@ impl Verifier {
         }
     }
 
-    /// Whether an issuer's key is the one that another verifier has.
+    /// Whether both verifiers have the same key for an issuer.
     pub fn has_kept(&self, other: &Verifier, issuer: &str) -> bool {
         let key = |verifier: &Verifier| verifier.issuers.get(issuer).map(|issuer| issuer.key_sha256);
         key(self).is_some() && key(self) == key(other)
     }
 
-    /// Whether nobody may approve.
+    /// Whether there are no issuers, so nobody can approve.
     pub fn is_empty(&self) -> bool {
         self.issuers.is_empty()
     }
 
-    /// Whether a token approves what is required, at `now` (epoch seconds).
+    /// Checks that a token approves what is required, at `now` (epoch seconds).
     ///
     /// # Errors
-    /// With the first thing that is wrong.
+    /// With the first check that failed.
     pub fn verify(&self, token: &[u8], required: &Requirement, now: i64) -> Result<Approval, Rejected> {
         let token = token::read(token)?;
         let issuer = self.issuers.get(token.text("iss")?).ok_or(Rejected::Issuer)?;
@@ -295,14 +294,14 @@ impl Verifier {
 
 fn check_repository(token: &token::Token<'_>, required: &Requirement) -> Result<(), Rejected> {
     match &required.repository {
-        // GitHub's names have no case of their own.
+        // GitHub's names are not case-sensitive.
         Some(repository) if token.text("repo")?.eq_ignore_ascii_case(&repository.to_string()) => Ok(()),
         None if !token.has("repo") => Ok(()),
         Some(_) | None => Err(Rejected::Repository),
     }
 }
 
-/// What an approval of the right thing says more of it.
+/// What a matching approval states beyond what is required.
 struct Bound {
     head_sha: Option<String>,
     base: Option<String>,
@@ -345,8 +344,8 @@ fn commit_of(token: &token::Token<'_>) -> Result<String, Rejected> {
     if is_commit(head_sha) { Ok(head_sha.to_owned()) } else { Err(Rejected::Claim("head_sha")) }
 }
 
-/// Nothing pins the pull requests below the one that is merged, so their commits are compared here; the
-/// one that is merged GitHub compares.
+/// Compares the commits of the pull requests below the merged one, which nothing else pins; GitHub compares the
+/// merged one's.
 fn check_stack(token: &token::Token<'_>, stack: &[PullAt]) -> Result<(), Rejected> {
     if !token.has("stack") {
         return if stack.is_empty() { Ok(()) } else { Err(Rejected::Stack) };
@@ -360,7 +359,7 @@ fn check_stack(token: &token::Token<'_>, stack: &[PullAt]) -> Result<(), Rejecte
     if token.list("stack")? == expected { Ok(()) } else { Err(Rejected::Stack) }
 }
 
-/// A whole commit id in lower-case hex (SHA-1 or SHA-256).
+/// Whether the text is a full commit id in lower-case hex (SHA-1 or SHA-256).
 pub fn is_commit(text: &str) -> bool {
     matches!(text.len(), 40 | 64) && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }

@@ -1,9 +1,9 @@
-//! What GitHub ties to who made it.
+//! Operations that GitHub ties to the author of what they change.
 //!
-//! A check run is changed by the App that made it alone (GitHub Docs, "REST API endpoints for check
-//! runs"). A review that is pending is seen and submitted by its author alone, and nobody approves a pull
-//! request of their own ("About pull request reviews"): made by one App and approved by another, it would
-//! be. So all of this is done by one identity.
+//! Only the App that created a check run can change it (GitHub Docs, "REST API endpoints for check runs"). Only
+//! its author sees and submits a pending review. Nobody can approve their own pull request ("About pull request
+//! reviews"), but if one App opened it and another approved it, an agent could. So a single identity does all of
+//! this.
 
 use super::routes::Operation;
 
@@ -34,7 +34,7 @@ const OF_ONE_IDENTITY: [&str; 24] = [
     "updatePullRequestReview",
 ];
 
-/// Whether an operation goes by the same App each time.
+/// Whether the same App must perform the operation every time.
 pub fn is_of_one_identity(operation: &Operation) -> bool {
     OF_ONE_IDENTITY.contains(&operation.id)
 }
@@ -51,11 +51,11 @@ mod tests {
         }
     }
 
-    /// Whoever adds an operation on checks or reviews decides where it belongs.
+    /// Makes whoever adds an operation on checks or reviews decide where it belongs.
     #[test]
     fn every_write_of_checks_and_reviews_is_among_them_or_left_out_knowingly() {
         let left_out = [
-            // Anybody with the right may do these to what others made.
+            // Anyone with the permission may do these to what others created.
             "pulls/create-review-comment",
             "pulls/update-review-comment",
             "pulls/delete-review-comment",

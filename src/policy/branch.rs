@@ -1,8 +1,8 @@
-//! Which branch an operation changes, wherever the request names it.
+//! Finds the branch that an operation changes, wherever the request names it.
 //!
-//! The branch stands in the path, in the JSON body, in the query, or nowhere, which is the default
-//! branch. A name is taken as a branch's only when it is spelled plainly: what another reader could
-//! take for another branch counts as guarded, and a request that names it twice is refused.
+//! The branch is named in the path, in the JSON body, in the query, or nowhere, which means the default branch.
+//! Only a plainly spelled name counts as a branch's: a name that another reader could take for a different branch
+//! counts as guarded, and a request that names its branch twice is refused.
 
 use serde_json::{Map, Value};
 use thiserror::Error;
@@ -11,21 +11,21 @@ use super::json::{look_alike, looks_like, shown};
 use super::routes::decimal;
 use super::target::Target;
 
-/// Endings of a path that some servers take for the form of the answer: to them `main.json` is `main`.
+/// Path endings that some servers read as a response format: to them `main.json` is `main`.
 const FORMATS: [&str; 5] = [".json", ".xml", ".html", ".diff", ".patch"];
 
 /// Where an operation names its branch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Place {
-    /// A parameter of the path, as `heads/NAME`.
+    /// A path parameter, as `heads/NAME`.
     Path(&'static str),
     /// A full ref in the body, as `refs/heads/NAME`.
     Ref(&'static str),
-    /// A name in the body; nowhere: the default branch.
+    /// A name in the body; if absent, the default branch.
     Body(&'static str),
-    /// Likewise in the body, or in the query.
+    /// A name in the body or in the query; if absent, the default branch.
     BodyOrQuery(&'static str),
-    /// Nowhere: it is the head of the pull request that is named.
+    /// Not named: the head of the pull request in the path.
     Head,
     /// A member of a mutation's input.
     Input(&'static str),
@@ -38,11 +38,11 @@ pub enum NamedBranch {
     Named(String),
     /// The head of a pull request.
     HeadOfPull(u64),
-    /// A tag, another kind of ref, or a spelling that not every reader takes alike.
+    /// A tag, another kind of ref, or a spelling that not all readers understand alike.
     Guarded,
 }
 
-/// Two readers could take different branches from the request.
+/// Two readers could find different branches in the request.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum BranchError {
     #[error("the key {0:?} of the body looks like `{1}`, which decides; leave it out")]
@@ -53,7 +53,7 @@ pub enum BranchError {
     Query(String),
 }
 
-/// Finds the branch. `param` gives the parameters of the path, decoded.
+/// Finds the branch. `param` returns the path's parameters, decoded.
 ///
 /// # Errors
 /// When the request is ambiguous.
@@ -65,7 +65,7 @@ pub fn named<'a>(
 ) -> Result<NamedBranch, BranchError> {
     match place {
         Place::Path(name) => {
-            // What the path says another member of the body must not seem to say otherwise.
+            // No member of the body may seem to contradict the path.
             if let Some(found) = body.keys().find(|key| *key == name || looks_like(key, name)) {
                 return Err(BranchError::LookAlike(shown(found), name));
             }
@@ -94,7 +94,7 @@ pub fn named<'a>(
                 (None, None) => Ok(NamedBranch::Default),
             }
         }
-        // A mutation's input is not a body of REST's.
+        // A mutation's input is not a REST body.
         Place::Input(_) => Ok(NamedBranch::Guarded),
         Place::Head => {
             Ok(param("pull_number").and_then(decimal).map_or(NamedBranch::Guarded, NamedBranch::HeadOfPull))
@@ -102,12 +102,12 @@ pub fn named<'a>(
     }
 }
 
-/// A branch named by itself, as in a mutation.
+/// A branch given by name, as in a mutation.
 pub fn of_branch_name(text: &str) -> NamedBranch {
     of_name(text)
 }
 
-/// A full ref.
+/// A branch given by its full ref.
 pub fn of_full_ref(text: &str) -> NamedBranch {
     of_ref(text, "refs/heads/")
 }
@@ -119,13 +119,13 @@ fn check_keys(body: &Map<String, Value>, key: &'static str) -> Result<(), Branch
     }
 }
 
-/// The one value of a parameter of the query. `;` parts parameters for some readers.
+/// The only value of a query parameter. `;` separates parameters for some readers.
 fn of_query(target: &Target, key: &'static str) -> Result<Option<String>, BranchError> {
     let ambiguous = |name: &str| Err(BranchError::Query(shown(name)));
     if target.query().is_some_and(|query| query.contains(';')) {
         return ambiguous(";");
     }
-    // A name that decodes again (`%2562ranch`) is another one for who decodes twice.
+    // A name that still holds an escape (`%2562ranch`) is a different name to a reader that decodes twice.
     if let Some(name) = target.query_names().iter().find(|name| looks_like(name, key) || holds_escape(name)) {
         return ambiguous(name);
     }
@@ -136,7 +136,7 @@ fn of_query(target: &Target, key: &'static str) -> Result<Option<String>, Branch
     }
 }
 
-/// Nothing and an empty text are as good as not said.
+/// `null` and an empty string count as absent.
 fn of_value(value: &Value) -> NamedBranch {
     match value {
         Value::Null => NamedBranch::Default,
@@ -161,8 +161,8 @@ fn of_plain(name: &str) -> NamedBranch {
     if is_plain(name) { NamedBranch::Named(name.to_owned()) } else { NamedBranch::Guarded }
 }
 
-/// Whether every reader takes this for the same branch: a name Git allows (`git check-ref-format`)
-/// and that is nothing else at the same time: no other namespace, no id of a commit, no symbolic ref.
+/// Whether every reader takes this name for the same branch: Git allows it (`git check-ref-format`), and it can't
+/// also be another namespace, a commit id or a symbolic ref.
 fn is_plain(name: &str) -> bool {
     let is_sound = |c: char| match c {
         '~' | '^' | ':' | '?' | '*' | '[' | '\\' | ';' => false,
@@ -184,15 +184,15 @@ fn is_plain(name: &str) -> bool {
         && !holds_escape(name)
 }
 
-/// Whether a text that was decoded would decode again.
+/// Whether a decoded text would decode again.
 fn holds_escape(text: &str) -> bool {
     let is_escape =
         |rest: &str| rest.as_bytes().get(..2).is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit));
     text.split('%').skip(1).any(is_escape)
 }
 
-/// Letters of full width, raised, in boxes and the like, which some readers fold into plain ones (NFKC),
-/// and letters that can't be seen, which some leave out.
+/// Full-width, superscript, boxed and similar letters, which some readers fold into plain ones (NFKC), and
+/// invisible letters, which some drop.
 fn is_folded(c: char) -> bool {
     matches!(c,
         '\u{aa}' | '\u{b2}'..='\u{be}' | '\u{132}'..='\u{133}' | '\u{13f}'..='\u{140}' | '\u{149}' | '\u{17f}'

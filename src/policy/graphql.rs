@@ -1,8 +1,8 @@
-//! What a GraphQL request does, from a real parse of its document.
+//! Determines what a GraphQL request does by fully parsing its document.
 //!
-//! Every operation of the document counts, and every fragment, not only what `operationName` picks.
-//! [`reads`] says whether it stays with what its agent has, [`mutations`] what it changes, [`price`] what it
-//! costs, and [`edit`] puts a member into a mutation's input.
+//! Every operation and every fragment of the document counts, not only the one that `operationName` picks.
+//! [`reads`] says whether it stays within the agent's repositories, [`mutations`] what it changes, [`price`] what
+//! it costs, and [`edit`] puts a member into a mutation's input.
 
 pub mod document;
 
@@ -25,7 +25,7 @@ use price::Price;
 
 pub use document::Kind;
 
-/// Longest body taken, in bytes.
+/// Longest body accepted, in bytes.
 pub const BODY_BYTES_MAX: usize = 1024 * 1024;
 
 /// Why a GraphQL request is refused.
@@ -39,7 +39,7 @@ pub enum GraphqlError {
     Member(String),
     #[error("the document does not parse: {0}")]
     Syntax(String),
-    /// Readers of GraphQL differ here, and GitHub's may be another than ours.
+    /// GraphQL parsers differ here, and GitHub's may read it differently than ours.
     #[error("the document holds {0}, which not every parser reads alike; leave it out")]
     Ambiguous(&'static str),
     #[error("`tempCloneToken` is a credential, and tollgate hands none out")]
@@ -73,14 +73,14 @@ pub enum GraphqlError {
     Nodes { nodes: u64, max: u64 },
 }
 
-/// Whose fault a refusal is.
+/// Which kind of fault a refusal is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
-    /// It has no reading, or more than one, or is more than GitHub takes.
+    /// The document has no reading or several, or exceeds GitHub's limits.
     Form,
-    /// It reaches beyond the agent's repositories.
+    /// The document reaches beyond the agent's repositories.
     Outside,
-    /// It is not open to agents.
+    /// The operation is not open to agents.
     Closed,
 }
 
@@ -109,7 +109,7 @@ impl GraphqlError {
     }
 }
 
-/// A GraphQL request, understood.
+/// A GraphQL request that was parsed.
 #[derive(Debug)]
 pub struct Request {
     pub document: Document,
@@ -117,7 +117,7 @@ pub struct Request {
     text: String,
     variables: Map<String, Value>,
     operation_name: Option<String>,
-    /// Whether `data.rateLimit.cost`, if the answer shows it, can only be GitHub's own figure.
+    /// Whether `data.rateLimit.cost`, if the answer has it, can only be GitHub's own figure.
     pub shows_cost: bool,
 }
 
@@ -125,7 +125,7 @@ impl Request {
     /// Reads the body of a request.
     ///
     /// # Errors
-    /// When it is not one plain JSON object with a document that has one reading.
+    /// When the body is not one plain JSON object with an unambiguous document.
     pub fn read(body: &[u8]) -> Result<Request, GraphqlError> {
         let mut object = json::object(body)?;
         for (key, value) in &object {
@@ -133,7 +133,7 @@ impl Request {
                 "query" => true,
                 "variables" => value.is_object() || value.is_null(),
                 "operationName" => value.is_string() || value.is_null(),
-                // Some clients send it empty; with content it asks for a stored document.
+                // Some clients send it empty; with content it asks for a persisted document.
                 "extensions" => value.is_null() || value.as_object().is_some_and(Map::is_empty),
                 _ => false,
             };
@@ -142,7 +142,7 @@ impl Request {
             }
         }
         let Some(Value::String(text)) = object.remove("query") else { return Err(GraphqlError::NoDocument) };
-        // A name has one spelling in GraphQL, and an alias does not hide it.
+        // A GraphQL name has only one spelling, and an alias does not hide it.
         if text.contains("tempCloneToken") {
             return Err(GraphqlError::Credential);
         }
@@ -163,15 +163,15 @@ impl Request {
         Ok(Request { document, text, variables, operation_name, shows_cost })
     }
 
-    /// The strongest thing an operation of the document does.
+    /// The strongest kind among the document's operations.
     pub fn kind(&self) -> Kind {
         self.document.operations.iter().map(|operation| operation.kind).max().unwrap_or(Kind::Query)
     }
 
-    /// What it costs before it is sent; of several operations the dearest, where none is named.
+    /// The cost before sending; if several operations might run, the most expensive one's.
     ///
     /// # Errors
-    /// When it asks for more nodes than GitHub takes.
+    /// When it asks for more nodes than GitHub allows.
     pub fn price(&self) -> Result<Price, GraphqlError> {
         let named = self.document.operation(self.operation_name.as_deref());
         let operations: Vec<&Operation> = match named {

@@ -1,9 +1,9 @@
-//! JSON that decides is read strictly: what two parsers could read differently is refused.
+//! Strict reader for the JSON that decides: whatever two parsers could read differently is refused.
 //!
-//! One document, UTF-8 without a byte order mark, no key twice in an object (at any depth, after
-//! escapes are decoded), nothing after the value, and a bounded depth.
+//! Accepts one UTF-8 document without a byte order mark, with no duplicate key in any object (compared after
+//! decoding escapes), nothing after the value, and bounded depth.
 //!
-//! What passed is forwarded byte for byte, but for a member that [`with`] puts in.
+//! An accepted body is forwarded byte for byte, except for a member that [`with`] puts in.
 
 use std::cell::Cell;
 use std::fmt;
@@ -15,16 +15,16 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 use thiserror::Error;
 
-/// Deepest nesting taken.
+/// Deepest nesting accepted.
 const DEPTH_MAX: usize = 64;
-/// Most values taken: each costs some hundred bytes, however few it has in the text.
+/// Most values accepted: each takes about a hundred bytes of memory, however short it is.
 const VALUES_MAX: usize = 20_000;
-/// Longest member beside the one that holds a file.
+/// Longest member in bytes, except the one that holds a file.
 const MEMBER_BYTES_MAX: usize = 1024 * 1024;
-/// Most members at the top of an object that is read by its members; no operation of GitHub's has as many.
+/// Most members at the top level of an object that is read member by member; no GitHub operation has as many.
 const MEMBERS_MAX: usize = 256;
 
-/// Why a body is refused; the text says where.
+/// Why a body is refused; the text says where the problem is.
 #[derive(Debug, Error)]
 #[error("the body is not one plain JSON object: {0}")]
 pub struct JsonError(String);
@@ -40,10 +40,10 @@ pub fn object(body: &[u8]) -> Result<Map<String, Value>, JsonError> {
     }
 }
 
-/// Reads one JSON object strictly, but for one text at its top that may be long: a file's content is
-/// looked over and not copied, so that judging a body takes no more memory than the body.
+/// Like [`object`], except that the string under the top-level key `long` may be long: a file's content is
+/// checked but not copied, so judging a body takes no more memory than the body itself.
 ///
-/// Anything but a text under that key is read as everything else.
+/// If that member is not a string, it is read like any other.
 pub fn object_without(body: &[u8], long: &str) -> Result<Map<String, Value>, JsonError> {
     let values = Cell::new(0);
     let mut object = Map::new();
@@ -62,11 +62,11 @@ pub fn object_without(body: &[u8], long: &str) -> Result<Map<String, Value>, Jso
     Ok(object)
 }
 
-/// The body of an object with one member set: what stood under the key is replaced, else the member
-/// is put first. Every other byte stays as it is. An empty body is an object without members.
+/// The body with one member set: replaces the key's value, or else adds the member at the front. Every other byte
+/// stays as it is. An empty body counts as an empty object.
 ///
 /// # Errors
-/// When the body is not one object whose keys are unique.
+/// When the body is not one object with unique keys.
 pub fn with(body: &[u8], key: &str, value: &Value) -> Result<Bytes, JsonError> {
     if body.is_empty() {
         return Ok(Bytes::from(format!("{{{}:{value}}}", Value::from(key))));
@@ -87,29 +87,29 @@ pub fn with(body: &[u8], key: &str, value: &Value) -> Result<Bytes, JsonError> {
     Ok(changed.into())
 }
 
-/// Whether a key could be taken for another one by a reader that is lenient about case, blanks,
-/// separators or brackets, or does not see letters beyond ASCII: `Branch`, ` branch`, `branch[]`, `targetRef`.
+/// Whether a lenient reader could take `key` for `known`, ignoring case, blanks, separators, brackets or
+/// non-ASCII letters: `Branch`, ` branch`, `branch[]`, `targetRef`.
 pub fn looks_like(key: &str, known: &str) -> bool {
     let letters = |text: &str| -> String {
-        // NUL ends a text for some.
+        // Some readers stop at NUL.
         let text = text.split('\0').next().unwrap_or_default();
         text.chars().flat_map(char::to_lowercase).filter(char::is_ascii_alphanumeric).collect()
     };
     key != known && letters(key) == letters(known)
 }
 
-/// A key of the object that only looks like one of those that decide.
+/// A key of the object that looks like a deciding one but isn't.
 pub fn look_alike<'a>(object: &'a Map<String, Value>, deciding: &[&str]) -> Option<&'a str> {
     let mut keys = object.keys();
     keys.find(|key| deciding.iter().any(|known| looks_like(key, known))).map(String::as_str)
 }
 
-/// As much of a key as a message holds.
+/// A key, cut to 100 characters for a message.
 pub fn shown(key: &str) -> String {
     key.chars().take(100).collect()
 }
 
-/// Whether a body is one object whose members at the top are unique; what they hold is not looked at.
+/// Checks that a body is one object whose top-level keys are unique; their values are not examined.
 pub fn is_object(body: &[u8]) -> Result<(), JsonError> {
     members(body).map(drop)
 }
@@ -122,7 +122,7 @@ fn text(body: &[u8]) -> Result<&str, JsonError> {
     Ok(text)
 }
 
-/// A value and nothing after it.
+/// Reads one value with nothing after it.
 fn whole<'de, S: DeserializeSeed<'de>>(text: &'de str, seed: S) -> Result<S::Value, JsonError> {
     let mut deserializer = serde_json::Deserializer::from_str(text);
     let value = seed.deserialize(&mut deserializer).map_err(|error| JsonError(error.to_string()))?;
@@ -130,18 +130,18 @@ fn whole<'de, S: DeserializeSeed<'de>>(text: &'de str, seed: S) -> Result<S::Val
     Ok(value)
 }
 
-/// The members of an object, their values as written.
+/// The members of an object, with their values as written.
 fn members(body: &[u8]) -> Result<Vec<(String, &RawValue)>, JsonError> {
     whole(text(body)?, Members)
 }
 
-/// Where a value stands in the body it was read from.
+/// The byte range of a value in the body that it was read from.
 fn span(body: &[u8], raw: &RawValue) -> Range<usize> {
     let start = raw.get().as_ptr().addr() - body.as_ptr().addr();
     start..start + raw.get().len()
 }
 
-/// Reads the top of an object and leaves the values as they are.
+/// Reads the top level of an object and leaves the values unparsed.
 struct Members;
 
 impl<'de> DeserializeSeed<'de> for Members {
@@ -174,10 +174,10 @@ impl<'de> Visitor<'de> for Members {
     }
 }
 
-/// Builds a [`Value`] but refuses duplicate keys and deep nesting, which serde_json's own does not.
+/// Builds a [`Value`], refusing duplicate keys and deep nesting, which serde_json's own deserializer does not.
 struct Strict<'a> {
     depth: usize,
-    /// How many values there are so far.
+    /// Values read so far.
     values: &'a Cell<usize>,
 }
 

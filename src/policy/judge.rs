@@ -1,8 +1,8 @@
-//! What a REST request does, from its route and its body: the class, or the branch the class hangs on.
+//! Judges a REST request by its route and body: its class, or the branch that its class depends on.
 //!
-//! This is all that is decided without asking anybody. A body that decides is read strictly, and a key
-//! that only looks like one that decides is refused, so nothing forwarded can be read as stronger than
-//! what is said here.
+//! Everything here is decided without asking anyone. A body that decides is read strictly, and a key that merely
+//! looks like a deciding one is refused, so that GitHub can't read a forwarded request as stronger than it was
+//! judged.
 
 use serde_json::{Map, Value};
 use thiserror::Error;
@@ -13,12 +13,12 @@ use super::json::{self, JsonError};
 use super::routes::{Condition, Operation, Route, decimal};
 use super::target::Target;
 
-/// Merges of a pull request, which an approval binds to a commit.
+/// Merges of a pull request; an approval binds them to a commit.
 const PULL_MERGES: [&str; 2] = ["pulls/merge", "pulls/merge-async"];
-/// Bodies that hold a file, under this key.
+/// The key that holds a file's content in a body.
 const CONTENT: &str = "content";
 
-/// A request that has more than one reading.
+/// A request with more than one reading.
 #[derive(Debug, Error)]
 pub enum Ambiguous {
     #[error(transparent)]
@@ -36,13 +36,13 @@ pub enum Ambiguous {
 /// What a request does.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Judged {
-    /// The class; while there is a branch, the one it has if that branch is guarded.
+    /// The class; if `branch` is set, the class that applies if that branch is guarded.
     pub class: Class,
-    /// What has to be looked at before the class is known.
+    /// The branch that has to be examined before the class is known.
     pub branch: Option<NamedBranch>,
 }
 
-/// Whether the body says what the operation does, so that it has to be read before.
+/// Whether the body says what the operation does and so must be read first.
 pub fn body_decides(operation: &Operation) -> bool {
     operation.condition != Condition::Always || merges_pull(operation)
 }
@@ -55,26 +55,26 @@ pub fn holds_content(operation: &Operation) -> bool {
     )
 }
 
-/// Whether it merges one pull request.
+/// Whether the operation merges one pull request.
 pub fn merges_pull(operation: &Operation) -> bool {
     PULL_MERGES.contains(&operation.id)
 }
 
-/// Judges a request; `body` is empty when there is none, or none that decides.
+/// Judges a request; `body` is empty if there is none or it does not decide.
 ///
 /// # Errors
-/// When it is ambiguous.
+/// When the request is ambiguous.
 pub fn judge(route: &Route, target: &Target, body: &[u8]) -> Result<Judged, Ambiguous> {
     let operation = route.operation;
     let settled = |class| Ok(Judged { class, branch: None });
     let takes_query = matches!(operation.condition, Condition::Branch { place: Place::BodyOrQuery(_), .. });
     if operation.condition != Condition::Always && target.query().is_some() && !takes_query {
-        // GitHub may take a parameter from either place.
+        // GitHub may read a parameter from either place.
         return Err(Ambiguous::Query);
     }
     match operation.condition {
         Condition::Always if merges_pull(operation) => {
-            // An approval is bound to this number, so it has one spelling.
+            // An approval is bound to this number, so only one spelling is accepted.
             if route.param("pull_number").and_then(decimal).is_none() {
                 return Err(Ambiguous::Number);
             }
@@ -108,7 +108,7 @@ pub fn judge(route: &Route, target: &Target, body: &[u8]) -> Result<Judged, Ambi
     }
 }
 
-/// The members of a body, none of which may look like one that decides.
+/// The members of a body; none may look like a deciding one.
 fn fields(body: &[u8], deciding: &[&str]) -> Result<Map<String, Value>, Ambiguous> {
     if body.is_empty() {
         return Ok(Map::new());
@@ -120,7 +120,7 @@ fn fields(body: &[u8], deciding: &[&str]) -> Result<Map<String, Value>, Ambiguou
     }
 }
 
-/// Whatever GitHub could read as an approval is one: only these three are not.
+/// Anything that GitHub could read as an approval counts as one; only these three values don't.
 fn approves(event: Option<&Value>) -> bool {
     match event {
         None | Some(Value::Null) => false,

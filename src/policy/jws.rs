@@ -1,7 +1,7 @@
-//! A compact JWS, read strictly: RFC 7515 leaves room that two readers could fill differently.
+//! A strict reader for compact JWS: RFC 7515 leaves room for two readers to differ.
 //!
-//! Nothing in it is proven by reading it. Which key and algorithm may prove it is never the token's to
-//! say: whoever reads one takes both from the configuration (RFC 8725 §3.1).
+//! Reading verifies nothing. The token never chooses the key or algorithm that verifies it: the caller takes both
+//! from the configuration (RFC 8725 §3.1).
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -10,9 +10,9 @@ use serde_json::{Map, Value};
 
 use super::json;
 
-/// A token whose form is sound.
+/// A well-formed token.
 pub struct Jws<'a> {
-    /// What is signed: the first two parts as they came.
+    /// The signed text: the first two parts as received.
     message: &'a str,
     signature: &'a str,
     pub header: Map<String, Value>,
@@ -22,16 +22,16 @@ pub struct Jws<'a> {
 /// Why a token can't be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum JwsError {
-    /// Not three parts of base64url, or too long.
+    /// Not three base64url parts, or too long.
     Form,
-    /// Its header or payload is no JSON object with unique keys.
+    /// The header or the payload is not a JSON object with unique keys.
     Json,
 }
 
-/// Takes a token apart.
+/// Parses a token.
 ///
 /// # Errors
-/// When it is longer than `bytes_max`, or has more than one reading, or none.
+/// When it is longer than `bytes_max`, or has no reading or several.
 pub fn read(token: &[u8], bytes_max: usize) -> Result<Jws<'_>, JwsError> {
     let token =
         std::str::from_utf8(token).ok().filter(|text| text.len() <= bytes_max).ok_or(JwsError::Form)?;
@@ -40,7 +40,7 @@ pub fn read(token: &[u8], bytes_max: usize) -> Result<Jws<'_>, JwsError> {
     if signature.is_empty() || decode(signature).is_none() {
         return Err(JwsError::Form);
     }
-    // A fourth part's dot is no base64url.
+    // With a fourth part, its dot would be invalid base64url.
     let object = |part: &str| {
         let bytes = decode(part).ok_or(JwsError::Form)?;
         json::object(&bytes).map_err(|_| JwsError::Json)
@@ -59,10 +59,10 @@ impl Jws<'_> {
         matches!(jsonwebtoken::crypto::verify(self.signature, message, key, algorithm), Ok(true))
     }
 
-    /// A member of the header that is a text, if it is there at all.
+    /// A string member of the header; `None` if it is absent.
     ///
     /// # Errors
-    /// When it is something else.
+    /// When the member is not a string.
     pub fn header_text(&self, key: &str) -> Result<Option<&str>, NotText> {
         match self.header.get(key) {
             None => Ok(None),
@@ -75,7 +75,8 @@ impl Jws<'_> {
         self.claims.get(claim).and_then(Value::as_str)
     }
 
-    /// A text that names somebody or something: not blank, bounded, and safe to be logged.
+    /// A claim that names someone or something: a string that is not blank, at most `bytes_max` long and free of
+    /// control characters, so safe to log.
     pub fn name(&self, claim: &str, bytes_max: usize) -> Option<&str> {
         let is_sound = |text: &&str| {
             !text.trim().is_empty() && text.len() <= bytes_max && !text.chars().any(char::is_control)
@@ -83,14 +84,14 @@ impl Jws<'_> {
         self.text(claim).filter(is_sound)
     }
 
-    /// Whole seconds since the epoch, and of our time: nothing that overflows what is added to it.
+    /// A claim in epoch seconds, within 0 to 2^40 so that adding to it can't overflow.
     pub fn seconds(&self, claim: &str) -> Option<i64> {
         let seconds = self.claims.get(claim).and_then(Value::as_i64);
         seconds.filter(|seconds| (0..=1 << 40).contains(seconds))
     }
 }
 
-/// Something stands where a text belongs.
+/// A value that should be a string is not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NotText;
 

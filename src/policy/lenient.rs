@@ -1,17 +1,17 @@
-//! The most forgiving reader of a request, and the worst it could take from it: what the strict ones
-//! are measured against.
+//! The most forgiving reader of a request, which reports the worst meaning it could find: the strict readers are
+//! measured against it.
 //!
-//! It shares nothing with them. Where two readings are possible it takes both; what nobody could take
-//! for anything else it leaves alone, so that a difference is a finding. The fuzz targets include this
-//! file, so it needs nothing but `serde_json`.
+//! It shares no code with them. Where two readings are possible it takes both; it leaves alone what can only be
+//! read in one way, so every difference is a finding. The fuzz targets include this file, so it depends only on
+//! `serde_json`.
 
 use serde_json::Value;
 
-/// The worst a request could be read as.
+/// The worst effect that a request could be read as having.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Danger {
     Nothing,
-    /// Approves a pull request, or dismisses who did not.
+    /// Approves a pull request, or dismisses a review that did not.
     Approval,
     /// Moves `main` or a tag, commits onto `main`, or changes where a pull request lands.
     Ref,
@@ -20,7 +20,7 @@ pub(crate) enum Danger {
     Merge,
 }
 
-/// The worst of all readings. The default branch is called `main`, and nothing else is guarded.
+/// The worst of all readings. Assumes that the default branch is `main` and nothing else is guarded.
 pub(crate) fn danger(method: &str, path: &str, query: &str, body: &[u8]) -> Danger {
     let params = Params::read(query, body);
     let overridden = params.like("_method").filter(|(key, _)| key.contains('_'));
@@ -68,7 +68,7 @@ fn of_write(method: &str, segments: &[&str], params: &Params) -> Danger {
     }
 }
 
-/// Parameters by their keys as they came, those of the body first.
+/// Parameters by their unmodified keys, those of the body first.
 struct Params {
     of_body: Vec<(String, Loose)>,
     of_query: Vec<(String, Loose)>,
@@ -87,7 +87,7 @@ impl Params {
         Params { of_body, of_query: form(query) }
     }
 
-    /// Every parameter that some reader would take for the one called `name`.
+    /// Every parameter that some reader would take for `name`.
     fn like(&self, name: &str) -> impl Iterator<Item = &(String, Loose)> {
         let letters = |text: &str| -> String {
             let text = text.split('\0').next().unwrap_or_default();
@@ -97,7 +97,7 @@ impl Params {
         self.of_body.iter().chain(&self.of_query).filter(move |(key, _)| letters(key) == wanted)
     }
 
-    /// Whether the branch they name is guarded in some reading, or there is none.
+    /// Whether the branch they name is guarded in some reading, or no branch is named.
     fn name_guarded(&self, name: &str, or_in_query: bool, is_guarded: fn(&str) -> bool) -> bool {
         let is_text = |(key, value): &&(String, Loose)| {
             key == name && matches!(value, Loose::Text(text) if !text.is_empty())
@@ -132,7 +132,7 @@ fn collect(document: Loose, into: &mut Vec<(String, Loose)>) {
     }
 }
 
-/// `a=1&b=2`, with `;` for `&` as older servers read it, and as it stands.
+/// Reads `a=1&b=2` with `;` as a separator too, as older servers do, and also without.
 fn form(text: &str) -> Vec<(String, Loose)> {
     let pairs = text.split('&').chain(text.split(['&', ';'])).filter(|pair| !pair.is_empty());
     pairs
@@ -171,7 +171,7 @@ pub(crate) fn unescaped(text: &str) -> String {
     }
 }
 
-/// Letters in the plainest form: no escapes, no case, no width, nothing that can't be seen.
+/// Folds letters to the plainest form: no escapes, no case, no full width, no invisible letters.
 fn folded(text: &str) -> String {
     let plain = |c: char| match c {
         '\u{ad}'
@@ -191,7 +191,7 @@ fn folded(text: &str) -> String {
     unescaped(text).chars().filter_map(plain).flat_map(char::to_lowercase).collect()
 }
 
-/// A ref's name without what some reader takes off: what follows NUL or `;`, blanks, dot segments.
+/// A ref's name without what some reader drops: text after NUL or `;`, blanks, dot segments.
 fn plain_ref(name: &str) -> String {
     let name = folded(name).replace('\\', "/");
     let cut = name.split(['\0', ';']).next().unwrap_or_default();
@@ -218,7 +218,7 @@ fn resolved<'a>(parts: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
     kept
 }
 
-/// A branch by its name, short or full.
+/// Whether a branch, by short or full name, is guarded.
 fn is_guarded(name: &str) -> bool {
     let name = plain_ref(name);
     let mut plain = name.as_str();
@@ -231,13 +231,13 @@ fn is_guarded(name: &str) -> bool {
     ["", "main", "head", "@"].contains(&plain) || name.starts_with("tags/") || is_commit
 }
 
-/// A ref by its full name, with or without `refs/`: what is no branch is guarded.
+/// Whether a full ref, with or without `refs/`, is guarded; any ref that is not a branch is.
 fn is_guarded_ref(name: &str) -> bool {
     !plain_ref(name).starts_with("heads/") || is_guarded(name)
 }
 
-/// What the path's segments could be, in lower case and without the API's prefixes: with an escaped
-/// slash taken for a separator, and not.
+/// All segments that the path could mean, in lower case and without the API's prefixes: with an escaped slash
+/// read as a separator, and not.
 fn readings(path: &str) -> Vec<Vec<String>> {
     let whole = folded(path).replace('\\', "/");
     let cut = whole.split(['?', '\0']).next().unwrap_or_default();
@@ -263,18 +263,18 @@ fn readings(path: &str) -> Vec<Vec<String>> {
     vec![read(whole.split('/').collect()), read(cut.split('/').collect()), read(apart)]
 }
 
-/// JSON without most of its types.
+/// JSON reduced to three types.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Loose {
     Text(String),
     /// Numbers, `true`, `null` and bare words.
     Word(String),
-    /// A list or an object; keys may stand twice.
+    /// A list or an object; duplicate keys are kept.
     Many(Vec<(Option<String>, Loose)>),
 }
 
 impl Loose {
-    /// Every text within, keys with them: `{"event":{"APPROVE":1}}` approves for some.
+    /// Every string within, including keys: `{"event":{"APPROVE":1}}` approves for some readers.
     fn texts(&self) -> Vec<&str> {
         match self {
             Loose::Text(text) | Loose::Word(text) => vec![text],
@@ -285,7 +285,7 @@ impl Loose {
         }
     }
 
-    /// Whether this is the same as what a strict reader made of it, nothing twice and nothing left out.
+    /// Whether this equals what a strict reader produced, with nothing duplicated or left out.
     pub(crate) fn is(&self, value: &Value) -> bool {
         match (self, value) {
             (Loose::Text(text), Value::String(other)) => text == other,
@@ -310,7 +310,7 @@ impl Loose {
     }
 }
 
-/// Every JSON document in a text, one after the other, whatever stands between them.
+/// Every JSON document in a text, one after another, whatever stands between them.
 pub(crate) fn documents(text: &str) -> Vec<Loose> {
     let mut reader = Reader { text: text.chars().collect(), at: 0 };
     let mut found = Vec::new();
@@ -323,14 +323,14 @@ pub(crate) fn documents(text: &str) -> Vec<Loose> {
     found
 }
 
-/// Takes comments, single quotes, bare words, stray separators and whatever else for what they look like.
+/// Accepts comments, single quotes, bare words, stray separators and more for what they look like.
 struct Reader {
     text: Vec<char>,
     at: usize,
 }
 
 impl Reader {
-    /// The next character that means something.
+    /// The next significant character.
     fn peek(&mut self) -> Option<char> {
         loop {
             let c = *self.text.get(self.at)?;
@@ -405,7 +405,7 @@ impl Reader {
         String::from_utf16_lossy(&units)
     }
 
-    /// What stands behind a backslash: a character, or one unit of UTF-16.
+    /// What follows a backslash: a character, or one UTF-16 unit.
     fn escape(&mut self) -> Result<char, u16> {
         let c = self.text.get(self.at).copied().unwrap_or('\\');
         self.at += 1;

@@ -1,13 +1,13 @@
-//! Which repositories an agent has: `OWNER/NAME`, `OWNER/*` or `*`.
+//! Which repositories an agent may use: `OWNER/NAME`, `OWNER/*` or `*`.
 //!
-//! Names are compared as whole segments and without case, as GitHub does; there is no prefix or
-//! substring match, so `acme/tool` never opens `acme/tool-secrets` or `acme2/tool`.
+//! Names are compared as whole segments and case-insensitively, as GitHub does. There is no prefix or substring
+//! match, so `acme/tool` never opens `acme/tool-secrets` or `acme2/tool`.
 
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
-/// `owner/name` of one repository, in lower case: GitHub's names have no case of their own. Cheap to clone.
+/// `owner/name` of one repository in lower case, since GitHub's names are not case-sensitive. Cheap to clone.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct RepositoryName {
     full: Arc<str>,
@@ -15,7 +15,7 @@ pub struct RepositoryName {
 }
 
 impl RepositoryName {
-    /// Reads the two segments; none when either can't be the name of an account or a repository.
+    /// Builds the name; `None` when the owner can't be an account or the name can't be a repository.
     pub fn new(owner: &str, name: &str) -> Option<RepositoryName> {
         let sound = is_account(owner) && is_repository(name);
         sound.then(|| {
@@ -25,7 +25,7 @@ impl RepositoryName {
         })
     }
 
-    /// Reads `owner/name`.
+    /// Parses `owner/name`.
     pub fn parse(full_name: &str) -> Option<RepositoryName> {
         let (owner, name) = full_name.split_once('/')?;
         RepositoryName::new(owner, name)
@@ -104,7 +104,7 @@ impl FromStr for RepositoryPattern {
     }
 }
 
-/// The repositories of one agent, in the order its file names them.
+/// One agent's repositories, in configuration order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RepositorySet {
     patterns: Vec<RepositoryPattern>,
@@ -115,7 +115,7 @@ impl RepositorySet {
         RepositorySet { patterns }
     }
 
-    /// As the file writes them.
+    /// The entries as the configuration file writes them.
     pub fn patterns(&self) -> Vec<String> {
         self.patterns.iter().map(RepositoryPattern::to_string).collect()
     }
@@ -129,7 +129,7 @@ impl RepositorySet {
         })
     }
 
-    /// Whether every repository of this owner is the agent's.
+    /// Whether every repository of this owner belongs to the agent.
     pub fn contains_owner(&self, owner: &str) -> bool {
         self.patterns.iter().any(|pattern| match pattern {
             RepositoryPattern::Any => true,
@@ -138,12 +138,12 @@ impl RepositorySet {
         })
     }
 
-    /// Whether `"*"` is among the entries: calls that span repositories are for these agents alone.
+    /// Whether `"*"` is among the entries: only such agents may make calls that span repositories.
     pub fn is_everything(&self) -> bool {
         self.patterns.contains(&RepositoryPattern::Any)
     }
 
-    /// The owners named, in file order and each once; empty for `"*"` alone.
+    /// The owners named, in configuration order without duplicates; empty for `"*"` alone.
     pub fn owners(&self) -> Vec<&str> {
         let mut owners = Vec::new();
         for pattern in &self.patterns {
@@ -159,7 +159,7 @@ impl RepositorySet {
         owners
     }
 
-    /// The agent's repositories of one owner when each is named, sorted; none when a `*` covers the owner.
+    /// The agent's repositories of one owner, sorted, if each is named; `None` if a `*` covers the owner.
     pub fn named_of(&self, owner: &str) -> Option<Vec<String>> {
         if self.contains_owner(owner) {
             return None;

@@ -1,7 +1,7 @@
-//! Every REST operation GitHub publishes, by method and path: what it is called, its class, its condition.
+//! Every REST operation that GitHub publishes, by method and path, with its id, class and condition.
 //!
-//! The table is `data/operations.tsv`, compiled in. A write that is not in it is refused; so is a
-//! read that does not lie under a repository.
+//! The table is `data/operations.tsv`, compiled in. A write that is not in it is refused; so is a read outside a
+//! repository.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -18,7 +18,7 @@ use super::target::{Target, TargetError};
 
 const TABLE: &str = include_str!("data/operations.tsv");
 
-/// Parameters whose value may hold slashes of its own, plain or as `%2F`, at the end of these paths.
+/// Paths whose last parameter may contain slashes, plain or as `%2F`.
 const OPEN_ENDED: [&str; 9] = [
     "/contents/{path}",
     "/git/ref/{ref}",
@@ -35,10 +35,10 @@ const OPEN_ENDED: [&str; 9] = [
 const SLASH_IN_NAME: [&str; 9] =
     ["ref", "path", "dir", "basehead", "branch", "tag", "name", "environment_name", "package_name"];
 
-/// Parameters that decide nothing, so that even `%2525` may stand in them.
+/// Parameters that decide nothing, so that even `%2525` is allowed in them.
 const FREE_TEXT: [&str; 3] = ["path", "dir", "name"];
 
-/// Paths without a repository that are open to every agent: they tell nothing that is not public.
+/// Paths without a repository that are open to every agent: they reveal only public information.
 const FOR_ALL: [&str; 16] = [
     "/",
     "/meta",
@@ -58,7 +58,7 @@ const FOR_ALL: [&str; 16] = [
     "/markdown/raw",
 ];
 
-/// When an operation has its class; while the condition is not met it is a [`Class::Write`].
+/// When an operation has its class; as long as the condition is not met it is a [`Class::Write`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Condition {
     Always,
@@ -66,15 +66,15 @@ pub enum Condition {
     Approves,
     /// The body names a new `base`.
     NamesBase,
-    /// The branch it names is the default, a protected one, a tag, or can't be known.
+    /// The branch that it names is the default branch, a protected one, a tag, or unknown.
     Branch {
         place: Place,
-        /// Met, too, while a pull request from or into the branch is open.
+        /// Also met while a pull request from or into the branch is open.
         open_pulls: bool,
     },
-    /// Always; and what it opens is a pull request.
+    /// Always; it also opens a pull request.
     CreatesPull,
-    /// Always; and a draft becomes ready for review.
+    /// Always; it also marks a draft ready for review.
     EndsDraft,
 }
 
@@ -87,13 +87,13 @@ pub struct Operation {
     pub template: &'static str,
     pub class: Class,
     pub condition: Condition,
-    /// The `x-ratelimit-resource` it is expected to be charged to.
+    /// The `x-ratelimit-resource` that GitHub is expected to charge.
     pub resource: &'static str,
-    /// Served by the uploads host.
+    /// Served by GitHub's uploads host.
     pub uploads: bool,
 }
 
-/// A GET below a repository that no list has: new or undocumented, and harmless there.
+/// A GET below a repository that the table does not list: new or undocumented, and harmless there.
 static UNLISTED_READ: Operation = Operation {
     id: "unlisted",
     template: "/repos/{owner}/{repo}/unlisted",
@@ -103,7 +103,7 @@ static UNLISTED_READ: Operation = Operation {
     uploads: false,
 };
 
-/// GraphQL's one path; what a document does is read from its body.
+/// GraphQL's only path; the document in the body tells what it does.
 pub static GRAPHQL: Operation = Operation {
     id: "graphql",
     template: "/graphql",
@@ -113,7 +113,7 @@ pub static GRAPHQL: Operation = Operation {
     uploads: false,
 };
 
-/// Our own question for the name behind an id.
+/// Our own query for the name behind an id.
 pub static LOOK_UP: Operation = Operation {
     id: "look-up",
     template: "look-up",
@@ -123,7 +123,7 @@ pub static LOOK_UP: Operation = Operation {
     uploads: false,
 };
 
-/// What a request is about, before ids are resolved.
+/// What a request reaches, before ids are resolved.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Scope {
     Repository(RepositoryName),
@@ -131,19 +131,19 @@ pub enum Scope {
     RepositoryId(u64),
     /// `/organizations/{id}/…`.
     OrganizationId(u64),
-    /// Public knowledge, open to every agent.
+    /// Public information, open to every agent.
     Everyone,
-    /// `/search/…`: the qualifiers say what is asked.
+    /// `/search/…`: the qualifiers say what is searched.
     Search,
-    /// `GET /installation/repositories`: answered filtered.
+    /// `GET /installation/repositories`: the answer is filtered.
     InstallationRepositories,
-    /// A GraphQL document, confined by the token it is sent with.
+    /// A GraphQL document, confined by the token that it is sent with.
     Graphql,
-    /// Spans repositories; an organization or user when the path names one.
+    /// Spans repositories; holds the organization or user if the path names one.
     Fleet(Option<String>),
 }
 
-/// Why no operation could be found.
+/// Why no operation was found.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum RouteError {
     #[error(transparent)]
@@ -154,12 +154,12 @@ pub enum RouteError {
     Unknown,
 }
 
-/// An operation found for a request.
+/// The operation found for a request.
 #[derive(Debug, Clone)]
 pub struct Route {
     pub operation: &'static Operation,
     pub scope: Scope,
-    /// The path's parameters, decoded, by their published names.
+    /// The path's parameters by their published names, decoded.
     pub params: Vec<(&'static str, String)>,
 }
 
@@ -169,12 +169,12 @@ impl Route {
     }
 }
 
-/// The table by method.
+/// The operation table, by method.
 struct Routes {
     by_method: HashMap<Method, matchit::Router<Listed>>,
 }
 
-/// An operation, with the names of its path's parameters in the order of the path.
+/// An operation with its path's parameter names, in path order.
 struct Listed {
     operation: &'static Operation,
     params: Vec<&'static str>,
@@ -185,8 +185,7 @@ static ROUTES: LazyLock<Routes> = LazyLock::new(|| Routes::parse(TABLE));
 /// Finds the operation of a REST request.
 ///
 /// # Errors
-/// When the target is ambiguous for this route, or no list has the operation and it is not a read
-/// below a repository.
+/// When the target is ambiguous for this route, or the operation is not listed and not a read below a repository.
 pub fn find(method: &Method, target: &Target) -> Result<Route, RouteError> {
     ROUTES.find(method, target)
 }
@@ -224,7 +223,7 @@ impl Routes {
         };
         let Listed { operation, params: names } = matched.value;
         let mut params: Vec<(&'static str, String)> = Vec::with_capacity(names.len());
-        // The names in `matched` live as long as the borrow of the router; the table's own live on.
+        // The names in `matched` live only as long as the router's borrow; the table's own are static.
         for (name, (_, value)) in names.iter().zip(matched.params.iter()) {
             let text = if value.contains('%') {
                 check_parameter(name, value)?;
@@ -243,12 +242,12 @@ static MUTATIONS: LazyLock<HashMap<&'static str, Operation>> = LazyLock::new(|| 
     operations_of(TABLE, "graphql").map(|(_, operation)| (operation.id, operation)).collect()
 });
 
-/// The mutation of this name; none when no list has it.
+/// The mutation of this name; `None` when the table does not list it.
 pub fn mutation(name: &str) -> Option<&'static Operation> {
     MUTATIONS.get(name)
 }
 
-/// The rows of REST operations.
+/// The table's rows for REST operations.
 fn rest_operations(table: &'static str) -> impl Iterator<Item = (Method, Operation)> {
     operations_of(table, "rest")
 }
@@ -282,12 +281,12 @@ fn class_named(name: &str) -> Class {
         "review" => Class::Review,
         "protection" => Class::Protection,
         "token" => Class::Token,
-        // What the table does not know is closed.
+        // A class that is not known here is closed to agents.
         _ => Class::Admin,
     }
 }
 
-/// What the table does not spell in a way known here is no condition, so the class always holds.
+/// A spelling that is not known here is no condition, so the class always applies.
 fn condition_named(name: &'static str) -> Condition {
     match name {
         "approves" => return Condition::Approves,
@@ -318,7 +317,7 @@ fn parameter_names(template: &'static str) -> impl Iterator<Item = &'static str>
     template.split('/').filter_map(|segment| segment.strip_prefix('{')?.strip_suffix('}'))
 }
 
-/// What the numeric aliases stand for.
+/// The numeric alias that a path starts with.
 #[derive(Debug, Clone, Copy)]
 enum Alias {
     None,
@@ -326,7 +325,7 @@ enum Alias {
     Organization(u64),
 }
 
-/// The path to look up: `/repositories/{id}/…` and `/organizations/{id}/…` in the published form.
+/// The path to look up, with `/repositories/{id}/…` and `/organizations/{id}/…` in the published form.
 fn named_path(target: &Target) -> (Cow<'_, str>, Alias) {
     let segments = target.segments();
     let id = segments.get(1).and_then(|segment| decimal(segment.text()));
@@ -343,14 +342,14 @@ fn named_path(target: &Target) -> (Cow<'_, str>, Alias) {
     (Cow::Owned(path), alias)
 }
 
-/// A plain decimal number; `+1`, `01` and the like are no ids.
+/// A plain decimal number; `+1`, `01` and the like are not ids.
 pub fn decimal(text: &str) -> Option<u64> {
     let plain = text.bytes().all(|byte| byte.is_ascii_digit()) && !(text.len() > 1 && text.starts_with('0'));
     if plain { text.parse().ok() } else { None }
 }
 
-/// `%2F`, or a slash of full width, only where a name may hold it, and nothing that decodes twice where it
-/// decides.
+/// Allows `%2F`, or a full-width slash, only where a name may hold it, and a double escape only in a parameter
+/// that decides nothing.
 fn check_parameter(name: &str, encoded: &str) -> Result<(), TargetError> {
     let holds_slash = ["%2F", "%EF%BC%8F", "%EF%BC%BC"].iter().any(|slash| encoded.contains(slash));
     if holds_slash && !SLASH_IN_NAME.contains(&name) {
@@ -401,7 +400,7 @@ fn repository(owner: &str, name: &str) -> Result<Scope, RouteError> {
         .ok_or_else(|| RouteError::Name(format!("{owner}/{name}")))
 }
 
-/// A GET in no list is a read if it lies under a repository; everything else is refused.
+/// An unlisted GET counts as a read if it lies under a repository; anything else is refused.
 fn unlisted(method: &Method, target: &Target, alias: Alias) -> Result<Route, RouteError> {
     if *method != Method::GET {
         return Err(RouteError::Unknown);
@@ -412,7 +411,7 @@ fn unlisted(method: &Method, target: &Target, alias: Alias) -> Result<Route, Rou
         (["repos", owner, name, _, ..], _) => (repository(owner, name)?, 3),
         _ => return Err(RouteError::Unknown),
     };
-    // Nothing that only looks like a listed operation: GitHub may read `Compare` or `x.json` loosely.
+    // Nothing that resembles a listed operation: GitHub may read `Compare` or `x.json` loosely.
     let is_plain = |text: &str| {
         text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
     };

@@ -1,16 +1,16 @@
-//! Search is confined by its own qualifiers, as far as they can be read without doubt.
+//! Confines a search by its own qualifiers, as far as they can be read without doubt.
 //!
-//! An agent that has not every repository may search when at least one positive `repo:`, `org:` or
-//! `user:` qualifier confines it, all of them lie within its list, and the text holds nothing that
-//! could widen the search again: boolean operators, parentheses, quotes around qualifiers.
-//! Source: GitHub Docs, "Understanding the search syntax" and "Searching code".
+//! An agent without access to every repository may search if at least one positive `repo:`, `org:` or `user:`
+//! qualifier confines the search, all of them lie within its list, and the text holds nothing that could widen
+//! the search again: boolean operators, parentheses, quotes around qualifiers. Source: GitHub Docs,
+//! "Understanding the search syntax" and "Searching code".
 
 use thiserror::Error;
 
 use super::repositories::{RepositoryName, RepositorySet, is_account};
 use super::target::Target;
 
-/// Searches whose results the qualifiers confine; the others (users, topics, labels) ignore them.
+/// Searches whose results the qualifiers confine; other searches (users, topics, labels) ignore them.
 const CONFINED: [&str; 4] = ["/search/code", "/search/commits", "/search/issues", "/search/repositories"];
 
 /// The parameters of the search endpoints.
@@ -33,7 +33,10 @@ pub enum SearchError {
     Ambiguous,
 }
 
-/// Judges a search; gives the owner first named, whose installation serves it.
+/// Judges a REST search; returns the first owner named, whose installation serves the search.
+///
+/// # Errors
+/// When the search is not confined to the repositories, or can't be judged.
 pub fn judge(
     template: &str,
     target: &Target,
@@ -51,7 +54,7 @@ pub fn judge(
     let [query] = queries.as_slice() else {
         return Err(SearchError::NotOneQuery);
     };
-    // Some servers read `[q]` or what follows a `;` as another `q`.
+    // Some servers read `[q]`, or what follows a `;`, as another `q`.
     let known = |name: &str| PARAMETERS.contains(&name);
     if !target.query_names().iter().all(|name| known(name))
         || target.query().is_some_and(|raw| raw.contains(';'))
@@ -61,10 +64,10 @@ pub fn judge(
     confine(query, repositories)
 }
 
-/// Judges the text of a search in GraphQL, whose `type` says what is sought; gives the owner first named.
+/// Judges the text of a GraphQL search, whose `type` says what is searched; returns the first owner named.
 ///
 /// # Errors
-/// When it is not confined to the repositories, or can't be judged.
+/// When the search is not confined to the repositories, or can't be judged.
 pub fn judge_text(
     kind: &str,
     query: &str,
@@ -74,7 +77,7 @@ pub fn judge_text(
         let mut owners = qualifiers(query).map(|(_, value)| owner_of(&value));
         return Ok(owners.find(|owner| is_account(owner)));
     }
-    // Users are sought by other qualifiers.
+    // Searches for users have other qualifiers.
     match kind {
         "ISSUE" | "ISSUE_ADVANCED" | "REPOSITORY" | "DISCUSSION" => confine(query, repositories),
         _ => Err(SearchError::Unconfined),
@@ -97,10 +100,10 @@ fn confine(query: &str, repositories: &RepositorySet) -> Result<Option<String>, 
     owner.map(Some).ok_or(SearchError::NoQualifier)
 }
 
-/// Qualifiers that say whose things are sought.
+/// Qualifiers that say whose content is searched.
 const CONFINING: [&str; 5] = ["repo:", "org:", "user:", "owner:", "enterprise:"];
 
-/// Whether what follows is the value of a qualifier that confines, or of one that can't be told.
+/// Whether a confining qualifier, or one that can't be identified, takes the text after `part` as its value.
 fn opens_confining(part: &str) -> bool {
     let word = part.rsplit(' ').next().unwrap_or_default().to_ascii_lowercase();
     let Some(key) = word.strip_suffix(':') else { return false };
@@ -115,7 +118,7 @@ enum Key {
     Account,
 }
 
-/// The positive qualifiers that confine.
+/// The positive confining qualifiers.
 fn qualifiers(query: &str) -> impl Iterator<Item = (Key, String)> {
     query.split_whitespace().filter_map(|word| {
         let (key, value) = word.split_once(':')?;
@@ -132,7 +135,7 @@ fn owner_of(value: &str) -> String {
     value.split('/').next().unwrap_or_default().to_owned()
 }
 
-/// Refuses what could change the meaning of a qualifier.
+/// Refuses anything that could change a qualifier's meaning.
 fn check_plain(query: &str) -> Result<(), SearchError> {
     if query
         .chars()
@@ -140,7 +143,7 @@ fn check_plain(query: &str) -> Result<(), SearchError> {
     {
         return Err(SearchError::Ambiguous);
     }
-    // What confines must stand at the head of a word of its own, and be one that is judged.
+    // A confining qualifier must be at the start of its own word, and be one that is judged.
     for word in query.split(' ').map(str::to_ascii_lowercase) {
         let word = word.strip_prefix('-').unwrap_or(&word);
         let judged = ["repo:", "org:", "user:"].iter().find(|key| word.starts_with(**key));
@@ -151,7 +154,7 @@ fn check_plain(query: &str) -> Result<(), SearchError> {
             return Err(SearchError::Ambiguous);
         }
     }
-    // A qualifier without a value may take the next word for it; other quotes may be read as quotes.
+    // A qualifier without a value may take the next word as its value; typographic quotes may be read as quotes.
     let unquoted = query.split('"').step_by(2).collect::<Vec<_>>().join("\"\"");
     if unquoted.split(' ').any(|word| word.ends_with(':'))
         || query.contains(['“', '”', '„', '«', '»', '‘', '’'])
@@ -161,8 +164,8 @@ fn check_plain(query: &str) -> Result<(), SearchError> {
     if query.split(' ').any(|word| matches!(word.to_ascii_uppercase().as_str(), "OR" | "AND" | "NOT")) {
         return Err(SearchError::Ambiguous);
     }
-    // A quoted phrase is free text, or the value of a qualifier that confines nothing, such as `label:"a b"`;
-    // none of those that confine may be in it or touch it.
+    // A quoted phrase is free text, or the value of a qualifier that does not confine, such as `label:"a b"`. No
+    // confining qualifier may be in it or touch it.
     let mut quoted = false;
     for (index, part) in query.split('"').enumerate() {
         quoted = index % 2 == 1;

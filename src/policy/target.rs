@@ -1,10 +1,10 @@
-//! The request target, read once: what is decided and what is forwarded come from the same value.
+//! The request target, read once: the decision and the forwarded request come from the same value.
 //!
-//! A proxy that judges one reading of a path and forwards another can be talked past. So the target
-//! is split into segments, each decoded exactly once; whatever two readers could understand
-//! differently is refused; and the path that goes upstream is written anew from the parse.
-//! Escapes are kept where RFC 3986 gives them meaning (§2.2: `%2F` in a branch name is no separator)
-//! and normalised where it does not (§6.2.2: `%6D` is `m`, hex digits in upper case).
+//! A proxy that judges one reading of a path and forwards another can be tricked. So the target is split into
+//! segments, each decoded exactly once; anything that two readers could understand differently is refused; and
+//! the forwarded path is rebuilt from the parse. Escapes are kept where RFC 3986 gives them meaning (§2.2: `%2F`
+//! in a branch name is no separator) and normalized where it does not (§6.2.2: `%6D` is `m`, hex digits in upper
+//! case).
 
 use std::fmt::Write as _;
 
@@ -13,13 +13,13 @@ use thiserror::Error;
 
 use super::repositories::RepositoryName;
 
-/// Longest request target taken, in bytes; beyond it 414.
+/// Longest request target accepted, in bytes; a longer one gets 414.
 pub const TARGET_BYTES_MAX: usize = 8 * 1024;
 
-/// Escapes of escapes beyond this are nobody's file name or parameter.
+/// No real file name or parameter has more levels of nested escapes.
 const DECODINGS_MAX: usize = 4;
 
-/// Under which of the API's spellings the request came; links in the answer keep it.
+/// Which of the API's path prefixes the request used; links in the response keep it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Prefix {
     /// As on api.github.com.
@@ -31,9 +31,9 @@ pub enum Prefix {
 }
 
 impl Prefix {
-    /// What stands before the path of a rewritten link to the API.
+    /// The path prefix of a rewritten link to the API.
     ///
-    /// Who uses `/api/uploads` uses GitHub Enterprise Server's form, whose API is below `/api/v3`.
+    /// A client of `/api/uploads` uses GitHub Enterprise Server's form, whose API is below `/api/v3`.
     pub fn for_links(self) -> &'static str {
         match self {
             Prefix::Root => "",
@@ -74,14 +74,14 @@ pub enum TargetError {
 pub struct Segment {
     /// Decoded once.
     text: String,
-    /// As forwarded: normal form of the escapes; none when that is the text itself.
+    /// As forwarded, with escapes in normal form; `None` if that equals the text.
     encoded: Option<String>,
 }
 
 impl Segment {
     fn parse(raw: &str) -> Result<Segment, TargetError> {
         if raw.bytes().all(is_unreserved) && !matches!(raw, "" | "." | "..") {
-            // Nearly every segment there is: nothing in it has a second reading.
+            // Nearly every segment: nothing in it has a second reading.
             return Ok(Segment { text: raw.to_owned(), encoded: None });
         }
         check_escapes(raw)?;
@@ -93,7 +93,7 @@ impl Segment {
             return Err(TargetError::Backslash);
         }
         check_parts(&text)?;
-        // A file may be called `100%25.txt`, but nothing that a second decoding would make leave its folder.
+        // A file may be called `100%25.txt`, but a second decoding must not make the name leave its folder.
         let mut again = text.clone();
         for round in 0.. {
             if first_escape(again.as_bytes(), 0).is_none() {
@@ -116,7 +116,7 @@ impl Segment {
         self.encoded.as_deref().unwrap_or(&self.text)
     }
 
-    /// Whether the decoded text holds a slash, which came as `%2F`.
+    /// Whether the decoded text contains a slash, sent as `%2F`.
     pub fn has_escaped_slash(&self) -> bool {
         self.text.contains('/')
     }
@@ -127,15 +127,15 @@ impl Segment {
     }
 }
 
-/// No part between slashes may be empty, or lead elsewhere; nor may it where dots and slashes of full
-/// width are folded into plain ones.
+/// No part between slashes may be empty or a dot segment, not even after folding full-width dots and slashes into
+/// plain ones.
 fn check_parts(text: &str) -> Result<(), TargetError> {
     if text.contains(['．', '／', '＼', '；', '‥', '․']) {
         let narrow = text.replace(['．', '․'], ".").replace('‥', "..").replace(['／', '＼'], "/");
         return check_parts(&narrow.replace('；', ";"));
     }
     for part in text.split('/') {
-        // Some servers drop `;…` from a segment before they look for dots.
+        // Some servers drop `;…` from a segment before they look for dot segments.
         match part.split(';').next() {
             Some("." | "..") => return Err(TargetError::DotSegment),
             Some("") if part.is_empty() => return Err(TargetError::EmptySegment),
@@ -151,7 +151,7 @@ fn first_escape(bytes: &[u8], from: usize) -> Option<usize> {
         .find(|&i| bytes[i] == b'%' && bytes[i + 1].is_ascii_hexdigit() && bytes[i + 2].is_ascii_hexdigit())
 }
 
-/// Every `%` must begin an escape of two hex digits.
+/// Checks that every `%` starts an escape of two hex digits.
 fn check_escapes(raw: &str) -> Result<(), TargetError> {
     let bytes = raw.as_bytes();
     let mut at = 0;
@@ -164,8 +164,8 @@ fn check_escapes(raw: &str) -> Result<(), TargetError> {
     Ok(())
 }
 
-/// Writes a segment in the normal form of RFC 3986 §6.2.2: unreserved characters plain, reserved ones
-/// plain or escaped as they came (the two may mean different things), everything else escaped.
+/// Writes a segment in the normal form of RFC 3986 §6.2.2: unreserved characters plain; reserved ones plain or
+/// escaped as received (the two may differ in meaning); everything else escaped.
 fn normal_form(raw: &str, decoded: &str) -> String {
     let mut out = String::with_capacity(decoded.len() + 8);
     let bytes = raw.as_bytes();
@@ -193,7 +193,7 @@ fn is_unreserved(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~')
 }
 
-/// `sub-delims`, `:` and `@`: allowed plain in a path segment.
+/// `sub-delims`, `:` and `@`: allowed unescaped in a path segment.
 fn is_reserved_in_segment(byte: u8) -> bool {
     matches!(byte, b'!' | b'$' | b'&' | b'\'' | b'(' | b')' | b'*' | b'+' | b',' | b';' | b'=' | b':' | b'@')
 }
@@ -206,27 +206,27 @@ fn hex(digit: u8) -> u8 {
     }
 }
 
-/// A request target that has one meaning.
+/// A request target with exactly one meaning.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Target {
     prefix: Prefix,
     segments: Vec<Segment>,
-    /// As forwarded, below the prefix.
+    /// As forwarded, without the prefix.
     path: String,
     /// As forwarded.
     query: Option<String>,
-    /// As it came, when that differs.
+    /// As received, if that differs.
     sent_query: Option<String>,
     graphql: bool,
-    /// The path ended in a slash, where a read's may.
+    /// The path ended in a slash, which is only allowed for some reads.
     is_open: bool,
 }
 
 impl Target {
-    /// Reads path and query as they came; the API's prefixes are taken off.
+    /// Parses path and query as received, and removes the API's prefixes.
     pub fn parse(path: &str, query: Option<&str>) -> Result<Target, TargetError> {
         let rest = path.strip_prefix('/').ok_or(TargetError::NoSlash)?;
-        // The API's root is the one path that may end in a slash.
+        // `/api/v3/` is the API's root, which may always end in a slash.
         let rest = if rest.eq("api/v3/") { "api/v3" } else { rest };
         let before_slash = before_slash(rest);
         let (rest, is_open) = (before_slash.unwrap_or(rest), before_slash.is_some());
@@ -254,7 +254,7 @@ impl Target {
         self.graphql
     }
 
-    /// Whether the path ended in a slash, which only a read's may.
+    /// Whether the path ended in a slash, which is only allowed for some reads.
     pub fn is_open(&self) -> bool {
         self.is_open
     }
@@ -277,9 +277,9 @@ impl Target {
         }
     }
 
-    /// Path and query in the one form that an approval is bound to, whatever the spelling: no prefix,
-    /// ids replaced by names, owner and repository in lower case, escapes only where RFC 3986 (§3.3)
-    /// needs them, and the query as it was sent.
+    /// Path and query in the one form that an approval is bound to, however the request spelled them: no prefix,
+    /// ids replaced by names, owner and repository in lower case, escapes only where RFC 3986 (§3.3) needs them,
+    /// and the query as sent.
     pub fn canonical(&self, repository: Option<&RepositoryName>, organization: Option<&str>) -> String {
         if self.graphql {
             return "/graphql".to_owned();
@@ -340,14 +340,15 @@ impl Target {
     }
 }
 
-/// A path without the one slash it ends in, plain or escaped; none where it ends in none or in several.
+/// A path without its single final slash, plain or escaped; `None` if it ends in no slash or in several.
 fn before_slash(path: &str) -> Option<&str> {
     let before = ["/", "%2F", "%2f"].iter().find_map(|slash| path.strip_suffix(slash))?;
     Some(before).filter(|before| !before.is_empty() && !before.ends_with('/'))
 }
 
-/// What goes up for the slash at the end of a path; none where there may not be one. Clients that leave a name out end
-/// their path so, as PyGithub does for the root of a repository's files; before refs it is part of the name's beginning.
+/// What is forwarded for a path's final slash; `None` where no such slash is allowed. Clients that leave a name
+/// out send such paths, as PyGithub does for a repository's root directory; before refs the slash is part of the
+/// name prefix.
 fn open_end(segments: &[Segment]) -> Option<&'static str> {
     let texts: Vec<&str> = segments.iter().take(5).map(Segment::text).collect();
     let (["repos", _, _, below @ ..] | ["repositories", _, below @ ..]) = texts.as_slice() else {
@@ -369,7 +370,7 @@ fn write_path(segments: &[Segment]) -> String {
     if path.is_empty() { "/".to_owned() } else { path }
 }
 
-/// Takes `api/v3`, `api/uploads`, `graphql` and their combinations off the front.
+/// Removes `api/v3`, `api/uploads`, `graphql` and their combinations from the front.
 fn take_prefix(segments: &mut Vec<Segment>) -> (Prefix, bool) {
     if !segments.first().is_some_and(|first| matches!(first.text(), "api" | "graphql")) {
         return (Prefix::Root, false);
@@ -379,7 +380,7 @@ fn take_prefix(segments: &mut Vec<Segment>) -> (Prefix, bool) {
         ["api", "graphql"] if segments.len() == 2 => (Prefix::V3, true, 2),
         ["api", "v3", "graphql"] if segments.len() == 3 => (Prefix::V3, true, 3),
         ["graphql"] if segments.len() == 1 => (Prefix::Root, true, 1),
-        // octocrab puts the path of its base before that of an upload's address, too.
+        // octocrab also puts its base path in front of an upload URL's path.
         ["api", "v3", "api", "uploads"] => (Prefix::Uploads, false, 4),
         ["api", "v3", ..] => (Prefix::V3, false, 2),
         ["api", "uploads", ..] => (Prefix::Uploads, false, 2),
@@ -389,18 +390,18 @@ fn take_prefix(segments: &mut Vec<Segment>) -> (Prefix, bool) {
     (prefix, graphql)
 }
 
-/// Checks the query and gives it back as it may be forwarded.
+/// Checks the query and returns it in the form to forward.
 ///
-/// What RFC 3986 does not allow plain but clients send (`[`, `|`, letters beyond ASCII) is escaped.
+/// Escapes characters that RFC 3986 does not allow plain but clients send (`[`, `|`, non-ASCII letters).
 fn read_query(query: &str) -> Result<String, TargetError> {
     check_escapes(query)?;
     if query.bytes().any(|byte| byte <= b' ' || byte == 0x7f) {
         return Err(TargetError::Control);
     }
-    // Some readers part parameters at `;`, too, and some take `_Method[]` for `_method`.
+    // Some readers also split parameters at `;`, and some take `_Method[]` for `_method`.
     for (key, value) in query.split(';').flat_map(pairs) {
         match key.as_str() {
-            // GitHub once took these; a key in a URL ends up in every log on its way.
+            // GitHub once accepted these; a credential in a URL ends up in every log along the way.
             "access_token" | "client_secret" => return Err(TargetError::QueryCredential),
             key if is_method_override(key) && !matches!(value.as_str(), "GET" | "HEAD" | "get" | "head") => {
                 return Err(TargetError::MethodOverride);
@@ -423,7 +424,7 @@ fn is_method_override(key: &str) -> bool {
         if first_escape(key.as_bytes(), 0).is_none() {
             break;
         }
-        // Whatever it hides so deep; each round reads all of it.
+        // Refused whatever it hides at this depth: each round has to read all of it again.
         if round == DECODINGS_MAX {
             return true;
         }
@@ -433,7 +434,7 @@ fn is_method_override(key: &str) -> bool {
     letters.eq_ignore_ascii_case("method") && key.contains('_')
 }
 
-/// The parameters of a query, decoded as forms are: `+` is a space.
+/// The parameters of a query, form-decoded: `+` is a space.
 fn pairs(query: &str) -> impl Iterator<Item = (String, String)> {
     query.split('&').filter(|pair| !pair.is_empty()).map(|pair| {
         let (key, value) = pair.split_once('=').unwrap_or((pair, ""));

@@ -1,4 +1,4 @@
-//! The line at the end of a commit's message that says which agent made it (`policy.commit_trailer`).
+//! The trailer line in a commit message that names the agent (`policy.commit_trailer`).
 
 use bytes::Bytes;
 use serde_json::{Map, Value};
@@ -6,17 +6,17 @@ use serde_json::{Map, Value};
 use super::json::{self, JsonError};
 use super::routes::Operation;
 
-/// Operations that make a commit, and where their body has its message.
+/// Operations that create a commit, and the member of their body that holds the message.
 const MESSAGES: [(&str, &str); 4] = [
     ("repos/create-or-update-file-contents", "message"),
     ("repos/delete-file", "message"),
     ("git/create-commit", "message"),
     ("repos/merge", "commit_message"),
 ];
-/// A commit that came with its signature: another message would break it.
+/// The member that holds a commit's signature; changing the message would invalidate it.
 const SIGNATURE: &str = "signature";
 
-/// Whether the operation's body may get a trailer, so that it has to be read.
+/// Whether the operation's body may get a trailer, and so has to be read.
 pub fn is_appended(operation: &Operation) -> bool {
     message_of(operation).is_some()
 }
@@ -25,7 +25,7 @@ fn message_of(operation: &Operation) -> Option<&'static str> {
     MESSAGES.iter().find(|(id, _)| *id == operation.id).map(|(_, key)| *key)
 }
 
-/// The body with the trailer at the end of its message; none where there is no message of ours to change.
+/// The body with the trailer at the end of its message; `None` if there is no message that we may change.
 ///
 /// # Errors
 /// When the body is not one plain JSON object.
@@ -37,8 +37,8 @@ pub fn append(operation: &Operation, body: &[u8], trailer: &str) -> Result<Optio
     json::with(body, key, &Value::String(with_trailer(message, trailer))).map(Some)
 }
 
-/// What to set in the input of a mutation that makes a commit: the member, and its value with the trailer;
-/// none where there is no message of ours to change.
+/// What to set in the input of a mutation that creates a commit: the member, and its value with the trailer;
+/// `None` if there is no message that we may change.
 pub fn in_input(
     operation: &Operation,
     input: &Map<String, Value>,
@@ -59,7 +59,7 @@ pub fn in_input(
     }
 }
 
-/// Git's trailers are the last paragraph; a message that has some gets one more line there.
+/// Git's trailers are the last paragraph; if the message has one, the trailer is added to it.
 fn with_trailer(message: &str, trailer: &str) -> String {
     let message = message.trim_end();
     let is_trailer = |line: &str| {

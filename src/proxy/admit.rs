@@ -1,5 +1,4 @@
-//! Stage 6, who pays: takes a permitted call, gives [`Admitted`], which holds the cost of one
-//! attempt.
+//! Stage 6, who pays: takes a permitted call, gives [`Admitted`], which holds the cost of one attempt.
 //!
 //! Only this file can make an `Admitted`, and injection asks for one: a call that was not charged
 //! never gets a credential. A call over budget is held here, in its agent's queue.
@@ -128,8 +127,7 @@ impl Proxy {
         Charge {
             route: self.route_names.of(&call.method, operation.template),
             is_write,
-            // GitHub does not list the operations that create content, so every write counts as
-            // one.
+            // GitHub does not list the operations that create content, so every write counts as one.
             creates_content: is_write,
             repository: permitted.repository().map(|name| Arc::clone(name.full())),
             price: Some(call.price),

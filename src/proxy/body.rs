@@ -237,8 +237,7 @@ pub(crate) async fn read_whole(mut body: Bounded, room: &mut Room) -> Result<Byt
     Ok(whole.into())
 }
 
-/// Reads an answer whole; none if it breaks off, is longer than `limit` bytes or takes longer than
-/// `within`.
+/// Reads an answer whole; none if it breaks off, is longer than `limit` bytes or takes longer than `within`.
 ///
 /// A caller waits for what the answer decides, and is told nothing meanwhile: it is not enough that
 /// bytes trickle in.

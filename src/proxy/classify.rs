@@ -145,8 +145,7 @@ impl Call {
         }
     }
 
-    /// Sets a member of the body, or of the input of the call's one mutation; all else stays as it
-    /// was sent.
+    /// Sets a member of the body, or of the input of the call's one mutation; all else stays as it was sent.
     pub(crate) fn set_member(&mut self, key: &str, value: &Value) -> Result<(), ProxyError> {
         let body = match &mut self.graphql {
             Some(graphql) => {

@@ -51,7 +51,7 @@ pub(crate) struct Context {
     pub(crate) prefix: Prefix,
     pub(crate) is_graphql: bool,
     pub(crate) agent: Option<Arc<Agent>>,
-    /// What proved that.
+    /// The credential that proved who the agent is.
     pub(crate) credential: Option<Credential>,
     /// The subject of the agent's signed identity.
     pub(crate) subject: Option<Arc<str>>,
@@ -96,8 +96,7 @@ impl Context {
             method: head.method.clone(),
             origin: origin(&head.headers, &head.uri, peer, server),
             prefix: Prefix::Root,
-            // Errors to a GraphQL client have GraphQL's shape, even if the path turns out to be
-            // invalid.
+            // Errors to a GraphQL client have GraphQL's shape, even if the path turns out to be invalid.
             is_graphql: head.uri.path().ends_with("/graphql"),
             agent: None,
             credential: None,

@@ -1,8 +1,7 @@
 //! Stage 8, the call: takes an [`UpstreamRequest`], gives GitHub's answer, or how the call failed.
 //!
 //! One request, sent once. A failure before any byte was sent is told from one after which GitHub
-//! may have acted: only the first is safe to repeat. An approved call goes up only after
-//! [`mod@commit`].
+//! may have acted: only the first is safe to repeat. An approved call goes up only after [`mod@commit`].
 
 mod commit;
 mod under_way;
@@ -78,15 +77,13 @@ impl Proxy {
         let (client, patience) = (self.client.clone(), Patience::of(&self.upstream));
         // A look-up of the guard's comes before there is a record, and does not belong in it.
         let record = permitted.is_write().then(|| ctx.record.clone()).flatten();
-        // Calls open to everybody, such as rendering Markdown, change nothing, whatever their
-        // method.
+        // Calls open to everybody, such as rendering Markdown, change nothing, whatever their method.
         let may_change = permitted.is_write() && permitted.access() == Access::Write;
         let changed = may_change.then(|| (Arc::clone(&self.feed), change_of(permitted)));
         admitted.mark_sent();
         let attempt = UnderWay::new(is_graphql, &self.unclaimed, async move {
             // Lets other ready tasks run first. Their calls are then written together, and GitHub's
-            // side is woken once for several. With one thread it happens anyway, since tasks woken
-            // there go last.
+            // side is woken once for several. With one thread it happens anyway, since tasks woken there go last.
             if Handle::current().runtime_flavor() != RuntimeFlavor::CurrentThread {
                 tokio::task::yield_now().await;
             }
@@ -109,8 +106,7 @@ impl Proxy {
             }
             // Before the caller knows of the write, so that its next read shows it.
             if let Some((feed, change)) = changed {
-                // A replica that can't be told now is told later, and trusts nothing in its cache
-                // meanwhile.
+                // A replica that can't be told now is told later, and trusts nothing in its cache meanwhile.
                 let _ = feed.publish(News::changed(change)).await;
             }
             Attempt { admitted, token, took, result }

@@ -1,5 +1,4 @@
-//! Stage 4, may it be done: takes agent and call, gives [`Permitted`], the proof that later stages
-//! ask for.
+//! Stage 4, may it be done: takes agent and call, gives [`Permitted`], the proof that later stages ask for.
 //!
 //! Only this file can make a `Permitted`. The guard comes before the cache, so that nothing cached
 //! is shown to an agent that may not ask for it. Numeric ids are first resolved by a look-up that
@@ -227,8 +226,7 @@ impl Proxy {
         Some(Arc::new(Record::new(&self.audit, &self.clock, facts)))
     }
 
-    /// Lets a refusal pass while policy only observes, and records it. Checks that guard branches
-    /// never come here.
+    /// Lets a refusal pass while policy only observes, and records it. Checks that guard branches never come here.
     fn tolerate(
         &self,
         agent: &Agent,
@@ -272,8 +270,7 @@ impl Proxy {
              add `{class}` to the agent's `allow`.",
             agent.name
         )));
-        // Classes that land code, vouch for it or undo protection are refused even while policy
-        // only observes.
+        // Classes that land code, vouch for it or undo protection are refused even while policy only observes.
         match class {
             Class::Read | Class::Write => self.tolerate(agent, ctx, refused),
             Class::RefWrite
@@ -307,8 +304,7 @@ fn permit(asker: Asker, call: Box<Call>, sanction: Option<Sanction>) -> Result<P
                 drop(names);
                 (repository.as_ref().map(|name| vec![name.name().to_owned()]), true)
             }
-            // An empty list would mint a token for all repositories. It is empty when the account
-            // was renamed.
+            // An empty list would mint a token for all repositories. It is empty when the account was renamed.
             Some(names) if names.is_empty() => {
                 return Err(ProxyError::NoInstallation(format!(
                     "The installation that answers for this call is on `{}`, where agent {} has no repositories.",

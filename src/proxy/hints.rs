@@ -1,5 +1,4 @@
-//! Advice on cheaper ways to call, given in `x-tollgate-hint` and, for ten minutes, in
-//! `/tollgate/me`.
+//! Advice on cheaper ways to call, given in `x-tollgate-hint` and, for ten minutes, in `/tollgate/me`.
 //!
 //! It is about reads that GitHub answered, and never delays one, except for a look at the budget
 //! while an agent's GraphQL points run out.

@@ -1,5 +1,4 @@
-//! Stage 7, with whose rights: takes an admitted call, gives the [`UpstreamRequest`] that may be
-//! sent.
+//! Stage 7, with whose rights: takes an admitted call, gives the [`UpstreamRequest`] that may be sent.
 //!
 //! Only this file can make an `UpstreamRequest`. It holds nothing of the caller's framing,
 //! credentials or hop-by-hop headers: the target is rebuilt from its parsed form, headers go up by
@@ -119,8 +118,7 @@ impl Proxy {
         headers
     }
 
-    /// The headers that go up for a read through the cache, which asks for what it keeps, whatever
-    /// the caller has.
+    /// The headers that go up for a read through the cache, which asks for what it keeps, whatever the caller has.
     pub(super) fn headers_of_read(&self, from: &HeaderMap) -> HeaderMap {
         let mut headers = self.headers_up(from, &[]);
         headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("gzip"));

@@ -38,8 +38,7 @@ const TURNED_AWAY_MAX: usize = 128;
 /// File descriptors kept back from agents' connections.
 const DESCRIPTORS_KEPT: usize = 512;
 
-/// Waiting requests are refused this long before the drain ends, or a quarter of the drain if that
-/// is less.
+/// Waiting requests are refused this long before the drain ends, or a quarter of the drain if that is less.
 const LAST_WORD: Duration = Duration::from_secs(1);
 /// How long to wait for the tasks of cut connections to end.
 const CUT_WITHIN: Duration = Duration::from_secs(1);
@@ -56,8 +55,7 @@ impl Default for Bounds {
     fn default() -> Self {
         Bounds {
             connections: 16_384,
-            // Whole fleets stand behind the one address of a NAT; this only keeps one address from
-            // taking all.
+            // Whole fleets stand behind the one address of a NAT; this only keeps one address from taking all.
             connections_per_address: 8_192,
             patience: Patience {
                 head: Duration::from_secs(10),
@@ -69,8 +67,7 @@ impl Default for Bounds {
 }
 
 impl Bounds {
-    /// Leaves descriptors for calls to GitHub, probes and files, however many connections agents
-    /// open.
+    /// Leaves descriptors for calls to GitHub, probes and files, however many connections agents open.
     pub fn within(self, descriptors: usize) -> Bounds {
         let connections = self.connections.min(descriptors.saturating_sub(DESCRIPTORS_KEPT) / 2).max(1);
         let connections_per_address = self.connections_per_address.min(connections);

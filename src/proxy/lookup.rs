@@ -1,8 +1,7 @@
 //! Stage 5, what is known already: takes a permitted call, gives an answer, or how to go on.
 //!
 //! tollgate's own answers end here: it is the one to tell an agent its limits. Reads go through the
-//! cache (`lookup/read.rs`), which may know the answer or share one among callers. All else asks
-//! GitHub.
+//! cache (`lookup/read.rs`), which may know the answer or share one among callers. All else asks GitHub.
 
 mod keep;
 pub(super) mod own;

@@ -32,8 +32,7 @@ impl Proxy {
         }
     }
 
-    /// Adds an error to the latest refusals. Failures of GitHub, or of the way to it, are not
-    /// refusals.
+    /// Adds an error to the latest refusals. Failures of GitHub, or of the way to it, are not refusals.
     pub(super) fn keep_refusal(&self, error: &ProxyError, ctx: &Context) {
         if error.is_upstream_failure() {
             return;

@@ -174,8 +174,7 @@ impl Proxy {
         self.metrics.overhead.observe(own.as_secs_f64());
     }
 
-    /// Records that the caller hung up before there was an answer, or its connection was cut in a
-    /// drain.
+    /// Records that the caller hung up before there was an answer, or its connection was cut in a drain.
     pub(super) fn record_gone(&self, ctx: &Context) {
         self.record_request(ctx, *CLIENT_CLOSED_REQUEST, "gone");
     }
@@ -236,8 +235,7 @@ fn copy_upstream_limit(headers: &mut HeaderMap) {
 
 /// Sets the agent's own limits in place of GitHub's, which are the whole installation's.
 ///
-/// `remaining` is at least 1, since a served caller can go on: a 0 would make some clients stop
-/// until the reset.
+/// `remaining` is at least 1, since a served caller can go on: a 0 would make some clients stop until the reset.
 pub(super) fn insert_own_limit(headers: &mut HeaderMap, view: &View, resource: &'static str, now_ms: i64) {
     let remaining = view.remaining.max(1);
     let reset = (now_ms + view.reset_in_ms + 999).div_euclid(1000);

@@ -61,8 +61,7 @@ impl Proxy {
         self.record(permitted, &reading);
         let has_ended = peek::is_as_good_as_ended(answer.body());
         ctx.view = Some(admitted.settle(&reading, took, has_ended).await);
-        // A mutation that was carried out in part must not be repeated, and its caller must see the
-        // answer.
+        // A mutation that was carried out in part must not be repeated, and its caller must see the answer.
         let is_answer = reading.is_partly_done && permitted.is_write();
         if let Some(refused) = reading.refused
             && !self.is_observing
@@ -177,8 +176,7 @@ impl Proxy {
         Ok((answer, reading))
     }
 
-    /// GitHub refused for a limit and did nothing. Another attempt waits as long as the budget
-    /// says.
+    /// GitHub refused for a limit and did nothing. Another attempt waits as long as the budget says.
     fn refused_upstream(
         &self,
         permitted: &Permitted,
@@ -226,8 +224,7 @@ impl Proxy {
         self.tokens.invalidate(permitted.installation(), permitted.access(), repositories, token).await;
     }
 
-    /// Counts the answer, rate-limit headers that were ignored, and refusals that should not have
-    /// happened.
+    /// Counts the answer, rate-limit headers that were ignored, and refusals that should not have happened.
     fn record(&self, permitted: &Permitted, reading: &Reading) {
         let installation = &*permitted.installation().label;
         let expected = permitted.call().route.operation.resource;

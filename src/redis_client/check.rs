@@ -1,4 +1,4 @@
-//! Whether a server can keep the budget: what `INFO` must say before it is used.
+//! Whether a server can hold the budget: what its `INFO` must say before it is used.
 //!
 //! `CONFIG` would say the same, but managed services forbid it.
 
@@ -6,10 +6,10 @@ use thiserror::Error;
 
 use super::settings::{RedisAddress, RedisPlace};
 
-/// Scripts that read the server's clock and then write need it.
+/// The minimum version; scripts that read the server's clock and then write need it.
 const VERSION_MIN: (u32, u32) = (6, 2);
 
-/// What must be changed before Redis can be used; each text names the key of the file.
+/// What has to be changed before Redis can be used; each text names the configuration key.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum RedisStartError {
     #[error(
@@ -69,16 +69,16 @@ pub enum RedisStartError {
     Unusable(String),
 }
 
-/// What keeps a connection from being used.
+/// Why a connection can't be used.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Trouble {
-    /// It may pass by itself.
+    /// It may go away by itself.
     Away(String),
-    /// Somebody must change something.
+    /// Somebody has to change something.
     Wrong(RedisStartError),
 }
 
-/// What a server says about itself.
+/// What a server reports about itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RedisServer {
     pub address: String,
@@ -87,7 +87,7 @@ pub struct RedisServer {
     pub policy: String,
 }
 
-/// Judges the reply to `INFO` of a server that is to be used as one of `place`.
+/// Judges the `INFO` reply of a server that is to be used as part of `place`.
 pub(super) fn judge(info: &str, place: &RedisPlace, address: &str) -> Result<RedisServer, Trouble> {
     let wrong = |error| Err(Trouble::Wrong(error));
     let address = address.to_owned();
@@ -114,7 +114,7 @@ pub(super) fn judge(info: &str, place: &RedisPlace, address: &str) -> Result<Red
     let is_replica = field("role").is_some_and(|role| role != "master");
     match place {
         RedisPlace::Standalone { .. } if is_replica => return wrong(RedisStartError::Replica { address }),
-        // What the sentinel knows may be older than what the server does.
+        // The sentinel's knowledge may be older than the server's.
         RedisPlace::Sentinel { .. } if is_replica => {
             return Err(Trouble::Away(format!("{address} is no primary any more")));
         }
@@ -122,7 +122,7 @@ pub(super) fn judge(info: &str, place: &RedisPlace, address: &str) -> Result<Red
     }
     let policy = field("maxmemory_policy").unwrap_or("unknown");
     let is_bounded = field("maxmemory").is_some_and(|bytes| bytes != "0");
-    // Every key of the budget has a time to live, so `volatile-*` would take them.
+    // Every key of the budget has a TTL, so `volatile-*` could evict it.
     if policy.starts_with("allkeys-") || (policy.starts_with("volatile-") && is_bounded) {
         return wrong(RedisStartError::Evicts { address, policy: policy.to_owned() });
     }
@@ -148,7 +148,7 @@ pub(super) fn refused(code: &str, detail: &str, address: &RedisAddress) -> Troub
         "NOAUTH" => Trouble::Wrong(RedisStartError::NoPassword { address }),
         "DENIED" => Trouble::Wrong(RedisStartError::Protected { address }),
         "NOPERM" => Trouble::Wrong(RedisStartError::NotPermitted { address, reply }),
-        // Such as LOADING, or `ERR max number of clients reached`.
+        // For example LOADING, or `ERR max number of clients reached`.
         _ => Trouble::Away(format!("{address} answers: {reply}")),
     }
 }

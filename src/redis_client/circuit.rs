@@ -1,9 +1,9 @@
-//! Whether calls are let through: a state machine that asks no clock and does no I/O.
+//! Whether calls are let through: a state machine that reads no clock and does no I/O.
 //!
-//! A call that failed for good opens the circuit. While it is open calls are refused, but for one
-//! after a pause, the probe: its success closes the circuit, its failure starts the pause anew. A
-//! circuit that opens soon after it closed pauses longer, so that a store too slow for its load is
-//! not met with all of it once a second.
+//! A call whose attempts all failed opens the circuit. While it is open calls are refused, except for one after a
+//! pause, the probe: its success closes the circuit, its failure restarts the pause. A circuit that opens soon
+//! after it closed pauses longer, so that a store too slow for its load does not get the full load back every
+//! second.
 
 use std::time::Duration;
 
@@ -12,26 +12,26 @@ use tokio::time::Instant;
 const PAUSE_MIN: Duration = Duration::from_secs(1);
 const PAUSE_MAX: Duration = Duration::from_secs(8);
 
-/// A circuit that was closed for so long is as good as new.
+/// A circuit that has been closed for this long pauses only briefly the next time.
 const SOUND_AFTER: Duration = Duration::from_secs(10);
 
-/// A probe that was given up (its caller went away) is not waited for longer. More than one attempt takes.
+/// How long an abandoned probe (its caller went away) blocks the next one; longer than one attempt takes.
 const PROBE_MAX: Duration = Duration::from_millis(250);
 
 /// What a call may do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Pass {
     Through,
-    /// Alone, to see whether the store is back.
+    /// The only call let through, to see whether the store is back.
     Probe,
     Refused,
 }
 
 #[derive(Debug)]
 pub(super) struct Circuit {
-    /// When the next probe may go; none: closed.
+    /// When the next probe may go; `None` while the circuit is closed.
     probe_at: Option<Instant>,
-    /// The pause of this opening, or of the last one.
+    /// The pause of the current or the last opening.
     pause: Duration,
     closed_at: Option<Instant>,
 }
@@ -45,12 +45,12 @@ impl Circuit {
         self.probe_at.is_none()
     }
 
-    /// Whether a probe could go for `long` already, and nobody calls.
+    /// Whether a probe has been possible for `long` without any call being made.
     pub(super) fn is_neglected(&self, now: Instant, long: Duration) -> bool {
         self.probe_at.is_some_and(|at| at + long <= now)
     }
 
-    /// Asked before each call; its end is to be told.
+    /// Asked before each call; the caller must report the outcome.
     pub(super) fn admit(&mut self, now: Instant) -> Pass {
         match self.probe_at {
             None => Pass::Through,
@@ -62,14 +62,14 @@ impl Circuit {
         }
     }
 
-    /// The store answered. Only a probe's success closes: others began before the circuit opened.
+    /// The store answered. Only a probe's success closes the circuit: other calls began before it opened.
     pub(super) fn succeeded(&mut self, pass: Pass, now: Instant) {
         if pass == Pass::Probe && self.probe_at.take().is_some() {
             self.closed_at = Some(now);
         }
     }
 
-    /// The store did not answer. Tells whether this opened the circuit.
+    /// The store did not answer. Returns whether this opened the circuit.
     pub(super) fn failed(&mut self, pass: Pass, now: Instant) -> bool {
         match (pass, self.is_closed()) {
             (Pass::Probe, false) => {
@@ -101,7 +101,7 @@ mod tests {
         circuit.admit(Instant::now())
     }
 
-    /// After how many milliseconds a probe goes.
+    /// The pause before the next probe, in milliseconds.
     async fn pause_ms(circuit: &mut Circuit) -> u64 {
         let mut passed = 0;
         loop {

@@ -1,8 +1,8 @@
-//! Why a call failed: how it is counted, and what it says about the store.
+//! Why a call failed: how the failure is counted, and what it says about the store.
 
 use redis::{ErrorKind, RedisError};
 
-/// Replies that say that this server serves nobody now.
+/// Error codes of a server that serves nobody at the moment.
 const AWAY: &[&str] = &[
     "ASK",
     "BUSY",
@@ -17,10 +17,10 @@ const AWAY: &[&str] = &[
     "UNKILLABLE",
 ];
 
-/// Replies after which another connection is needed: to another server, or with other credentials.
+/// Error codes that require another connection: to another server, or with other credentials.
 const ELSEWHERE: &[&str] = &["DENIED", "MASTERDOWN", "NOAUTH", "READONLY", "WRONGPASS"];
 
-/// Longest text of a server's that is repeated.
+/// Longest server text that is repeated, in characters.
 const TEXT_CHARS_MAX: usize = 300;
 
 /// Why an attempt failed.
@@ -28,11 +28,11 @@ const TEXT_CHARS_MAX: usize = 300;
 pub(super) enum Fault {
     /// No reply in time.
     Timeout,
-    /// There is no connection, or it broke.
+    /// No connection, or it broke.
     Connection(String),
-    /// The server says that it serves nobody now.
+    /// The server says that it serves nobody at the moment.
     Away { code: String, needs_reconnect: bool },
-    /// The server says that something is wrong with what was asked, or with the keys it concerns.
+    /// The server says that something is wrong with the command or its keys.
     Server(String),
 }
 
@@ -47,7 +47,7 @@ impl Fault {
         }
     }
 
-    /// Redis 6.2 wraps what a command within a script said: `ERR Error running script …: -OOM …`.
+    /// Redis 6.2 wraps the error of a command within a script: `ERR Error running script …: -OOM …`.
     fn of_reply(code: &str, detail: &str) -> Fault {
         let is =
             |known: &&&str| **known == code || (code == "ERR" && detail.contains(&format!(": -{known} ")));
@@ -60,7 +60,7 @@ impl Fault {
         }
     }
 
-    /// The label of its metric.
+    /// The metric label.
     pub(super) fn kind(&self) -> &'static str {
         match self {
             Fault::Timeout => "timeout",
@@ -69,12 +69,12 @@ impl Fault {
         }
     }
 
-    /// Whether it says that the store is away, and not only that one request is wrong.
+    /// Whether the store is away, as opposed to a single request being wrong.
     pub(super) fn is_away(&self) -> bool {
         !matches!(self, Fault::Server(_))
     }
 
-    /// Writes it to the log, with what to do.
+    /// Logs the failure, with advice.
     pub(super) fn log(&self) {
         match self {
             Fault::Timeout => tracing::warn!(

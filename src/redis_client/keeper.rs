@@ -1,4 +1,4 @@
-//! The one task that makes the connection, and makes it anew when it is lost.
+//! The single task that makes the connection and replaces it when it is lost.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,13 +10,13 @@ use super::check::{RedisServer, RedisStartError, Trouble};
 use super::link::{self, Link};
 use super::{Core, REPEAT_LOG_AFTER};
 
-/// How often a connection nobody uses is tried; servers and balancers between close idle ones.
+/// How often an unused connection is tested; servers and load balancers close idle ones.
 const PING_EVERY: Duration = Duration::from_secs(1);
 
 const PAUSE_MIN: Duration = Duration::from_millis(50);
 const PAUSE_MAX: Duration = Duration::from_secs(1);
 
-/// When something was last written to the log, so that a store that comes and goes does not fill it.
+/// When something was last logged, so that a flapping store does not fill the log.
 #[derive(Default)]
 pub(super) struct Said {
     away: Option<Instant>,
@@ -58,7 +58,7 @@ impl Said {
     }
 }
 
-/// Takes up a new connection.
+/// Installs a new connection.
 pub(super) fn take_up(core: &Core, said: &mut Said, link: Link, servers: &[RedisServer]) {
     said.connected(servers);
     core.set_link(link);
@@ -74,7 +74,7 @@ pub(super) async fn keep(core: Arc<Core>, mut said: Said) {
     }
 }
 
-/// Tries until it succeeds, first at once, then ever more seldom, with jitter.
+/// Tries until it succeeds: at once, then less and less often, with jitter.
 async fn connect(core: &Core, said: &mut Said) {
     let mut pause = PAUSE_MIN;
     loop {
@@ -92,18 +92,18 @@ async fn connect(core: &Core, said: &mut Said) {
     }
 }
 
-/// Until the connection is lost.
+/// Waits until the connection is lost.
 async fn watch(core: &Core) {
     while core.link().is_some() {
         if timeout(PING_EVERY, core.lost.notified()).await.is_err() && is_quiet(core) {
-            // Through the circuit as any call. Scripts ask for the time, too, so that an ACL must allow
-            // it; and of a cluster only one node is asked.
+            // Goes through the circuit like any call. `TIME` because scripts use it too, so an ACL must allow it;
+            // in a cluster it only reaches one node.
             let _ = core.call(&[("ping", Instant::now())], &redis::cmd("TIME"), None).await;
         }
     }
 }
 
-/// An open circuit is left to the calls, which tell more than this one, as long as there are any.
+/// An open circuit is left to the calls as long as there are any; they say more about the store than this ping.
 fn is_quiet(core: &Core) -> bool {
     let circuit = core.circuit();
     circuit.is_closed() || circuit.is_neglected(Instant::now(), PING_EVERY)

@@ -1,4 +1,4 @@
-//! A connection, made and checked: to one server, to the primary sentinels name, or to a cluster.
+//! Makes and checks a connection: to one server, to the primary that sentinels name, or to a cluster.
 
 use std::time::Duration;
 
@@ -22,30 +22,30 @@ use super::ATTEMPT_MAX;
 use super::check::{self, RedisServer, RedisStartError, Trouble};
 use super::settings::{RedisAddress, RedisPlace, RedisSettings};
 
-/// To a connection, TLS with it; and then again to the answers of the first commands.
+/// Longest time to connect, including TLS, and again to get the answers to the first commands.
 const CONNECT_MAX: Duration = Duration::from_secs(1);
 
-/// The same for a node of several, so that one that is gone leaves time for the others.
+/// The same for one of several nodes; shorter, so that a dead node leaves time for the others.
 const NODE_CONNECT_MAX: Duration = Duration::from_millis(500);
 
-/// All of it.
+/// Longest time for all of it.
 pub(super) const ALL_MAX: Duration = Duration::from_secs(3);
 
-/// A cluster's connection follows so many redirections.
+/// Most redirections that a cluster connection follows.
 const REDIRECTIONS_MAX: u32 = 3;
 
-/// A connection all calls share; a clone is the same connection.
+/// A connection that all calls share; a clone is the same connection.
 #[derive(Clone)]
 pub(super) enum Link {
     Single(MultiplexedConnection),
     Cluster(ClusterConnection),
-    /// All goes to the node that has a slot.
+    /// Sends everything to the node that owns a slot.
     Owner(ClusterConnection, Slot),
 }
 
 impl Link {
-    /// For what has no key itself. A cluster's connection would load a script on all nodes, and fail
-    /// when one of them is away.
+    /// The link for a command without a key of its own. A cluster connection would load a script on all nodes,
+    /// and fail if one of them is away.
     pub(super) fn to_owner_of(&self, keys: &[String]) -> Link {
         match (self, keys.first()) {
             (Link::Cluster(connection), Some(key)) => Link::Owner(connection.clone(), Slot::for_key(key)),
@@ -88,7 +88,7 @@ impl ConnectionLike for Link {
     }
 }
 
-/// Connects and checks, within [`ALL_MAX`]; gives what the servers say about themselves, too.
+/// Connects and checks, within [`ALL_MAX`]; also returns what the servers report about themselves.
 pub(super) async fn connect(settings: &RedisSettings) -> Result<(Link, Vec<RedisServer>), Trouble> {
     let work: BoxFuture<'_, _> = match &settings.place {
         RedisPlace::Standalone { address, database } => standalone(settings, address, *database).boxed(),
@@ -108,7 +108,7 @@ async fn standalone(
     Ok((Link::Single(connection), vec![server]))
 }
 
-/// A server that says of itself that it is what it is wanted for.
+/// Connects to a server and checks that it reports the role it is needed for.
 async fn primary(
     settings: &RedisSettings,
     address: &RedisAddress,
@@ -130,12 +130,12 @@ async fn primary(
 }
 
 fn late(address: &RedisAddress) -> Trouble {
-    // A plain server waits for the rest of what it takes for a command.
+    // A server without TLS waits for the rest of what it takes for a command.
     let perhaps = if address.is_tls { ", or speaks no TLS (then write redis://)" } else { "" };
     Trouble::Away(format!("{address} did not answer in time{perhaps}"))
 }
 
-/// `ERR DB index is out of range`, or what a cluster or an ACL says.
+/// Redis says `ERR DB index is out of range`; a cluster or an ACL has its own words.
 fn no_database(trouble: Trouble, address: &RedisAddress, database: u32) -> Trouble {
     match trouble {
         Trouble::Away(why) if why.contains("ERR") && !why.contains("max number of clients") => {
@@ -145,7 +145,7 @@ fn no_database(trouble: Trouble, address: &RedisAddress, database: u32) -> Troub
     }
 }
 
-/// A connection nobody is logged in on.
+/// A connection that is not logged in yet.
 async fn open(
     settings: &RedisSettings,
     address: &RedisAddress,
@@ -181,7 +181,7 @@ pub(super) fn certificates(settings: &RedisSettings) -> Option<TlsCertificates> 
     Some(TlsCertificates { client_tls: None, root_cert: Some(root_cert) })
 }
 
-/// Not left to the crate: it hides why a server refuses.
+/// Logs in. Not left to the crate, which hides why a server refuses.
 async fn log_in(
     connection: &mut MultiplexedConnection,
     settings: &RedisSettings,
@@ -193,7 +193,7 @@ async fn log_in(
         auth.arg(username);
     }
     auth.arg(password.expose_secret());
-    // A server that knows no AUTH repeats its arguments.
+    // A server that does not know AUTH echoes its arguments.
     let told = |trouble| match trouble {
         Trouble::Away(why) if why.contains(password.expose_secret()) => {
             Trouble::Wrong(RedisStartError::Credentials { address: address.to_string() })
@@ -220,7 +220,7 @@ fn text(value: Value) -> String {
     }
 }
 
-/// What the failure of a first contact means.
+/// What a failure during the first contact means.
 pub(super) fn trouble(error: &RedisError, address: &RedisAddress) -> Trouble {
     let why = super::fault::shortened(&error.to_string());
     match error.kind() {
@@ -233,7 +233,7 @@ pub(super) fn trouble(error: &RedisError, address: &RedisAddress) -> Trouble {
         ErrorKind::Io if address.is_tls && is_tls_failure(&why) => {
             Trouble::Wrong(RedisStartError::Tls { address: address.to_string(), why })
         }
-        // So does a server that speaks TLS only.
+        // A server that only speaks TLS hangs up too.
         ErrorKind::Io if !address.is_tls && hung_up(error) => {
             Trouble::Away(format!("{address} hung up ({why}); perhaps it wants TLS (then write rediss://)"))
         }
@@ -246,7 +246,7 @@ fn hung_up(error: &RedisError) -> bool {
     error.is_connection_dropped() && !error.is_connection_refusal()
 }
 
-/// rustls has its errors wrapped as text of I/O errors by the crate.
+/// The crate wraps rustls's errors as the text of I/O errors.
 fn is_tls_failure(why: &str) -> bool {
     ["certificate", "received corrupt message", "received fatal alert", "peer ", "Unable to parse"]
         .iter()
@@ -257,7 +257,7 @@ fn unusable(error: &RedisError) -> Trouble {
     Trouble::Wrong(RedisStartError::Unusable(super::fault::shortened(&error.to_string())))
 }
 
-/// Asks the sentinels, in any order, until one names a server that says of itself that it is the primary.
+/// Asks the sentinels in random order until one names a server that itself reports to be the primary.
 async fn sentinel(
     settings: &RedisSettings,
     service: &str,
@@ -294,7 +294,7 @@ pub(super) async fn look_up(
     question.arg("GET-MASTER-ADDR-BY-NAME").arg(service);
     let work = async {
         let reply = match ask(&mut connection, &question, node).await {
-            // Most sentinels ask for no password, and refuse one that they did not ask for.
+            // Most sentinels require no password, and refuse one that they don't require.
             Err(Trouble::Wrong(RedisStartError::NoPassword { .. })) if settings.password.is_some() => {
                 log_in(&mut connection, settings, node).await?;
                 ask(&mut connection, &question, node).await
@@ -321,7 +321,8 @@ fn no_service(service: &str, node: &RedisAddress) -> Trouble {
     Trouble::Wrong(RedisStartError::NoService { address, service })
 }
 
-/// Of what several nodes said: what may pass by itself hides what must be changed at another one.
+/// Of several nodes' troubles, keeps the one to report: one that may pass by itself outweighs one that needs a
+/// change.
 fn weightier(last: Option<Trouble>, next: Trouble) -> Trouble {
     match (last, next) {
         (Some(Trouble::Away(why)), Trouble::Wrong(_)) => Trouble::Away(why),
@@ -329,7 +330,7 @@ fn weightier(last: Option<Trouble>, next: Trouble) -> Trouble {
     }
 }
 
-/// One node after the other is asked what it is; from the first sound one all others are found.
+/// Asks one node after another for its role; all other nodes are discovered from the first valid one.
 async fn cluster(
     settings: &RedisSettings,
     nodes: &[RedisAddress],

@@ -1,10 +1,10 @@
-//! Where Redis is and how to be let in, as the configuration says it.
+//! Where Redis is and how to log in, as configured.
 
 use std::fmt;
 
 use secrecy::SecretString;
 
-/// What a connection needs. Neither password nor certificates are ever printed.
+/// Everything needed to connect. Neither password nor certificates are ever printed.
 #[derive(Clone)]
 pub struct RedisSettings {
     pub place: RedisPlace,
@@ -21,11 +21,11 @@ pub enum RedisPlace {
         address: RedisAddress,
         database: u32,
     },
-    /// Some nodes of a cluster; the others are found from them.
+    /// Some nodes of a cluster; the others are discovered from them.
     Cluster {
         nodes: Vec<RedisAddress>,
     },
-    /// Sentinels that know where the primary is.
+    /// Sentinels, which know where the primary is.
     Sentinel {
         service: String,
         nodes: Vec<RedisAddress>,
@@ -48,7 +48,7 @@ impl fmt::Display for RedisAddress {
 }
 
 impl RedisSettings {
-    /// The name of the way it runs.
+    /// The name of the deployment mode.
     pub fn mode(&self) -> &'static str {
         match self.place {
             RedisPlace::Standalone { .. } => "standalone",
@@ -57,7 +57,7 @@ impl RedisSettings {
         }
     }
 
-    /// The addresses that are configured, for people to read.
+    /// The configured addresses, for people to read.
     pub fn addresses(&self) -> String {
         match &self.place {
             RedisPlace::Standalone { address, .. } => address.to_string(),

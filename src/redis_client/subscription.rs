@@ -1,7 +1,7 @@
-//! A connection that only listens to a channel, and the way to speak on one.
+//! A connection that only listens to a channel, and the means to publish on one.
 //!
-//! In a cluster every node passes on what is published on any of them, so one node is enough. Whether
-//! the right server is listened to is not asked: who subscribes hears himself, or tries again.
+//! In a cluster every node relays what is published on any of them, so one node is enough. Nothing checks that
+//! this is the right server: a subscriber that does not hear its own messages tries again.
 
 use std::time::Duration;
 
@@ -17,10 +17,10 @@ use super::settings::{RedisAddress, RedisPlace, RedisSettings};
 use super::{RedisClient, link};
 use crate::budget::store::StoreAway;
 
-/// To one server, with its answer to the subscription.
+/// Longest time to connect to one server and have it confirm the subscription.
 const SUBSCRIBE_MAX: Duration = Duration::from_secs(1);
 
-/// What is heard on a channel.
+/// The messages on a channel.
 pub struct Subscription {
     messages: PubSubStream,
 }
@@ -32,17 +32,17 @@ impl std::fmt::Debug for Subscription {
 }
 
 impl Subscription {
-    /// The next message; none when the connection is lost.
+    /// The next message; `None` once the connection is lost.
     pub async fn next(&mut self) -> Option<Msg> {
         self.messages.next().await
     }
 }
 
 impl RedisClient {
-    /// Listens to a channel, on a connection of its own.
+    /// Subscribes to a channel on a separate connection.
     ///
     /// # Errors
-    /// Why no server can be listened to, for people to read.
+    /// Why no server accepts the subscription, for people to read.
     pub async fn subscribe(&self, channel: &str) -> Result<Subscription, String> {
         let settings = &self.core.settings;
         let mut last = "there is no server to ask".to_owned();
@@ -61,8 +61,8 @@ impl RedisClient {
         Err(last)
     }
 
-    /// Says something to all who listen to a channel; one attempt. It fails apart from other calls: a
-    /// user whose ACL has no channels still shares the budget.
+    /// Publishes a message on a channel, in one attempt. Kept apart from other calls' failures: a user whose ACL
+    /// allows no channels can still share the budget.
     ///
     /// # Errors
     /// When Redis can't be reached, does not answer in time, or answers with an error.
@@ -74,7 +74,7 @@ impl RedisClient {
     }
 }
 
-/// Where to listen, in the order to try.
+/// The servers to subscribe to, in the order to try.
 async fn servers(settings: &RedisSettings) -> Result<Vec<RedisAddress>, String> {
     match &settings.place {
         RedisPlace::Standalone { address, .. } => Ok(vec![address.clone()]),
@@ -118,7 +118,7 @@ async fn subscribe_at(
     };
     let why = |error| {
         let text = said(link::trouble(&error, address));
-        // A server that knows no AUTH repeats its arguments.
+        // A server that does not know AUTH echoes its arguments.
         let is_repeated =
             settings.password.as_ref().is_some_and(|password| text.contains(password.expose_secret()));
         if is_repeated { format!("{address} refuses the password") } else { text }

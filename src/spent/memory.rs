@@ -1,4 +1,4 @@
-//! Uses remembered in this process, from its start on: for one replica.
+//! Uses remembered in this process, since it started; for a single replica.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -9,16 +9,16 @@ use super::{Spent, SpentStore, Use, first_second_after, until_next_second};
 use crate::budget::store::StoreAway;
 use crate::clock::Clock;
 
-/// More approvals than people and machines sign in a day; beyond that nothing is taken.
+/// More approvals than people and machines sign in a day; beyond that none is accepted.
 const USES_MAX: usize = if cfg!(test) { 4_096 } else { 1_000_000 };
-/// A use is remembered for longer than its approval lives, should the clock be set back.
+/// A use is remembered longer than its approval lives, in case the clock is set back.
 const REMEMBERED_BEYOND_SECONDS: i64 = 600;
 
-/// What this process remembers.
+/// The memory of this process.
 #[derive(Debug)]
 pub struct MemorySpent {
     clock: Arc<dyn Clock>,
-    /// Epoch seconds; approvals issued before are not taken.
+    /// Epoch seconds; approvals issued before are not accepted.
     since: i64,
     uses: Mutex<Uses>,
 }
@@ -26,7 +26,7 @@ pub struct MemorySpent {
 #[derive(Debug, Default)]
 struct Uses {
     by_approval: HashMap<String, Remembered>,
-    /// With so many, those that have expired are thrown out.
+    /// At this many uses, expired ones are dropped.
     sweep_at: usize,
 }
 
@@ -44,26 +44,26 @@ impl Uses {
 }
 
 impl MemorySpent {
-    /// Begins with the next whole second, and waits for it: an approval signed once this returned is
-    /// never older than the memory.
+    /// Begins with the next whole second, and waits for it: an approval signed after this has
+    /// returned is never older than the memory.
     pub async fn begin(clock: Arc<dyn Clock>) -> MemorySpent {
         let spent = MemorySpent::begin_soon(Arc::clone(&clock));
         until_next_second(clock.as_ref()).await;
         spent
     }
 
-    /// Begins with the next whole second; what is signed until then is taken for older.
+    /// Begins with the next whole second; approvals signed before that count as too old.
     pub fn begin_soon(clock: Arc<dyn Clock>) -> MemorySpent {
         MemorySpent { since: first_second_after(clock.now_ms()), clock, uses: Mutex::default() }
     }
 
-    /// Beside a memory that outlives this process: it says what was used here, and nothing of what is
-    /// too old.
+    /// Complements a memory that outlives this process: it knows what was used here, but not which
+    /// approvals are too old.
     pub fn of_all_times(clock: Arc<dyn Clock>) -> MemorySpent {
         MemorySpent { clock, since: i64::MIN, uses: Mutex::default() }
     }
 
-    /// What is known of an approval that was used here.
+    /// What is known about an approval; none if it was not used here.
     pub(super) fn known(&self, spend: &Use) -> Option<Spent> {
         self.uses.lock().expect("nothing panics while it holds this lock").known(spend)
     }
@@ -130,7 +130,7 @@ mod tests {
         assert_eq!(spent.spend(&of("a", 1_001, "r1")).await, Ok(Spent::Fresh), "the same request asks again");
         assert_eq!(spent.spend(&of("a", 1_001, "r2")).await, Ok(Spent::Again));
         assert_eq!(spent.spend(&of("b", 1_001, "r2")).await, Ok(Spent::Fresh));
-        // Issued in the second in which the memory began, it may have been used before.
+        // Issued in the second in which `begin` was called, so it may have been used before.
         assert_eq!(spent.spend(&of("c", 1_000, "r3")).await, Ok(Spent::Forgotten));
     }
 
@@ -154,7 +154,7 @@ mod tests {
     async fn a_full_memory_takes_uses_again_once_others_have_expired() {
         let clock = Arc::new(ManualClock::at_seconds(1_000));
         let spent = MemorySpent::of_all_times(Arc::clone(&clock) as Arc<dyn Clock>);
-        // What a sweep leaves is more than half of what there is room for.
+        // What a sweep leaves is more than half of the capacity.
         let mut known = 0;
         while spent.record(&of(&format!("a{known}"), 1_001, "r")).is_ok() {
             known += 1;

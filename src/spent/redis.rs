@@ -1,9 +1,9 @@
-//! Uses remembered in Redis: for all replicas together.
+//! Uses remembered in Redis, for all replicas together.
 //!
-//! One script looks and records in one step. The memory is as old as a key that says since when, and of
-//! which server: an empty Redis has none, and one that restarted or took over from another has a new
-//! replication id, so in both cases the memory begins anew. Beside it each replica keeps in mind what it
-//! used itself.
+//! One script checks and records in one step. A key says since when Redis remembers, and which
+//! server that is. An empty Redis lacks the key, and one that restarted or took over from another
+//! has a new replication id; in both cases the memory begins anew. In addition each replica
+//! remembers what it used itself.
 
 use std::sync::{Arc, LazyLock};
 
@@ -22,22 +22,22 @@ static SPEND: LazyLock<Script> =
 static LOOK: LazyLock<Script> =
     LazyLock::new(|| Script::new(concat!(include_str!("since.lua"), "return since\n")));
 
-/// What all replicas remember.
+/// The memory that all replicas share.
 #[derive(Debug)]
 pub struct RedisSpent {
     redis: Arc<RedisClient>,
     clock: Arc<dyn Clock>,
-    /// What this replica used: a second line, should Redis forget what it confirmed.
+    /// What this replica used itself: a second line of defense, should Redis forget what it confirmed.
     own: MemorySpent,
 }
 
 impl RedisSpent {
-    /// Looks at Redis, so that a memory that begins now does so before the first approval is signed. A
-    /// Redis that is away is looked at later.
+    /// Looks at Redis, so that a memory that begins now does so before the first approval is
+    /// signed. If Redis is away, it is looked at later.
     pub async fn begin(redis: Arc<RedisClient>, clock: Arc<dyn Clock>) -> RedisSpent {
         let own = MemorySpent::of_all_times(Arc::clone(&clock));
         let spent = RedisSpent { redis, clock, own };
-        // Where Redis' clock is ahead by more, approvals count as older until ours is there, too.
+        // If Redis' clock is ahead by more than that, new approvals count as too old until ours gets there.
         if let Ok(since) = spent.since().await
             && since > spent.clock.now_seconds()
         {

@@ -1,12 +1,12 @@
 -- Since when this Redis remembers uses of approvals; part of every script about them.
 --
 -- KEYS[1]  the beginning, as `REPLICATION_ID SECONDS`
--- clock    the server's, or that of who asks if it is ahead
--- ARGV[1]  the time of who asks, whole epoch seconds
--- sets     `since`: whole epoch seconds; an approval issued before is not taken
+-- clock    the server's, or the caller's if that is ahead
+-- ARGV[1]  the caller's time, whole epoch seconds
+-- sets     `since`: whole epoch seconds; approvals issued before are not accepted
 --
--- A server that restarted or took over has another replication id, and may have lost its latest writes:
--- the memory begins anew with the next whole second.
+-- A server that restarted or took over has another replication id, and may have lost its latest
+-- writes: the memory then begins anew, with the next whole second.
 local time = redis.call('TIME')
 local now = math.max(tonumber(time[1]), tonumber(ARGV[1]))
 local id = string.match(redis.call('INFO', 'replication'), 'master_replid:(%x+)')

@@ -1,7 +1,7 @@
--- Uses an approval. A script, since looking and recording must be one step for all replicas.
+-- Uses an approval. A script, because checking and recording must be one step for all replicas.
 --
--- KEYS[2]  the approval: which request used it
--- ARGV[2]  the request that uses it; asked again it is told the same
+-- KEYS[2]  the approval: holds the request that used it
+-- ARGV[2]  the request that uses it; if the same request asks again, it gets the same answer
 -- ARGV[3]  when the approval was issued, ARGV[4] when it expires: epoch seconds
 -- returns  1 it is used now, 0 it was used before, -1 it is older than the memory
 local known = redis.call('GET', KEYS[2])

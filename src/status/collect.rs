@@ -18,18 +18,18 @@ use crate::metrics::Metrics;
 use crate::proxy::in_force::InForce;
 use crate::redis_client::RedisClient;
 
-/// Whoever waits for so long comes first.
+/// Agents that have waited this long are listed first.
 const HELD_LONG_MS: u64 = 1_000;
-/// Routes shown, over all agents.
+/// Most routes shown, over all agents.
 const ROUTES_MAX: usize = 20;
 
-/// The parts that know.
+/// The parts that the snapshot is taken from.
 #[derive(Debug)]
 pub struct Sources {
     pub in_force: Arc<InForce>,
     pub roster: Arc<Roster>,
     pub budget: Arc<Budget>,
-    /// None: the store is embedded.
+    /// `None` if the store is embedded.
     pub redis: Option<Arc<RedisClient>>,
     pub metrics: Arc<Metrics>,
     pub clock: Arc<dyn Clock>,
@@ -40,7 +40,7 @@ pub struct Sources {
 }
 
 impl Sources {
-    /// As things are now.
+    /// Takes a snapshot of the present state.
     pub fn collect(&self) -> Status {
         let proxy = self.in_force.proxy();
         let seen = proxy.overview();
@@ -49,7 +49,7 @@ impl Sources {
         let mut agents: Vec<AgentStatus> =
             known.all().map(|agent| self.agent(agent, waiting.get(agent.name.as_str()))).collect();
         agents.sort_by(|a, b| {
-            // A moment in a queue is no reason to change places.
+            // A moment in a queue is no reason to reorder.
             let is_held = |agent: &AgentStatus| agent.longest_wait_ms >= HELD_LONG_MS;
             (is_held(b), b.spent_in_windows, b.spent)
                 .cmp(&(is_held(a), a.spent_in_windows, a.spent))
@@ -86,7 +86,7 @@ impl Sources {
         }
     }
 
-    /// And the most replicas that any of them is shared by.
+    /// All pools, and the largest number of replicas that share one of them.
     fn pools(&self) -> (Vec<PoolStatus>, i64) {
         let (mut pools, mut replicas) = (Vec::new(), 1);
         for (installation, snapshots, now_ms) in self.budget.pools() {
@@ -95,7 +95,7 @@ impl Sources {
                 pools.push(PoolStatus::new(&installation, pool, now_ms));
             }
         }
-        // In steps of a tenth, so that rows do not change places all the time.
+        // In steps of a tenth, so that rows don't keep changing places.
         pools.sort_by(|a, b| {
             let step = |pool: &PoolStatus| pool.fullness() / 100;
             step(b)
@@ -133,7 +133,7 @@ impl Sources {
         let mut routes = BTreeMap::new();
         for agent in agents.all() {
             for (route, points) in self.budget.spent_by_route(&agent.name) {
-                // The dearest first; ties by name, so that the order is the same each time.
+                // Most expensive first; ties by name, so that the order is stable.
                 routes.insert((std::cmp::Reverse(points), agent.name.as_str(), route), ());
                 if routes.len() > ROUTES_MAX {
                     routes.pop_last();

@@ -1,5 +1,5 @@
-//! The latest refusals and why, for an operator to look at. Bounded: what is refused over and over is one
-//! entry with a count, so that one agent in a loop does not wash away what happened to others.
+//! The latest refusals and their reasons, for operators. Repeated refusals share one entry with a count, so that
+//! an agent in a loop does not displace what happened to others.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard};
@@ -8,24 +8,24 @@ use serde::{Deserialize, Serialize};
 
 /// Refusals kept.
 pub const KEPT_MAX: usize = 50;
-/// Characters of a path or a reason kept; both hold what callers wrote.
+/// Characters kept of a path or a reason; callers can influence both.
 const TEXT_CHARS_MAX: usize = 240;
 
-/// One refusal, or the latest of several that are alike.
+/// One refusal, or the latest of several alike.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RefusalStatus {
     pub at_epoch_ms: i64,
-    /// None: nobody tollgate knows.
+    /// `None` for a caller that tollgate does not know.
     pub agent: Option<String>,
-    /// As in `x-tollgate-error`.
+    /// The code, as in `x-tollgate-error`.
     pub code: String,
     pub method: String,
-    /// GitHub's id of the operation; empty when it was refused before that was known.
+    /// GitHub's id of the operation; empty if it was refused before that was known.
     pub operation: String,
-    /// As judged; empty when it was refused before.
+    /// The path as judged; empty if it was refused before that.
     pub path: String,
     pub reason: String,
-    /// Refusals of this agent, code and operation since it is among the latest.
+    /// Refusals of this agent, code and operation since the entry was created.
     pub count: u64,
 }
 
@@ -35,7 +35,7 @@ impl RefusalStatus {
     }
 }
 
-/// The ring.
+/// The list of the latest refusals.
 #[derive(Debug, Default)]
 pub struct Refusals {
     latest: Mutex<VecDeque<RefusalStatus>>,
@@ -63,7 +63,7 @@ impl Refusals {
     }
 }
 
-/// Cut, and without what would move a terminal's cursor or turn text around.
+/// Cuts a text and removes characters that move a terminal's cursor or reverse text.
 fn bounded(text: &str) -> String {
     let is_sly = |c: char| {
         c.is_control()

@@ -24,10 +24,10 @@ pub(crate) fn snapshot(used: i64, in_flight: i64, reset: i64) -> Snapshot {
 fn a_forecast_goes_on_at_the_pace_of_the_window_so_far() {
     let hour = 3_600_000;
     for (used, in_flight, left_ms, at_reset, full_in) in [
-        // A tenth in a quarter of the hour: four tenths.
+        // A tenth in a quarter of the hour: four tenths at its end.
         (500, 0, hour * 3 / 4, 2_000, None),
         (490, 10, hour * 3 / 4, 2_000, None),
-        // Half in a quarter: full after another quarter.
+        // Half in a quarter of the hour: full after another quarter.
         (2_500, 0, hour * 3 / 4, 5_000, Some(900)),
         (5_000, 0, hour / 2, 5_000, Some(0)),
         (0, 0, hour / 2, 0, None),
@@ -36,7 +36,7 @@ fn a_forecast_goes_on_at_the_pace_of_the_window_so_far() {
         let expected = Forecast { used_at_reset: at_reset, full_in_seconds: full_in };
         assert_eq!(pool.forecast, Some(expected), "{used} {in_flight} {left_ms}");
     }
-    // A minute of an hour says nothing.
+    // One minute of an hour is too little for a forecast.
     assert_eq!(PoolStatus::new("bot/acme", &snapshot(100, 0, hour * 59 / 60), 0).forecast, None);
 }
 

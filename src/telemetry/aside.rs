@@ -1,8 +1,8 @@
-//! Lines written aside, by a thread of their own: a log that nobody reads holds up no request.
+//! Writes log lines on a thread of their own, so that a stuck log reader delays no request.
 //!
-//! A system call a line would be one for each request, so those of a moment are written at once.
-//! `tracing-appender` does nearly this. But where it can't end it says so on standard output, which is the
-//! audit log's, and it counts no line that could not be written.
+//! One system call per line would mean one per request, so the lines of a moment are written together.
+//! `tracing-appender` does nearly the same, but reports a failed shutdown on standard output, which belongs
+//! to the audit log, and does not count lines it could not write.
 
 use std::io::{self, Write};
 use std::iter;
@@ -13,33 +13,33 @@ use std::time::Duration;
 
 use tracing_subscriber::fmt::MakeWriter;
 
-/// Lines that may wait; those beyond are lost.
+/// Lines that may wait; beyond that, lines are lost.
 const WAITING_MAX: usize = 8_192;
-/// About as many bytes are written at once.
+/// Stop collecting and write once this many bytes are buffered.
 const WRITE_BYTES: usize = 64 * 1024;
-/// How long a line waits at most for others to be written with.
+/// Longest time to wait for more lines to write together.
 const MOMENT: Duration = Duration::from_millis(10);
-/// How long the end waits for what still waits to be written.
+/// How long shutdown waits for the remaining lines to be written.
 const ENDS_WITHIN: Duration = Duration::from_secs(1);
 
 static LOST: AtomicU64 = AtomicU64::new(0);
 
-/// Lines of this process' log that were lost, because nobody read it or it could not be written.
+/// Lines of this process's log that were lost because nobody read them or they could not be written.
 pub fn lines_lost() -> u64 {
     LOST.load(Ordering::Relaxed)
 }
 
 enum Message {
     Line(Vec<u8>),
-    /// Nothing follows; the sender is dropped when all is written.
+    /// The last message; the thread drops the sender once everything is written.
     End(SyncSender<()>),
 }
 
-/// Where lines are handed in, each by one call.
+/// Accepts log lines, one per `write` call.
 #[derive(Debug, Clone)]
 pub(super) struct Lines(SyncSender<Message>);
 
-/// When it is dropped, lines that wait are written.
+/// Dropping it writes the lines that still wait.
 #[derive(Debug)]
 #[must_use]
 pub struct Writing(SyncSender<Message>);
@@ -47,7 +47,7 @@ pub struct Writing(SyncSender<Message>);
 /// Starts the thread that writes.
 ///
 /// # Errors
-/// When there can't be one.
+/// When the thread can't be started.
 pub(super) fn start(to: impl Write + Send + 'static) -> io::Result<(Lines, Writing)> {
     let (sender, waiting) = sync_channel(WAITING_MAX);
     thread::Builder::new().name("log".to_owned()).spawn(move || run(&waiting, to))?;
@@ -107,7 +107,7 @@ impl<'a> MakeWriter<'a> for Lines {
 impl Drop for Writing {
     fn drop(&mut self) {
         let (ended, is_written) = sync_channel(1);
-        // Where there is no room nobody reads, and nobody is waited for.
+        // A full queue means nobody reads, so there is nothing to wait for.
         if self.0.try_send(Message::End(ended)).is_ok() {
             let _ = is_written.recv_timeout(ENDS_WITHIN);
         }
@@ -120,7 +120,7 @@ mod tests {
 
     use super::*;
 
-    /// What was written, a piece for each call; after `room` bytes there is no more room.
+    /// Records each `write` call's bytes; fails once `room` bytes are used.
     #[derive(Clone)]
     struct Disk {
         written: Arc<Mutex<Vec<Vec<u8>>>>,

@@ -1,7 +1,7 @@
 //! Log lines as JSON, one object each.
 //!
-//! Every request has a line, so this writes bytes once and in place; with the JSON format of
-//! `tracing-subscriber` a line took a tenth of what a request takes in all.
+//! Every request logs a line, so this writes bytes once and in place; with `tracing-subscriber`'s JSON format
+//! a line took a tenth of a request's total time.
 
 use std::fmt;
 use std::io::Write;
@@ -15,12 +15,12 @@ use tracing_subscriber::Layer;
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::Context;
 
-/// Nearly every line is shorter.
+/// Initial capacity; nearly every line is shorter.
 const LINE_BYTES: usize = 512;
 
 /// Writes a line for each event: `timestamp`, `level`, the event's fields with its `message`, `target`.
 pub(super) struct JsonLines<W> {
-    /// Gives what one line is written to, in one call.
+    /// Makes a writer for each line; each line is one `write` call.
     writer: W,
 }
 
@@ -32,13 +32,13 @@ impl<W> JsonLines<W> {
 
 impl<S: Subscriber, W: for<'a> MakeWriter<'a> + 'static> Layer<S> for JsonLines<W> {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
-        // What is lost is counted where lines are written.
+        // The writer counts lost lines.
         let _ = self.writer.make_writer().write_all(&line(event));
     }
 }
 
 fn line(event: &Event<'_>) -> Vec<u8> {
-    // What comes by way of the `log` crate says in fields who wrote it.
+    // For events from the `log` crate, the fields say which module logged them.
     let normalized = event.normalized_metadata();
     let metadata = normalized.as_ref().unwrap_or_else(|| event.metadata());
     let mut line = Line(Vec::with_capacity(LINE_BYTES));
@@ -50,7 +50,7 @@ fn line(event: &Event<'_>) -> Vec<u8> {
     line.0
 }
 
-/// An object that is not closed yet.
+/// A JSON object that is not closed yet.
 struct Line(Vec<u8>);
 
 impl Line {
@@ -96,7 +96,7 @@ impl Visit for Line {
     }
 }
 
-/// As text.
+/// Serializes format arguments as a string.
 struct Shown<'a>(fmt::Arguments<'a>);
 
 impl Serialize for Shown<'_> {

@@ -1,8 +1,8 @@
-//! What an event means: which parts of which repository may look different now.
+//! What an event means: which areas of which repository may have changed.
 //!
-//! Source: GitHub Docs, "Webhook events and payloads". Their order is not promised, so an event is never
-//! taken for a state, only for a sign that something changed. New events and actions appear: what is not
-//! known is taken for a change of all that it names.
+//! Source: GitHub Docs, "Webhook events and payloads". Order is not guaranteed, so an event is never read as a
+//! state, only as a sign that something changed. GitHub adds events and actions: an unknown one counts as a
+//! change of everything that it names.
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -12,21 +12,21 @@ use crate::cache::changes::{Area, Change};
 use crate::cache::feed::{News, Seen};
 use crate::policy::repositories::{RepositoryName, is_account};
 
-/// What a kind of event tells.
+/// What a kind of event reports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Tells {
     /// A change in these areas of its repository.
     Of(&'static [Area]),
-    /// A branch or a tag moved, came or went.
+    /// A branch or tag was moved, created or deleted.
     Ref,
     Pull,
-    /// A repository's own state, its name with it.
+    /// A repository's own state, including its name.
     Repository,
-    /// What an App may reach.
+    /// What an App can reach.
     Installation,
     /// Which events are delivered.
     Ping,
-    /// What agents never read here.
+    /// Something that agents never read through the cache.
     Nothing,
 }
 
@@ -77,10 +77,10 @@ const TABLE: &[(&str, Tells)] = &[
 const CHECKS: Tells = Tells::Of(&[Area::Checks, Area::Pulls]);
 const PULLS: Tells = Tells::Of(&[Area::Pulls, Area::Issues]);
 const ISSUES: Tells = Tells::Of(&[Area::Issues, Area::Pulls, Area::Repository]);
-/// Counts of the repository, at most.
+/// At most changes the repository's counters.
 const QUIET: Tells = Tells::Of(&[Area::Repository]);
 
-/// It is signed, and can't be read.
+/// A signed delivery whose body can't be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[error("no event of GitHub's")]
 pub(super) struct Garbled;
@@ -96,7 +96,7 @@ struct Payload<'a> {
     account: Option<Account>,
     installation: Option<Installation>,
     hook: Option<Hook>,
-    /// Its shape depends on the event.
+    /// The shape depends on the event.
     #[serde(borrow)]
     changes: Option<&'a RawValue>,
 }
@@ -124,7 +124,7 @@ struct Hook {
     events: Vec<String>,
 }
 
-/// What was before, in `changes`.
+/// The previous values, from `changes`.
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct Before {
@@ -162,16 +162,16 @@ impl<T> Default for From<T> {
     }
 }
 
-/// The event's name where it is one we know: the label in metrics.
+/// The event's name if it is a known one: the metric label.
 pub(super) fn label(event: &str) -> &'static str {
     TABLE.iter().find(|(known, _)| *known == event).map_or("other", |(known, _)| known)
 }
 
-/// What a delivery tells. `is_of_account`: the webhook is not one of a single repository, so that events
-/// of the account's other repositories are delivered, too.
+/// What a delivery reports. `is_of_account`: the webhook is not limited to a single repository, so events of the
+/// account's other repositories are delivered too.
 ///
 /// # Errors
-/// When the body is not what GitHub sends.
+/// When the body is not a GitHub payload.
 pub(super) fn read(event: &str, body: &[u8], is_of_account: bool) -> Result<News, Garbled> {
     let payload: Payload<'_> = serde_json::from_slice(body).map_err(|_| Garbled)?;
     let tells = TABLE.iter().find(|(known, _)| *known == event).map(|(_, tells)| *tells);
@@ -213,7 +213,7 @@ impl Payload<'_> {
         match tells {
             Some(Tells::Of(areas)) => areas.to_vec(),
             Some(Tells::Ref) => {
-                // A branch's name stands for another commit, which has other checks.
+                // The branch's name now stands for another commit, which has other checks.
                 let mut areas = vec![Area::Code, Area::Pulls, Area::Checks, Area::Repository];
                 let is_tag = self.ref_type.as_deref() == Some("tag")
                     || self.git_ref.as_ref().is_some_and(|git_ref| git_ref.starts_with("refs/tags/"));
@@ -223,7 +223,8 @@ impl Payload<'_> {
                 areas
             }
             Some(Tells::Pull) => match self.action.as_deref() {
-                // Its own refs (`refs/pull/N/head`) move, and for those of a fork nothing is pushed here.
+                // The pull request's own refs (`refs/pull/N/head`) move, and for a fork's there is no push event
+                // here.
                 Some("opened" | "reopened" | "synchronize" | "closed") => {
                     vec![Area::Pulls, Area::Issues, Area::Repository, Area::Code, Area::Checks]
                 }
@@ -235,7 +236,8 @@ impl Payload<'_> {
         }
     }
 
-    /// What a new webhook of an organization says that it delivers. An App's names no account: it is asked.
+    /// Which events a new organization webhook says it delivers. An App's ping names no account; GitHub is asked
+    /// instead.
     fn pinged(self) -> Option<Seen> {
         let hook = self.hook.filter(|hook| hook.active)?;
         let account = self.organization.filter(|account| is_account(&account.login))?.login;
@@ -244,7 +246,7 @@ impl Payload<'_> {
         Some(Seen { account, events: known.filter(|event| is_told(event)).map(str::to_owned).collect() })
     }
 
-    /// The account of an installation, under its old name, too.
+    /// The account of an installation, also under its old name.
     fn accounts(self, before: Before) -> Vec<String> {
         let of_installation = self.installation.and_then(|installation| installation.account);
         let now = [of_installation, self.account].into_iter().flatten().map(|account| account.login);
@@ -253,7 +255,7 @@ impl Payload<'_> {
 }
 
 impl Before {
-    /// What a repository was called before, when it had another name.
+    /// The repository's previous name, if it had another.
     fn name_of(self, now: &RepositoryName) -> Option<RepositoryName> {
         let owner = self.owner.from.and_then(|owner| owner.organization.or(owner.user));
         let owner = owner.map_or_else(|| now.owner().to_owned(), |account| account.login);

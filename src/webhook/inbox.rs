@@ -1,4 +1,4 @@
-//! Deliveries in memory: bounded in number and in bytes, from the first byte received to their turn.
+//! Deliveries in memory: limited in number and bytes, from the first byte received until they are processed.
 
 use std::sync::{Arc, Mutex};
 
@@ -7,37 +7,37 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 use crate::metrics::Metrics;
 
-/// Being received, or waiting.
+/// Most deliveries being received or waiting.
 pub(super) const DELIVERIES_MAX: usize = 1_024;
-/// Of all of them together.
+/// Most bytes of all their bodies together.
 const BYTES_MAX: usize = 64 * 1024 * 1024;
-/// The longest body. GitHub sends none of more than 25 MB.
+/// Longest body, in bytes. GitHub sends none of more than 25 MB.
 pub(super) const BODY_BYTES_MAX: usize = 25 * 1024 * 1024;
-/// A body takes memory in pieces of this size.
+/// A body reserves memory in pieces of this many bytes.
 const PIECE_BYTES: usize = 4 * 1024;
 
-/// There is no room now.
+/// There is no room at the moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Full;
 
-/// A delivery that was checked.
+/// A delivery whose signature was checked.
 #[derive(Debug)]
 pub(super) struct Delivery {
     pub(super) id: String,
     pub(super) event: String,
-    /// A form with the JSON in `payload`.
+    /// Whether the body is a form with the JSON in `payload`.
     pub(super) is_form: bool,
-    /// The webhook delivers for the whole account.
+    /// Whether the webhook delivers for the whole account.
     pub(super) is_of_account: bool,
     pub(super) body: Body,
 }
 
-/// Takes them in.
+/// Admits deliveries within the limits.
 #[derive(Debug)]
 pub(super) struct Inbox {
     places: Arc<Semaphore>,
     pieces: Arc<Semaphore>,
-    /// None: closed.
+    /// `None` once closed.
     sender: Mutex<Option<mpsc::Sender<Delivery>>>,
     gauge: IntGauge,
 }
@@ -52,7 +52,7 @@ impl Inbox {
         }
     }
 
-    /// A place for a body that is about to come.
+    /// Reserves a place for a body that is about to arrive.
     pub(super) fn enter(&self) -> Result<Body, Full> {
         let place = Arc::clone(&self.places).try_acquire_owned().map_err(|_| Full)?;
         let memory = Arc::clone(&self.pieces).try_acquire_many_owned(0).map_err(|_| Full)?;
@@ -61,19 +61,19 @@ impl Inbox {
         Ok(Body { bytes: Vec::new(), pieces: Arc::clone(&self.pieces), memory, _counted: counted })
     }
 
-    /// Into the queue, for which a place includes a place.
+    /// Queues a delivery. The place it holds guarantees room in the queue.
     pub(super) fn put(&self, delivery: Delivery) -> Result<(), Full> {
         let sender = self.sender.lock().expect("nothing panics while it holds this lock");
         sender.as_ref().ok_or(Full)?.try_send(delivery).map_err(|_| Full)
     }
 
-    /// Nothing more comes.
+    /// Accepts no more deliveries.
     pub(super) fn close(&self) {
         *self.sender.lock().expect("nothing panics while it holds this lock") = None;
     }
 }
 
-/// A place that shows in the metrics.
+/// A place that is counted in the metrics.
 #[derive(Debug)]
 struct Counted {
     gauge: IntGauge,
@@ -86,7 +86,7 @@ impl Drop for Counted {
     }
 }
 
-/// A body, and the room it takes.
+/// A body and the memory reserved for it.
 #[derive(Debug)]
 pub(super) struct Body {
     bytes: Vec<u8>,
@@ -96,11 +96,11 @@ pub(super) struct Body {
 }
 
 impl Body {
-    /// Adds a part; `expected` is the whole length as far as it is known.
+    /// Appends a part; `expected` is the body's whole length, or the longest allowed.
     pub(super) fn push(&mut self, part: &[u8], expected: usize) -> Result<(), Full> {
         let length = self.bytes.len() + part.len();
         if length > self.bytes.capacity() {
-            // Memory is taken as it fills, not as it is announced.
+            // Memory is reserved as the body arrives, not as its length is declared.
             let wanted = length.max((2 * length).min(expected)).next_multiple_of(PIECE_BYTES);
             let more = wanted.div_ceil(PIECE_BYTES) - self.memory.num_permits();
             let more = u32::try_from(more).map_err(|_| Full)?;

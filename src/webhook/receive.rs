@@ -1,7 +1,7 @@
-//! One delivery over HTTP: who sent it, whether it is whole and new; then into the queue.
+//! One delivery over HTTP: checks who sent it and that it is complete and new, then queues it.
 //!
-//! Source: GitHub Docs, "Validating webhook deliveries" and "Best practices for using webhooks". Nothing
-//! of a delivery is read before its signature over all of its bytes is checked.
+//! Source: GitHub Docs, "Validating webhook deliveries" and "Best practices for using webhooks". A body is not
+//! parsed before its signature, which covers all of its bytes, is checked.
 
 use std::fmt;
 use std::sync::Arc;
@@ -26,22 +26,22 @@ use crate::secret;
 
 type Signature = Hmac<Sha256>;
 
-/// Of the whole body: after ten seconds GitHub has given up.
+/// Longest time for the whole body: GitHub gives up after ten seconds.
 const BODY_MAX: Duration = Duration::from_secs(10);
-/// Between two parts of it.
+/// Longest time between two parts of the body.
 const IDLE_MAX: Duration = Duration::from_secs(3);
 const EVENT_BYTES_MAX: usize = 64;
 
-/// What becomes of a delivery at once.
+/// The immediate result of a delivery.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Verdict {
-    /// In the queue.
+    /// Queued.
     Taken,
     Duplicate,
     Forged,
     Malformed,
     TooLarge,
-    /// It came too slowly, or broke off.
+    /// It arrived too slowly, or broke off.
     Broken,
     Shed,
     NoPost,
@@ -53,14 +53,14 @@ impl From<Full> for Verdict {
     }
 }
 
-/// Checks deliveries.
+/// Checks deliveries and queues them.
 pub(super) struct Gate {
-    /// Keyed with the secret; each delivery takes a copy.
+    /// Keyed with the secret; each delivery uses a copy.
     signature: Signature,
     inbox: Inbox,
     feed: Arc<Feed>,
     metrics: Arc<Metrics>,
-    /// Told when a delivery was refused for want of room.
+    /// Notified when a delivery was refused for lack of room.
     pub(super) shed: Notify,
 }
 
@@ -92,7 +92,7 @@ impl Gate {
         verdict.answer()
     }
 
-    /// No delivery comes any more.
+    /// Accepts no more deliveries.
     pub(super) fn close(&self) {
         self.inbox.close();
     }
@@ -131,7 +131,7 @@ impl Gate {
     }
 }
 
-/// The only value of a header, as text.
+/// A header's value as text, if there is exactly one.
 fn one<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
     let mut values = headers.get_all(name).iter();
     match (values.next(), values.next()) {
@@ -169,7 +169,7 @@ async fn read(
 }
 
 impl Verdict {
-    /// As it is counted; what was taken is counted when it is done.
+    /// The metric label; a queued delivery is counted once it is processed.
     fn label(self) -> Option<&'static str> {
         match self {
             Verdict::Taken | Verdict::NoPost => None,

@@ -1,7 +1,7 @@
-//! Which events each App is subscribed to: asked of GitHub, so that quiet accounts are known, too.
+//! Asks GitHub which events each App is subscribed to, so that events of quiet accounts are known too.
 //!
-//! Source: GitHub Docs, `GET /app`: `events` are those the App has chosen; they are delivered for every
-//! account it is installed on.
+//! Source: GitHub Docs, `GET /app`: `events` are those that the App has chosen; they are delivered for every
+//! account on which it is installed.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,11 +16,11 @@ use crate::github::apps::{App, AppError, message_of};
 use crate::github::installations::{Installations, Kind};
 
 const ASK_EVERY: Duration = Duration::from_secs(3_600);
-/// After a failure.
+/// Pause after a failure.
 const ASK_AGAIN: Duration = Duration::from_secs(60);
-/// Whether the Apps are other ones now.
+/// How often to check whether the Apps were replaced.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
-/// What GitHub said is believed for so long: one failed question changes nothing.
+/// How long GitHub's answer is trusted, in milliseconds: a single failed call changes nothing.
 const BELIEVED_MS: i64 = 2 * 3_600_000;
 const WHAT: &str = "the question for the App's events";
 
@@ -32,7 +32,7 @@ struct Subscribed {
 
 /// Asks at once and then every hour; never ends.
 ///
-/// `latest` gives those of the configuration in force.
+/// `latest` returns the installations of the configuration in force.
 pub(crate) async fn tend(
     latest: impl Fn() -> Arc<Installations>,
     changes: Arc<Changes>,
@@ -55,7 +55,7 @@ pub(crate) async fn tend(
         while Instant::now() < ask_at {
             tokio::time::sleep(LOOK_EVERY).await;
             if !Arc::ptr_eq(&latest(), &installations) {
-                // What is delivered for one App is not for another.
+                // What one App's webhook delivers says nothing about another's.
                 changes.forget_told();
                 break;
             }

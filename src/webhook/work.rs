@@ -1,4 +1,4 @@
-//! What becomes of deliveries behind the queue: read, and told to all replicas.
+//! Processes queued deliveries: reads them and tells all replicas.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -15,13 +15,13 @@ use crate::cache::changes::Change;
 use crate::cache::feed::{Feed, News};
 use crate::metrics::Metrics;
 
-/// Worked together, so that they share messages to the other replicas.
+/// Deliveries processed together, so that they share messages to the other replicas.
 const BATCH_MAX: usize = 64;
-/// A longer body is read where it holds nothing up.
+/// Longest body in bytes that is parsed here; a longer one goes to a blocking thread.
 const READ_HERE_BYTES_MAX: usize = 128 * 1024;
 const MARK_SHED_EVERY: Duration = Duration::from_secs(1);
 
-/// Until no delivery comes any more.
+/// Processes deliveries until the inbox is closed.
 pub(super) async fn work(mut deliveries: mpsc::Receiver<Delivery>, feed: Arc<Feed>, metrics: Arc<Metrics>) {
     let mut batch = Vec::new();
     while deliveries.recv_many(&mut batch, BATCH_MAX).await > 0 {
@@ -43,7 +43,7 @@ pub(super) async fn work(mut deliveries: mpsc::Receiver<Delivery>, feed: Arc<Fee
     }
 }
 
-/// It is done when all replicas know; otherwise GitHub can be asked to send it again.
+/// Tells all replicas. Only then is the delivery done; otherwise GitHub can be asked to redeliver it.
 async fn tell(event: &'static str, news: News, feed: &Feed, metrics: &Metrics) {
     let is_read = news.delivery.is_some();
     let result = match feed.publish(news).await {
@@ -55,7 +55,7 @@ async fn tell(event: &'static str, news: News, feed: &Feed, metrics: &Metrics) {
     }
 }
 
-/// A delivery that found no room may have told of anything.
+/// A delivery that found no room may have reported anything, so everything counts as changed.
 pub(super) async fn mark_what_was_shed(gate: Arc<Gate>, feed: Arc<Feed>) {
     loop {
         gate.shed.notified().await;
@@ -80,7 +80,7 @@ fn read_here(delivery: &Delivery) -> Result<News, Garbled> {
     event::read(&delivery.event, &json, delivery.is_of_account)
 }
 
-/// The JSON in a form.
+/// The JSON in a form's `payload` field.
 fn payload(form: &[u8]) -> Option<Cow<'_, [u8]>> {
     let mut fields = form.split(|byte| *byte == b'&');
     let value = fields.find_map(|field| field.strip_prefix(b"payload="))?;

@@ -1,4 +1,4 @@
-//! May this caller use this route on this repository?
+//! Whether a caller may use a route on a repository.
 //!
 //! GitHub answers 404 for what a token cannot see, 403 with `x-accepted-github-permissions` for what
 //! it can see but not do, and 301 or 307 for a repository that has moved. Source: docs.github.com,
@@ -15,7 +15,7 @@ use crate::world::{Repository, World, app_of_installation};
 /// GitHub's 403 for an App that lacks a permission.
 pub(crate) const NOT_ACCESSIBLE: &str = "Resource not accessible by integration";
 
-/// Checks the route's need and settles which repository it is about.
+/// Checks what the route requires and settles which repository it concerns.
 pub(crate) fn check(cx: &mut Cx<'_>) -> Result<(), Reply> {
     let need = cx.route.need;
     match (need, &cx.caller) {
@@ -40,11 +40,11 @@ pub(crate) fn check(cx: &mut Cx<'_>) -> Result<(), Reply> {
 /// How much of a repository a caller sees.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Sight {
-    /// It is among the caller's own.
+    /// The caller's own.
     Own,
     /// It is public.
     Public,
-    /// It might as well not be there.
+    /// Treated as if it did not exist.
     Hidden,
 }
 
@@ -95,7 +95,7 @@ fn check_repository(cx: &mut Cx<'_>, wanted: &'static str) -> Result<(), Reply> 
     Ok(())
 }
 
-/// GitHub's 403 with the permissions that would do.
+/// GitHub's 403 with the permissions that would be sufficient.
 pub(crate) fn forbidden(caller: &Caller, wanted: &str) -> Reply {
     let message = match caller {
         Caller::Personal => "Resource not accessible by personal access token",
@@ -104,8 +104,8 @@ pub(crate) fn forbidden(caller: &Caller, wanted: &str) -> Reply {
     Reply::error(403, message).header("x-accepted-github-permissions", wanted)
 }
 
-/// Whether permissions fulfil an expression in the form of `x-accepted-github-permissions`: commas
-/// are "and", semicolons separate alternatives.
+/// Whether permissions satisfy an expression in the form of `x-accepted-github-permissions`: commas mean "and",
+/// semicolons separate alternatives.
 pub(crate) fn grant_permits(grant: &Grant, wanted: &str) -> bool {
     wanted.split(';').any(|alternative| {
         alternative.split(',').all(|part| {
@@ -115,7 +115,7 @@ pub(crate) fn grant_permits(grant: &Grant, wanted: &str) -> bool {
     })
 }
 
-/// The answer to a path that no route has. A moved repository redirects there, too.
+/// The answer to a path that no route has; a moved repository redirects there too.
 pub(crate) fn unknown_path(
     shared: &Shared,
     state: &State,
@@ -132,7 +132,7 @@ pub(crate) fn unknown_path(
     moved.map_or_else(Reply::not_found, |moved| redirect(&shared.links, request, moved, &tail))
 }
 
-/// Where a repository went: 301 for GET and HEAD, 307 for the rest.
+/// The new location of a repository: 301 for GET and HEAD, 307 for the rest.
 pub(crate) fn redirect(links: &Links, request: &Request, moved: &Repository, rest: &str) -> Reply {
     let query = request.raw_query.as_ref().map(|query| format!("?{query}")).unwrap_or_default();
     let url = format!("{}/repositories/{}{rest}{query}", links.api, moved.id);

@@ -1,7 +1,7 @@
-//! The course of one request: identity, faults, limits, route, access, handler, headers.
+//! Handles one request: identity, faults, limits, route, access, handler, headers.
 //!
-//! All of it happens under the state's lock, so limits are exact and answers consistent. What takes
-//! time (slow faults, sending) is left to the server.
+//! All of it happens under the state's lock, so limits are exact and answers consistent. Anything that takes time
+//! (slow faults, sending) is left to the server.
 
 use std::collections::BTreeMap;
 
@@ -29,7 +29,7 @@ pub(crate) struct Outcome {
     pub(crate) plan: Plan,
 }
 
-/// Answers a request. Everything it did is in the books afterwards.
+/// Answers a request. By then the books contain everything that it did.
 pub(crate) fn answer(
     shared: &Shared,
     listener: Listener,
@@ -75,7 +75,7 @@ pub(crate) fn answer(
     course.finish(seq, &identity, &reply)
 }
 
-/// The state of one request on its course.
+/// The state of one request while it is handled.
 struct Course<'a> {
     shared: &'a Shared,
     state: &'a mut State,
@@ -88,7 +88,7 @@ struct Course<'a> {
     in_flight: u64,
     /// What the request costs, once it is past the limits.
     charge: u64,
-    /// The limit it was over.
+    /// The limit that refused it.
     refused_for: Option<&'static str>,
     route: Option<&'static Route>,
 }
@@ -175,7 +175,7 @@ impl Course<'_> {
         }
     }
 
-    /// Checks the primary and secondary limits and notes what is to be charged.
+    /// Checks the primary and secondary limits and notes what to charge.
     fn pass_limits(&mut self) -> Result<(), Reply> {
         if self.route.is_some_and(|route| route.template == "/rate_limit") {
             return Ok(());
@@ -222,7 +222,7 @@ impl Course<'_> {
         }
     }
 
-    /// The reply that a fault gives instead of GitHub's, before or after the request took effect.
+    /// The reply that a fault gives in place of GitHub's, before or after the request took effect.
     fn faulty_reply(&self, is_after: bool) -> Option<Reply> {
         let is_mint = self.request.path.ends_with("/access_tokens");
         self.plan.find(|kind| match kind {
@@ -253,7 +253,7 @@ impl Course<'_> {
         })
     }
 
-    /// What a cache of GitHub's shows of a read: for a while, what it showed before.
+    /// What a lagging GitHub cache shows for a read: for a while, what it showed before.
     fn shown(&mut self, reply: &Reply) -> Reply {
         let lag_ms = self.plan.find(|kind| match kind {
             FaultKind::StaleReads { ms } => Some(*ms),
@@ -265,7 +265,7 @@ impl Course<'_> {
         self.state.shown.show(key, reply, self.now_ms, lag_ms)
     }
 
-    /// Settles the charge, adds the headers and writes the books.
+    /// Settles the charge, adds the headers and records the request in the books.
     fn finish(mut self, seq: u64, identity: &Identity, reply: &Reply) -> Outcome {
         let now = self.now();
         let shown = self.shown(reply);
@@ -345,7 +345,7 @@ impl Course<'_> {
     }
 }
 
-/// Replaces ids by names: `/repositories/{id}/…` and `/organizations/{id}/…` are other spellings of
+/// Replaces ids with names: `/repositories/{id}/…` and `/organizations/{id}/…` are other spellings of
 /// `/repos/{owner}/{repo}/…` and `/orgs/{org}/…`.
 fn canonical_path(state: &State, path: &str) -> String {
     let split = |rest: &str| {

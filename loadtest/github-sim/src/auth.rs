@@ -1,4 +1,4 @@
-//! Who calls: App JWTs, installation tokens, personal access tokens, and what is none of them.
+//! Who is calling: App JWTs, installation tokens, personal access tokens, and anything else.
 //!
 //! Sources: docs.github.com, "Generating a JSON Web Token (JWT) for a GitHub App" and "GitHub's
 //! token formats". A credential that GitHub could not have issued is noted as a leak.
@@ -19,14 +19,14 @@ use crate::tokens::Grant;
 const IAT_SKEW_SECONDS: i64 = 5;
 /// How far a JWT's `exp` may be ahead.
 const EXP_MAX_SECONDS: i64 = 600;
-/// How much of a body is searched for leaked keys.
+/// How many bytes of a body are searched for leaked keys.
 const LEAK_SCAN_BYTES: usize = 64 * 1024;
 
 /// A caller that was let in.
 #[derive(Clone, Debug)]
 pub(crate) enum Caller {
     Anonymous,
-    /// By its place among the Apps.
+    /// By the App's index.
     App(usize),
     Installation {
         grant: Grant,
@@ -50,7 +50,7 @@ impl Caller {
 /// The id of the user of all personal access tokens.
 pub(crate) const PERSONAL_ID: u64 = 9001;
 
-/// The outcome of looking at `Authorization`.
+/// The result of reading `Authorization`.
 #[derive(Clone, Debug)]
 pub(crate) struct Identity {
     /// As recorded: `app-jwt`, `installation:ID`, `pat`, `none` or `unknown`.
@@ -107,7 +107,7 @@ pub(crate) fn bad_credentials() -> Reply {
     Reply::error(401, "Bad credentials")
 }
 
-/// GitHub's 401 for a JWT that cannot be read, and for anything else where a JWT is wanted.
+/// GitHub's 401 for an unreadable JWT, and for anything else where a JWT is required.
 pub(crate) const UNDECODABLE: &str = "A JSON web token could not be decoded";
 
 fn check_jwt(shared: &Shared, token: &str, now: i64) -> Result<usize, &'static str> {
@@ -151,7 +151,7 @@ fn kind_of(credential: &str) -> &'static str {
     PREFIXES.into_iter().find(|prefix| credential.starts_with(prefix)).unwrap_or("unknown")
 }
 
-/// Notes a leak. The credential is kept as the beginning of its hash only.
+/// Records a leak. Only the beginning of the credential's hash is kept.
 pub(crate) fn leak(state: &mut State, seq: u64, place: &str, kind: &str, credential: &str) {
     let mut sha256_prefix = sha256_hex(credential.as_bytes());
     sha256_prefix.truncate(12);

@@ -56,7 +56,7 @@ pub struct Books {
 }
 
 impl Books {
-    /// All violations together; a client that keeps the rules leaves this at 0.
+    /// All violations together; stays 0 for a client that keeps the rules.
     pub fn violations_total(&self) -> u64 {
         self.violations.values().sum()
     }
@@ -98,7 +98,7 @@ pub struct Merge {
 pub struct RecordedRequest {
     /// Counts from 1 and never restarts.
     pub seq: u64,
-    /// When its head arrived.
+    /// When its head arrived, epoch milliseconds.
     pub at_epoch_ms: i64,
     /// `api`, `uploads` or `storage`.
     pub listener: String,
@@ -111,7 +111,7 @@ pub struct RecordedRequest {
     pub headers: BTreeMap<String, String>,
     /// SHA-256 of the body in hex.
     pub body_sha256: String,
-    /// Length of the body.
+    /// Length of the body in bytes.
     pub body_bytes: u64,
     /// The body as text, when it is UTF-8 and at most 64 KiB.
     pub body: Option<String>,

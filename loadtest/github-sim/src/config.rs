@@ -1,4 +1,4 @@
-//! What a simulator can be told before it starts. Every number defaults to the one GitHub documents.
+//! A simulator's start-up settings. Every number defaults to the one that GitHub documents.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use crate::world::Seed;
 /// The start-up settings of a [`Sim`](crate::Sim).
 #[derive(Clone, Debug)]
 pub struct SimConfig {
-    /// Port of the REST and GraphQL listener; 0 takes any free one, as for all ports here.
+    /// Port of the REST and GraphQL listener; here as for all ports, 0 takes any free one.
     pub port: u16,
     /// Port of the stand-in for `uploads.github.com`.
     pub uploads_port: u16,
@@ -21,9 +21,9 @@ pub struct SimConfig {
     pub client_id: String,
     /// Public or private PEM of the App; the crate's PKCS#1 test key when absent.
     pub app_key_pem: Option<String>,
-    /// Further keys of the App in PEM, accepted as well: as on GitHub while one is replaced by another.
+    /// Further keys of the App in PEM, also accepted, as on GitHub during a key rotation.
     pub further_keys_pem: Vec<String>,
-    /// Apps beside the first, with the same key and permissions, installed on the same accounts.
+    /// Apps besides the first, with the same key and permissions, installed on the same accounts.
     pub further_apps: Vec<FurtherApp>,
     /// Personal access tokens that are accepted, all of the user `sim-user`.
     pub personal_tokens: Vec<String>,
@@ -51,7 +51,7 @@ pub struct SimConfig {
     pub seed: Seed,
 }
 
-/// What an App before whose webhook tollgate stands is subscribed to.
+/// Events that an App for tollgate's webhook is subscribed to.
 const EVENTS: [&str; 13] = [
     "check_run",
     "check_suite",
@@ -68,21 +68,21 @@ const EVENTS: [&str; 13] = [
     "status",
 ];
 
-/// An App beside the first. Its installation on an account has the id of the first one's and
-/// [`INSTALLATION_STEP`] for each App before it.
+/// An App besides the first. Its installation on an account has the first App's id plus [`INSTALLATION_STEP`] for
+/// each App before it.
 #[derive(Clone, Debug)]
 pub struct FurtherApp {
     /// Its numeric id.
     pub app_id: u64,
-    /// Full names of the repositories that were selected for it; none: all.
+    /// Full names of the repositories selected for it; `None`: all.
     pub repositories: Option<Vec<String>>,
 }
 
-/// Between ids of two Apps' installations on one account.
+/// Distance between the ids of two Apps' installations on one account.
 pub const INSTALLATION_STEP: u64 = 1_000_000;
 
 impl SimConfig {
-    /// The id of an App by its place: 0 is the first.
+    /// The id of an App by its index; 0 is the first.
     pub(crate) fn app_id_of(&self, app: usize) -> u64 {
         match app.checked_sub(1) {
             None => self.app_id,
@@ -90,7 +90,7 @@ impl SimConfig {
         }
     }
 
-    /// The place of the App that an `iss` names.
+    /// The index of the App that an `iss` names.
     pub(crate) fn app_of(&self, issuer: &str) -> Option<usize> {
         if issuer == self.client_id || issuer == self.app_id.to_string() {
             return Some(0);
@@ -99,7 +99,7 @@ impl SimConfig {
         found.map(|place| place + 1)
     }
 
-    /// Full names of what was selected for an App; none: all.
+    /// Full names of the repositories selected for an App; `None`: all.
     pub(crate) fn selection(&self, app: usize) -> Option<&[String]> {
         app.checked_sub(1).and_then(|place| self.further_apps[place].repositories.as_deref())
     }
@@ -181,9 +181,9 @@ pub struct PrimaryLimits {
     pub search: u64,
     /// `GET /search/code`.
     pub code_search: u64,
-    /// Length of the core and graphql windows.
+    /// Length of the core and graphql windows, in seconds.
     pub window_seconds: i64,
-    /// Length of the two search windows.
+    /// Length of the two search windows, in seconds.
     pub search_window_seconds: i64,
 }
 
@@ -201,7 +201,7 @@ impl Default for PrimaryLimits {
 }
 
 impl PrimaryLimits {
-    /// Limit and window length of a resource; unknown resources are like core.
+    /// Limit and window length (seconds) of a resource; unknown resources are like core.
     pub(crate) fn of(&self, resource: &str) -> (u64, i64) {
         match resource {
             "graphql" => (self.graphql, self.window_seconds),
@@ -225,7 +225,7 @@ pub struct SecondaryLimits {
     pub content_minute: Option<u64>,
     /// Content-creating requests in any hour.
     pub content_hour: Option<u64>,
-    /// What a refusal names as `retry-after`, seconds; a minute when absent.
+    /// The `retry-after` of a refusal, in seconds; a minute when absent.
     pub retry_after_seconds: Option<u64>,
 }
 

@@ -27,14 +27,14 @@ pub(crate) struct Cx<'a> {
     pub(crate) caller: Caller,
     /// Set by the access check of routes that name a repository.
     pub(crate) repository_id: u64,
-    /// GitHub's time.
+    /// GitHub's time, epoch seconds.
     pub(crate) now: i64,
     pub(crate) now_ms: i64,
     pub(crate) version: &'a str,
 }
 
 impl Cx<'_> {
-    /// A decoded parameter of the path; empty when the route has none of that name.
+    /// A decoded path parameter; empty when the route has none of that name.
     pub(crate) fn param(&self, name: &str) -> &str {
         self.params.get(name).map_or("", String::as_str)
     }
@@ -44,7 +44,7 @@ impl Cx<'_> {
         self.param(name).parse().map_err(|_| Reply::not_found())
     }
 
-    /// The caller's App, by its place; the first one's when it is no App's.
+    /// The index of the caller's App; the first App's if the caller is not an App.
     pub(crate) fn app(&self) -> usize {
         match &self.caller {
             Caller::App(app) => *app,
@@ -106,13 +106,13 @@ impl Cx<'_> {
         }
     }
 
-    /// What follows `/repos/{owner}/{repo}` in the path.
+    /// The path after `/repos/{owner}/{repo}`.
     pub(crate) fn repository_rest(&self) -> String {
         let mut slashes = self.path.match_indices('/').map(|(at, _)| at);
         slashes.nth(3).map_or_else(String::new, |at| self.path[at..].to_owned())
     }
 
-    /// The path as `Link` and redirect targets spell it: with ids in place of names.
+    /// The path as in `Link` and redirect targets: with ids in place of names.
     fn link_path(&self) -> String {
         if self.path.starts_with("/repos/") && self.repository_id > 0 {
             return format!("/repositories/{}{}", self.repository_id, self.repository_rest());
@@ -200,7 +200,7 @@ pub(crate) fn required(body: &Map<String, Value>, name: &str) -> Result<String, 
         .ok_or_else(|| Reply::error(422, &format!("Invalid request.\n\n\"{name}\" wasn't supplied.")))
 }
 
-/// The strings of a member that is an array; objects count by their `name`.
+/// The strings in an array member; an object counts by its `name`.
 pub(crate) fn texts(body: &Map<String, Value>, name: &str) -> Option<Vec<String>> {
     let array = body.get(name)?.as_array()?;
     let text = |value: &Value| value.as_str().or_else(|| value["name"].as_str()).map(str::to_owned);

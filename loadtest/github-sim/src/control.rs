@@ -1,4 +1,4 @@
-//! The control port: the books to read, faults to switch on, and hands that reach into the world.
+//! The control port: the books to read, faults to switch on, and changes to the world.
 //!
 //! | request | does |
 //! |---|---|
@@ -132,7 +132,7 @@ fn change_world(shared: &Shared, path: &str, body: &Value) -> Result<Value, (u16
     done.ok_or_else(|| (404, "nothing of that name".to_owned()))
 }
 
-/// A change of an issue or pull request; `None` when what it is about does not exist.
+/// Changes an issue or pull request; `None` when it does not exist.
 fn change_issue(world: &mut World, what: &str, body: &Value) -> Option<Value> {
     let text = |name: &str| body[name].as_str().unwrap_or_default();
     let repository = text("repository");
@@ -152,7 +152,7 @@ fn change_issue(world: &mut World, what: &str, body: &Value) -> Option<Value> {
     }
 }
 
-/// A change of a repository or one of its branches; `None` when what it is about does not exist.
+/// Changes a repository or one of its branches; `None` when it does not exist.
 fn change_repository(world: &mut World, what: &str, body: &Value) -> Option<Value> {
     let text = |name: &str| body[name].as_str().unwrap_or_default();
     let (repository, branch) = (text("repository"), text("branch"));
@@ -172,7 +172,7 @@ fn change_repository(world: &mut World, what: &str, body: &Value) -> Option<Valu
     is_done.then(|| json!({}))
 }
 
-/// A switch of a body, which is on when the body does not say.
+/// A switch in a body; on if it is absent.
 fn is_on(body: &Value, name: &str) -> bool {
     body[name].as_bool().unwrap_or(true)
 }

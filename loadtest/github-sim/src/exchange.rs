@@ -82,7 +82,7 @@ pub(crate) enum Body {
     Raw { content_type: String, bytes: Bytes },
 }
 
-/// What a handler answers. Refusals are answers, too, and travel as `Err` for the sake of `?`.
+/// A handler's answer. Refusals are answers too, and travel as `Err` so that `?` works.
 #[derive(Clone, Debug)]
 pub(crate) struct Reply {
     pub(crate) status: u16,

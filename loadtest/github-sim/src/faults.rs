@@ -1,8 +1,8 @@
-//! Faults that tests switch on: what GitHub, or the road to it, does on a bad day.
+//! Faults that tests switch on: what GitHub, or the network to it, does on a bad day.
 //!
-//! A fault names the requests it concerns (method, part of the path, credential) and for how many of
-//! them or how long it lasts. Several faults may hit one request; each gives its own part of the
-//! [`Plan`] that the server follows.
+//! A fault names the requests that it concerns (method, part of the path, credential) and for how many of them or
+//! how long it lasts. Several faults may hit one request; each contributes its own part of the [`Plan`] that the
+//! server follows.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -24,7 +24,7 @@ pub struct Fault {
     /// Only targets (path and query as received) that contain this.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub path: Option<String>,
-    /// Only credentials that begin so, as `installation:` or `pat`.
+    /// Only credentials that start with this, such as `installation:` or `pat`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub credential: Option<String>,
     /// Lets this many requests through first.
@@ -59,7 +59,7 @@ impl Fault {
         self
     }
 
-    /// Only requests whose credential kind begins so.
+    /// Only requests whose credential kind starts with `prefix`.
     #[must_use]
     pub fn credential(mut self, prefix: &str) -> Self {
         self.credential = Some(prefix.to_owned());
@@ -114,16 +114,16 @@ pub enum FaultKind {
     },
     /// Cuts the connection after half of the body.
     ResetMidBody,
-    /// Announces the full length, sends half of it and ends.
+    /// Announces the full length, sends half of it and closes.
     TruncatedBody,
     /// Waits before the head of the answer.
     SlowFirstByte {
-        /// How long.
+        /// How long, in milliseconds.
         ms: u64,
     },
     /// Sends the body slowly.
     SlowBody {
-        /// How fast.
+        /// How fast, in bytes per second.
         bytes_per_second: u64,
     },
     /// Answers as if a rate limit were hit; the books count no violation for it.
@@ -136,12 +136,12 @@ pub enum FaultKind {
     },
     /// Shifts GitHub's clock: `Date`, resets, and expiry checks.
     ClockOffset {
-        /// By how much; negative is behind. Not `seconds`, which says how long a fault lasts.
+        /// By how much; negative means behind. Not named `seconds`, which says how long a fault lasts.
         offset_seconds: i64,
     },
     /// Refuses tokens that were minted less than this long ago.
     ReplicationLag {
-        /// How young is too young.
+        /// Minimum age in milliseconds.
         ms: i64,
         /// 401 or 404.
         status: u16,
@@ -151,13 +151,14 @@ pub enum FaultKind {
         /// Which one.
         resource: String,
     },
-    /// Opens a window as if somebody else had used it; done when added, never matched.
+    /// Opens a window as if someone else had used it; happens when the fault is added, and never matches a
+    /// request.
     WindowOpened {
         /// As `installation:1001`.
         account: String,
         /// As `core`.
         resource: String,
-        /// How much is used.
+        /// Points used.
         used: u64,
         /// When it was opened.
         #[serde(default)]
@@ -178,7 +179,7 @@ pub enum FaultKind {
         #[serde(default)]
         reset: Option<i64>,
     },
-    /// Leaves headers out; a name ending in `*` stands for all that begin so.
+    /// Leaves headers out; a name ending in `*` stands for all names with that prefix.
     DropHeaders {
         /// Their names.
         names: Vec<String>,
@@ -188,14 +189,14 @@ pub enum FaultKind {
         /// Names and values.
         headers: BTreeMap<String, String>,
     },
-    /// Makes ETags by another rule, with this in what is hashed.
+    /// Computes ETags by another rule, with this salt in the hash.
     EtagRule {
         /// Anything.
         salt: String,
     },
-    /// Goes on showing what a read showed before, for so long after it was first asked for changed.
+    /// Keeps showing what a read showed before, for this long after the change was first requested.
     StaleReads {
-        /// How long.
+        /// How long, in milliseconds.
         ms: i64,
     },
     /// Refuses to mint installation tokens.
@@ -227,14 +228,14 @@ pub enum LimitForm {
     GraphqlSecondary,
 }
 
-/// What the faults of one request add up to.
+/// The combined faults of one request.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Plan {
     pub(crate) kinds: Vec<FaultKind>,
 }
 
 impl Plan {
-    /// The first part that `pick` recognises.
+    /// The first fault that `pick` recognizes.
     pub(crate) fn find<T>(&self, pick: impl Fn(&FaultKind) -> Option<T>) -> Option<T> {
         self.kinds.iter().find_map(pick)
     }
@@ -276,7 +277,7 @@ impl FaultSet {
         self.fired.get(&id).copied().unwrap_or(0)
     }
 
-    /// By how many seconds GitHub's clock is off at present.
+    /// The current offset of GitHub's clock, in seconds.
     pub(crate) fn clock_offset_seconds(&self, now_ms: i64) -> i64 {
         let active = self.active.iter().filter(|active| active.ends_at_ms.is_none_or(|end| now_ms < end));
         let offsets = active.map(|active| match active.fault.kind {
@@ -286,7 +287,7 @@ impl FaultSet {
         offsets.sum()
     }
 
-    /// Takes what concerns a request, counting it as used.
+    /// Takes the faults that concern a request, and counts them as used.
     pub(crate) fn take(&mut self, method: &str, target: &str, credential: &str, now_ms: i64) -> Plan {
         self.active.retain(|active| active.ends_at_ms.is_none_or(|end| now_ms < end));
         let mut plan = Plan::default();

@@ -1,8 +1,8 @@
 //! `POST /graphql`: a small interpreter of selection sets over JSON views of the world.
 //!
-//! It knows no schema: a field that the view lacks is null. Connections are arrays in the view and
-//! get `nodes`, `edges`, `pageInfo` and `totalCount` in [`page`]. Mutations are noted in the books
-//! and carried out in [`mutations`].
+//! It has no schema: a field that the view lacks is null. Connections are arrays in the view and get `nodes`,
+//! `edges`, `pageInfo` and `totalCount` in [`page`]. Mutations are recorded in the books and carried out in
+//! [`mutations`].
 
 mod bind;
 mod check;
@@ -83,8 +83,8 @@ fn with_errors(data: Value, errors: Vec<Value>) -> Value {
     Value::Object(answer)
 }
 
-/// Notes the fields of a mutation and carries them out, one after the other. As on GitHub, a
-/// document with a field that does not exist is refused as a whole.
+/// Records the fields of a mutation and carries them out one after another. As on GitHub, a document with a field
+/// that does not exist is refused as a whole.
 fn mutate(
     cx: &mut Cx<'_>,
     document: &Document,
@@ -141,8 +141,7 @@ fn unknown_field(field: &Field) -> Value {
     })
 }
 
-/// Fields by the name under which they answer. Fields of one name are one field, which is carried
-/// out once, and must be alike.
+/// Groups fields by their key in the answer. Fields with one key are carried out once and must be alike.
 fn distinct<'a>(fields: Vec<&'a Field>, variables: &Value) -> Result<Vec<Vec<&'a Field>>, Value> {
     let mut groups: Vec<Vec<&Field>> = Vec::new();
     for field in fields {

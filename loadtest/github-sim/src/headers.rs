@@ -1,8 +1,8 @@
 //! The headers of an answer, its ETag, and conditional requests.
 //!
-//! The ETag is made as clients have observed it: SHA-256 in hex over the values of the `Accept`,
-//! `Authorization` and `Cookie` headers that were sent, each followed by `:`, and the body. So it is
-//! worth nothing under another token. Some user agents get pretty-printed bodies, with other hashes.
+//! The ETag is made as clients have observed it: SHA-256 in hex over the values of the `Accept`, `Authorization`
+//! and `Cookie` headers as sent, each followed by `:`, and the body. So it is worthless with another token. Some
+//! user agents get pretty-printed bodies, with other hashes.
 
 use bytes::Bytes;
 use serde_json::Value;
@@ -20,7 +20,7 @@ const DEFAULT_VERSION: &str = "2022-11-28";
 pub(crate) const VERSIONS: [&str; 2] = ["2026-03-10", DEFAULT_VERSION];
 const JSON: &str = "application/json; charset=utf-8";
 
-/// What is known of an answer when its headers are written.
+/// What is known about an answer when its headers are written.
 pub(crate) struct Stamp<'a> {
     pub(crate) status: u16,
     pub(crate) content_type: String,
@@ -59,7 +59,7 @@ fn json_text(request: &Request, value: &Value) -> Vec<u8> {
     text.expect("a JSON value can always be written")
 }
 
-/// The ETag of a successful read; `salt` is of another rule than the observed one.
+/// The ETag of a successful read; `salt` applies another rule than the observed one.
 pub(crate) fn etag(request: &Request, reply: &Reply, body: &[u8], salt: Option<&str>) -> Option<String> {
     let is_read = matches!(request.method.as_str(), "GET" | "HEAD");
     if !is_read || reply.status != 200 || request.path == "/rate_limit" {
@@ -77,7 +77,7 @@ pub(crate) fn etag(request: &Request, reply: &Reply, body: &[u8], salt: Option<&
     Some(format!("W/\"{}\"", sha256_hex(&hashed)))
 }
 
-/// Whether a conditional request gets a 304. `If-None-Match` goes before `If-Modified-Since`.
+/// Whether a conditional request gets a 304. `If-None-Match` takes precedence over `If-Modified-Since`.
 pub(crate) fn is_unchanged(request: &Request, etag: &str, last_modified: Option<i64>) -> bool {
     let opaque = |text: &str| text.trim().trim_start_matches("W/").to_owned();
     if let Some(known) = request.header("if-none-match") {
@@ -87,7 +87,7 @@ pub(crate) fn is_unchanged(request: &Request, etag: &str, last_modified: Option<
     matches!((since, last_modified), (Some(since), Some(modified)) if modified <= since)
 }
 
-/// All headers of an answer but its length.
+/// All headers of an answer except its length.
 pub(crate) fn all(
     shared: &Shared,
     request: &Request,

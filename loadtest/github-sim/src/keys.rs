@@ -1,4 +1,4 @@
-//! The App's key: test key pairs shipped with the crate, and reading of others.
+//! The App's key: test key pairs shipped with the crate, and a reader for others.
 //!
 //! A simulator needs only the public half. It takes a public key in PEM, or finds modulus and
 //! exponent in a private one (PKCS#1, RFC 8017 A.1.2, or the same inside PKCS#8, RFC 5208).

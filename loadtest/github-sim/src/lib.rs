@@ -62,7 +62,7 @@ pub use faults::{Fault, FaultKind, Faults, LimitForm};
 pub use keys::{PRIVATE_KEY_PKCS1, PRIVATE_KEY_PKCS8};
 pub use world::{OwnerKind, OwnerSeed, RepositorySeed, Seed, World};
 
-/// A running simulator. Dropping it ends it.
+/// A running simulator. Dropping it stops it.
 #[derive(Debug)]
 pub struct Sim {
     shared: Arc<Shared>,
@@ -115,28 +115,27 @@ impl Sim {
         Ok(Self { shared, control_url, tasks, stop })
     }
 
-    /// Base of REST; GraphQL is at `/graphql` beneath it.
+    /// Base URL of REST; GraphQL is at `/graphql` below it.
     pub fn api_url(&self) -> String {
         self.shared.addresses.api.clone()
     }
 
-    /// Base of the uploads host.
+    /// Base URL of the uploads host.
     pub fn uploads_url(&self) -> String {
         self.shared.addresses.uploads.clone()
     }
 
-    /// Base of the hosts behind redirects.
+    /// Base URL of the hosts behind redirects.
     pub fn storage_url(&self) -> String {
         self.shared.addresses.storage.clone()
     }
 
-    /// Base of the control API.
+    /// Base URL of the control API.
     pub fn control_url(&self) -> String {
         self.control_url.clone()
     }
 
-    /// The private key of the default App. It is not the right one when
-    /// [`SimConfig::app_key_pem`] was given.
+    /// The private key of the default App. Wrong if [`SimConfig::app_key_pem`] was given.
     pub fn private_key_pem(&self) -> &'static str {
         PRIVATE_KEY_PKCS1
     }
@@ -156,7 +155,7 @@ impl Sim {
         self.shared.state().world.owner(owner)?.installation_id
     }
 
-    /// A token with everything that the installation on `owner` has, minted without a request.
+    /// A token with all rights of the installation on `owner`, minted without a request.
     ///
     /// # Panics
     ///
@@ -179,7 +178,7 @@ impl Sim {
         token
     }
 
-    /// The counters as they stand.
+    /// The current counters.
     pub fn books(&self) -> Books {
         self.shared.state().books.clone()
     }
@@ -199,7 +198,7 @@ impl Sim {
         Faults { shared: Arc::clone(&self.shared) }
     }
 
-    /// Moves time.
+    /// The simulator's clock, which tests can advance.
     pub fn clock(&self) -> Clock {
         self.shared.clock.clone()
     }
@@ -209,12 +208,12 @@ impl Sim {
         self.shared.reset();
     }
 
-    /// Ends a token; false when it was never minted here.
+    /// Revokes a token; `false` when it was never minted here.
     pub fn revoke(&self, token: &str) -> bool {
         self.shared.state().tokens.revoke(token)
     }
 
-    /// Ends all tokens of an installation, as suspending it does.
+    /// Revokes all tokens of an installation, as suspending it does.
     pub fn revoke_installation(&self, installation_id: u64) {
         self.shared.state().tokens.revoke_installation(installation_id);
     }
@@ -224,7 +223,7 @@ impl Sim {
         self.shared.edit(edit)
     }
 
-    /// Ends the simulator and waits for its connections.
+    /// Stops the simulator and waits for its connections.
     pub async fn shutdown(self) {
         self.stop.cancel();
         self.tasks.wait().await;
@@ -237,7 +236,7 @@ impl Drop for Sim {
     }
 }
 
-/// Chooses the crate that verifies JWTs. Whoever was first in this process wins, which is as good.
+/// Chooses the crate that verifies JWTs. The first choice in a process wins; any is fine.
 fn install_crypto_provider() {
     let _ = jsonwebtoken::crypto::CryptoProvider::install_default(
         &jsonwebtoken::crypto::aws_lc::DEFAULT_PROVIDER,

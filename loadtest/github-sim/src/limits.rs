@@ -69,12 +69,12 @@ impl Limits {
             .unwrap_or(Window { limit, used: 0, reset_at: now + seconds })
     }
 
-    /// Whether `cost` more still fits.
+    /// Whether `cost` more points still fit.
     pub(crate) fn has_room(&self, account: &str, resource: &str, cost: u64, now: i64) -> bool {
         self.window(account, resource, now).remaining() >= cost
     }
 
-    /// Charges and returns the window after it. Charging opens the window.
+    /// Charges `cost` points, which opens the window if necessary; returns the window afterwards.
     pub(crate) fn charge(&mut self, account: &str, resource: &str, cost: u64, now: i64) -> Window {
         let mut window = self.window(account, resource, now);
         window.used = (window.used + cost).min(window.limit);
@@ -82,15 +82,15 @@ impl Limits {
         window
     }
 
-    /// Opens a window as if somebody else had used it `seconds_ago`.
+    /// Opens a window as if someone else had used it `seconds_ago`.
     pub(crate) fn open(&mut self, account: &str, resource: &str, used: u64, seconds_ago: i64, now: i64) {
         let (limit, seconds) = self.limit_of(account, resource);
         let window = Window { limit, used: used.min(limit), reset_at: now + seconds - seconds_ago };
         self.windows.insert((account.to_owned(), resource.to_owned()), window);
     }
 
-    /// Books a request against the secondary limits. Returns the points its endpoint has now had in
-    /// a minute, or the name of the limit that refuses it.
+    /// Counts a request against the secondary limits. Returns its endpoint's points in the last minute, or the
+    /// name of the limit that refuses it.
     pub(crate) fn use_secondary(
         &mut self,
         account: &str,

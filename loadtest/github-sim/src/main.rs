@@ -1,4 +1,4 @@
-//! Runs a simulator until Ctrl-C or SIGTERM, and says on stdout where it listens.
+//! Runs a simulator until Ctrl-C or SIGTERM, and prints its addresses on stdout.
 
 use std::path::{Path, PathBuf};
 

@@ -1,7 +1,7 @@
 //! JSON views of the world, with the members that client libraries rely on.
 //!
-//! Every URL of the API begins with the configured base; `html_url` and the like stay on github.com
-//! as on GitHub. Several libraries build their next request from `url` and the URI templates.
+//! Every API URL starts with the configured base; `html_url` and the like stay on github.com, as on GitHub.
+//! Several libraries build their next request from `url` and the URI templates.
 
 mod accounts;
 pub(crate) mod gits;
@@ -19,7 +19,7 @@ use crate::world::{Repository, World};
 
 pub(crate) use gits::{object_url, verification};
 
-/// What a view is made with.
+/// What views are built from.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct View<'a> {
     pub(crate) links: &'a Links,
@@ -34,7 +34,7 @@ impl View<'_> {
         format!("{}/repos/{}", self.links.api, repository.full_name())
     }
 
-    /// Whether members that the version of March 2026 removed are left out.
+    /// Whether to leave out members that the version of March 2026 removed.
     pub(crate) fn is_2026(&self) -> bool {
         self.version == "2026-03-10"
     }
@@ -45,7 +45,7 @@ pub(crate) fn html_url(repository: &Repository) -> String {
     format!("https://github.com/{}", repository.full_name())
 }
 
-/// The number of a label. It follows from the name, so that it stays when others come and go.
+/// The id of a label. Derived from its name, so that it stays when others come and go.
 pub(crate) fn label_id(repository: &Repository, name: &str) -> u64 {
     let hash = sha256_hex(name.to_lowercase().as_bytes());
     repository.id * 10_000_000_000 + u64::from_str_radix(&hash[..8], 16).unwrap_or(0)

@@ -1,7 +1,7 @@
 //! The routes: method, template, who may use it, and the handler.
 //!
-//! A need on a repository is spelled as GitHub spells it in `x-accepted-github-permissions`: commas
-//! are "and", semicolons separate alternatives. What is not in the table is 404, as on GitHub.
+//! A repository's need is written as in GitHub's `x-accepted-github-permissions`: commas mean "and", semicolons
+//! separate alternatives. A path that is not in the table gets 404, as on GitHub.
 
 use std::collections::HashMap;
 use std::sync::OnceLock;
@@ -20,7 +20,7 @@ use crate::server::Listener;
 /// Who may use a route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Need {
-    /// Everybody, without a credential too.
+    /// Everyone, even without a credential.
     Public,
     /// The App, with its JWT.
     App,

@@ -1,8 +1,8 @@
-//! The listeners and the way of a request through HTTP: receive, answer, send.
+//! The listeners and a request's way through HTTP: receive, answer, send.
 //!
 //! Three listeners play GitHub: the API, the uploads host and the storage hosts behind redirects.
-//! The answer itself is made in [`crate::answer`]; here are the network's part and the faults that
-//! happen on the network.
+//! [`crate::answer`] makes the answer; this module does the network part and the faults that happen on the
+//! network.
 
 use std::convert::Infallible;
 use std::io;
@@ -38,7 +38,7 @@ use crate::storage;
 use crate::tokens::Tokens;
 use crate::world::World;
 
-/// How much of an upload is kept; of the rest only length and hash are known.
+/// How many bytes of an upload are kept; of the rest only length and hash are known.
 const UPLOAD_KEPT_BYTES: usize = 1024 * 1024;
 /// GitHub's limit for bodies is higher for some routes; no client here comes near it.
 const BODY_MAX_BYTES: usize = 100 * 1024 * 1024;
@@ -63,7 +63,7 @@ impl Listener {
     }
 }
 
-/// Bases of the URLs in answers, without a slash at the end.
+/// Base URLs in answers, without a trailing slash.
 #[derive(Clone, Debug)]
 pub(crate) struct Links {
     pub(crate) api: String,
@@ -128,7 +128,7 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Changes the world from outside; what pushes set off in it is in the books afterwards.
+    /// Changes the world from outside; merges that this triggers are recorded in the books.
     pub(crate) fn edit<R>(&self, edit: impl FnOnce(&mut World) -> R) -> R {
         let mut guard = self.state();
         let state = &mut *guard;
@@ -172,7 +172,7 @@ where
                     .max_buf_size(1024 * 1024)
                     .serve_connection(TokioIo::new(stream), service);
                 tokio::select! {
-                    // Faults end connections with an error, and so do clients that go away.
+                    // Faults end connections with an error, and so do clients that disconnect.
                     _ = connection => {}
                     () = stop.cancelled() => {}
                 }
@@ -246,7 +246,7 @@ fn record_arrival(shared: &Shared, listener: Listener, head: &http::request::Par
     state.ring.push(recorded)
 }
 
-/// A body that was read to its end.
+/// A body that was read to the end.
 struct Received {
     beginning: Bytes,
     length: u64,
@@ -319,10 +319,10 @@ pub(crate) fn full(bytes: impl Into<Bytes>) -> SimBody {
     Full::new(bytes.into()).map_err(|never: Infallible| match never {}).boxed_unsync()
 }
 
-/// A body that arrives slowly, or in part. The request stays in flight until it has ended.
+/// A body that is sent slowly, or only in part. The request stays in flight until the body has ended.
 fn hampered(body: &Bytes, is_cut: bool, is_truncated: bool, speed: Option<u64>, flight: Flight) -> SimBody {
     let sent = if is_cut || is_truncated { body.len() / 2 } else { body.len() };
-    // Ten pieces a second make a slow body look like a slow line.
+    // Ten pieces a second, so that a slow body looks like a slow line.
     let piece = speed.map_or(sent.max(1), |speed| usize::try_from(speed / 10).unwrap_or(1).max(1));
     let pause = speed.map(|_| Duration::from_millis(100));
     let rest = body.slice(..sent);
@@ -334,7 +334,7 @@ fn hampered(body: &Bytes, is_cut: bool, is_truncated: bool, speed: Option<u64>, 
         if let Some(pause) = pause {
             tokio::time::sleep(pause).await;
         } else {
-            // Lets the head and what was sent before reach the client ahead of a cut.
+            // Lets the head and earlier bytes reach the client before a cut.
             tokio::task::yield_now().await;
         }
         let next = rest.split_to(piece.min(rest.len()));

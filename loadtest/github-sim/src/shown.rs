@@ -1,10 +1,10 @@
-//! Caches of GitHub's that lag behind: what each read showed last, and since when it would show another.
+//! Lagging GitHub caches: what each read last showed, and since when it would show something else.
 
 use std::collections::BTreeMap;
 
 use crate::exchange::Reply;
 
-/// What each read showed last.
+/// What each read last showed.
 #[derive(Debug, Default)]
 pub(crate) struct Shown {
     by_read: BTreeMap<String, One>,
@@ -13,12 +13,12 @@ pub(crate) struct Shown {
 #[derive(Debug)]
 struct One {
     reply: Reply,
-    /// When it was first asked for after it had changed.
+    /// When it was first requested after it had changed; epoch milliseconds.
     changed_at_ms: Option<i64>,
 }
 
 impl Shown {
-    /// The new reply, or the last one while the lag lasts.
+    /// The new reply, or the previous one while the lag lasts.
     pub(crate) fn show(&mut self, key: String, new: &Reply, now_ms: i64, lag_ms: i64) -> Reply {
         let one = self.by_read.entry(key).or_insert_with(|| One { reply: new.clone(), changed_at_ms: None });
         if format!("{:?}", one.reply) == format!("{new:?}") {

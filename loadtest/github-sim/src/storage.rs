@@ -9,7 +9,7 @@ use crate::auth::leak;
 use crate::exchange::Request;
 use crate::server::{Shared, SimBody, full};
 
-/// `GET /assets/{id}` gives a release asset, `GET /archive/…` some bytes; all else is 404.
+/// `GET /assets/{id}` returns a release asset, `GET /archive/…` some bytes; anything else is 404.
 pub(crate) fn answer(shared: &Shared, seq: u64, request: &Request) -> Response<SimBody> {
     let mut guard = shared.state();
     let state = &mut *guard;

@@ -12,7 +12,7 @@ use crate::digest::sha256_hex;
 #[derive(Clone, Debug)]
 pub(crate) struct Grant {
     pub(crate) installation_id: u64,
-    /// Ids of the repositories it was narrowed to; `None` is all of the installation's.
+    /// Ids of the repositories that it was narrowed to; `None`: all of the installation's.
     pub(crate) repositories: Option<BTreeSet<u64>>,
     pub(crate) permissions: BTreeMap<String, String>,
     pub(crate) minted_at_ms: i64,
@@ -21,7 +21,7 @@ pub(crate) struct Grant {
     pub(crate) is_revoked: bool,
 }
 
-/// All tokens ever minted, by their hash.
+/// All tokens ever minted, by hash.
 #[derive(Debug, Default)]
 pub(crate) struct Tokens {
     grants: HashMap<String, Grant>,
@@ -36,13 +36,13 @@ impl Tokens {
         self.grants.get(&sha256_hex(token.as_bytes()))
     }
 
-    /// Ends a token; false when it was never minted here.
+    /// Revokes a token; `false` when it was never minted here.
     pub(crate) fn revoke(&mut self, token: &str) -> bool {
         let grant = self.grants.get_mut(&sha256_hex(token.as_bytes()));
         grant.map(|grant| grant.is_revoked = true).is_some()
     }
 
-    /// Ends all tokens of an installation, as suspending it does.
+    /// Revokes all tokens of an installation, as suspending it does.
     pub(crate) fn revoke_installation(&mut self, installation_id: u64) {
         for grant in self.grants.values_mut() {
             grant.is_revoked |= grant.installation_id == installation_id;

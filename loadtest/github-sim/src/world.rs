@@ -23,7 +23,7 @@ use crate::config::INSTALLATION_STEP;
 use git::{FILE_MODE, Git, Person};
 use stacks::Stack;
 
-/// 2026-01-05T09:00:00Z, when the seeded things were made.
+/// 2026-01-05T09:00:00Z in epoch seconds: when the seeded objects were created.
 pub(crate) const SEED_EPOCH: i64 = 1_767_603_600;
 
 /// The login of the App's bot, as which installation tokens act.
@@ -46,7 +46,7 @@ pub(crate) struct Owner {
     pub(crate) login: String,
     pub(crate) kind: OwnerKind,
     pub(crate) installation_id: Option<u64>,
-    /// Nobody may use the installation now.
+    /// The installation is suspended, so nobody may use it.
     pub(crate) is_suspended: bool,
 }
 
@@ -58,25 +58,25 @@ pub(crate) struct Repository {
     pub(crate) private: bool,
     pub(crate) archived: bool,
     pub(crate) description: Option<String>,
-    /// The full name of what it is a fork of.
+    /// The full name of the repository that it was forked from.
     pub(crate) parent: Option<String>,
     pub(crate) default_branch: String,
     pub(crate) updated_at: i64,
     pub(crate) git: Git,
     pub(crate) protected: BTreeSet<String>,
-    /// Types of the rules that rulesets have for a branch, by its name; the branch need not exist.
+    /// Types of the ruleset rules for each branch, by branch name; the branch need not exist.
     pub(crate) rules: BTreeMap<String, Vec<String>>,
     /// Whether pull requests cannot be drafts, as in private repositories of some plans.
     pub(crate) forbids_drafts: bool,
     pub(crate) issues: BTreeMap<u64, Issue>,
     /// Stacks of pull requests; the first has number 1.
     pub(crate) stacks: Vec<Stack>,
-    /// Merges that pushes set off and that are not in the books yet, which the world cannot reach.
+    /// Merges that pushes triggered and that are not in the books yet, which the world can't reach.
     pub(crate) auto_merged: Vec<Merge>,
     /// Name to colour.
     pub(crate) labels: BTreeMap<String, String>,
     pub(crate) releases: BTreeMap<u64, Release>,
-    /// Commit statuses, check runs and deployments as they are answered, newest last.
+    /// Commit statuses, check runs and deployments in the form of their answers, newest last.
     pub(crate) statuses: Vec<Value>,
     pub(crate) check_runs: Vec<Value>,
     pub(crate) deployments: Vec<Value>,
@@ -112,10 +112,10 @@ pub(crate) struct Comment {
 pub(crate) struct Pull {
     pub(crate) head_ref: String,
     pub(crate) base_ref: String,
-    /// The head as last seen; kept when the branch is deleted.
+    /// The last known head; kept when the branch is deleted.
     pub(crate) head_sha: String,
     pub(crate) draft: bool,
-    /// Set when the next push to its head merges it.
+    /// Set if the next push to its head merges it.
     pub(crate) auto_merge: Option<AutoMerge>,
     pub(crate) merged_at: Option<i64>,
     pub(crate) merge_commit_sha: Option<String>,
@@ -124,11 +124,11 @@ pub(crate) struct Pull {
     pub(crate) requested_reviewers: Vec<String>,
 }
 
-/// Who has let GitHub merge a pull request by itself, and how.
+/// Who enabled auto-merge on a pull request, and how.
 #[derive(Clone, Debug)]
 pub(crate) struct AutoMerge {
     pub(crate) user: String,
-    /// `MERGE`, `SQUASH` or `REBASE`; told, and merged by a merge commit whatever it is.
+    /// `MERGE`, `SQUASH` or `REBASE`; shown, but always merged with a merge commit.
     pub(crate) method: String,
     pub(crate) at: i64,
 }
@@ -147,7 +147,7 @@ pub(crate) struct Review {
 #[derive(Clone, Debug)]
 pub(crate) struct Reaction {
     pub(crate) id: u64,
-    /// The node id of what it is about.
+    /// The node id of the object reacted to.
     pub(crate) subject: String,
     pub(crate) user: String,
     /// As `THUMBS_UP`.
@@ -174,7 +174,7 @@ pub(crate) struct Asset {
     pub(crate) content_type: String,
     pub(crate) size: u64,
     pub(crate) sha256: String,
-    /// Only of assets up to 1 MiB.
+    /// Only for assets up to 1 MiB.
     pub(crate) bytes: Option<Bytes>,
     pub(crate) at: i64,
 }
@@ -261,7 +261,7 @@ impl Repository {
         format!("{}/{}", self.owner, self.name)
     }
 
-    /// All labels that there are, and those that issues have without that they were made.
+    /// All labels, including those that issues use but nobody created.
     pub(crate) fn label_names(&self) -> BTreeSet<String> {
         let used = self.issues.values().flat_map(|issue| &issue.labels);
         self.labels.keys().chain(used).cloned().collect()
@@ -272,7 +272,7 @@ impl Repository {
         self.issues.keys().next_back().copied().unwrap_or(0) + 1
     }
 
-    /// An id that no other thing of any repository has.
+    /// An id that no other object of any repository has.
     pub(crate) fn next_id(&mut self) -> u64 {
         self.last_id += 1;
         self.id * 1_000_000 + self.last_id
@@ -306,7 +306,7 @@ impl Repository {
     }
 }
 
-/// Everything there is.
+/// Everything that exists.
 #[derive(Clone, Debug, Default)]
 pub struct World {
     pub(crate) owners: Vec<Owner>,
@@ -327,7 +327,7 @@ impl World {
         self.former_names.insert(old_name.to_ascii_lowercase(), id);
     }
 
-    /// The repository of that full name, in any case.
+    /// The repository with this full name, case-insensitive.
     pub(crate) fn find(&self, full_name: &str) -> Option<&Repository> {
         self.repositories.get(self.names.get(&full_name.to_ascii_lowercase())?)
     }
@@ -336,7 +336,7 @@ impl World {
         self.repositories.get_mut(self.names.get(&full_name.to_ascii_lowercase())?)
     }
 
-    /// The repository that had that full name once.
+    /// The repository that once had this full name.
     pub(crate) fn find_former(&self, full_name: &str) -> Option<&Repository> {
         self.repositories.get(self.former_names.get(&full_name.to_ascii_lowercase())?)
     }
@@ -345,7 +345,7 @@ impl World {
         self.owners.iter().find(|owner| owner.login.eq_ignore_ascii_case(login))
     }
 
-    /// The owner with an App's installation of this id.
+    /// The owner on whose account the App has the installation with this id.
     pub(crate) fn installation(&self, app: usize, id: u64) -> Option<&Owner> {
         let (of, base) = app_of_installation(id);
         self.owners.iter().find(|owner| of == app && owner.installation_id == Some(base))
@@ -357,7 +357,7 @@ impl World {
     }
 }
 
-/// The place of the App whose installation has this id, and the id of the first one's beside it.
+/// The index of the App whose installation has this id, and the id of the first App's installation there.
 pub(crate) fn app_of_installation(id: u64) -> (usize, u64) {
     (usize::try_from(id / INSTALLATION_STEP).unwrap_or(usize::MAX), id % INSTALLATION_STEP)
 }

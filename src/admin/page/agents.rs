@@ -7,7 +7,7 @@ use super::card;
 use crate::admin::words::{count, millis};
 use crate::status::AgentStatus;
 
-/// Shown at once; the rest is a click away, so that a page of a thousand stays light.
+/// Shown at once; the rest is a click away, so that a page with a thousand agents stays light.
 const SHOWN: usize = 25;
 
 pub(super) fn section(agents: &[AgentStatus]) -> Markup {
@@ -108,7 +108,7 @@ fn link(agent: &AgentStatus) -> Markup {
     }
 }
 
-/// Asks for the admin token each time; it is kept nowhere.
+/// The form asks for the admin token each time; the page never stores it.
 pub(super) fn switch_form(agent: &AgentStatus, has_admin_token: bool) -> Markup {
     let (word, verb, effect) = match agent.is_disabled {
         true => ("Enable", "enable", "Its key is taken again at once, on all replicas within a second."),

@@ -30,7 +30,7 @@ fn agent(name: &str) -> AgentStatus {
     }
 }
 
-/// With this text wherever a text can be.
+/// A status with `text` wherever text can be.
 fn status(text: &str) -> Status {
     let t = || text.to_owned();
     Status {
@@ -92,7 +92,7 @@ fn the_policy_names_what_is_in_the_page_and_nothing_else() {
     set_headers(&mut headers);
     let policy = headers[CONTENT_SECURITY_POLICY].to_str().unwrap();
     assert!(policy.starts_with("default-src 'none'; style-src 'sha256-") && !policy.contains("unsafe"));
-    // What a browser hashes is the text between the tags, to the byte.
+    // A browser hashes the text between the tags, byte for byte.
     let status = status("a");
     let page = whole(&status, &live(&status).into_string(), status.agents.first());
     assert!(

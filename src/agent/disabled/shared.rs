@@ -1,4 +1,4 @@
-//! The set in Redis: one key, asked with plain commands.
+//! The set in Redis: one key, accessed with plain commands.
 
 use std::fmt;
 use std::sync::Arc;
@@ -12,12 +12,12 @@ use crate::config;
 use crate::redis_client::RedisClient;
 
 const KEY: &str = "tollgate:1:disabled";
-/// A member no agent can be called. It tells a set in which nobody is left from one that was lost.
+/// A member that can't be an agent's name. It distinguishes an empty set from a lost one.
 const MARK: &str = "*";
 
-/// Who runs commands on Redis: the connection, or a stand-in in tests.
+/// Runs commands on Redis: the connection, or a stand-in in tests.
 pub trait Commands: Send + Sync + fmt::Debug {
-    /// Runs one command, within time-outs of its own; `op` is the label of its metrics.
+    /// Runs one command within its own timeouts; `op` is its label in the metrics.
     ///
     /// # Errors
     /// When Redis can't be reached, does not answer in time, or answers with an error.
@@ -40,7 +40,7 @@ impl SharedSet {
         SharedSet { redis }
     }
 
-    /// None when nothing was ever written, or all was lost.
+    /// The set's members; `None` if nothing was ever written or everything was lost.
     pub(super) async fn members(&self) -> Result<Option<Names>, StoreAway> {
         let answer = self.redis.command("disabled_read", cmd("SMEMBERS").arg(KEY)).await?;
         let members: Vec<Vec<u8>> = from_redis_value(answer).map_err(|_| StoreAway)?;

@@ -6,14 +6,14 @@ use redis::{Arg, Cmd, Value};
 
 use super::*;
 
-/// One set, as Redis keeps it.
+/// One set, stored as Redis would.
 #[derive(Debug, Default)]
 struct FakeRedis {
     members: Mutex<BTreeSet<String>>,
     is_away: AtomicBool,
-    /// Does what it is asked and then does not answer.
+    /// Runs a command and then does not answer.
     is_mute: AtomicBool,
-    /// The next answer is long under way.
+    /// The next answer takes long to arrive.
     is_slow: AtomicBool,
 }
 
@@ -156,14 +156,14 @@ async fn a_redis_that_lost_everything_is_told_again() {
     redis.lock().clear();
     second.poll().await;
     assert!(second.contains("a") && redis.lock().contains("a"));
-    // A change finds it lost before a poll does.
+    // A change finds the set lost before a poll does.
     redis.lock().clear();
     first.set("b", true).await.unwrap();
     second.poll().await;
     for replica in [&first, &second, &replica(&redis).await] {
         assert!(replica.contains("a") && replica.contains("b"));
     }
-    // An empty set is no lost one.
+    // An empty set is not a lost one.
     first.set("a", false).await.unwrap();
     first.set("b", false).await.unwrap();
     second.poll().await;

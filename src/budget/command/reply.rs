@@ -107,8 +107,7 @@ impl Reason {
         }
     }
 
-    /// Whether a secondary limit or GitHub itself holds the call, and not the agent's share of a
-    /// pool.
+    /// Whether a secondary limit or GitHub itself holds the call, and not the agent's share of a pool.
     pub fn is_upstream(self) -> bool {
         !matches!(
             self,

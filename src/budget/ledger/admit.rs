@@ -245,8 +245,7 @@ impl Ledger {
         }
         let member = pool.member_mut(&admit.share.agent);
         if weighed.guarantee > 0 {
-            // Bounded, so that a pool that is scarce now does not count against the guarantee for
-            // longer.
+            // Bounded, so that a pool that is scarce now does not count against the guarantee for longer.
             let paid_to = member.guaranteed_to + weighed.units * 1000 / weighed.guarantee;
             member.guaranteed_to = paid_to.min(now + GUARANTEE_AHEAD_MS);
         }

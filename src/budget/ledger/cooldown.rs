@@ -1,5 +1,4 @@
-//! What follows when GitHub refuses: silence, then a trial call, and lower estimates of unpublished
-//! limits.
+//! What follows when GitHub refuses: silence, then a trial call, and lower estimates of unpublished limits.
 
 use std::sync::Arc;
 

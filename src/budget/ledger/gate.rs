@@ -1,5 +1,4 @@
-//! A gate: an order and a bucket, for a limit that can bind for long and so must be shared by
-//! weight.
+//! A gate: an order and a bucket, for a limit that can bind for long and so must be shared by weight.
 //!
 //! The order is start-time fair queueing: each agent has a finish tag, each waiting head a start
 //! tag, and `v` is the gate's virtual time. So the shares depend neither on a sum of active weights
@@ -125,8 +124,7 @@ impl Gate {
         (self.tok, self.t, self.rem) = (tok, self.t.max(now), 0);
     }
 
-    /// Stops the inflow while GitHub has asked for silence; afterwards the bucket starts nearly
-    /// empty.
+    /// Stops the inflow while GitHub has asked for silence; afterwards the bucket starts nearly empty.
     pub(super) fn pause(&mut self, now: i64) {
         self.t = self.t.max(now);
         self.lower_to(2 * U);
@@ -188,8 +186,7 @@ impl Gate {
         self.order.binary_search_by(|(other, name)| (*other, name).cmp(&(tag, head)))
     }
 
-    /// Takes a place, or keeps it for longer. `is_held`: the head is held here, not at a later
-    /// gate.
+    /// Takes a place, or keeps it for longer. `is_held`: the head is held here, not at a later gate.
     pub(super) fn join(&mut self, ask: &Ask<'_>, is_held: bool, now: i64, for_ms: i64) {
         let expires = now + for_ms.min(PLACE_MS);
         if let Some(waiting) = self.waiting.get_mut(ask.head) {
@@ -255,8 +252,7 @@ impl Gate {
     }
 
     /// Moves an agent's tag by what became known later. A tag that fell behind, or was forgotten
-    /// for that, counts as just as far behind as an agent may start, so that a dear call is paid
-    /// for in full.
+    /// for that, counts as just as far behind as an agent may start, so that a dear call is paid for in full.
     pub(super) fn correct(&mut self, agent: &Arc<str>, by: Micro) {
         let behind = self.v - CREDIT;
         match self.finish.get_mut(agent) {
@@ -269,8 +265,7 @@ impl Gate {
         }
     }
 
-    /// Limits how far an agent's tag runs ahead: with a guarantee, the agent pays by its tag only
-    /// that far.
+    /// Limits how far an agent's tag runs ahead: with a guarantee, the agent pays by its tag only that far.
     pub(super) fn hold_near(&mut self, agent: &Arc<str>, ahead: Micro) {
         if let Some(finish) = self.finish.get_mut(agent) {
             *finish = (*finish).min(self.v + ahead);

@@ -115,8 +115,7 @@ impl Pool {
         pool
     }
 
-    /// Takes over figures from elsewhere, in store time. In a window known already, the larger
-    /// count stays.
+    /// Takes over figures from elsewhere, in store time. In a window known already, the larger count stays.
     pub(super) fn take_over(&mut self, snapshot: &Snapshot, now: i64) {
         if !snapshot.is_known || snapshot.reset <= now {
             return;
@@ -186,8 +185,7 @@ impl Pool {
         }
     }
 
-    /// Updates what depends on time, once a step: agents not seen any more, and the end of the
-    /// window.
+    /// Updates what depends on time, once a step: agents not seen any more, and the end of the window.
     pub(super) fn begin(&mut self, step: u64, now: i64) {
         if self.step == step {
             return;
@@ -255,8 +253,7 @@ impl Pool {
         burst.max(least).max(self.limit / 100 * U)
     }
 
-    /// Points kept back: for calls dearer than reserved, and for what users outside may spend
-    /// meanwhile.
+    /// Points kept back: for calls dearer than reserved, and for what users outside may spend meanwhile.
     fn kept(&self, left_ms: i64, headroom: i64) -> i64 {
         let few = div_ceil(self.limit, 50).min(3).min(self.limit - 1);
         let melting = (self.limit / 250).min(60) * left_ms.min(60_000) / 60_000;

@@ -1,5 +1,4 @@
-//! Several replicas on one ledger: which are there, which are missing, and what a replica does
-//! alone.
+//! Several replicas on one ledger: which are there, which are missing, and what a replica does alone.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -45,8 +44,7 @@ impl Replicas {
     }
 }
 
-/// The part of every rate this ledger may give: less while replicas are missing, since they go on
-/// alone.
+/// The part of every rate this ledger may give: less while replicas are missing, since they go on alone.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Scale {
     numerator: i64,

@@ -62,8 +62,7 @@ impl Ring {
         self.slots.iter().filter(|slot| slot.0 > oldest).map(|slot| slot.1).sum()
     }
 
-    /// Milliseconds until at most `allowed` are counted; the ring's whole time if that never
-    /// happens.
+    /// Milliseconds until at most `allowed` are counted; the ring's whole time if that never happens.
     pub fn wait_for(&self, now: i64, allowed: i64) -> i64 {
         let current = now.div_euclid(self.slot_ms);
         let mut sum = self.sum(now);

@@ -1,8 +1,9 @@
-//! Steps of one installation that are asked while others are under way go to Redis together.
+//! Sends steps of one installation to Redis together if they are asked while others are under way.
 //!
-//! A script costs Redis and tollgate more than a step: both sides wake up, and the ledger is read, decoded
-//! and written. So a step goes with all that are wanted at the same moment, and those that come before a reply
-//! go with the next script; none waits for others to come. The busier it is, the less a step costs.
+//! A script costs Redis and tollgate more than a step does: both sides wake up, and the ledger is
+//! read, decoded and written. So a step goes together with all that are wanted at the same moment,
+//! and those that come before a reply go with the next script. No step waits for others to come.
+//! The busier it is, the less a step costs.
 
 use std::collections::VecDeque;
 use std::future::Future;
@@ -18,14 +19,14 @@ use tokio::time::Instant;
 use super::super::store::StoreAway;
 use super::request::Part;
 
-/// Batches of an installation under way at the same time: Redis has the next one when it is done with one.
+/// Batches of an installation under way at a time: Redis has the next one when it is done with the first.
 const AT_ONCE: usize = 2;
-/// Steps in a batch; so many keep Redis for some milliseconds.
+/// The most steps in a batch; that many keep Redis busy for some milliseconds.
 const BATCH_MAX: usize = 64;
-/// A step that waits longer for its batch than two attempts take fails: the store has too much to do.
+/// A step fails if it waits for its batch longer than two attempts take: the store is overloaded.
 const WAIT_MAX: Duration = Duration::from_millis(200);
 
-/// A step to be asked for.
+/// A step to ask the store for.
 #[derive(Debug)]
 pub(super) struct Step {
     pub(super) name: &'static str,
@@ -34,12 +35,12 @@ pub(super) struct Step {
     pub(super) since: Instant,
 }
 
-/// Who takes steps at a store.
+/// What carries out steps at a store.
 pub(super) trait Ask: Send + Sync + 'static {
-    /// The replies to all steps, in their order.
+    /// Returns the replies to all steps, in their order.
     ///
     /// # Errors
-    /// When the store did not answer.
+    /// If the store did not answer.
     fn ask(
         &self,
         installation: &str,
@@ -47,7 +48,7 @@ pub(super) trait Ask: Send + Sync + 'static {
     ) -> impl Future<Output = Result<Vec<Value>, StoreAway>> + Send;
 }
 
-/// The steps that wait, by installation.
+/// The waiting steps, by installation.
 #[derive(Debug)]
 pub(super) struct Batches<A> {
     store: A,
@@ -66,7 +67,7 @@ struct Waiting {
     answer: Answer,
 }
 
-/// Tells who asked for a step what came of it.
+/// Hands the outcome of a step to whoever asked for it.
 type Answer = oneshot::Sender<Result<Value, StoreAway>>;
 
 impl<A: Ask> Batches<A> {
@@ -78,17 +79,17 @@ impl<A: Ask> Batches<A> {
         &self.store
     }
 
-    /// One step, in the next batch.
+    /// Asks for one step, in the next batch.
     ///
     /// # Errors
-    /// When the store did not answer to it or to one that was asked before it, or is asked for so much that
-    /// it did not come to this one.
+    /// If the store did not answer this step or one asked before it, or has so much to do that it
+    /// did not get to this one.
     pub(super) async fn ask(
         self: &Arc<Self>,
         installation: &Arc<str>,
         step: Step,
     ) -> Result<Value, StoreAway> {
-        // Without one, as at the very end, nothing reaches a store.
+        // Without a runtime, as at the very end of the process, nothing reaches a store.
         let runtime = Handle::try_current().map_err(|_| StoreAway)?;
         let (answer, told) = oneshot::channel();
         if self.push(installation, Waiting { step, answer }) {
@@ -98,7 +99,7 @@ impl<A: Ask> Batches<A> {
         told.await.unwrap_or(Err(StoreAway))
     }
 
-    /// Tells whether another batch may be under way.
+    /// Returns whether another batch may start.
     fn push(&self, installation: &Arc<str>, waiting: Waiting) -> bool {
         let mut queues = self.queues();
         let queue = queues.entry(Arc::clone(installation)).or_default();
@@ -113,7 +114,7 @@ impl<A: Ask> Batches<A> {
     }
 }
 
-/// Asks for one batch after the other, until nobody waits.
+/// Asks for one batch after another, until no step waits.
 struct UnderWay<A: Ask> {
     batches: Arc<Batches<A>>,
     installation: Arc<str>,
@@ -122,10 +123,10 @@ struct UnderWay<A: Ask> {
 
 impl<A: Ask> UnderWay<A> {
     async fn ask_all(mut self) {
-        // Whoever is ready to ask is in the same batch.
+        // Lets others that are ready to ask join the same batch.
         tokio::task::yield_now().await;
         while let Some((steps, answers)) = self.next_batch() {
-            // Who hung up meanwhile hears nothing.
+            // A caller that hung up meanwhile hears nothing.
             match self.batches.store.ask(&self.installation, steps).await {
                 Ok(replies) => {
                     answers.into_iter().zip(replies).for_each(|(answer, reply)| drop(answer.send(Ok(reply))));
@@ -140,7 +141,7 @@ impl<A: Ask> UnderWay<A> {
         }
     }
 
-    /// The steps somebody waits for, as many as go together; none, and this has ended.
+    /// The steps that are still wanted, as many as go together. If there are none, this task has ended.
     fn next_batch(&mut self) -> Option<(Vec<Step>, Vec<Answer>)> {
         let mut queues = self.batches.queues();
         let queue = queues.get_mut(&self.installation)?;
@@ -165,7 +166,7 @@ impl<A: Ask> UnderWay<A> {
 }
 
 impl<A: Ask> Drop for UnderWay<A> {
-    /// Ended by a panic or with its runtime: whoever waits is told that the store is away.
+    /// Ended by a panic or with its runtime: all waiting steps are told that the store is away.
     fn drop(&mut self) {
         if !self.has_ended {
             self.with_queue(|queue| {
@@ -187,7 +188,7 @@ mod tests {
     use super::*;
     use crate::budget::Secondary;
 
-    /// Takes a while, numbers the steps as they come, and is away for the batches named.
+    /// Takes a while, numbers the steps as they come, and is away for the batches in `away`.
     #[derive(Debug, Default)]
     struct Slow {
         steps: AtomicI64,
@@ -234,7 +235,7 @@ mod tests {
         let (first, others) = tokio::join!(first, others);
         let replies = first.into_iter().chain(others);
         assert_eq!(replies.collect::<Vec<_>>(), (0..203).map(|at| Ok(Value::Int(at))).collect::<Vec<_>>());
-        // The first three were there when a batch began; then one more may be under way.
+        // The first three were there when a batch began; after that, one more batch may be under way.
         assert_eq!(sizes(&batches), [3, 64, 64, 64, 8]);
         assert!(batches.queues().is_empty());
     }

@@ -1,5 +1,5 @@
-//! A script's reply, which is MessagePack, read strictly: what is not exactly as the scripts write it is no
-//! reply.
+//! Reads a script's reply strictly. It is MessagePack, and anything not exactly as the scripts
+//! write it is no reply.
 
 use redis::Value;
 use rmp::decode;
@@ -7,15 +7,15 @@ use thiserror::Error;
 
 use super::super::command::{Command, GateKind, Outcome, Reason, Reply, Snapshot, View, resource_of};
 
-/// What Redis answered is not what the scripts write.
+/// Redis answered with something the scripts don't write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[error("Redis answered something else than the script's reply")]
 pub struct Garbled;
 
-/// The replies to so many steps, each to be [`read`].
+/// The replies to `count` steps, each to be passed to [`read`].
 ///
 /// # Errors
-/// When there are more or fewer.
+/// If there are more or fewer.
 pub fn replies(value: Value, count: usize) -> Result<Vec<Value>, Garbled> {
     match value {
         Value::Array(replies) if replies.len() == count => Ok(replies),
@@ -23,10 +23,10 @@ pub fn replies(value: Value, count: usize) -> Result<Vec<Value>, Garbled> {
     }
 }
 
-/// The reply to a step.
+/// Reads the reply to a step.
 ///
 /// # Errors
-/// When it has another shape.
+/// If it has another shape.
 pub fn read(value: &Value, command: &Command) -> Result<Reply, Garbled> {
     let Value::BulkString(packed) = value else { return Err(Garbled) };
     let rest = &mut &packed[..];
@@ -47,7 +47,7 @@ fn expect(holds: bool) -> Result<(), Garbled> {
     holds.then_some(()).ok_or(Garbled)
 }
 
-/// How many values follow that belong together.
+/// The length of the list that follows.
 fn list(rest: &mut &[u8]) -> Result<u32, Garbled> {
     decode::read_array_len(rest).map_err(|_| Garbled)
 }

@@ -1,4 +1,4 @@
-//! Calls as a script takes them: the keys they may touch, and MessagePack.
+//! Steps as a script takes them: the keys they may touch, and MessagePack.
 
 use std::collections::BTreeSet;
 
@@ -6,21 +6,21 @@ use serde::Serialize;
 
 use super::super::command::{Admit, Call, Command, Handover, Settle, Stamp};
 
-/// Keys of every script, in its order.
+/// The keys that every script takes, in this order.
 const COMMON: [&str; 6] = ["i", "l", "b", "x", "r", "s"];
 
-/// What most steps take.
+/// Enough bytes for most steps.
 const PACKED_BYTES: usize = 768;
 
-/// Keys and arguments of one script.
+/// The keys and arguments of one script.
 #[derive(Debug)]
 pub struct Request {
     pub keys: Vec<String>,
-    /// What holds for all calls, then each call.
+    /// What applies to all steps, then each step.
     pub arguments: Vec<Vec<u8>>,
 }
 
-/// One call of a script, and what it touches.
+/// One step of a script, and what it touches.
 #[derive(Debug)]
 pub struct Part {
     resources: Vec<String>,
@@ -31,10 +31,10 @@ pub struct Part {
 /// What a ledger can't know by itself.
 #[derive(Debug, Clone, Copy)]
 pub struct Frame {
-    /// Given to a ledger that begins with these steps, milliseconds.
+    /// The pause of a ledger that begins with these steps, in milliseconds.
     pub pause_ms: i64,
-    /// The steps' time, epoch milliseconds, in a run in virtual time; else it is the server's own, one for
-    /// all replicas.
+    /// The time of the steps in epoch milliseconds, for runs in virtual time. None for the server's
+    /// own time, which is the same for all replicas.
     pub now_ms: Option<i64>,
 }
 
@@ -43,9 +43,9 @@ struct Head<'a> {
     pause_ms: i64,
     #[serde(skip_serializing_if = "Option::is_none")]
     now_ms: Option<i64>,
-    /// Behind the keys `n:…`.
+    /// The resources of the `n:…` keys, in order.
     resources: &'a BTreeSet<&'a str>,
-    /// Behind the keys `o:…` and `e:…`.
+    /// The gates of the `o:…` and `e:…` keys, in order.
     gates: &'a BTreeSet<&'a str>,
 }
 
@@ -68,7 +68,7 @@ impl Part {
 }
 
 impl Request {
-    /// The steps of several calls to the ledger of one installation, in their order.
+    /// A request for several steps of one installation's ledger, in their order.
     pub fn new(installation: &str, parts: Vec<Part>, frame: Frame) -> Request {
         let resources = names(parts.iter().flat_map(|part| &part.resources));
         let gates = names(parts.iter().flat_map(|part| &part.gates));
@@ -91,7 +91,7 @@ fn names<'a>(names: impl Iterator<Item = &'a String>) -> BTreeSet<&'a str> {
     names.map(String::as_str).collect()
 }
 
-/// With the fields' names, which the scripts go by.
+/// Writes structs with field names, which the scripts rely on.
 fn packed(value: &impl Serialize) -> Vec<u8> {
     let mut packed = Vec::with_capacity(PACKED_BYTES);
     let mut writer = rmp_serde::Serializer::new(&mut packed).with_struct_map();

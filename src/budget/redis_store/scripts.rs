@@ -1,4 +1,4 @@
-//! The scripts as Redis gets them: what all steps share, then the steps, then what runs them.
+//! The scripts as Redis gets them: what all steps share, then the steps, then the code that runs them.
 
 use redis::Script;
 
@@ -11,7 +11,7 @@ macro_rules! lua {
 /// What every step needs.
 const BASE: &str =
     lua!("lib/units", "lib/hash", "lib/ring", "lib/gate", "lib/pool", "lib/lease", "lib/ledger");
-/// The steps that calls make; one script takes many of them.
+/// The steps of calls. One script runs many of them.
 const CALLS: &str = lua!(
     "lib/cooldown",
     "lib/book",
@@ -29,7 +29,7 @@ const HEARTBEAT: &str = lua!("lib/cooldown", "lib/keep", "heartbeat", "run");
 const LEAVE: &str = lua!("lib/keep", "leave", "run");
 const ADOPT: &str = lua!("adopt", "run");
 
-/// The scripts, by the steps they take.
+/// The scripts, by the steps they run.
 #[derive(Debug)]
 pub struct Scripts {
     calls: Script,
@@ -51,12 +51,12 @@ impl Default for Scripts {
 }
 
 impl Scripts {
-    /// The script that takes any number of steps of calls.
+    /// The script that runs any number of steps of calls.
     pub fn calls(&self) -> &Script {
         &self.calls
     }
 
-    /// The script of a step that goes alone; none for a step of a call.
+    /// The script of a step that runs alone; none for a step of a call.
     pub fn alone(&self, command: &Command) -> Option<&Script> {
         match command {
             Command::Admit(_)
@@ -72,7 +72,7 @@ impl Scripts {
         }
     }
 
-    /// The script that takes a step.
+    /// The script that runs a step.
     pub fn of(&self, command: &Command) -> &Script {
         self.alone(command).unwrap_or(&self.calls)
     }

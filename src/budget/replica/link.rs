@@ -14,13 +14,13 @@ use super::super::command::{
 use super::super::ledger::Ledger;
 use super::super::ledger::ring::Ring;
 
-/// What was known of an installation that was silent for so long says nothing any more.
+/// What was known about an installation is of no use after it was silent for this long.
 const FORGOTTEN_AFTER: Duration = Duration::from_secs(7200);
-/// Routes remembered before the quiet ones are swept out.
+/// Above this many routes, the quiet ones are swept out.
 const ROUTES_KEPT: usize = 64;
-/// A store that fell back, as after a fail-over, has lost no more than what was written since.
+/// A store that fell back, as after a fail-over, has lost at most the writes of this long.
 const FALLBACK_MS: i64 = 10_000;
-/// Lost again so soon after it was found, the store is left alone for longer each time.
+/// If the store is lost again this soon after it was found, it is left alone for longer each time.
 const SOON: Duration = Duration::from_secs(10);
 const REST_MIN: Duration = Duration::from_secs(2);
 const REST_MAX: Duration = Duration::from_secs(30);
@@ -28,15 +28,15 @@ const REST_MAX: Duration = Duration::from_secs(30);
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Link {
-    /// The store's time in the last reply, and when it came.
+    /// The store's time in the last reply, in epoch milliseconds, and when the reply came.
     last: Option<(i64, Instant)>,
-    /// The store's time as guessed by a replica that never heard.
+    /// The store's time as guessed by a replica that never heard from it, and when that was.
     guessed: Option<(i64, Instant)>,
     epoch: i64,
     seq: i64,
     /// How often the store was found to have lost something.
     losses: u64,
-    /// How many replicas use the installation, as heard last; 0: never heard.
+    /// How many replicas use the installation, as last heard; 0 if never heard.
     replicas: i64,
     debt: Option<Debt>,
     cool: i64,
@@ -44,19 +44,19 @@ pub(super) struct Link {
     held: BTreeMap<LeaseId, HandedLease>,
     sent: Sent,
     routes: FxHashMap<Arc<str>, Ring>,
-    /// To be told with the next call.
+    /// Reported with the next step.
     ended: Vec<LeaseId>,
     used_at: Instant,
     pub(super) beat_at: Option<Instant>,
     pub(super) renewed_at: Instant,
     alone: Option<Box<Ledger>>,
-    /// When the store was found again, and when it may be tried after it was lost.
+    /// When the store was last found again, and from when on it may be tried after a loss.
     healed_at: Option<Instant>,
     return_at: Instant,
     rest: Duration,
 }
 
-/// What the store is to be told that it has lost.
+/// What the store has lost and has to be told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Debt {
     /// Its latest writes.
@@ -64,7 +64,7 @@ pub(super) enum Debt {
     Everything,
 }
 
-/// A call's stamp, and what was known when it was sent.
+/// A step's stamp, and what was known when it was sent.
 #[derive(Debug)]
 pub(super) struct Asked {
     last_reply: Option<LastReply>,
@@ -111,7 +111,7 @@ impl Link {
         self.used_at = now;
     }
 
-    /// Nobody called for so long, and nothing is in flight.
+    /// Whether nobody called for `span`, and nothing is in flight.
     pub(super) fn is_idle_for(&self, span: Duration) -> bool {
         self.used_at.elapsed() > span && self.held.is_empty()
     }
@@ -136,7 +136,7 @@ impl Link {
         }
     }
 
-    /// A call did not reach the store, or nobody knows whether it did.
+    /// A step did not reach the store, or nobody knows whether it did.
     pub(super) fn never_told(&mut self, asked: &Asked) {
         self.ended.extend(&asked.ended);
     }
@@ -165,12 +165,12 @@ impl Link {
         Known { resources: self.pools.keys().cloned().collect() }
     }
 
-    /// What it had to do with an installation it leaves; none if it had left before.
+    /// What the replica dealt with at an installation it leaves; none if it had left before.
     pub(super) fn leaving(&mut self) -> Option<Known> {
         self.beat_at.take().map(|_| self.known())
     }
 
-    /// The store's time, as far as this replica can tell.
+    /// The store's time, as far as this replica knows, in epoch milliseconds.
     pub(super) fn store_time(&self) -> i64 {
         self.last.or(self.guessed).map_or(0, |(at, then)| at + millis(then.elapsed()))
     }
@@ -188,7 +188,7 @@ impl Link {
         if self.last.is_none_or(|(at, _)| reply.now >= at) {
             self.last = Some((reply.now, Instant::now()));
         }
-        // Replies are heard in any order.
+        // Replies can be heard in any order.
         let is_latest = reply.seq >= self.seq;
         self.seq = self.seq.max(reply.seq);
         if let Some(pool) = &reply.pool {
@@ -200,7 +200,7 @@ impl Link {
         }
     }
 
-    /// A reply, from a store that may have forgotten something since: it began anew, or its count of
+    /// Hears a reply. The store may have forgotten something since: it began anew, or its count of
     /// admits and settles is not above what it was.
     pub(super) fn hear(&mut self, command: &Command, reply: &Reply, asked: &Asked) {
         let counts = matches!(command, Command::Admit(_) | Command::Settle(_));
@@ -228,7 +228,7 @@ impl Link {
         self.debt.is_some()
     }
 
-    /// What is owed, to be told now.
+    /// Takes what is owed, to be told now.
     pub(super) fn take_debt(&mut self) -> Option<(Debt, Handover)> {
         let debt = self.debt.take()?;
         let sent = match debt {
@@ -248,7 +248,7 @@ impl Link {
         }
     }
 
-    /// Everything this replica sent lately, whoever counted it.
+    /// Everything this replica sent lately, whether the store or the replica counted it.
     fn journal(&self) -> Sent {
         let mut sent = self.sent.clone();
         sent.routes = self.routes.iter().map(|(route, ring)| (Arc::clone(route), ring.clone())).collect();
@@ -309,7 +309,7 @@ impl Link {
         }
     }
 
-    /// From now on this replica counts by itself, as one of those it heard of here; else of so many.
+    /// From now on this replica counts by itself, as one of the replicas heard of here, or of `unheard`.
     pub(super) fn go_alone(&mut self, unheard: i64, guessed: i64) {
         if self.alone.is_some() {
             return;
@@ -326,10 +326,10 @@ impl Link {
         self.alone = Some(Box::new(Ledger::alone(&knowledge, replicas, self.store_time().max(1))));
     }
 
-    /// One step of this replica's own ledger.
+    /// Makes one step of this replica's own ledger.
     pub(super) fn step_alone(&mut self, replica: u64, caps: Caps, command: Command) -> Reply {
         let now = self.store_time();
-        // At the store their leases lapse by themselves: they are renewed no more.
+        // At the store their leases expire by themselves, since nobody renews them any more.
         let ended = std::mem::take(&mut self.ended);
         let stamp = Stamp { replica, last_reply: None, caps, ended };
         let call = Call { stamp, command };
@@ -345,8 +345,8 @@ impl Link {
         reply
     }
 
-    /// A reply of the store that came when this replica had gone alone: what it says of a call in
-    /// flight holds here, too.
+    /// A reply from the store that came after this replica had gone alone. What it says about a
+    /// call in flight holds here, too.
     pub(super) fn heard_late(&mut self, replica: u64, caps: Caps, command: &Command, reply: &Reply) {
         self.take_note_of(command, reply);
         match command {
@@ -375,14 +375,14 @@ impl Link {
         Some(Handover { spent: alone.spent(), ..self.handover(sent) })
     }
 
-    /// Calls let through that were not in what the store was told.
+    /// The granted calls that were not in what the store was told.
     pub(super) fn since_account(&self, is_new: impl FnMut(&HandedLease) -> bool) -> Handover {
         let mut late = self.handover(Sent::default());
         late.leases.retain(is_new);
         late
     }
 
-    /// The store knows everything: it counts again.
+    /// The store knows everything now, and counts again.
     pub(super) fn returned(&mut self, epoch: i64) {
         (self.alone, self.debt) = (None, None);
         (self.epoch, self.seq, self.losses) = (epoch, 0, self.losses + 1);

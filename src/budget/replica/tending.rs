@@ -1,4 +1,4 @@
-//! Heartbeats, renewals, and the way back to a store that was away.
+//! Heartbeats, renewals, and the return to a store that was away.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
@@ -12,16 +12,16 @@ use super::super::command::{Command, LeaseId};
 use super::link::Link;
 use super::{Replica, lock};
 
-/// How often the tending task looks around.
+/// How often the tending task runs.
 const TEND_EVERY: Duration = Duration::from_secs(1);
 const HEARTBEAT_EVERY: Duration = Duration::from_secs(5);
 const RENEW_EVERY: Duration = Duration::from_secs(10);
-/// An installation nobody called for so long gets no heartbeats.
+/// An installation that nobody called for this long gets no heartbeats.
 const IDLE_AFTER: Duration = Duration::from_secs(120);
-/// Installations tended at the same time: a slow store must not hold up all of them.
+/// Installations tended at the same time: a slow store must not hold them all up.
 const AT_ONCE: usize = 16;
 
-/// What is due for a link that has the store.
+/// What is due on a link that reaches the store.
 struct Due {
     renewals: Vec<LeaseId>,
     heartbeat: Option<Command>,
@@ -29,7 +29,7 @@ struct Due {
 }
 
 impl Replica {
-    /// Never ends. `returned` is told the installations at whose store this replica is back.
+    /// Never returns. Calls `returned` with each installation whose store this replica is back at.
     pub(in crate::budget) async fn tend(&self, returned: impl Fn(&str)) {
         loop {
             tokio::time::sleep(TEND_EVERY).await;
@@ -57,7 +57,7 @@ impl Replica {
         let leaving = {
             let mut link = lock(link);
             if link.is_idle_for(IDLE_AFTER) {
-                // Silent without a word, it would count as missing, and rates would be lowered for it.
+                // Silent without a leave, the replica would count as missing, and rates would be lowered for it.
                 link.leaving()
             } else {
                 None
@@ -96,14 +96,14 @@ impl Replica {
         }
     }
 
-    /// Tries the store; if it answers, it takes over, and what was kept here is thrown away.
+    /// Tries the store. If it answers, it takes over, and the ledger kept here is dropped.
     async fn return_to_store(&self, installation: &Arc<str>, link: &Arc<Mutex<Link>>) {
         let heartbeat = Command::Heartbeat(lock(link).known());
         let Some(reply) = self.tell(installation, link, heartbeat).await else { return };
         let Some(handover) = lock(link).account(reply.epoch) else { return };
         let mut told: BTreeSet<LeaseId> = handover.leases.iter().map(|lease| lease.lease).collect();
         let mut next = handover;
-        // What is let through while the store is being told is told in the next round.
+        // Calls granted while the store is being told are told in the next round.
         while self.tell(installation, link, Command::Adopt(Box::new(next))).await.is_some() {
             let mut link = lock(link);
             let late = link.since_account(|lease| told.insert(lease.lease));

@@ -15,12 +15,12 @@ use crate::budget::store::StoreAway;
 /// The store's clock at the start of a test.
 const START: i64 = 1_700_000_000_000;
 
-/// One ledger that can be made to fail in every way.
+/// One ledger, which can be made to fail in every way.
 #[derive(Debug)]
 struct Fickle {
     state: Mutex<State>,
     began: Instant,
-    /// Replies to admits that are held back wait for this.
+    /// Held-back replies to admits wait for this.
     let_go: Notify,
 }
 
@@ -246,7 +246,7 @@ async fn alone_it_is_one_of_those_that_use_the_installation() {
         let look = Command::Look(Look { share: share(), resource: "core".into() });
         replica.call(&Arc::from(installation), look).await.pool.unwrap().rate
     };
-    // Three replicas use this one, and then this replica hears of one that it has to itself.
+    // Three replicas use this installation; then this replica hears of one that it has to itself.
     for other in [8, 9] {
         let stamp = Stamp { replica: other, last_reply: None, caps: replica.caps(), ended: Vec::new() };
         let beat = Call { stamp, command: Command::Heartbeat(Known::default()) };
@@ -326,7 +326,7 @@ async fn a_store_that_keeps_failing_is_tried_ever_more_seldom() {
     for _ in 0..4 {
         let before = store.count("heartbeat");
         for _ in 0..60 {
-            // Heartbeats work, and every admit fails: as with one garbled key.
+            // Heartbeats work, and every admit fails, as with one garbled key.
             store.set(|state| state.is_away = true);
             let _ = ask(&replica).await;
             store.set(|state| state.is_away = false);

@@ -128,7 +128,7 @@ fn github_is_asked_by_what_the_token_allows() {
     assert_eq!(foretold.by, Validator::Foretold);
     let tag = etag::foretold(key.accept(), &other.authorization(), b"{}");
     assert!(etag::holds(&foretold.header.as_ref().unwrap().1, &tag));
-    // What was confirmed so is the tag of that token from then on.
+    // A tag that was confirmed is that token's tag from then on.
     kept.confirm(&HeaderMap::new(), &foretold, &other, 5_000);
     assert_eq!(kept.condition(&key, &other, &proofs).by, Validator::Etag);
     assert_eq!(kept.checked_ms(), 5_000);

@@ -1,4 +1,4 @@
-//! Hears the others, and knows when it does not.
+//! Listens to the other replicas, and notices when it can't.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -12,10 +12,10 @@ use super::{CHANNEL, Feed, Shared};
 use crate::cache::changes::Change;
 use crate::redis_client::Subscription;
 
-/// To the answer of a server.
+/// Longest wait for a server to answer a subscription.
 const SUBSCRIBE_MAX: Duration = Duration::from_secs(3);
-/// A subscription on which this replica does not hear itself for so long is worth nothing: the server
-/// hangs, is not the one that others speak to, or lets nobody speak.
+/// A subscription on which this replica has not heard itself for this long is useless: the server hangs, is not
+/// the one that the others use, or lets nobody publish.
 const SILENT_MAX: Duration = BEAT_EVERY.saturating_mul(3);
 
 const PAUSE_MIN: Duration = Duration::from_millis(50);
@@ -30,7 +30,7 @@ impl Feed {
         loop {
             let why = match timeout(SUBSCRIBE_MAX, shared.redis.subscribe(CHANNEL)).await {
                 Ok(Ok(subscription)) => {
-                    // What was said until now is not known here.
+                    // Whatever was said before is unknown here.
                     self.changes.note(&Change::Everything);
                     shared.outbox.wake();
                     self.follow(shared, subscription).await;
@@ -58,7 +58,7 @@ impl Feed {
         }
     }
 
-    /// Until the connection is lost or silent.
+    /// Reads messages until the connection is lost or silent.
     async fn follow(&self, shared: &Shared, mut subscription: Subscription) {
         let mut heard = Heard::default();
         let mut silent_at = Instant::now() + SILENT_MAX;
@@ -80,7 +80,7 @@ impl Feed {
         }
     }
 
-    /// Whether it was said by this replica itself.
+    /// Applies a message. Returns whether this replica sent it itself.
     async fn take(&self, shared: &Shared, heard: &mut Heard, bytes: &[u8]) -> Result<bool, Garbled> {
         let message = Message::read(bytes)?;
         if message.replica == shared.name {

@@ -1,4 +1,4 @@
-//! One piece of news, and what of it is taken from others.
+//! One piece of news, and which news is accepted from others.
 
 use serde::{Deserialize, Serialize};
 
@@ -7,13 +7,13 @@ use crate::policy::repositories::{RepositoryName, is_account};
 
 /// Longest id of a delivery; GitHub's have 36 characters.
 pub const DELIVERY_BYTES_MAX: usize = 64;
-/// Parts of each kind. An event tells of two repositories at most, and a ping of all kinds of event.
+/// Most parts of each kind. An event concerns at most two repositories; a ping lists all kinds of events.
 const PARTS_MAX: usize = 8;
 const EVENTS_MAX: usize = 256;
 const EVENT_BYTES_MAX: usize = 64;
 
-/// What one replica heard of, for all of them. What a newer one says beyond this is not understood, and
-/// what is not understood makes everything count as changed.
+/// What one replica learned, for all of them. Fields that a newer replica adds are not understood, and a message
+/// that is not understood makes everything count as changed.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct News {
@@ -21,7 +21,7 @@ pub struct News {
     pub changes: Vec<Change>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub seen: Option<Seen>,
-    /// The delivery of a webhook that told it.
+    /// Id of the webhook delivery that reported it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub delivery: Option<String>,
     /// Accounts whose installation ended or changed.
@@ -42,7 +42,7 @@ impl News {
         News { changes: vec![change], ..News::default() }
     }
 
-    /// Whether it is within bounds, and speaks of what can be there.
+    /// Whether the news is within bounds and names things that can exist.
     pub(super) fn is_sound(&self) -> bool {
         let is_change_sound = |change: &Change| match change {
             Change::Repository { name, areas } => {

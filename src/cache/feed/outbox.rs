@@ -1,4 +1,4 @@
-//! News that is still to be told, in order.
+//! News that is still to be sent, in order.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard};
@@ -8,12 +8,12 @@ use tokio::sync::{Notify, oneshot};
 use super::news::News;
 use crate::cache::changes::Change;
 
-/// More than this is told as: everything changed.
+/// Most news that wait; beyond that they are replaced by "everything changed".
 const WAITING_MAX: usize = 4_096;
-/// Told in one message.
+/// Most news in one message.
 const BATCH_MAX: usize = 64;
 
-/// What waits to be told; whoever told it may wait for the receipt.
+/// News that waits to be sent; whoever put it in may wait for the receipt.
 #[derive(Debug)]
 pub(super) struct Waiting {
     pub(super) news: News,
@@ -21,14 +21,14 @@ pub(super) struct Waiting {
 }
 
 impl Waiting {
-    /// Redis has it.
+    /// Tells the receipt's holder that Redis has the news.
     pub(super) fn confirm(&mut self) {
         if let Some(receipt) = self.receipt.take() {
             let _ = receipt.send(());
         }
     }
 
-    /// It takes longer than anybody should wait.
+    /// Releases the receipt's holder, since sending takes longer than anyone should wait.
     pub(super) fn let_go(&mut self) {
         self.receipt = None;
     }
@@ -43,17 +43,17 @@ pub(super) struct Outbox {
 #[derive(Debug, Default)]
 struct State {
     waiting: VecDeque<Waiting>,
-    /// The last attempt failed: nobody waits for the next one.
+    /// The last attempt failed, so nobody waits for the next one.
     is_failing: bool,
 }
 
 impl Outbox {
-    /// To be told. The receipt comes when it was, or an error when that takes long; none while Redis is
-    /// known not to answer.
+    /// Queues news. The returned receipt resolves once Redis has the news, or fails when that takes long; `None`
+    /// while Redis is known not to answer.
     pub(super) fn put(&self, news: News) -> Option<oneshot::Receiver<()>> {
         let mut state = self.state();
         if state.waiting.len() >= WAITING_MAX {
-            // What an installation's end changes is noticed within minutes anyway.
+            // This drops ended installations too; they are noticed within minutes anyway.
             state.waiting.clear();
             state.waiting.push_back(Waiting { news: News::changed(Change::Everything), receipt: None });
         }
@@ -70,7 +70,7 @@ impl Outbox {
         told
     }
 
-    /// What goes into the next message; it is empty when nothing waits.
+    /// The news for the next message; empty when nothing waits.
     pub(super) fn take(&self) -> Vec<Waiting> {
         let mut state = self.state();
         let count = state.waiting.len().min(BATCH_MAX);
@@ -85,7 +85,7 @@ impl Outbox {
         }
     }
 
-    /// Until something is put in, or [`Outbox::wake`].
+    /// Waits until news is put in or [`Outbox::wake`] is called.
     pub(super) async fn woken(&self) {
         self.wake.notified().await;
     }

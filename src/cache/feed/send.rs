@@ -1,4 +1,4 @@
-//! Tells the others: one message after the other, each until Redis has it.
+//! Tells the other replicas: one message after another, each retried until Redis has it.
 
 use std::time::Duration;
 
@@ -8,8 +8,8 @@ use tokio::time::{Instant, sleep, timeout_at};
 use super::outbox::Waiting;
 use super::{CHANNEL, Feed, Shared, wire};
 
-/// So often a replica says something, be it nothing: it listens for that itself, and the others notice
-/// by its number when they missed the last of its news.
+/// How often a replica sends a message, even an empty one. It listens for its own messages, and the number in
+/// them shows the others whether they missed its latest news.
 pub(super) const BEAT_EVERY: Duration = Duration::from_secs(1);
 
 const PAUSE_MIN: Duration = Duration::from_millis(50);
@@ -22,7 +22,7 @@ impl Feed {
         loop {
             let mut batch = shared.outbox.take();
             if batch.is_empty() {
-                // Woken without news, somebody wants to hear whether it works.
+                // Woken without news by a new subscription, which waits for this replica's own message.
                 let _ = timeout_at(beat_at, shared.outbox.woken()).await;
                 batch = shared.outbox.take();
             }

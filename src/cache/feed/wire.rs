@@ -1,25 +1,25 @@
 //! A message on the channel: `REPLICA NUMBER`, a line end, and the news as JSON.
 //!
-//! Each replica counts its messages, so that a listener notices when one is missing. What comes from
-//! Redis may come from anybody: it is bounded, and what can't be read is an error, never a panic.
+//! Each replica numbers its messages, so that a listener notices a missing one. Anybody may have written what
+//! comes from Redis: it is bounded, and unreadable input is an error, never a panic.
 
 use rustc_hash::FxHashMap;
 use thiserror::Error;
 
 use super::news::News;
 
-/// Longer than the news of one message can be.
+/// Larger than the news of one message can be.
 const MESSAGE_BYTES_MAX: usize = 2 * 1024 * 1024;
 const NAME_BYTES: usize = 16;
-/// Replicas whose count is followed.
+/// Replicas whose numbers are tracked.
 const REPLICAS_MAX: usize = 1_024;
 
-/// It can't be read.
+/// The message can't be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[error("no message of a replica's")]
 pub(super) struct Garbled;
 
-/// A message as it came.
+/// A message as received.
 #[derive(Debug)]
 pub(super) struct Message<'a> {
     pub(super) replica: &'a str,
@@ -29,7 +29,7 @@ pub(super) struct Message<'a> {
 
 impl Message<'_> {
     /// # Errors
-    /// When it is too long, or was written by no replica.
+    /// When it is too long, or no replica wrote it.
     pub(super) fn read(bytes: &[u8]) -> Result<Message<'_>, Garbled> {
         if bytes.len() > MESSAGE_BYTES_MAX {
             return Err(Garbled);
@@ -44,7 +44,7 @@ impl Message<'_> {
     }
 
     /// # Errors
-    /// When any of it is not sound: then nothing of it is.
+    /// When any part is invalid: then all of it is rejected.
     pub(super) fn news(&self) -> Result<Vec<News>, Garbled> {
         let news: Vec<News> = serde_json::from_str(self.news).map_err(|_| Garbled)?;
         news.iter().all(News::is_sound).then_some(news).ok_or(Garbled)
@@ -62,14 +62,14 @@ pub(super) fn write<'a>(
     Ok(message)
 }
 
-/// The last number heard of each replica.
+/// The last number heard from each replica.
 #[derive(Debug, Default)]
 pub(super) struct Heard {
     last: FxHashMap<String, u64>,
 }
 
 impl Heard {
-    /// Whether a message of this replica was missed before this one. One that is repeated is none.
+    /// Whether a message of this replica was missed before this one. A repeated message is not a miss.
     pub(super) fn misses(&mut self, message: &Message<'_>) -> bool {
         if let Some(last) = self.last.get_mut(message.replica) {
             let is_missed = message.number > last.saturating_add(1);

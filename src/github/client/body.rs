@@ -1,4 +1,4 @@
-//! The body of an answer, which has its connection for itself.
+//! The body of an answer, which owns its connection.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -11,11 +11,11 @@ use hyper::body::Incoming;
 use super::connection::Connection;
 use super::pool::Pool;
 
-/// A body on its way from GitHub. Its connection goes back to the pool when its reader has come to the end.
+/// A body being received from GitHub. Once it was read to the end, its connection goes back to the pool.
 #[derive(Debug)]
 pub struct AnswerBody {
     inner: Incoming,
-    /// None when it has gone back.
+    /// `None` once the connection has gone back.
     connection: Option<Connection>,
     pool: Arc<Pool>,
 }

@@ -1,4 +1,4 @@
-//! One connection to GitHub, or to whoever else is asked.
+//! One connection to GitHub, or to another server.
 
 use std::future::poll_fn;
 use std::mem;
@@ -18,10 +18,10 @@ use super::{BoxError, RequestBody};
 
 pub(super) type Connector = HttpsConnector<HttpConnector<Resolver<GaiResolver>>>;
 
-/// Read ahead of a slow caller on a connection; also the longest head of an answer.
+/// Bytes read ahead of a slow caller on a connection; also the longest head of an answer.
 const READ_AHEAD_BYTES_MAX: usize = 64 * 1024;
 
-/// Where a connection leads.
+/// Where a connection leads: scheme and authority.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Origin {
     scheme: Scheme,
@@ -29,7 +29,7 @@ pub(super) struct Origin {
 }
 
 impl Origin {
-    /// None of an address that isn't absolute.
+    /// The origin of an absolute URI; `None` for any other.
     pub(super) fn of(uri: &Uri) -> Option<Origin> {
         Some(Origin { scheme: uri.scheme()?.clone(), authority: uri.authority()?.clone() })
     }
@@ -39,7 +39,7 @@ impl Origin {
         origin.path_and_query("/").build()
     }
 
-    /// As `Host` names it: without a port that goes without saying (RFC 9110 §4.2, §7.2).
+    /// The value of `Host`: without a default port (RFC 9110 §4.2, §7.2).
     fn host(&self) -> Result<HeaderValue, BoxError> {
         let default = if self.scheme == Scheme::HTTPS { 443 } else { 80 };
         let host = match self.authority.port_u16() {
@@ -50,7 +50,7 @@ impl Origin {
     }
 }
 
-/// A connection takes one request at a time. It is closed when this is dropped.
+/// A connection, which takes one request at a time. Dropping it closes it.
 #[derive(Debug)]
 pub(super) struct Connection {
     origin: Origin,
@@ -77,17 +77,17 @@ impl Connection {
         self.origin == *origin
     }
 
-    /// Whether another request may be sent now, as far as was heard from the server.
+    /// Whether another request may be sent now, as far as the server has let us know.
     pub(super) fn is_ready(&self) -> bool {
         self.sender.is_ready()
     }
 
-    /// Until another request may be sent; false when none ever may.
+    /// Waits until another request may be sent; `false` if the connection is closed.
     pub(super) async fn becomes_ready(&mut self) -> bool {
         self.sender.ready().await.is_ok()
     }
 
-    /// Sends `request`, whose address may be absolute, and waits for the head of its answer.
+    /// Sends `request`, whose URI may be absolute, and waits for the head of the answer.
     pub(super) fn send(
         &mut self,
         mut request: Request<RequestBody>,

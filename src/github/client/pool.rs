@@ -1,4 +1,4 @@
-//! Connections that wait for a request.
+//! Idle connections that wait for a request.
 
 use std::collections::VecDeque;
 use std::pin::pin;
@@ -13,19 +13,19 @@ use tokio::time::{Instant, timeout};
 use super::connection::{Connection, Connector, Origin};
 use super::{BoxError, SendError};
 
-/// How long an unused connection stays; below the minute after which GitHub closes it.
+/// How long an unused connection is kept; below the minute after which GitHub closes it.
 const IDLE: Duration = Duration::from_secs(45);
-/// Unused connections kept, wherever they lead.
+/// Unused connections kept, to all servers together.
 const IDLE_MAX: usize = 128;
-/// An opening that nobody waits for any more is given up then.
+/// A connection attempt that nobody waits for any more is abandoned after this.
 const OPENING: Duration = Duration::from_secs(30);
 
 #[derive(Debug)]
 pub(super) struct Pool {
     pub(super) connector: Connector,
-    /// The one used last is the last.
+    /// Ordered by last use; the most recently used is at the back.
     idle: Mutex<VecDeque<Idle>>,
-    /// Tells those who wait that a connection has come back.
+    /// Tells waiting requests that a connection has come back.
     returned: Notify,
 }
 
@@ -40,8 +40,8 @@ impl Pool {
         Pool { connector, idle: Mutex::default(), returned: Notify::new() }
     }
 
-    /// A connection that is ready for a request to this address: one that waits, or whichever comes first of
-    /// a new one and one that another request has done with.
+    /// A connection that is ready for a request to this URI: an idle one, or else whichever comes first of a new
+    /// one and one that another request returns.
     pub(super) async fn connection(self: &Arc<Self>, to: &Uri) -> Result<Connection, SendError> {
         let origin = Origin::of(to).ok_or(SendError::Address)?;
         match self.take(&origin) {
@@ -54,7 +54,7 @@ impl Pool {
         let mut opening = Box::pin(Connection::open(self.connector.clone(), origin.clone()));
         loop {
             let mut returned = pin!(self.returned.notified());
-            // From here on it hears of those that come back; one that came before is taken now.
+            // From here on it hears of returned connections; one that came back earlier is taken now.
             returned.as_mut().enable();
             if let Some(connection) = self.take(&origin) {
                 self.put_when_open(opening);
@@ -68,7 +68,7 @@ impl Pool {
         }
     }
 
-    /// What was begun is of use to the next.
+    /// Finishes opening a connection that its request no longer needs; the next request can use it.
     pub(super) fn put_when_open(
         self: &Arc<Self>,
         opening: impl Future<Output = Result<Connection, BoxError>> + Send + 'static,
@@ -92,8 +92,8 @@ impl Pool {
         }
     }
 
-    /// Takes a connection that is new or whose answer was read. If that was given up it is of use only when what
-    /// is left comes at once; hyper closes it otherwise.
+    /// Takes a connection that is new or whose answer is done. If the answer was not read to the end, the
+    /// connection is only reusable if the rest arrives at once; otherwise hyper closes it.
     pub(super) fn put(self: &Arc<Self>, mut connection: Connection) {
         if connection.is_ready() {
             self.put_ready(connection);

@@ -1,7 +1,7 @@
-//! Names to addresses: one question for all who have it at the same time, or soon after.
+//! Resolves host names: one query serves all who ask at the same time, or soon after.
 //!
-//! The system's resolver keeps a thread for each question under way, and connections are opened in
-//! bursts: thirty at once were thirty threads with 60 MiB.
+//! The system's resolver blocks a thread per query, and connections are opened in bursts: thirty at once took
+//! thirty threads and 60 MiB.
 
 use std::future::poll_fn;
 use std::io;
@@ -17,18 +17,19 @@ use hyper_util::client::legacy::connect::dns::Name;
 use moka::future::Cache;
 use tower::Service;
 
-/// The system doesn't tell how long an address is good for; who has moved is found after this.
+/// How long addresses are used without asking again. The system does not tell their TTL, so a moved host is found
+/// after this.
 const FRESH: Duration = Duration::from_secs(5);
-/// What was known before serves where the system knows nothing, or not in time.
+/// How long the last known addresses are used while the system does not answer, or not in time.
 const STALE: Duration = Duration::from_mins(1);
-/// GitHub's two and a few issuers of identities.
+/// Names remembered: GitHub's two and a few identity issuers.
 const NAMES_MAX: u64 = 64;
 
-/// The system's resolver, asked once for all. Its errors are told to all who asked, and not kept.
+/// The system's resolver, asked once for all callers. All of them get its errors, which are not cached.
 #[derive(Debug, Clone)]
 pub(super) struct Resolver<S> {
     system: S,
-    /// For an answer.
+    /// Longest wait for the system's answer.
     patience: Duration,
     fresh: Cache<Name, Vec<SocketAddr>>,
     stale: Cache<Name, Vec<SocketAddr>>,
@@ -93,8 +94,8 @@ mod tests {
 
     use super::*;
 
-    /// Counts what it is asked and answers later, unless it is silent; it knows no name that ends in
-    /// `.invalid`, and none while it is broken.
+    /// Counts its queries and answers after a pause, unless it is silent. It knows no name that ends in
+    /// `.invalid`, and none at all while it is broken.
     #[derive(Clone, Default)]
     struct System {
         asked: Arc<AtomicUsize>,

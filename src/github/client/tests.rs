@@ -1,4 +1,4 @@
-//! Which connection a request goes by.
+//! Which connection a request uses.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -16,14 +16,14 @@ use tokio::time::timeout;
 use super::connection::{Connection, Origin};
 use super::*;
 
-/// Answers `/N` with N bytes, and `/close` before it closes; counts its connections.
+/// Answers `/N` with N bytes, and `/close` before closing the connection; counts its connections.
 struct Server {
     address: SocketAddr,
     accepted: Arc<AtomicUsize>,
 }
 
 impl Server {
-    /// Takes as many connections as there come, up to `most`; of the others `backlog` get as far as to wait.
+    /// Accepts up to `most` connections; of the others, `backlog` may queue.
     fn start(most: usize, backlog: u32) -> Server {
         let socket = TcpSocket::new_v4().unwrap();
         socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
@@ -72,7 +72,7 @@ fn client() -> HttpClient {
     HttpClient::with("test", None, Duration::from_secs(60)).unwrap()
 }
 
-/// Until a connection lies in the pool.
+/// Waits until a connection is back in the pool.
 async fn one_comes_back(client: &HttpClient) {
     let comes_back = async {
         while client.pool.unused() == 0 {
@@ -146,7 +146,7 @@ async fn what_was_not_used_for_long_is_not_used_again() {
 async fn who_waits_for_a_new_connection_takes_one_that_comes_back() {
     let (server, client) = (Server::start(1, 1), client());
     let first = client.send(server.request("/300000")).await.unwrap();
-    // Until nobody is let in any more, not even to wait.
+    // Until nobody is accepted any more, not even to queue.
     let mut waiting = Vec::new();
     while let Ok(stream) = timeout(Duration::from_secs(1), TcpStream::connect(server.address)).await {
         waiting.push(stream.unwrap());
@@ -191,7 +191,7 @@ async fn unused_connections_are_bounded() {
     assert_eq!((server.accepted(), client.pool.unused()), (150, 128));
 }
 
-/// Writes `said` to each connection once a request has come.
+/// A server that writes `said` to each connection once a request has arrived.
 async fn scripted(said: &'static [u8]) -> (String, Arc<AtomicUsize>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();

@@ -1,7 +1,7 @@
-//! The few members of an answer's body that tell a limit.
+//! The few members of an answer's body that reveal a limit.
 //!
-//! Read leniently, for every member may be missing or be something else ("Error bodies" are not of
-//! one shape). `data` can be large and is skipped but for the one number in it.
+//! Read leniently, because any member may be missing or have another type (GitHub's error bodies have no single
+//! shape). `data` can be large; all of it but one number is skipped.
 
 use std::fmt;
 
@@ -9,12 +9,12 @@ use serde::Deserialize;
 use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::Value;
 
-/// What a body says; text is in lower case, for GitHub's spelling is not promised.
+/// What a body says; text is in lower case, since GitHub's capitalization is not guaranteed.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Body {
     pub(super) message: Option<String>,
     pub(super) documentation_url: Option<String>,
-    /// Of a GraphQL answer.
+    /// `errors` of a GraphQL answer.
     pub(super) errors: Vec<GraphqlError>,
     /// `data.rateLimit.cost` of a GraphQL answer.
     pub(super) cost: Option<u32>,
@@ -25,7 +25,7 @@ pub(super) struct Body {
 /// One of a GraphQL answer's `errors`.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct GraphqlError {
-    /// `type`.
+    /// The member `type`.
     pub(super) kind: Option<String>,
     pub(super) code: Option<String>,
     pub(super) message: Option<String>,
@@ -41,7 +41,7 @@ struct Raw {
     data: Data,
 }
 
-/// What is wanted of `data`.
+/// What is needed of `data`.
 #[derive(Default)]
 struct Data {
     cost: Option<u32>,
@@ -49,7 +49,7 @@ struct Data {
 }
 
 impl Body {
-    /// None when it is not one JSON object.
+    /// `None` when the body is not a single JSON object.
     pub(super) fn read(body: &[u8]) -> Option<Body> {
         let raw: Raw = serde_json::from_slice(body).ok()?;
         let errors = raw.errors.as_array().map(Vec::as_slice).unwrap_or_default();

@@ -1,10 +1,10 @@
-//! Whether an answer refuses for a limit, and for which.
+//! Whether an answer refuses for a limit, and for which one.
 //!
-//! GitHub's ways of saying so, from its docs and from answers seen: 403 or 429 with `retry-after`,
-//! with `remaining: 0`, or with words alone; GraphQL with 200 and an entry in `errors`. Two mistakes
-//! must not happen. A 403 for a missing permission is no limit, even if it is the window's last call.
-//! And since GraphQL's messages quote the caller's query, words in them count only where GitHub
-//! begins a message with them, or an agent could put the whole installation on hold.
+//! The ways in which GitHub does so, from its docs and from observed answers: 403 or 429 with `retry-after`, with
+//! `remaining: 0`, or with words alone; GraphQL with 200 and an entry in `errors`. Two mistakes must not happen.
+//! A 403 for a missing permission is no limit, even if it is the window's last call. And since GraphQL messages
+//! quote the caller's query, words count only at the beginning of a message, where GitHub puts them; otherwise an
+//! agent could put the whole installation on hold.
 
 #[cfg(test)]
 mod tests;
@@ -15,7 +15,7 @@ use http::{HeaderMap, StatusCode};
 use super::body::{Body, GraphqlError};
 use super::{LimitKind, is_spent};
 
-/// How GitHub begins the message of a refusal; bodies are read in lower case.
+/// How GitHub's refusal messages begin; bodies are read in lower case.
 const BEGINNINGS: [(&str, LimitKind); 4] = [
     ("you have exceeded a secondary rate limit", LimitKind::Secondary),
     ("you have triggered an abuse detection mechanism", LimitKind::Secondary),
@@ -23,7 +23,7 @@ const BEGINNINGS: [(&str, LimitKind); 4] = [
     ("api rate limit already exceeded", LimitKind::Primary),
 ];
 
-/// What GitHub says of a secondary limit, today and in older versions.
+/// GitHub's words for a secondary limit, today and in older versions.
 const SECONDARY_WORDS: [&str; 4] = [
     "secondary rate",
     "abuse detection",
@@ -49,10 +49,10 @@ pub(super) fn kind(
     }
 }
 
-/// Of a 403 or 429.
+/// The limit cited by a 403 or 429.
 ///
-/// Words for a secondary limit come before everything: it concerns the whole installation, while
-/// `remaining: 0` reaches the books through the figures anyway.
+/// Words about a secondary limit take precedence, because that limit concerns the whole installation; `remaining:
+/// 0` reaches the ledger through the figures anyway.
 fn of_refusal(status: StatusCode, headers: &HeaderMap, body: Option<&Body>) -> Option<LimitKind> {
     if body.is_some_and(is_secondary) || headers.contains_key(RETRY_AFTER) {
         return Some(LimitKind::Secondary);
@@ -62,19 +62,20 @@ fn of_refusal(status: StatusCode, headers: &HeaderMap, body: Option<&Body>) -> O
         return Some(if is_spent(headers) { LimitKind::Primary } else { LimitKind::Secondary });
     }
     match message {
-        // A refusal for a limit names it. This one gives another reason, and was the last call.
+        // A refusal for a limit names the limit. Without it, this is some other refusal that happened to be the
+        // last call.
         Some(message) if is_spent(headers) => message.contains("rate limit").then_some(LimitKind::Primary),
         Some(message) => of_beginning(message),
         None => is_spent(headers).then_some(LimitKind::Primary),
     }
 }
 
-/// Whether the answer names a secondary limit, rather than being taken for one by its headers.
+/// Whether the body itself names a secondary limit (headers alone can also imply one).
 pub(super) fn names_secondary(body: &Body) -> bool {
     is_secondary(body) || body.errors.iter().any(|error| of_error(error) == Some(LimitKind::Secondary))
 }
 
-/// Messages of REST are GitHub's own words, so these may stand anywhere in them.
+/// REST messages are GitHub's own words, so these may appear anywhere in them.
 fn is_secondary(body: &Body) -> bool {
     let message = body.message.as_deref().unwrap_or_default();
     let documentation_url = body.documentation_url.as_deref().unwrap_or_default();
@@ -87,7 +88,7 @@ fn speaks_of_secondary(message: &str) -> bool {
     SECONDARY_WORDS.iter().any(|words| message.contains(words))
 }
 
-/// Of the errors a GraphQL answer lists; a secondary limit among them comes first, as above.
+/// The limit cited by a GraphQL answer's errors; a secondary limit takes precedence, as above.
 fn of_errors(body: &Body) -> Option<LimitKind> {
     let kinds: Vec<LimitKind> = body.errors.iter().filter_map(of_error).collect();
     kinds.iter().find(|kind| **kind == LimitKind::Secondary).or(kinds.first()).copied()
@@ -102,7 +103,7 @@ fn of_error(error: &GraphqlError) -> Option<LimitKind> {
         return Some(if is_secondary { LimitKind::Secondary } else { LimitKind::Primary });
     }
     match error.kind {
-        // NOT_FOUND, FORBIDDEN and so on give another reason, whatever they quote.
+        // NOT_FOUND, FORBIDDEN and the like are other reasons, whatever text they quote.
         Some(_) => None,
         None => of_beginning(message),
     }

@@ -46,7 +46,7 @@ fn reads_whole_headers_only() {
     assert_figures(&HeaderMap::new(), Figures::Absent, "nothing");
 }
 
-/// Those beside a refused credential are of who has none, and so they may be where GitHub fails.
+/// With a refused credential come an anonymous caller's figures; when GitHub fails they may come too.
 #[test]
 fn the_figures_of_a_401_or_a_5xx_are_nobody_s() {
     for status in [StatusCode::UNAUTHORIZED, StatusCode::BAD_GATEWAY, StatusCode::INTERNAL_SERVER_ERROR] {
@@ -55,7 +55,7 @@ fn the_figures_of_a_401_or_a_5xx_are_nobody_s() {
     }
 }
 
-/// One such answer must not hold everybody to the window's end, some half an hour away.
+/// One such answer must not hold everyone until the window ends, half an hour away.
 #[test]
 fn a_refusal_that_says_to_come_back_before_the_reset_tells_no_figures() {
     let primary = r#"{"message": "API rate limit exceeded for installation ID 1."}"#;
@@ -64,9 +64,9 @@ fn a_refusal_that_says_to_come_back_before_the_reset_tells_no_figures() {
         ("0", Some("2"), primary, Figures::Contradicted),
         ("0", Some("2"), "", Figures::Contradicted),
         ("0", None, primary, Figures::Read),
-        // Both speak of the window's end.
+        // Both mean the end of the window.
         ("0", Some("1763"), primary, Figures::Read),
-        // Two limits are reached.
+        // Both limits are reached.
         ("0", Some("2"), secondary, Figures::Read),
         ("17", Some("2"), primary, Figures::Read),
     ] {
@@ -78,7 +78,7 @@ fn a_refusal_that_says_to_come_back_before_the_reset_tells_no_figures() {
         assert_eq!(reading.limit.is_some(), expected == Figures::Read, "{context}");
         assert!(reading.refused.is_some(), "{context}");
     }
-    // Of an answer that refuses nothing the figures count, whatever it says beside them.
+    // The figures of an answer that is no refusal count, whatever else it says.
     let mut map = with(("x-ratelimit-remaining", "0"));
     map.insert(RETRY_AFTER, "2".parse().unwrap());
     assert_eq!(read(StatusCode::OK, &map, None, false).figures, Figures::Read);
@@ -126,7 +126,7 @@ fn takes_no_figure_that_makes_no_sense() {
         (DATE_EPOCH - 86_400, Figures::Read),
         (DATE_EPOCH - 86_401, Figures::Garbled),
         (0, Figures::Garbled),
-        // A duration or milliseconds where an epoch belongs.
+        // A duration, or milliseconds, instead of epoch seconds.
         (3600, Figures::Garbled),
         (DATE_EPOCH * 1000, Figures::Garbled),
     ] {
@@ -217,7 +217,7 @@ fn a_body_is_wanted_where_it_can_decide() {
     }
 }
 
-/// Text that gets past the first checks more often than arbitrary bytes do.
+/// Passes the first checks more often than arbitrary bytes would.
 fn header_value() -> impl Strategy<Value = Vec<u8>> {
     prop_oneof![
         proptest::collection::vec(any::<u8>(), 0..40),

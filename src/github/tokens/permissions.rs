@@ -1,4 +1,4 @@
-//! The permissions a token has: those configured, or what the installation has, cut down.
+//! The permissions of a token: the configured ones, or else the installation's, reduced.
 
 use std::collections::BTreeMap;
 
@@ -15,14 +15,14 @@ pub(super) fn permissions_for(installation: &AppInstallation, access: Access) ->
         Some((name.clone(), level.to_owned()))
     });
     let mut permissions: BTreeMap<String, String> = levels.collect();
-    // An empty set would mean everything.
+    // GitHub reads an empty set as all permissions.
     if configured(installation, access).is_none() {
         permissions.entry("metadata".to_owned()).or_insert_with(|| "read".to_owned());
     }
     permissions
 }
 
-/// Whether tokens of one installation may do whatever those of another may.
+/// Whether tokens of `one` may do everything that tokens of `other` may.
 pub fn may_as_much(one: &AppInstallation, other: &AppInstallation, access: Access) -> bool {
     let rank = |level: &str| ["read", "write", "admin"].iter().position(|known| *known == level);
     names(other, access).all(|name| match level(other, access, name) {
@@ -54,7 +54,7 @@ fn level<'a>(installation: &'a AppInstallation, access: Access, name: &str) -> O
     }
 }
 
-/// Permissions no agent's write needs unless the operator says so.
+/// Permissions that no agent's write needs unless the operator grants them.
 fn is_withheld(name: &str) -> bool {
     name == "administration"
         || name == "workflows"

@@ -5,7 +5,7 @@ use super::*;
 
 const FIRST: &str = r#"{"keys":[{"kty":"OKP","crv":"Ed25519","kid":"first","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}"#;
 
-/// A source whose readings a test decides about, and counts.
+/// A source whose reads a test controls and counts.
 struct Fixture {
     source: Arc<Source>,
     answer: Arc<Mutex<Result<Bytes, String>>>,

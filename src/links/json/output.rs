@@ -1,6 +1,6 @@
-//! What goes out for one chunk: long stretches as slices of it, short ones gathered.
+//! The output for one chunk: long stretches as slices of the chunk, short ones gathered.
 //!
-//! A list of issues has a link to change every hundred bytes or so. Sent on as slices, each
+//! A list of issues has a link to change every hundred bytes or so. Passed on as a slice, each
 //! stretch would be an HTTP chunk or frame of its own, which costs more than copying it.
 
 use std::collections::VecDeque;
@@ -21,7 +21,7 @@ impl<'a> Output<'a> {
         Output { out, gathered: BytesMut::new() }
     }
 
-    /// A stretch of `chunk` as it came.
+    /// Passes on a stretch of `chunk` as it came.
     pub(super) fn pass(&mut self, chunk: &Bytes, stretch: Range<usize>) {
         let is_alone = stretch.len() == chunk.len() && self.gathered.is_empty();
         if stretch.is_empty() {
@@ -38,7 +38,7 @@ impl<'a> Output<'a> {
         }
     }
 
-    /// What takes a base's place.
+    /// Adds what takes the place of a base.
     pub(super) fn insert(&mut self, text: &[u8]) {
         self.gathered.extend_from_slice(text);
     }

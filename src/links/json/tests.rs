@@ -10,7 +10,7 @@ use super::{JsonRewriter, LEVELS_MAX};
 use crate::links::LinkMap;
 use crate::links::tests::public_map;
 
-/// What comes out for these chunks, and of that, how much only at the end.
+/// The output for these chunks, and how many of its bytes came only at the end.
 fn run<'a>(map: &LinkMap, chunks: impl IntoIterator<Item = &'a [u8]>) -> (Vec<u8>, usize) {
     let mut rewriter = JsonRewriter::new(map.clone());
     let mut out = VecDeque::new();
@@ -26,7 +26,7 @@ fn run<'a>(map: &LinkMap, chunks: impl IntoIterator<Item = &'a [u8]>) -> (Vec<u8
     (out, late)
 }
 
-/// The same in one piece and byte by byte.
+/// Checks that the output is the same in one piece and byte by byte.
 fn rewritten(input: &[u8]) -> Vec<u8> {
     let map = public_map("/api/v3");
     let (whole, _) = run(&map, [input]);
@@ -39,7 +39,7 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
-/// Templates have `@` where a base is that changes, and `!` where one stays.
+/// In templates, `@` is a base that changes and `!` one that stays.
 fn check(template: &str) {
     let input = template.replace(['@', '!'], "https://api.github.com");
     let expected = template.replace('@', "http://tollgate.test:8080/api/v3");

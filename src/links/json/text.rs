@@ -1,4 +1,4 @@
-//! The letters of JSON strings: escapes, also when a chunk ends within one, and what a key is.
+//! The letters of JSON strings: escapes, even if a chunk ends within one, and the kinds of keys.
 
 use memchr::memchr2;
 
@@ -11,12 +11,12 @@ pub(super) const LETTER_LEN_MAX: usize = 6;
 #[derive(Clone, Copy)]
 pub(super) enum Escaped {
     Letter(Letter),
-    /// It isn't complete.
+    /// It is not complete yet.
     More,
     Bad,
 }
 
-/// Reads the escape at the beginning of `text`, which is a backslash; with the bytes it takes.
+/// Reads the escape at the beginning of `text`, which is a backslash; also returns the bytes it takes.
 fn unescape(text: &[u8]) -> (usize, Escaped) {
     let Some(kind) = text.get(1) else { return (1, Escaped::More) };
     let byte = match kind {
@@ -32,7 +32,7 @@ fn unescape(text: &[u8]) -> (usize, Escaped) {
     (2, Escaped::Letter(Letter::Byte(byte)))
 }
 
-/// The digits after `\u`, of which there may be too few yet.
+/// Reads the digits after `\u`, of which some may not be there yet.
 fn unescape_hex(digits: &[u8]) -> (usize, Escaped) {
     let mut code = 0;
     for digit in digits {
@@ -49,7 +49,7 @@ fn unescape_hex(digits: &[u8]) -> (usize, Escaped) {
     (2 + digits.len(), escaped)
 }
 
-/// An escape the last chunk ended in.
+/// An escape that the last chunk ended in.
 #[derive(Debug, Default)]
 pub(super) struct PartialEscape {
     bytes: [u8; LETTER_LEN_MAX],
@@ -61,7 +61,7 @@ impl PartialEscape {
         self.len == 0
     }
 
-    /// Reads `text`, which goes on with the escape so far; with the bytes taken from it.
+    /// Reads `text`, which continues the escape so far; also returns the bytes taken from `text`.
     pub(super) fn read(&mut self, text: &[u8]) -> (usize, Escaped) {
         let before = self.len;
         let taken = text.len().min(LETTER_LEN_MAX - before);
@@ -96,18 +96,18 @@ impl Key {
     }
 }
 
-/// A key's last letters, as many as tell what it is; keys may be longer than a chunk.
+/// The last letters of a key, as many as it takes to tell its kind; keys may be longer than a chunk.
 #[derive(Debug, Default)]
 pub(super) struct KeyEnd {
     bytes: [u8; KeyEnd::LEN],
-    /// Of the whole key so far.
+    /// Length of the whole key so far.
     len: usize,
 }
 
 impl KeyEnd {
     const LEN: usize = "temp_clone_token".len();
 
-    /// Letters that aren't escaped.
+    /// Adds letters that aren't escaped.
     pub(super) fn push(&mut self, run: &[u8]) {
         let end = &run[run.len().saturating_sub(KeyEnd::LEN)..];
         self.bytes.copy_within(end.len().., 0);
@@ -120,7 +120,7 @@ impl KeyEnd {
         self.push(&[byte]);
     }
 
-    /// The key, whose last letters are these.
+    /// Ends the key, of which `run` is the rest; returns its kind.
     pub(super) fn end(&mut self, run: &[u8]) -> Key {
         if self.len == 0 {
             return Key::of(run);
@@ -134,8 +134,9 @@ impl KeyEnd {
     }
 }
 
-/// How far it is from behind a key to the next, when there is only a value between them that is whole here,
-/// has nothing to change and no escapes: most there is, and quicker read at once than token by token.
+/// The bytes from the end of a key to the next key, if the value between them is complete here and
+/// has nothing to change and no escapes. Most values are like that, and it is quicker to skip them
+/// at once than token by token.
 pub(super) fn plain_member(key: Key, behind: &[u8]) -> Option<usize> {
     if key != Key::Other {
         return None;
@@ -155,12 +156,12 @@ pub(super) fn plain_member(key: Key, behind: &[u8]) -> Option<usize> {
     value[len..].starts_with(b",\"").then_some(1 + len + 2)
 }
 
-/// Whether a number goes on with this byte; which bytes make one isn't checked.
+/// Whether this byte may continue a number. Which bytes make a valid number isn't checked.
 pub(super) fn is_in_number(byte: u8) -> bool {
     matches!(byte, b'0'..=b'9' | b'.' | b'e' | b'E' | b'+' | b'-')
 }
 
-/// The letters of a string from behind its opening quote on.
+/// The letters of a string, after its opening quote.
 pub(super) struct StringLetters<'a> {
     text: &'a [u8],
     at: usize,

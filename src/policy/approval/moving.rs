@@ -1,4 +1,4 @@
-//! Where a gated request that is no pull request's merge names what it is about by something that moves.
+//! Finds what a gated request (other than the merge of a pull request) names by something that can move.
 
 use serde_json::Value;
 
@@ -6,28 +6,29 @@ use super::is_commit;
 use crate::policy::Class;
 use crate::policy::routes::Operation;
 
-/// What means another commit after the next push.
+/// Something that stands for another commit after the next push.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Moving {
-    /// The branch that is merged into another one.
+    /// The branch that is merged into another.
     Head(String),
-    /// The pull request that a review approves, which names no commit.
+    /// The pull request that a review approves without naming a commit.
     Review,
-    /// The pull request of a pending review that is submitted as an approval: it can't name a commit.
+    /// The pull request of a pending review that is submitted as an approval; it can't name a commit.
     Submitted,
 }
 
 impl Moving {
-    /// Of one operation of a class; `member` is that of the body, or of the input of its one mutation.
+    /// The moving name in an operation of this class; `member` returns a member of the body, or of the only
+    /// mutation's input.
     ///
     /// # Errors
-    /// When the request does not say it in a way that has one reading.
+    /// When the request does not name it unambiguously.
     pub fn of(
         operation: &Operation,
         class: Class,
         member: impl Fn(&str) -> Option<Value>,
     ) -> Result<Option<Moving>, &'static str> {
-        // A branch may be named by 64 digits, but not by 40.
+        // 64 hex digits may be a branch's name, 40 may not.
         let is_whole = |sha: &str| sha.len() == 40 && is_commit(&sha.to_ascii_lowercase());
         match operation.id {
             "repos/merge" | "mergeBranch" => match member("head") {
@@ -50,7 +51,7 @@ impl Moving {
     }
 }
 
-/// Where a review names its commit.
+/// The member in which a review names its commit.
 pub fn review_key(operation: &Operation) -> &'static str {
     if operation.id == "addPullRequestReview" { "commitOID" } else { "commit_id" }
 }

@@ -1,4 +1,4 @@
-//! What is taken, and every way in which a token can be wrong.
+//! What is accepted, and every way in which a token can be wrong.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -64,7 +64,7 @@ fn signed(claims: &Value) -> String {
     signed_parts(r#"{"alg":"HS256","typ":"JWT"}"#, &claims.to_string())
 }
 
-/// The claims of a refusal, filled in as an approver does.
+/// The claims from a refusal, completed as an approver would.
 fn filled(required: &Requirement) -> Value {
     let mut claims = required.claims();
     for (key, value) in [
@@ -144,7 +144,7 @@ fn each_claim_must_be_there_right_and_of_its_type() {
         for wrong in
             [json!(null), json!([]), json!({}), json!(true), json!(""), json!(1.5), json!("other"), json!(-1)]
         {
-            // Who approved, and the approval's name, may be any text.
+            // Who approved and the approval's id may be any text.
             if matches!(key, "sub" | "jti") && wrong == json!("other") {
                 continue;
             }
@@ -206,7 +206,7 @@ fn a_stack_is_approved_as_a_whole() {
     let at = |number, sha: &str| PullAt { number, head_sha: sha.to_owned() };
     let required = merge_of(vec![at(75, BELOW), at(76, HEAD)]);
     assert!(verify(&signed(&filled(&required)), &required).is_ok());
-    // The top's commit is the approval's, which GitHub compares; those below are compared here.
+    // The top commit comes from the approval, and GitHub compares it; the ones below are compared here.
     let moved = merge_of(vec![at(75, BELOW), at(76, BELOW)]);
     assert!(verify(&signed(&filled(&required)), &moved).is_ok());
     for other in [
@@ -249,7 +249,7 @@ fn algorithm_and_key_are_the_configuration_s() {
     ] {
         assert_eq!(verify(&signed_parts(header, &payload), &request()).unwrap_err(), expected, "{header}");
     }
-    // The public key of an issuer is no secret, so it must not serve as one.
+    // An issuer's public key is no secret, so it must not work as one.
     let pair = rcgen::KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap();
     let public = pair.public_key_pem();
     let issuer = Issuer {
@@ -319,7 +319,7 @@ proptest! {
         prop_assert!(verifier().verify(&bytes, &request(), NOW).is_err());
     }
 
-    /// Correctly signed, but with arbitrary claims: only what the requirement says is taken.
+    /// Correctly signed, but with arbitrary claims: accepted only if they meet the requirement.
     #[test]
     fn signed_rubbish_is_refused(
         key in "(iss|sub|aud|repo|action|iat|exp|jti|pull_number|head_sha|stack)",

@@ -1,4 +1,4 @@
-//! An approval as it came: a compact JWS with no more in its header than is needed.
+//! An approval as received: a compact JWS with nothing unnecessary in its header.
 
 use jsonwebtoken::Algorithm;
 use serde_json::Value;
@@ -8,10 +8,10 @@ use crate::policy::jws::{self, Jws, JwsError, NotText};
 
 /// Longest token read, in bytes; an RS256 token for a stack of fifty is shorter.
 const BYTES_MAX: usize = 16 * 1024;
-/// Longest `sub` or `jti`.
+/// Longest `sub` or `jti`, in bytes.
 const NAME_BYTES_MAX: usize = 256;
 
-/// A token whose form is sound; nothing in it is proven yet.
+/// A well-formed token; nothing in it is verified yet.
 pub(super) struct Token<'a> {
     jws: Jws<'a>,
     algorithm: Option<String>,
@@ -33,10 +33,10 @@ impl From<NotText> for Rejected {
     }
 }
 
-/// Takes a token apart.
+/// Parses a token.
 pub(super) fn read(token: &[u8]) -> Result<Token<'_>, Rejected> {
     let jws = jws::read(token, BYTES_MAX)?;
-    // A key or an address in the header is an invitation to trust it; `crit` asks for what we don't know.
+    // A key or a URL in the header invites the reader to trust it; `crit` demands extensions we don't know.
     if jws.header.keys().any(|key| !matches!(key.as_str(), "alg" | "typ" | "kid")) {
         return Err(Rejected::Header);
     }
@@ -53,7 +53,7 @@ impl Token<'_> {
         if self.algorithm.as_deref() != Some(name_of(issuer.algorithm)) {
             return Err(Rejected::Algorithm);
         }
-        // An issuer has one key, and the name of it can be no other than the issuer's.
+        // An issuer has one key, and its id can only be the issuer's name.
         if self.key_id.as_ref().is_some_and(|id| *id != issuer.name) {
             return Err(Rejected::Header);
         }
@@ -89,7 +89,7 @@ impl Token<'_> {
     }
 }
 
-/// As RFC 7518 spells them; the configuration knows no others.
+/// The name in RFC 7518's spelling; the configuration allows no other algorithms.
 fn name_of(algorithm: Algorithm) -> &'static str {
     match algorithm {
         Algorithm::EdDSA => "EdDSA",

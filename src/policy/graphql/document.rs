@@ -1,7 +1,7 @@
 //! A GraphQL document as a tree: operations, fragments, fields and their arguments.
 //!
-//! Source: the GraphQL specification of October 2021, section 2. A document with any error, beyond a bound,
-//! or with something that two readers could take differently is refused.
+//! Source: the GraphQL specification of October 2021, section 2. A document is refused if it has an error,
+//! exceeds a bound, or contains something that two readers could understand differently.
 
 mod read;
 mod tokens;
@@ -15,16 +15,16 @@ use serde_json::{Map, Value};
 use super::{BODY_BYTES_MAX, GraphqlError};
 pub(super) use tokens::shows_cost;
 
-/// Deepest nesting of selections and values; GitHub's own schema needs far less.
+/// Deepest nesting of selections and values; real queries need far less.
 const DEPTH_MAX: usize = 64;
-/// Most fields that a document has once its fragments are put in their places.
+/// Most fields of a document after expanding its fragments.
 const FIELDS_MAX: usize = 20_000;
 
 /// Most operations of a document.
 const OPERATIONS_MAX: usize = 50;
-/// Bytes, about, that its variables come to wherever they are put in.
+/// Approximate limit in bytes on all variable values together, counted once per use.
 const BOUND_BYTES_MAX: usize = 2 * BODY_BYTES_MAX;
-/// What a value takes beside its text.
+/// Approximate memory of a value besides its text, in bytes.
 const VALUE_BYTES: usize = 16;
 
 /// What an operation does.
@@ -35,7 +35,7 @@ pub enum Kind {
     Subscription,
 }
 
-/// A document that can be run.
+/// An executable document.
 #[derive(Debug)]
 pub struct Document {
     pub operations: Vec<Operation>,
@@ -47,12 +47,12 @@ pub struct Document {
 pub struct Operation {
     pub kind: Kind,
     pub name: Option<String>,
-    /// Declared variables, and what they are when the request does not say.
+    /// Declared variables, with their default values.
     pub variables: Vec<(String, Option<Input>)>,
     pub selections: Vec<Selection>,
 }
 
-/// A fragment, by the type it is on.
+/// A fragment and the type that it is on.
 #[derive(Debug)]
 pub struct Fragment {
     pub on: String,
@@ -80,11 +80,11 @@ pub struct Field {
     pub selections: Vec<Selection>,
 }
 
-/// A value in the document, and where it stands there.
+/// A value and its position in the document.
 #[derive(Debug, Clone)]
 pub struct Input {
     pub value: InputValue,
-    /// Bytes of the document.
+    /// Byte range in the document.
     pub span: Range<usize>,
 }
 
@@ -92,20 +92,20 @@ pub struct Input {
 #[derive(Debug, Clone)]
 pub enum InputValue {
     Variable(String),
-    /// Everything that holds no variable and no further value; an enum's value is its name.
+    /// Any other value without variables or nested values; an enum value is its name.
     Plain(Value),
     List(Vec<Input>),
     Object(Vec<(String, Input)>),
 }
 
-/// Values of variables: those of the request, else the operation's defaults.
+/// The variables' values: from the request, or else the operation's defaults.
 #[derive(Debug, Clone, Default)]
 pub struct Variables<'a> {
     values: HashMap<&'a str, Cow<'a, Value>>,
 }
 
 impl<'a> Variables<'a> {
-    /// For one operation, with what the request says.
+    /// The variables of one operation, with the values that the request sent.
     pub fn of(operation: &'a Operation, sent: &'a Map<String, Value>) -> Variables<'a> {
         let mut values = HashMap::new();
         for (name, default) in &operation.variables {
@@ -119,7 +119,7 @@ impl<'a> Variables<'a> {
 }
 
 impl Input {
-    /// The value with its variables put in; none when it is a variable that has no value.
+    /// The value with variables replaced; `None` if it is a variable without a value.
     pub fn bind<'a>(&'a self, variables: &'a Variables<'_>) -> Option<Cow<'a, Value>> {
         let owned = |item: &'a Input| item.bind(variables).map(Cow::into_owned);
         match &self.value {
@@ -137,7 +137,7 @@ impl Input {
         }
     }
 
-    /// Bytes, about, that it comes to with variables of these sizes put in.
+    /// Approximate size in bytes once variables of the given sizes are put in.
     fn size(&self, sizes: &impl Fn(&str) -> usize) -> usize {
         VALUE_BYTES
             + match &self.value {
@@ -151,7 +151,7 @@ impl Input {
     }
 }
 
-/// Bytes, about, that a value takes.
+/// Approximate size of a value in bytes.
 fn size_of(value: &Value) -> usize {
     VALUE_BYTES
         + match value {
@@ -163,12 +163,12 @@ fn size_of(value: &Value) -> usize {
 }
 
 impl Field {
-    /// What its value is called in the answer.
+    /// The field's key in the answer.
     pub fn key(&self) -> &str {
         self.alias.as_deref().unwrap_or(&self.name)
     }
 
-    /// An argument's value; none when absent or null.
+    /// An argument's value; `None` when absent or null.
     pub fn argument<'a>(&'a self, name: &str, variables: &'a Variables<'_>) -> Option<Cow<'a, Value>> {
         self.input(name)?.bind(variables).filter(|value| !value.is_null())
     }
@@ -180,7 +180,8 @@ impl Field {
 }
 
 impl Document {
-    /// Names are unique, spreads lead somewhere and not in circles, and the whole is not too large.
+    /// Checks that names are unique, that spreads lead to a fragment and not in circles, and that the whole is
+    /// not too large.
     fn check(&self) -> Result<(), GraphqlError> {
         if self.operations.is_empty() {
             return Err(GraphqlError::NoOperation);
@@ -230,11 +231,11 @@ impl Document {
         Ok(())
     }
 
-    /// Whether the variables of a request may be put in: a long one, named often, comes to more than there
-    /// is memory.
+    /// Checks that the request's variables may be put in: a long one that is used often could need more memory
+    /// than there is.
     ///
     /// # Errors
-    /// When they come to more than [`BOUND_BYTES_MAX`].
+    /// When the values come to more than [`BOUND_BYTES_MAX`].
     pub fn check_bound(&self, variables: &Map<String, Value>) -> Result<(), GraphqlError> {
         let sent: HashMap<&str, usize> =
             variables.iter().map(|(name, value)| (name.as_str(), size_of(value))).collect();
@@ -267,7 +268,7 @@ impl Document {
         });
     }
 
-    /// The fragments that no operation comes to.
+    /// The fragments that no operation reaches.
     pub fn unspread(&self) -> impl Iterator<Item = (&str, &[Selection])> {
         let mut spread: HashSet<&str> = HashSet::new();
         let mut open: Vec<&[Selection]> =
@@ -291,8 +292,8 @@ impl Document {
         unspread.map(|(_, fragment)| (fragment.on.as_str(), fragment.selections.as_slice()))
     }
 
-    /// Walks the fields of a selection set, fragments put in their places, with the type of each as the
-    /// nearest type condition says.
+    /// Walks the fields of a selection set with fragments expanded, passing each field's type according to the
+    /// nearest type condition.
     pub fn fields<'a>(
         &'a self,
         selections: &'a [Selection],
@@ -314,7 +315,7 @@ impl Document {
         }
     }
 
-    /// The operation a request runs.
+    /// The operation that a request runs; `None` if that is not clear.
     pub fn operation(&self, name: Option<&str>) -> Option<&Operation> {
         match name {
             None if self.operations.len() == 1 => self.operations.first(),

@@ -1,5 +1,5 @@
-//! Puts a member into the input of a request's one mutation, wherever the input stands: in the document,
-//! or in the variables. Everything else stays as it was sent.
+//! Puts a member into the input of a request's only mutation, whether the input is in the document or in the
+//! variables. Everything else stays as sent.
 
 use std::borrow::Cow;
 
@@ -25,7 +25,7 @@ pub fn with_input(request: &Request, body: &[u8], key: &str, value: &Value) -> R
     let input = field.input("input").filter(|_| operation.kind == Kind::Mutation).ok_or(NOT_ONE)?;
     let variables = Variables::of(operation, &request.variables);
     match &input.value {
-        // The whole input is a variable: the member goes into its value.
+        // The whole input is a variable, so its value gets the member.
         InputValue::Variable(name) => {
             let Some(Value::Object(mut object)) = input.bind(&variables).map(Cow::into_owned) else {
                 return Err(NOT_ONE);
@@ -38,7 +38,7 @@ pub fn with_input(request: &Request, body: &[u8], key: &str, value: &Value) -> R
     }
 }
 
-/// The body with a member set in an object that is written out in the document.
+/// The body with a member set in an object that is written in the document itself.
 fn with_member(
     request: &Request,
     body: &[u8],
@@ -52,7 +52,7 @@ fn with_member(
             with_variable(request, body, name, value.clone())
         }
         Some(member) => match (&member.value, value) {
-            // Written anew as a whole it would leave variables unused, and GraphQL refuses that.
+            // Rewriting the whole object would leave variables unused, which GraphQL refuses.
             (InputValue::Object(within), Value::Object(new)) => {
                 let variables = Variables::of(&request.document.operations[0], &request.variables);
                 let is_new = |(key, value): &(&String, &Value)| {
@@ -80,7 +80,7 @@ fn with_variable(request: &Request, body: &[u8], name: &str, value: Value) -> Re
     Ok(json::with(body, "variables", &Value::Object(variables))?)
 }
 
-/// A value as GraphQL writes it: numbers and booleans as JSON does, members by their bare names.
+/// A value in GraphQL syntax: numbers and booleans as in JSON, member names without quotes.
 fn literal(value: &Value) -> Result<String, GraphqlError> {
     let Value::Object(members) = value else {
         return match value {
@@ -105,8 +105,8 @@ fn literal(value: &Value) -> Result<String, GraphqlError> {
     Ok(text)
 }
 
-/// A string in the spelling that has one reading: no character that a document may not hold, and no
-/// backslash that stands for itself, which readers that unescape twice would take up again.
+/// A string in a spelling with only one reading: no character that a document must not contain, and no literal
+/// backslash, which a reader that unescapes twice would interpret again.
 fn quoted(text: &str) -> String {
     let mut quoted = String::from("\"");
     for char in text.chars() {

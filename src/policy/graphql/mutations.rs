@@ -1,8 +1,7 @@
-//! What the mutations of a document change: each by the row of its field in the table of operations, like
-//! a REST operation.
+//! What a document's mutations change: each is judged by its row in the operation table, like a REST operation.
 //!
-//! An id says nothing by itself, so ids are handed back, and so are the places where a branch or a pull
-//! request is named by one: somebody has to ask GitHub what they are. What is in no list is refused.
+//! An id says nothing by itself, so ids are returned to the caller, who has to ask GitHub what they are; so are
+//! ids that stand for a branch or pull request. An unlisted mutation is refused.
 
 use std::borrow::Cow;
 
@@ -19,36 +18,36 @@ use crate::policy::routes::{self, Condition, Operation};
 
 /// Most mutations in one document.
 const MUTATIONS_MAX: usize = 20;
-/// Most branches named in one mutation.
+/// Most branches that one mutation may name.
 const BRANCHES_MAX: usize = 10;
 
-/// Mutations that land one pull request, and that an approval binds to its commit.
+/// Mutations that land one pull request; an approval binds them to its commit.
 const LANDINGS: [&str; 3] = ["mergePullRequest", "enqueuePullRequest", "enablePullRequestAutoMerge"];
-/// Auto-merge: an action of its own.
+/// Auto-merge, which is an approval action of its own.
 pub const AUTO_MERGE: &str = "enablePullRequestAutoMerge";
 
 /// One mutation of a document.
 #[derive(Debug)]
 pub struct Mutation {
     pub operation: &'static Operation,
-    /// The input with its variables put in.
+    /// The input with variables replaced.
     pub input: Map<String, Value>,
-    /// The class; where it names branches, the one it has if one of them is guarded.
+    /// The class; if `branches` is not empty, the class that applies if one of them is guarded.
     pub class: Class,
     pub branches: Vec<Branch>,
-    /// A repository named by itself.
+    /// A repository that the input names directly.
     pub repository: Option<RepositoryName>,
-    /// Node ids of what it touches.
+    /// Node ids of the objects that it touches.
     pub ids: Vec<String>,
-    /// The node id of the pull request it lands.
+    /// The node id of the pull request that it lands.
     pub lands: Option<String>,
 }
 
-/// Where a mutation names a branch.
+/// A branch that a mutation names.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Branch {
     Named(NamedBranch),
-    /// By the node id of a ref.
+    /// By a ref's node id.
     Ref(String),
     /// The head of the pull request with this node id.
     HeadOf(String),
@@ -57,11 +56,11 @@ pub enum Branch {
 /// Finds the mutations of every operation.
 ///
 /// # Errors
-/// When one is in no list, or its input can't be judged.
+/// When a mutation is not listed, or its input can't be judged.
 pub fn judge(request: &Request) -> Result<Vec<Mutation>, GraphqlError> {
     let mut mutations = Vec::new();
     for operation in request.document.operations.iter().filter(|operation| operation.kind == Kind::Mutation) {
-        // Readers differ on whether such a null stands for the default.
+        // Readers differ on whether an explicit null stands for the default.
         let is_undone = |(name, default): &(String, Option<Input>)| {
             default.is_some() && request.variables.get(name).is_some_and(Value::is_null)
         };
@@ -84,7 +83,7 @@ pub fn judge(request: &Request) -> Result<Vec<Mutation>, GraphqlError> {
             mutations.push(mutation(field, &variables)?);
         }
     }
-    // What is spread nowhere changes nothing, but it shall not look as if it did.
+    // A fragment that is never spread changes nothing, but must not look as if it did.
     for (on, selections) in request.document.unspread() {
         let mut is_known = true;
         if on == "Mutation" {
@@ -96,7 +95,7 @@ pub fn judge(request: &Request) -> Result<Vec<Mutation>, GraphqlError> {
             return Err(GraphqlError::UnknownMutation("in a fragment".to_owned()));
         }
     }
-    // One class stands for a document, and one must not hide behind another.
+    // A document has a single class, and one mutation must not hide behind another.
     if mutations.len() > 1 && mutations.iter().any(|mutation| mutation.class > Class::Write) {
         return Err(GraphqlError::Mutation(
             "what lands code, moves a branch, approves or guards stands alone: send one mutation in the document",
@@ -131,7 +130,7 @@ fn mutation(field: &Field, variables: &Variables<'_>) -> Result<Mutation, Graphq
 
 const NO_PULL: GraphqlError = GraphqlError::Mutation("`pullRequestId` is missing");
 
-/// Whether a member of an input is a node id, by GitHub's own naming.
+/// Whether an input member is a node id, by GitHub's naming.
 fn is_id(key: &str) -> bool {
     const NO_IDS: [&str; 8] = [
         "appId",
@@ -180,7 +179,7 @@ fn push_id(value: &Value, ids: &mut Vec<String>) -> Result<(), GraphqlError> {
     Ok(())
 }
 
-/// The repository that a mutation names: in `branch { repositoryNameWithOwner }`, or by the URL of an issue.
+/// The repository that a mutation names, in `branch { repositoryNameWithOwner }` or by an issue's URL.
 fn repository_of(input: &Map<String, Value>) -> Result<Option<RepositoryName>, GraphqlError> {
     if let Some(url) = input.get("subIssueUrl").filter(|url| !url.is_null()) {
         let named = url.as_str().and_then(repository_of_url);
@@ -197,13 +196,13 @@ fn repository_of(input: &Map<String, Value>) -> Result<Option<RepositoryName>, G
     }
 }
 
-/// The class, with the conditions that the input answers, and the branches it hangs on.
+/// The class, after applying the conditions that the input decides, and the branches that it depends on.
 fn class_of(operation: &Operation, input: &Map<String, Value>) -> Result<(Class, Vec<Branch>), GraphqlError> {
     let settled = |met: bool| Ok((if met { operation.class } else { Class::Write }, Vec::new()));
     match operation.condition {
         Condition::Always | Condition::CreatesPull | Condition::EndsDraft => settled(true),
         Condition::NamesBase => settled(input.get("baseRefName").is_some_and(|base| !base.is_null())),
-        // Whatever GitHub could read as an approval is one.
+        // Anything that GitHub could read as an approval counts as one.
         Condition::Approves => settled(match input.get("event") {
             None | Some(Value::Null) => false,
             Some(event) => !matches!(event.as_str(), Some("COMMENT" | "REQUEST_CHANGES")),
@@ -225,7 +224,7 @@ fn branches_of(key: &str, input: &Map<String, Value>) -> Result<Vec<Branch>, Gra
     let guarded = || vec![Branch::Named(NamedBranch::Guarded)];
     Ok(match (key, input.get(key)) {
         ("refId", Some(Value::String(id))) => vec![Branch::Ref(id.clone())],
-        // `createRef` names a full ref, `createLinkedBranch` a branch.
+        // `createRef` takes a full ref, `createLinkedBranch` a branch name.
         ("name", Some(Value::String(name))) if name.starts_with("refs/") => {
             vec![Branch::Named(of_full_ref(name))]
         }
@@ -245,7 +244,7 @@ fn branches_of(key: &str, input: &Map<String, Value>) -> Result<Vec<Branch>, Gra
     })
 }
 
-/// A `CommittableBranch`: by id, or by repository and name, but not by both.
+/// A `CommittableBranch`: either an id, or a repository and a name.
 fn committable(branch: &Map<String, Value>) -> Result<Branch, GraphqlError> {
     let said = |key: &str| branch.get(key).filter(|value| !value.is_null());
     match (said("id"), said("repositoryNameWithOwner"), said("branchName")) {
@@ -257,7 +256,7 @@ fn committable(branch: &Map<String, Value>) -> Result<Branch, GraphqlError> {
     }
 }
 
-/// A text of an input.
+/// A string member of an input.
 pub fn text<'a>(input: &'a Map<String, Value>, key: &str) -> Option<&'a str> {
     input.get(key).and_then(Value::as_str)
 }

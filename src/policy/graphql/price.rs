@@ -1,26 +1,26 @@
-//! What a query costs before it is sent, by GitHub's published formula.
+//! What a query will cost, by GitHub's published formula.
 //!
-//! Source: GitHub Docs, "Rate limits and query limits for the GraphQL API": the requests it takes to fill
-//! every connection, each `first` or `last` taken as reached, divided by 100 and rounded; at least 1. And
-//! at most 500,000 nodes.
+//! Source: GitHub Docs, "Rate limits and query limits for the GraphQL API": the number of requests needed to fill
+//! every connection, assuming each `first` or `last` is reached, divided by 100 and rounded; at least 1. And at
+//! most 500,000 nodes.
 
 use super::document::{Document, Field, Operation, Selection, Variables};
 
-/// Most nodes GitHub takes in one call.
+/// Most nodes that GitHub allows in one call.
 pub const NODES_MAX: u64 = 500_000;
-/// What a page holds when its size is a variable without a value.
+/// Page size assumed when it is a variable without a value.
 const PAGE_MAX: u64 = 100;
 
-/// What a query would cost.
+/// What a query is expected to cost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Price {
-    /// Requests it takes to fill its connections.
+    /// Requests needed to fill its connections.
     pub requests: u64,
     pub nodes: u64,
 }
 
 impl Price {
-    /// Points of the primary limit.
+    /// Points charged to the primary limit.
     pub fn points(self) -> u64 {
         (self.requests.saturating_add(50) / 100).max(1)
     }
@@ -57,7 +57,7 @@ fn add(
     });
 }
 
-/// `first` or `last` of a connection; none for any other field.
+/// `first` or `last` of a connection; `None` for any other field.
 fn page_size(field: &Field, variables: &Variables<'_>) -> Option<u64> {
     let said = |name: &str| {
         let input = field.input(name)?;

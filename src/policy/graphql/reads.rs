@@ -1,8 +1,8 @@
-//! Whether a GraphQL document reads only what its agent has.
+//! Whether a GraphQL document only reads what its agent may see.
 //!
-//! Root fields are allow-listed and their arguments judged; walks to lists that span repositories are
-//! refused; single neighbours pass, since the token is minted for the agent's repositories and GitHub
-//! enforces the rest. Ids are handed back: somebody has to ask GitHub what they are.
+//! Root fields are allow-listed and their arguments judged. Fields that list objects across repositories are
+//! refused. Links to single objects pass, since the token is minted for the agent's repositories and GitHub
+//! enforces the rest. Ids are returned to the caller, who has to ask GitHub what they are.
 
 use std::borrow::Cow;
 
@@ -14,7 +14,7 @@ use super::{GraphqlError, Request};
 use crate::policy::repositories::{RepositoryName, RepositorySet, is_account};
 use crate::policy::search;
 
-/// Roots that tell what is public, or of the caller alone.
+/// Root fields that reveal only public information or the caller's own.
 const OPEN: [&str; 19] = [
     "__schema",
     "__type",
@@ -42,16 +42,16 @@ pub const IDS_MAX: usize = 100;
 /// What a document reads.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Reads {
-    /// The owner first named, whose installation serves the call.
+    /// The first owner named, whose installation serves the call.
     pub owner: Option<String>,
-    /// Node ids whose repositories have to be known.
+    /// Node ids whose repositories have to be looked up.
     pub ids: Vec<String>,
 }
 
 /// Judges every operation and every fragment of a request.
 ///
 /// # Errors
-/// When something is outside the agent's repositories, or can't be judged.
+/// When something lies outside the agent's repositories, or can't be judged.
 pub fn judge(request: &Request, repositories: &RepositorySet) -> Result<Reads, GraphqlError> {
     let everything = repositories.is_everything();
     let mut judge =
@@ -64,7 +64,7 @@ pub fn judge(request: &Request, repositories: &RepositorySet) -> Result<Reads, G
         };
         judge.walk(&operation.selections, Some(root), &Variables::of(operation, &request.variables));
     }
-    // What no operation spreads is judged as if none had a variable.
+    // A fragment that no operation spreads is judged as if no variable had a value.
     for (on, selections) in request.document.unspread() {
         judge.walk(selections, types::known(on), &Variables::default());
     }
@@ -79,7 +79,7 @@ struct Judge<'a> {
     repositories: &'a RepositorySet,
     everything: bool,
     reads: Reads,
-    /// The first thing that is wrong.
+    /// The first fault found.
     fault: Option<GraphqlError>,
 }
 
@@ -88,7 +88,7 @@ impl Judge<'_> {
         let document = self.document;
         document.fields(selections, None, &mut |field, condition| {
             if self.fault.is_none() {
-                // A condition on a type that is not known narrows nothing.
+                // A condition on an unknown type narrows nothing.
                 self.field(field, condition.and_then(types::known).or(on), variables);
             }
         });
@@ -114,7 +114,7 @@ impl Judge<'_> {
             self.fault = Some(GraphqlError::Walk(field.name.clone()));
             return;
         }
-        // `OWNER:BRANCH` is a branch of another repository of the network; no branch has a colon in its name.
+        // `OWNER:BRANCH` is a branch in another repository of the fork network; no branch name has a colon.
         if field.name == "compare"
             && !self.everything
             && let Some(Value::String(head)) = field.argument("headRef", variables).as_deref()
@@ -126,11 +126,11 @@ impl Judge<'_> {
         self.walk(&field.selections, way.map(|way| way.leads_to), variables);
     }
 
-    /// A field of `Query`, wherever one stands: `relay` leads back to it.
+    /// A field of `Query`, wherever it occurs: `relay` leads back to it.
     fn root(&mut self, field: &Field, variables: &Variables<'_>) -> Result<(), GraphqlError> {
         let text = |name: &str| match field.argument(name, variables).map(Cow::into_owned) {
             Some(Value::String(text)) => Ok(text),
-            // A fragment that nothing spreads has no variables; where it is spread it is judged again.
+            // A fragment that is never spread has no variables; one that is spread is judged again there.
             _ => Err(GraphqlError::Argument(field.name.clone(), name.to_owned())),
         };
         match field.name.as_str() {
@@ -196,7 +196,7 @@ impl Judge<'_> {
     }
 }
 
-/// `https://HOST/OWNER/NAME/…`, spelled so that every reader finds the same path in it.
+/// Parses `https://HOST/OWNER/NAME/…` if it is spelled so that every reader finds the same path in it.
 pub(super) fn repository_of_url(url: &str) -> Option<RepositoryName> {
     let is_step = |part: &str| matches!(part.to_ascii_lowercase().replace("%2e", ".").as_str(), "." | "..");
     let is_odd = |c: char| c == '\\' || c.is_control() || c.is_whitespace();

@@ -1,4 +1,4 @@
-//! Requests as they are read, confined, and changed.
+//! Requests read, confined, and changed.
 
 use serde_json::json;
 
@@ -59,7 +59,7 @@ fn what_two_lexers_could_read_differently_is_refused() {
         "{ a } #\u{b}mutation { b }",
         "{ a }\0",
         "{ a(b: \"\\u{41}\") }",
-        // Where a block string ends, and what an escape stands for.
+        // Where a block string ends, and what an escape means.
         r#"{ a(b: """\\""") } mutation { c } #""") }"#,
         r#"{ a(b: """ "\""") } mutation { c } #""") }"#,
         r#"{ a(b: "\\u006dain") }"#,
@@ -98,7 +98,7 @@ fn what_cannot_be_read_is_refused() {
     assert!(kind(&format!("query($v: {}A{}) {{ a }}", "[".repeat(9_000), "]".repeat(9_000))).is_err());
     assert!(kind(&format!("{}a{}", "{ a ".repeat(200), " }".repeat(200))).is_err());
     assert!(kind(&format!("{{ {} }}", "a ".repeat(30_000))).is_err());
-    // Each fragment doubles the one before it.
+    // Each fragment spreads the next one twice.
     let bomb: String =
         (0..40).map(|n| format!("fragment F{n} on X {{ ...F{m} ...F{m} }} ", m = n + 1)).collect();
     assert!(kind(&format!("{{ ...F0 }} {bomb} fragment F40 on X {{ a }}")).is_err());
@@ -120,13 +120,13 @@ fn what_cannot_be_read_is_refused() {
 #[test]
 fn what_breaks_a_rule_of_the_grammar_is_refused() {
     for document in [
-        // What must hold something is empty.
+        // Empty lists that must not be empty.
         "{ a { } }",
         "{ a() }",
         "{ a @b() }",
         "query Q() { a }",
         "{ ... on T { } }",
-        // Words and signs that are missing or stand in a wrong place.
+        // Missing or misplaced words and punctuation.
         "{ a: }",
         "{ a(b) }",
         "{ a(: 1) }",
@@ -140,14 +140,14 @@ fn what_breaks_a_rule_of_the_grammar_is_refused() {
         "{ a @ }",
         "{ a @b(c) }",
         "mutate { a }",
-        // Defaults are constants, and types are types.
+        // Defaults are constants, and types are well-formed.
         "query Q($a: Int, $b: Int = $a) { a }",
         "query Q($a: Int @x(y: $a)) { a }",
         "query Q($a: [Int String]) { a }",
         "query Q($a: []) { a }",
         "query Q($a) { a }",
         "query Q($a: Int!!) { a }",
-        // Tokens that run on, or do not end.
+        // Tokens that run on or do not end.
         "{ a(b: \"\n\") }",
         "{ a(b: \"x\ny\") }",
         "{ a(b: \"x) }",
@@ -159,7 +159,7 @@ fn what_breaks_a_rule_of_the_grammar_is_refused() {
         "{ a .. b }",
         "{ a(b: \"\\x\") }",
         "{ a(b: \"\\ud800\") }",
-        // Of other editions, or of other kinds.
+        // From other editions of the specification, or not executable.
         "\"described\" query { a }",
         "fragment F($a: Int) on T { a } { ...F }",
         "extend type A { b: C }",

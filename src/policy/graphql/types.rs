@@ -1,7 +1,7 @@
-//! Where the fields of GitHub's GraphQL schema lead: the table `data/graphql-types.tsv`, compiled in.
+//! Which type each field of GitHub's GraphQL schema leads to: the table `data/graphql-types.tsv`, compiled in.
 //!
-//! The published schema lags behind the live one, so what is not in the table is no error here: it leads
-//! to a type that is not known, below which names alone are judged.
+//! The published schema lags behind the live one, so a field that is not in the table is no error here: it leads
+//! to an unknown type, below which only names are judged.
 
 use std::sync::LazyLock;
 
@@ -9,18 +9,18 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 const TABLE: &str = include_str!("../data/graphql-types.tsv");
 
-/// Where a field leads.
+/// What a field leads to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Way {
     pub(super) leads_to: &'static str,
-    /// It lists what lies in many repositories, or picks any of an account's.
+    /// The field lists objects from many repositories, or picks any of an account's.
     pub(super) is_walk: bool,
 }
 
 struct Types {
     ways: FxHashMap<(&'static str, &'static str), Way>,
     names: FxHashMap<&'static str, &'static str>,
-    /// Fields that are such a walk on some type: refused where the type is not known.
+    /// Fields that are such a walk on some type: refused where the type is unknown.
     walks: FxHashSet<&'static str>,
 }
 
@@ -46,9 +46,9 @@ pub(super) fn known(name: &str) -> Option<&'static str> {
     TYPES.names.get(name).copied()
 }
 
-/// Where a field of a type leads; none when the schema has no such field, or it is a scalar.
+/// What a field of a type leads to; `None` when the schema has no such field, or it is a scalar.
 pub(super) fn way(on: &'static str, field: &str) -> Option<Way> {
-    // The map's keys live as long as the program, the field does not: the comparison is by text.
+    // The map's keys are `'static` and the field is not; they compare by content.
     TYPES.ways.get(&(on, field) as &(&str, &str)).copied()
 }
 

@@ -1,4 +1,4 @@
-//! Conditions read from bodies, and nothing a lenient reader could take for more.
+//! Conditions read from bodies, and that a lenient reader can't find anything stronger.
 
 use super::*;
 use crate::policy::routes;

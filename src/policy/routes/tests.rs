@@ -134,7 +134,7 @@ fn scopes_say_what_is_reached() {
     }
 }
 
-/// Clients end a path so where they leave a name out.
+/// Clients send such paths when they leave a name out.
 #[test]
 fn a_slash_at_the_end_is_a_read_s() {
     for (path, id) in [
@@ -162,7 +162,7 @@ fn escaped_slashes_stand_only_in_names() {
         ("/repos/a/b/compare/a%2Fb...c", Ok(())),
         ("/repos/a/b/contents/a%252Fb", Ok(())),
         ("/repos/a/b/issues/1%2F2", Err(TargetError::EscapedSlash)),
-        // Found by generating requests: with PUT the second is an update of a review, or its dismissal.
+        // Found by fuzzing: with PUT, the second one would update a review, or dismiss it.
         ("/repos/a/b/pulls/1／merge", Err(TargetError::EscapedSlash)),
         ("/repos/a/b/pulls/1/reviews/2／dismissals", Err(TargetError::EscapedSlash)),
         ("/repos/a/b/contents/2／3", Ok(())),

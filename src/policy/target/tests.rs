@@ -1,4 +1,4 @@
-//! Targets that mean one thing, and those that could mean two.
+//! Targets with one meaning, and those that could have two.
 
 use super::*;
 
@@ -63,7 +63,7 @@ fn refuses_what_two_readers_could_read_differently() {
         ("/repos/..%3Bx/tool", TargetError::DotSegment),
         ("/repos/a/b/git/refs/heads%2F..%2Fmain", TargetError::DotSegment),
         ("/repos/a/b/git/refs/heads%2F%2Fmain", TargetError::EmptySegment),
-        // To who folds full width into plain letters these lead out of the folder.
+        // For a reader that folds full-width characters these lead out of the folder.
         ("/repos/a/b/contents/．．/pulls/1/merge", TargetError::DotSegment),
         ("/repos/a/b/contents/x／..／..／pulls", TargetError::DotSegment),
         ("/repos/a/b/contents/‥；x/y", TargetError::DotSegment),
@@ -102,7 +102,7 @@ fn keeps_the_query_and_refuses_tricks_in_it() {
     assert_eq!(target.query_values("q"), ["a b+c", "d"]);
     for (query, why) in [
         ("_method=PUT", TargetError::MethodOverride),
-        // Nobody reads so deep to find out what it is.
+        // Nested too deep to be worth decoding.
         ("%252525252541=1", TargetError::MethodOverride),
         ("%5Fmethod=PUT", TargetError::MethodOverride),
         // Found by generating requests.

@@ -15,8 +15,7 @@ use crate::proxy::guard::{JUDGED_FOR, Permitted, Sanction};
 use crate::spent::{Spent, Use};
 
 impl Proxy {
-    /// Runs once per call, however many attempts it takes: only what GitHub certainly did not get
-    /// is sent again.
+    /// Runs once per call, however many attempts it takes: only what GitHub certainly did not get is sent again.
     pub(super) async fn commit(
         &self,
         permitted: &Permitted,

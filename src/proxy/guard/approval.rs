@@ -24,8 +24,7 @@ use crate::proxy::Proxy;
 use crate::proxy::classify::Call;
 use crate::proxy::context::Context;
 
-/// The longest body shown in a refusal, in bytes; for a longer one the approver sees only the
-/// length.
+/// The longest body shown in a refusal, in bytes; for a longer one the approver sees only the length.
 const SHOWN_BYTES_MAX: usize = 64 * 1024;
 
 /// Who let a gated call through.
@@ -103,8 +102,7 @@ impl Proxy {
         }
         match checked {
             Ok(sanction) => Ok(Some(sanction)),
-            // Landing or vouching for code always waits. Plain writes are policy, which may only
-            // observe.
+            // Landing or vouching for code always waits. Plain writes are policy, which may only observe.
             Err(refused) if class == Class::Write => {
                 self.tolerate(&asker.agent, ctx, Err(refused)).map(|()| None)
             }
@@ -228,8 +226,7 @@ impl Proxy {
         })
     }
 
-    /// Whether a call that can't name the approved commit still means it. If a call can, GitHub
-    /// compares.
+    /// Whether a call that can't name the approved commit still means it. If a call can, GitHub compares.
     pub(in crate::proxy) async fn means_approved(
         &self,
         permitted: &Permitted,

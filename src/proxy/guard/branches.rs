@@ -192,8 +192,7 @@ impl Proxy {
         };
         let owner = repository.owner().to_owned();
         Ok(match self.fact(asker, &Question::Pull(repository, number), ctx).await? {
-            // The agent may push to a head in another repository only if it has that repository,
-            // too.
+            // The agent may push to a head in another repository only if it has that repository, too.
             Some(Fact::Pull { head: Some(head), head_branch, .. })
                 if asker.agent.repositories.contains(&head) && head.owner() == owner =>
             {
@@ -312,8 +311,7 @@ impl Proxy {
         };
         let mut seen = AutoMerge::Off;
         for at in std::iter::once(own.clone()).chain(upstreams) {
-            // In another account without an App of ours we can't write, so GitHub turns auto-merge
-            // off by itself.
+            // In another account without an App of ours we can't write, so GitHub turns auto-merge off by itself.
             let is_beyond = at.owner() != own.owner();
             let owner = at.owner().to_owned();
             match self.fact(asker, &pulls_from(at, own, &branch), ctx).await? {

@@ -81,8 +81,7 @@ pub(super) fn outside(agent: &Agent) -> ProxyError {
 }
 
 /// Checks a second repository in the path: `…/repos/{repo_owner}/{repo_name}`,
-/// `compare/other:branch...` and `…/other:repo:branch` reach into another repository of the
-/// network.
+/// `compare/other:branch...` and `…/other:repo:branch` reach into another repository of the network.
 pub(super) fn check_compared(agent: &Agent, call: &Call) -> Result<(), ProxyError> {
     if let (Some(owner), Some(name)) = (call.route.param("repo_owner"), call.route.param("repo_name")) {
         let name = RepositoryName::new(owner, name).ok_or_else(|| outside(agent))?;

@@ -1,8 +1,6 @@
-//! Whether a GraphQL request stays within its agent's repositories, and what its mutations are
-//! about.
+//! Whether a GraphQL request stays within its agent's repositories, and what its mutations are about.
 //!
-//! Node ids in a document are resolved first; then mutations are judged by name like everything
-//! else.
+//! Node ids in a document are resolved first; then mutations are judged by name like everything else.
 
 use std::collections::HashMap;
 use std::sync::Arc;

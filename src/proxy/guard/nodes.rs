@@ -33,8 +33,7 @@ const IDS_MAX: u64 = 100_000;
 /// The longest answer read, in bytes.
 const ANSWER_BYTES_MAX: usize = 1024 * 1024;
 
-/// Asks each kind of node for its repository. Kinds without one are accounts, or out of agents'
-/// reach.
+/// Asks each kind of node for its repository. Kinds without one are accounts, or out of agents' reach.
 const QUESTION: &str = "query TollgateNodes($ids: [ID!]!) { nodes(ids: $ids) { __typename id \
     ... on Repository { nameWithOwner } \
     ... on RepositoryNode { repository { nameWithOwner } } \

@@ -108,8 +108,7 @@ impl Proxy {
         Ok(login)
     }
 
-    /// Asks for `GET /KIND/ID` by each of the agent's installations in turn; returns the first body
-    /// shown.
+    /// Asks for `GET /KIND/ID` by each of the agent's installations in turn; returns the first body shown.
     async fn ask_for_id(
         &self,
         agent: &Arc<Agent>,
@@ -207,8 +206,7 @@ impl Proxy {
         Ok(self.choose(&found, agent, call))
     }
 
-    /// For an agent with every repository and no default: the only installation, if there is just
-    /// one.
+    /// For an agent with every repository and no default: the only installation, if there is just one.
     async fn only_installation(&self, agent: &Agent, call: &Call) -> Result<Arc<Installation>, ProxyError> {
         let all = self.installations.all().await.map_err(|error| self.unavailable(&error))?;
         let apps: Vec<_> = all.iter().filter(|one| matches!(one.kind, Kind::App(_))).cloned().collect();

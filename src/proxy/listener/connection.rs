@@ -76,8 +76,7 @@ impl Serving {
         let io = TokioIo::new(Strict::new(io, self.patience, activity.clone(), refuse));
         let service = service_fn(|request| self.answer(request, peer.clone(), activity.begin(), None));
         let mut http = http1::Builder::new();
-        // `Strict` has the timers and the limits. Hyper's are wider, so that its bare answers never
-        // show.
+        // `Strict` has the timers and the limits. Hyper's are wider, so that its bare answers never show.
         http.timer(TokioTimer::new())
             .header_read_timeout(None)
             .max_headers(HYPER_HEADERS_MAX)
@@ -124,8 +123,7 @@ impl Serving {
             }
             () = given_up(&activity, self.patience.idle, &unread) => {
                 connection.as_mut().graceful_shutdown();
-                // A request may be on its way. A peer that never finishes a stream is not waited
-                // for.
+                // A request may be on its way. A peer that never finishes a stream is not waited for.
                 let last_chance = async {
                     tokio::time::sleep(self.patience.head).await;
                     given_up(&activity, self.patience.head, &unread).await;
@@ -147,8 +145,7 @@ impl Serving {
         unread: Option<CancellationToken>,
     ) -> Pin<Box<dyn Future<Output = Result<Response<RunningBody>, Infallible>> + Send>> {
         let (proxy, stop) = (self.in_force.proxy(), self.stop.clone());
-        // Boxed; otherwise hyper would keep room for a request's whole state on every idle
-        // connection.
+        // Boxed; otherwise hyper would keep room for a request's whole state on every idle connection.
         Box::pin(async move {
             let mut response = proxy.handle(request, &peer).await;
             // Lets other ready tasks run first. Their answers are then written together, and a

@@ -137,8 +137,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Strict<T> {
         self.state = State::Head { searched: 0 };
     }
 
-    /// Whether the caller took too long over a head, or idled too long. Bodies have timers of their
-    /// own.
+    /// Whether the caller took too long over a head, or idled too long. Bodies have timers of their own.
     fn is_out_of_patience(&mut self, cx: &mut Context<'_>) -> bool {
         let is_in_head = matches!(self.state, State::Head { .. }) && !self.buffer.is_empty();
         if is_in_head && self.head_began.is_none() {
@@ -283,8 +282,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Strict<T> {
         loop {
             match &mut this.goodbye {
                 Goodbye::NotYet => {
-                    // A violation within a body is answered by the request that was reading the
-                    // body.
+                    // A violation within a body is answered by the request that was reading the body.
                     let violation = this.violation.take().filter(|_| !this.violation_is_in_body);
                     let last_words = violation.map(|error| (this.refusal)(&error)).unwrap_or_default();
                     this.goodbye = Goodbye::Writing(last_words, 0);

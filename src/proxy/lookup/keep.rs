@@ -1,6 +1,5 @@
 //! Makes a cache entry of GitHub's answer. Short answers are read whole first; longer ones are
-//! passed on to the caller while they are kept. An answer that breaks off or grows past a bound is
-//! not kept.
+//! passed on to the caller while they are kept. An answer that breaks off or grows past a bound is not kept.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -193,8 +192,7 @@ impl Rooms {
     }
 }
 
-/// Reads a body up to a length, a time, and the room there is. Allocates no more than the body
-/// needs.
+/// Reads a body up to a length, a time, and the room there is. Allocates no more than the body needs.
 async fn begin(
     mut body: ResponseBody,
     announced: Option<u64>,

@@ -147,8 +147,7 @@ impl Proxy {
     }
 }
 
-/// The agent's remaining points. In a pool not called yet: its share of the least an installation
-/// has.
+/// The agent's remaining points. In a pool not called yet: its share of the least an installation has.
 fn remaining(view: &View, untold: i64) -> i64 {
     if view.is_known { view.remaining } else { untold * view.weight / view.weights.max(1) }
 }

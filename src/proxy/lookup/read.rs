@@ -198,8 +198,7 @@ impl Proxy {
         let Some(asked) = &read.asked else { return (Ok(answer), None) };
         ctx.cache = Some(if read.known.is_some() { CacheResult::Changed } else { CacheResult::Miss });
         if answer.status() == StatusCode::NOT_MODIFIED {
-            // Without an entry the condition was the caller's own; without a condition a 304 tells
-            // us nothing.
+            // Without an entry the condition was the caller's own; without a condition a 304 tells us nothing.
             let asked_for = read.known.as_ref().filter(|_| asked.condition.header.is_some());
             let Some(entry) = asked_for else { return (Ok(answer), None) };
             self.count_validator(asked, "unchanged");
@@ -290,8 +289,7 @@ impl Read {
     }
 }
 
-/// Marks an answer whose body comes from an earlier entry, so that it may have been rewritten
-/// already.
+/// Marks an answer whose body comes from an earlier entry, so that it may have been rewritten already.
 #[derive(Debug, Clone)]
 pub(in crate::proxy) struct Reused {
     pub(in crate::proxy) key: Key,

@@ -44,8 +44,7 @@ pub(in crate::proxy) fn refusal(error: &ProxyError, caller: &Caller<'_>) -> Resp
     response
 }
 
-/// A refusal as bytes, for a connection on which no request could be read. It closes the
-/// connection.
+/// A refusal as bytes, for a connection on which no request could be read. It closes the connection.
 pub(in crate::proxy) fn refusal_on_the_wire(error: &ProxyError, request_id: &str) -> Vec<u8> {
     let over_budget_status = StatusCode::FORBIDDEN;
     let caller = Caller { agent: None, request_id, is_graphql: false, over_budget_status };

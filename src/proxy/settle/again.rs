@@ -1,5 +1,4 @@
-//! When a call is made again: only what is safe, only so often, and only within its caller's
-//! patience.
+//! When a call is made again: only what is safe, only so often, and only within its caller's patience.
 //!
 //! A read is always safe. A write is safe if GitHub certainly did nothing: it refused for a limit
 //! or for the credential, or no byte was sent. All attempts together end with the caller's

@@ -41,8 +41,7 @@ async fn peek(mut body: ResponseBody) -> Option<Peeked> {
     Some(Peeked { whole: None, body: BodyExt::boxed_unsync(StreamBody::new(rest)) })
 }
 
-/// The text of an answer, if it is short, and the answer with its body still whole; none if it
-/// broke off.
+/// The text of an answer, if it is short, and the answer with its body still whole; none if it broke off.
 pub(super) async fn text(answer: Answer) -> Option<(Answer, Option<Bytes>)> {
     let (head, body) = answer.into_parts();
     let peeked = peek(body).await?;

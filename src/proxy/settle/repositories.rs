@@ -1,5 +1,4 @@
-//! `GET /installation/repositories` lists what the installation has; an agent sees only its own
-//! part.
+//! `GET /installation/repositories` lists what the installation has; an agent sees only its own part.
 
 use std::time::Duration;
 

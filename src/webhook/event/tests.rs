@@ -13,7 +13,7 @@ fn widgets(extra: &Value) -> Value {
     payload
 }
 
-/// `NAME: AREAS`, one for each change.
+/// One line `NAME: AREAS` for each change.
 fn changes(event: &str, extra: &Value) -> Vec<String> {
     let lines = told(event, &widgets(extra)).changes.into_iter().map(|change| match change {
         Change::Repository { name, mut areas } => {
@@ -123,7 +123,7 @@ fn what_comes_shows_what_is_delivered() {
     assert_eq!(told("ping", &ping(json!(["*"]), true)).seen.unwrap().events.len(), TABLE.len());
     assert_eq!(told("ping", &ping(json!(["push"]), false)), News::default());
     assert_eq!(told("ping", &json!({"hook": {"type": "App", "events": ["push"]}})), News::default());
-    // A webhook of one repository says nothing of the account's others.
+    // A webhook of one repository says nothing about the account's others.
     let body = widgets(&json!({})).to_string();
     assert_eq!(read("push", body.as_bytes(), false).unwrap().seen, None);
 }

@@ -1,15 +1,15 @@
 //! The values of an operation's variables.
 //!
-//! Source: the GraphQL specification of October 2021, section 6.1.2. Types of GitHub's schema are
-//! known by whether they may be null and whether they are lists; of the scalars the built-in ones.
+//! Source: the GraphQL specification of October 2021, section 6.1.2. Of GitHub's schema only nullability, lists
+//! and the built-in scalars are known.
 
 use serde_json::{Map, Value, json};
 
 use crate::graphql::parse::{Operation, Variable};
 
-/// Binds what was sent to what is declared; the errors with which GitHub refuses the rest.
+/// Binds the sent values to the declared variables; the errors are those with which GitHub refuses the rest.
 pub(crate) fn bind(operation: &Operation, sent: &Value) -> Result<Value, Vec<Value>> {
-    // A text of JSON is read as well, as GraphQL servers in Ruby do.
+    // Accepts the variables as a JSON string too, as GraphQL servers in Ruby do.
     let text = sent.as_str().and_then(|text| serde_json::from_str::<Value>(text).ok());
     let sent = text.as_ref().unwrap_or(sent);
     let mut bound = Map::new();
@@ -35,7 +35,7 @@ fn refusal(variable: &Variable) -> Value {
     json!({"message": format!("Variable ${name} of type {kind} was provided invalid value")})
 }
 
-/// A value as one of that type; `None` when it is none.
+/// A value coerced to a type; `None` when it does not fit.
 fn coerce(kind: &str, value: &Value) -> Option<Value> {
     if value.is_null() {
         return (!kind.ends_with('!')).then_some(Value::Null);

@@ -1,7 +1,7 @@
-//! What GitHub refuses of a document that can be read, before anything of it runs.
+//! The document errors for which GitHub refuses a request before running any of it.
 //!
-//! Source: the GraphQL specification of October 2021, sections 5.2 and 5.5. What takes the schema is
-//! not checked.
+//! Source: the GraphQL specification of October 2021, sections 5.2 and 5.5. Checks that need the schema are left
+//! out.
 
 use std::collections::BTreeSet;
 
@@ -31,10 +31,10 @@ pub(crate) fn check(document: &Document) -> Result<(), String> {
     }
 }
 
-/// A walk through all that is reached from the operations, each fragment once.
+/// A walk through everything reachable from the operations, each fragment once.
 struct Walk<'a> {
     document: &'a Document,
-    /// The fragments in which it is.
+    /// The fragments that the walk is currently in.
     open: Vec<&'a str>,
     done: BTreeSet<&'a str>,
 }

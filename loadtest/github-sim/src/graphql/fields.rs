@@ -1,4 +1,4 @@
-//! Members that take an argument or more work than a view is worth, and the roots of queries.
+//! Members that take an argument or need extra work, and the root fields of queries.
 
 use serde_json::{Value, json};
 
@@ -36,7 +36,7 @@ pub(crate) fn search(cx: &Cx<'_>, query: &str, kind: &str) -> Value {
     found.into_iter().map(|(repository, issue)| link(&issue_node_id(repository, issue))).collect()
 }
 
-/// A member that has to be made; `None` when the view has it. The error is a NOT_FOUND's message.
+/// A member that has to be computed; `None` when the view has it. The error is the message of a NOT_FOUND.
 pub(crate) fn made(
     cx: &Cx<'_>,
     object: &Value,
@@ -63,7 +63,7 @@ pub(crate) fn made(
     Some(Ok(value))
 }
 
-/// The repositories of an account that the caller sees; the caller's are all its own.
+/// The repositories of an account that the caller sees; the caller's own account has all of its own.
 fn repositories(cx: &Cx<'_>, login: &str) -> Value {
     let world = &cx.state.world;
     let is_wanted = |repository: &&Repository| match sight(world, &cx.caller, repository) {
@@ -161,7 +161,7 @@ fn of_pull(
         "commits" => {
             let base = git.branch(&pull.base_ref).unwrap_or_default();
             let mut log = git.log_between(base, &pull.head_sha);
-            // What is merged has all its commits in the base; its head is still told.
+            // If merged, all of its commits are in the base; its head is still listed.
             if log.is_empty() {
                 log.extend(git.commit(&pull.head_sha));
             }

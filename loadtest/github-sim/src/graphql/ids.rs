@@ -1,7 +1,7 @@
 //! Node ids and what they name.
 //!
-//! They look like GitHub's and are stable, but only the prefix means the same: `PR_kwDO200100076` is
-//! pull request 76 of repository 2001.
+//! They look like GitHub's and are stable, but only the prefixes match GitHub's: `PR_kwDO200100076` is pull
+//! request 76 of repository 2001.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -33,7 +33,7 @@ pub(crate) enum Node {
 }
 
 impl Node {
-    /// What an id names, whoever may see it.
+    /// What an id names, regardless of who may see it.
     pub(crate) fn find(view: &View<'_>, id: &str) -> Option<Self> {
         let world = view.world;
         let (prefix, rest) = id.split_once('_')?;
@@ -114,7 +114,7 @@ impl Node {
         }
     }
 
-    /// The id of the repository in which it lies.
+    /// The id of the repository that it is in.
     pub(crate) fn repository(&self) -> Option<u64> {
         match self {
             Self::Account(_) => None,

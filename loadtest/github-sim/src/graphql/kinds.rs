@@ -1,6 +1,6 @@
-//! Which types of the schema are also of which interfaces and unions.
+//! Which interfaces and unions each type of the schema belongs to.
 
-/// Whether an object of a type is one of the type, interface or union `on`.
+/// Whether a type is, or belongs to, the type, interface or union `on`.
 pub(crate) fn is_a(kind: &str, on: &str) -> bool {
     let kinds: &[&str] = match on {
         "Node" => return true,

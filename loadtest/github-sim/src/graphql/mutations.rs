@@ -1,7 +1,7 @@
 //! Mutations: who may do them, and what they change.
 //!
-//! Permissions are those of the REST routes that do the same. Each field is carried out by itself;
-//! one that fails takes nothing back of those before it, and those after it still run.
+//! Permissions are those of the equivalent REST routes. Each field is carried out by itself: one that fails
+//! undoes nothing before it, and those after it still run.
 
 mod code;
 mod issues;
@@ -23,7 +23,7 @@ use crate::world::{Issue, Pull};
 
 use table::{Kind, Mutation};
 
-/// Why a mutation is not done, in GitHub's words.
+/// Why a mutation is refused, in GitHub's words.
 #[derive(Clone, Debug)]
 pub(crate) struct Refusal {
     /// As `FORBIDDEN`; errors of the document itself have none.
@@ -59,7 +59,7 @@ impl Refusal {
     }
 }
 
-/// What a REST handler would refuse is refused in its words.
+/// A REST handler's refusal keeps its words.
 impl From<Reply> for Refusal {
     fn from(reply: Reply) -> Self {
         let message = match &reply.body {
@@ -118,7 +118,7 @@ pub(crate) fn carry_out(cx: &mut Cx<'_>, name: &str, arguments: &Arguments<'_>) 
     Ok(payload)
 }
 
-/// What the mutation is about, as far as the caller may know of it.
+/// The object that the mutation is about, as far as the caller may see it.
 fn subject(cx: &Cx<'_>, mutation: &Mutation, input: &Map<String, Value>) -> Result<Node, Refusal> {
     if mutation.kind == Kind::Branch {
         return code::branch(cx, input);
@@ -149,7 +149,7 @@ pub(crate) struct Act<'a, 'w> {
 }
 
 impl Act<'_, '_> {
-    /// Goes on in a repository, if the caller may do this there.
+    /// Moves on to a repository, if the caller may do this there.
     fn enter(&mut self, repository_id: u64) -> Result<(), Refusal> {
         let world = &self.cx.state.world;
         let Some(repository) = world.repositories.get(&repository_id) else {
@@ -188,7 +188,7 @@ impl Act<'_, '_> {
         self.issue()?.pull.as_mut().ok_or_else(Refusal::gone)
     }
 
-    /// Makes the issue or pull request as new as what was done to it.
+    /// Updates the timestamp of the issue or pull request.
     fn touch(&mut self) {
         if let Node::Issue(repository, number) | Node::Review(repository, number, _) = self.subject
             && let Some(repository) = self.cx.state.world.repositories.get_mut(&repository)
@@ -235,7 +235,7 @@ impl Act<'_, '_> {
         ids.into_iter().map(login).collect::<Result<_, _>>().map(Some)
     }
 
-    /// Writes a merge into the books.
+    /// Records a merge in the books.
     fn note_merge(&mut self, pull: Option<u64>, sha: &str) {
         let repository = self.cx.repository().full_name();
         let by = format!("mutation {}", self.mutation.name);

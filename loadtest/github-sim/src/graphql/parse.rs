@@ -49,7 +49,7 @@ pub(crate) enum Selection {
     Spread { name: String, conditions: Conditions },
 }
 
-/// What `@include` and `@skip` ask: each value must be as it is wanted.
+/// The conditions of `@include` and `@skip`: each value must be the one wanted.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Conditions(Vec<(bool, Argument)>);
 
@@ -80,7 +80,7 @@ enum Argument {
 }
 
 impl Argument {
-    /// The value; `None` is a variable that has none, which counts as not written.
+    /// The value; `None` for a variable without one, which counts as absent.
     fn bind(&self, variables: &Value) -> Option<Value> {
         match self {
             Self::Variable(name) => variables.get(name).cloned(),
@@ -98,7 +98,7 @@ impl Argument {
 }
 
 impl Field {
-    /// The name under which the value is answered.
+    /// The field's key in the answer.
     pub(crate) fn key(&self) -> &str {
         self.alias.as_deref().unwrap_or(&self.name)
     }
@@ -114,7 +114,7 @@ impl Field {
         argument.bind(variables).filter(|value| !value.is_null())
     }
 
-    /// Whether another field asks for the same thing, so that both are one.
+    /// Whether another field asks for the same thing, so that the two are one.
     pub(crate) fn is_like(&self, other: &Self, variables: &Value) -> bool {
         let bound = |field: &Self| {
             let arguments = field.arguments.iter();
@@ -135,7 +135,7 @@ impl Document {
         }
     }
 
-    /// The fields of a selection set that are wanted, with fragments opened.
+    /// The wanted fields of a selection set, with fragments expanded.
     pub(crate) fn fields<'a>(&'a self, selections: &'a [Selection], variables: &Value) -> Vec<&'a Field> {
         let mut fields = Vec::new();
         for selection in selections {
@@ -341,7 +341,7 @@ impl Reader {
     }
 }
 
-/// Nothing, unless one name is there twice, which GitHub refuses.
+/// `None` if a name occurs twice, which GitHub refuses.
 fn distinct(members: &[(String, Argument)]) -> Option<()> {
     let is_new =
         |(at, (name, _)): (usize, &(String, Argument))| members[..at].iter().all(|(known, _)| known != name);

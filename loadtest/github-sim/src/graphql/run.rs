@@ -18,7 +18,7 @@ pub(crate) struct Runner<'a, 'w> {
     document: &'a Document,
     variables: &'a Value,
     profile: Profile,
-    /// Where it is in the answer.
+    /// The current path in the answer.
     path: Vec<Value>,
     pub(crate) errors: Vec<Value>,
 }
@@ -46,7 +46,7 @@ impl<'a, 'w> Runner<'a, 'w> {
         Value::Object(data)
     }
 
-    /// What one field of a mutation answers.
+    /// The answer of one mutation field.
     pub(crate) fn payload(&mut self, payload: &Value, field: &Field) -> Value {
         self.path.push(json!(field.key()));
         let value = self.select(payload, field);
@@ -87,7 +87,7 @@ impl<'a, 'w> Runner<'a, 'w> {
                 found.collect()
             }
             "__typename" => json!("Query"),
-            // The schema is not told; clients take that for an older server.
+            // The schema is not exposed; clients take that for an older server.
             "__type" | "__schema" => Value::Null,
             name => {
                 let message = format!("Field '{name}' doesn't exist on type 'Query'");
@@ -99,7 +99,7 @@ impl<'a, 'w> Runner<'a, 'w> {
 
     fn repository(&mut self, full_name: &str) -> Value {
         let world = &self.cx.state.world;
-        // Former names lead to the repository as well.
+        // Former names lead to the repository too.
         let found = world.find(full_name).or_else(|| world.find_former(full_name));
         match self.visible(found) {
             Some(found) => views::repository(&self.cx.view(), found),
@@ -130,7 +130,7 @@ impl<'a, 'w> Runner<'a, 'w> {
         Value::Null
     }
 
-    /// The `rateLimit` object, as it is once this query has been charged.
+    /// The `rateLimit` object, as after charging this query.
     fn rate_limit(&self) -> Value {
         let cx = self.cx;
         let account = cx.caller.account(&cx.shared.config);
@@ -147,7 +147,7 @@ impl<'a, 'w> Runner<'a, 'w> {
         })
     }
 
-    /// What a field's selections take of its value.
+    /// Applies a field's selections to its value.
     fn select(&mut self, value: &Value, field: &Field) -> Value {
         match value {
             Value::Array(items) if self.is_connection(field) => {
@@ -218,7 +218,7 @@ impl<'a, 'w> Runner<'a, 'w> {
         }
     }
 
-    /// A member of an object; some are made only when they are asked for.
+    /// A member of an object; some are computed only when asked for.
     fn member(&mut self, object: &Value, field: &Field) -> Value {
         let arguments = Arguments { field, variables: self.variables };
         match fields::made(self.cx, object, &field.name, &arguments) {
@@ -228,7 +228,7 @@ impl<'a, 'w> Runner<'a, 'w> {
         }
     }
 
-    /// Whether a field's value is asked for as a connection.
+    /// Whether the field's selections treat its value as a connection.
     fn is_connection(&self, field: &Field) -> bool {
         self.asks_for(field, &["nodes", "edges", "pageInfo", "totalCount", "issueCount"])
     }
@@ -261,7 +261,7 @@ impl<'a, 'w> Runner<'a, 'w> {
     }
 }
 
-/// Adds a member. One that is asked for twice has what both asked for.
+/// Adds a member. If it is already there, merges both selections.
 pub(crate) fn put(members: &mut Map<String, Value>, key: &str, value: Value) {
     match members.get_mut(key) {
         Some(present) => merge(present, value),

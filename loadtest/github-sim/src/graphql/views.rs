@@ -1,8 +1,8 @@
-//! The world in the shape of GitHub's GraphQL schema, as far as it is answered.
+//! The world in the shape of GitHub's GraphQL schema, as far as it is supported.
 //!
-//! A view has a thing's own members. Other things stand in it as links, which are opened when they
-//! are selected; members that take work are made in [`crate::graphql::fields`]. Names that begin
-//! with two underscores, but for `__typename`, are for use in here.
+//! A view has the object's own members. Other objects appear in it as links, which are resolved when they are
+//! selected; members that need work are computed in [`crate::graphql::fields`]. Names that start with two
+//! underscores, except `__typename`, are internal.
 
 mod code;
 mod issues;
@@ -37,18 +37,18 @@ pub(crate) fn actor(view: &View<'_>, login: &str) -> Value {
     })
 }
 
-/// Stands for the thing with that node id.
+/// Stands for the object with this node id.
 pub(crate) fn link(id: &str) -> Value {
     json!({"__link": id})
 }
 
-/// The view of what a link stands for, null when it is gone; `None` when the value is no link.
+/// The view of a link's target, null when it is gone; `None` when the value is not a link.
 pub(crate) fn linked(view: &View<'_>, value: &Value) -> Option<Value> {
     let id = value["__link"].as_str()?;
     Some(Node::find(view, id).and_then(|found| node(view, &found)).unwrap_or_default())
 }
 
-/// The view of a thing; whether it may be seen is not asked here.
+/// The view of an object; does not check whether the caller may see it.
 pub(crate) fn node(view: &View<'_>, node: &Node) -> Option<Value> {
     if let Node::Account(login) = node {
         return Some(actor(view, login));

@@ -54,7 +54,7 @@ pub(crate) fn repository_installation(cx: &mut Cx<'_>) -> Answer {
     Ok(Reply::ok(cx.view().installation(owner, cx.app(), &cx.shared.config)))
 }
 
-/// `POST /app/installations/{id}/access_tokens`: everything the installation has, or less.
+/// `POST /app/installations/{id}/access_tokens`: all of the installation's rights, or fewer.
 pub(crate) fn mint(cx: &mut Cx<'_>) -> Answer {
     let installation_id = cx.number("installation_id")?;
     let body = cx.request.json()?;
@@ -153,12 +153,12 @@ fn narrowed_permissions(cx: &Cx<'_>, body: &Map<String, Value>) -> Result<BTreeM
         }
         narrowed.insert(name.clone(), level.to_owned());
     }
-    // Every token can read metadata, asked for or not.
+    // Every token can read metadata, requested or not.
     narrowed.entry("metadata".to_owned()).or_insert_with(|| "read".to_owned());
     Ok(narrowed)
 }
 
-/// `DELETE /installation/token`: the token ends itself.
+/// `DELETE /installation/token`: the token revokes itself.
 pub(crate) fn revoke(cx: &mut Cx<'_>) -> Answer {
     if let Caller::Installation { token, .. } = &cx.caller {
         cx.state.tokens.revoke(token);

@@ -45,8 +45,8 @@ pub(crate) fn protection(cx: &mut Cx<'_>) -> Answer {
     })))
 }
 
-/// `GET …/rules/branches/{branch}`: the rules of rulesets that are in force; a branch need not exist. What
-/// protects a branch in the older way is not among them.
+/// `GET …/rules/branches/{branch}`: the active ruleset rules; the branch need not exist. Classic branch
+/// protection is not included.
 pub(crate) fn rules(cx: &mut Cx<'_>) -> Answer {
     let repository = cx.repository();
     let branch = cx.param("branch");
@@ -76,7 +76,7 @@ pub(crate) fn tags(cx: &mut Cx<'_>) -> Answer {
     }))
 }
 
-/// Merges `head` into a branch; the new tip, `Ok(None)` when there is nothing to merge.
+/// Merges `head` into a branch and returns the new tip; `Ok(None)` when there is nothing to merge.
 pub(crate) fn merge_into(
     cx: &mut Cx<'_>,
     base: &str,
@@ -95,7 +95,7 @@ pub(crate) fn refused(refusal: MergeRefusal) -> Reply {
     }
 }
 
-/// Writes a merge into the books.
+/// Records a merge in the books.
 pub(crate) fn note_merge(cx: &mut Cx<'_>, pull: Option<u64>, sha: &str) {
     let merge =
         Merge { repository: cx.repository().full_name(), pull, sha: sha.to_owned(), by: cx.route.name() };

@@ -22,7 +22,7 @@ pub(crate) fn statuses(cx: &mut Cx<'_>) -> Answer {
     Ok(cx.page(&found, |_, status| (*status).clone()))
 }
 
-/// `GET …/commits/{ref}/status`: the newest status of each context, and what they add up to.
+/// `GET …/commits/{ref}/status`: the newest status of each context, and their combined state.
 pub(crate) fn combined(cx: &mut Cx<'_>) -> Answer {
     let sha = commit_id(cx)?;
     let repository = cx.repository();
@@ -124,7 +124,7 @@ pub(crate) fn create_run(cx: &mut Cx<'_>) -> Answer {
     Ok(Reply::created(run))
 }
 
-/// `PATCH …/check-runs/{check_run_id}`: open to the App that made it alone.
+/// `PATCH …/check-runs/{check_run_id}`: only for the App that created it.
 pub(crate) fn update_run(cx: &mut Cx<'_>) -> Answer {
     let body = cx.request.json()?;
     let id = cx.number("check_run_id")?;

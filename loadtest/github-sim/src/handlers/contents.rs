@@ -10,7 +10,7 @@ use crate::context::{Cx, required, text};
 use crate::exchange::{Answer, Reply};
 use crate::world::git::{Commit, TreeEntry};
 
-/// What writing beneath `.github/workflows/` takes.
+/// The permissions for writing below `.github/workflows/`.
 const WORKFLOWS: &str = "contents=write,workflows=write";
 
 /// Refuses to touch a workflow file without `workflows: write`.
@@ -21,7 +21,7 @@ pub(crate) fn check_workflow(cx: &Cx<'_>, path: &str) -> Result<(), Reply> {
     Ok(())
 }
 
-/// The commit that `ref` names, or the tip of the default branch, with the name it goes by.
+/// The commit that `ref` names, or the default branch's tip, and the name used for it.
 fn reference<'a>(cx: &'a Cx<'_>) -> Result<(String, &'a Commit), Reply> {
     let repository = cx.repository();
     let name = cx.request.query("ref").unwrap_or(&repository.default_branch);
@@ -115,7 +115,7 @@ fn branch(cx: &Cx<'_>, body: &Map<String, Value>) -> String {
     name.strip_prefix("refs/heads/").map(str::to_owned).unwrap_or(name)
 }
 
-/// Commits the file; true when it was not there before.
+/// Commits the file; returns whether it is new.
 fn store(cx: &mut Cx<'_>, body: &Map<String, Value>, content: Option<Bytes>) -> Result<bool, Reply> {
     let message = required(body, "message")?;
     let path = cx.param("path").to_owned();

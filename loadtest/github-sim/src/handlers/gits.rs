@@ -50,7 +50,7 @@ pub(crate) fn create_ref(cx: &mut Cx<'_>) -> Answer {
     Ok(Reply::created(cx.view().git_ref(cx.repository(), &name, &sha)))
 }
 
-/// `PATCH …/git/refs/{ref}`: moves a ref; forwards only, unless `force`.
+/// `PATCH …/git/refs/{ref}`: moves a ref; only forward, unless `force` is set.
 pub(crate) fn change_ref(cx: &mut Cx<'_>) -> Answer {
     let name = ref_name(cx);
     let body = cx.request.json()?;
@@ -62,7 +62,7 @@ pub(crate) fn change_ref(cx: &mut Cx<'_>) -> Answer {
     Ok(Reply::ok(cx.view().git_ref(cx.repository(), &name, &sha)))
 }
 
-/// `DELETE …/git/refs/{ref}`: pull requests from or into a branch are closed with it.
+/// `DELETE …/git/refs/{ref}`: also closes pull requests from or into the branch.
 pub(crate) fn remove_ref(cx: &mut Cx<'_>) -> Answer {
     let (name, now) = (ref_name(cx), cx.now);
     cx.repository_mut().delete_ref(&name, now).map_err(refused)?;

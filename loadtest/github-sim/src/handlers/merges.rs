@@ -15,7 +15,7 @@ pub(crate) fn is_merged(cx: &mut Cx<'_>) -> Answer {
     pull.merged_at.map(|_| Reply::no_content()).ok_or_else(Reply::not_found)
 }
 
-/// `PUT …/merge`: in a stack only of the lowest one that is not merged.
+/// `PUT …/merge`: in a stack only for the lowest unmerged one.
 pub(crate) fn merge(cx: &mut Cx<'_>) -> Answer {
     let body = cx.request.json()?;
     let (issue, pull) = find(cx)?;
@@ -35,7 +35,7 @@ pub(crate) fn merge(cx: &mut Cx<'_>) -> Answer {
     Ok(Reply::ok(json!({"sha": sha, "merged": true, "message": message})))
 }
 
-/// A body may say which head it is about, so that nothing else is merged.
+/// If the body names a head, merges only that head.
 fn check_head(body: &Map<String, Value>, head: &str) -> Result<(), Reply> {
     if text(body, "sha").is_some_and(|expected| expected != head) {
         let message = "Head branch was modified. Review and try the merge again.";
@@ -44,8 +44,8 @@ fn check_head(body: &Map<String, Value>, head: &str) -> Result<(), Reply> {
     Ok(())
 }
 
-/// Merges pull requests one after the other, all or none; the commit of the last one's merge, which
-/// is the one that the body is about.
+/// Merges pull requests one after another, all or none; returns the merge commit of the last one, which the body
+/// is about.
 fn land(cx: &mut Cx<'_>, numbers: &[u64], body: &Map<String, Value>) -> Result<String, Reply> {
     let (author, title) = (cx.author(), text(body, "commit_title"));
     let repository = cx.repository_mut();
@@ -73,14 +73,14 @@ fn land(cx: &mut Cx<'_>, numbers: &[u64], body: &Map<String, Value>) -> Result<S
     landed.pop().map(|(_, sha)| sha).ok_or_else(Reply::not_found)
 }
 
-/// The id of a pull request's asynchronous merge, which follows from its number.
+/// The id of a pull request's asynchronous merge, derived from its number.
 fn uuid(repository: &Repository, number: u64) -> String {
     let hash = sha256_hex(format!("{}#{number}", repository.id).as_bytes());
     format!("{}-{}-4{}-8{}-{}", &hash[..8], &hash[8..12], &hash[13..16], &hash[17..20], &hash[20..32])
 }
 
-/// `PUT …/merge-async`: accepted, and done at once, after all those below it in its stack. The
-/// body's `sha` says nothing of their heads.
+/// `PUT …/merge-async`: accepted and done at once, together with everything below it in its stack. The body's
+/// `sha` does not cover the heads of those.
 pub(crate) fn merge_async(cx: &mut Cx<'_>) -> Answer {
     let body = cx.request.json()?;
     let (issue, pull) = find(cx)?;
@@ -104,7 +104,7 @@ pub(crate) fn merge_async(cx: &mut Cx<'_>) -> Answer {
     Ok(Reply::json(202, json!({"status": "pending", "details": details})))
 }
 
-/// Refuses closed pull requests and drafts. One of them blocks those above it in its stack.
+/// Refuses closed pull requests and drafts. One of them blocks all above it in its stack.
 fn check_readiness(repository: &Repository, numbers: &[u64]) -> Result<(), Reply> {
     for number in numbers {
         let state = match repository.pull(*number) {

@@ -1,4 +1,4 @@
-//! What is about GitHub itself: the root, meta, versions, the rate limit.
+//! GitHub itself: the root, meta, versions, the rate limit.
 
 use serde_json::{Map, Value, json};
 

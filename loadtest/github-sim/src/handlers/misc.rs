@@ -1,4 +1,4 @@
-//! Smaller things of a repository: deployments, environments, dispatches, collaborators.
+//! Smaller parts of a repository: deployments, environments, dispatches, collaborators.
 
 use serde_json::{Map, Value, json};
 
@@ -39,7 +39,7 @@ pub(crate) fn deploy(cx: &mut Cx<'_>) -> Answer {
     Ok(Reply::created(add_deployment(cx, &name, &body)?))
 }
 
-/// Makes a deployment of what that name stands for.
+/// Creates a deployment of the commit that a name stands for.
 pub(crate) fn add_deployment(cx: &mut Cx<'_>, name: &str, body: &Map<String, Value>) -> Result<Value, Reply> {
     let commit = cx.repository().git.resolve(name);
     let sha = commit.ok_or_else(|| Reply::error(422, "No ref found for the deployment"))?.id.clone();

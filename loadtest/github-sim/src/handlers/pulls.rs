@@ -95,7 +95,7 @@ fn invalid(field: &str, code: &str, message: &str) -> Reply {
     Reply::invalid("PullRequest", field, code, message)
 }
 
-/// What private repositories of some plans answer to drafts.
+/// What private repositories on some plans answer to a draft.
 fn no_drafts() -> Reply {
     let docs = "https://docs.github.com/rest/pulls/pulls#create-a-pull-request";
     let message = "Draft pull requests are not supported in this repository.";
@@ -122,7 +122,7 @@ pub(crate) fn change(cx: &mut Cx<'_>) -> Answer {
     Ok(Reply::ok(shown(cx)?.0))
 }
 
-/// What a pull request changes against the point where it left its base.
+/// The changes of a pull request since it diverged from its base.
 pub(crate) fn changes(repository: &Repository, pull: &Pull) -> Vec<Change> {
     let git = &repository.git;
     let base = git.branch(&pull.base_ref).unwrap_or_default();

@@ -35,7 +35,7 @@ pub(crate) fn by_tag(cx: &mut Cx<'_>) -> Answer {
     show(cx, cx.repository().releases.values().find(|release| release.tag == tag))
 }
 
-/// `POST …/releases`: creates the tag, too, unless it is a draft.
+/// `POST …/releases`: also creates the tag, unless the release is a draft.
 pub(crate) fn create(cx: &mut Cx<'_>) -> Answer {
     let body = cx.request.json()?;
     let tag = required(&body, "tag_name")?;

@@ -8,7 +8,7 @@ use crate::exchange::{Answer, Reply};
 use crate::world::git::Commit;
 use crate::world::{Issue, Repository};
 
-/// A query taken apart.
+/// A parsed query.
 #[derive(Debug, Default)]
 struct Query {
     words: Vec<String>,
@@ -22,7 +22,7 @@ impl Query {
         Ok(Self::parse(text, cx.actor()))
     }
 
-    /// Takes a query apart; `@me` is the caller.
+    /// Parses a query; `@me` is the caller.
     fn parse(text: &str, me: &str) -> Self {
         let mut query = Self::default();
         for part in text.split_whitespace() {

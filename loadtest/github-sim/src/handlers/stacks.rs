@@ -6,13 +6,13 @@ use crate::context::Cx;
 use crate::exchange::{Answer, Reply};
 use crate::world::stacks::{Stack, StackRefusal};
 
-/// How many pull requests a stack may be made of.
+/// How many pull requests a stack may have.
 const SIZES: std::ops::RangeInclusive<usize> = 2..=100;
 
 /// Where GitHub documents how a stack is made.
 const DOCS: &str = "https://docs.github.com/rest/pulls/stacks#create-a-pull-request-stack";
 
-/// `GET …/stacks`: newest first; `pull_request` leaves the one that has it.
+/// `GET …/stacks`: newest first; `pull_request` keeps only the stack that contains it.
 pub(crate) fn list(cx: &mut Cx<'_>) -> Answer {
     let repository = cx.repository();
     let wanted = match cx.request.query("pull_request").map(str::parse::<u64>) {

@@ -9,12 +9,12 @@ use crate::render::{View, commit_node_id, html_url, ref_node_id};
 use crate::world::git::{Change, Commit, Git, Person, TreeEntry};
 use crate::world::{PERSONAL_LOGIN, Repository};
 
-/// The URL of a thing beneath a repository.
+/// The URL of an object below a repository.
 pub(crate) fn object_url(base: &str, kind: &str, id: &str) -> String {
     format!("{base}/{kind}/{id}")
 }
 
-/// What GitHub says of a commit without a signature.
+/// GitHub's `verification` of an unsigned commit.
 pub(crate) fn verification() -> Value {
     json!({
         "verified": false,
@@ -30,7 +30,7 @@ fn person(person: &Person) -> Value {
 }
 
 impl View<'_> {
-    /// A commit as the commits API gives it.
+    /// A commit as in the commits API.
     pub(crate) fn commit(&self, repository: &Repository, commit: &Commit) -> Value {
         let base = self.repository_url(repository);
         let html = html_url(repository);
@@ -65,7 +65,7 @@ impl View<'_> {
         })
     }
 
-    /// A commit by itself, with its files.
+    /// A single commit, with its files.
     pub(crate) fn full_commit(&self, repository: &Repository, commit: &Commit) -> Value {
         let mut object = self.commit(repository, commit);
         let changes = changes_of(&repository.git, commit);
@@ -79,7 +79,7 @@ impl View<'_> {
         object
     }
 
-    /// A commit as the Git database API gives it.
+    /// A commit as in the Git database API.
     pub(crate) fn git_commit(&self, repository: &Repository, commit: &Commit) -> Value {
         let full = self.commit(repository, commit);
         json!({
@@ -186,7 +186,7 @@ impl View<'_> {
     }
 }
 
-/// Base64 in lines of 60, as GitHub breaks it.
+/// Base64 in lines of 60 characters, as GitHub wraps it.
 pub(crate) fn base64_lines(bytes: &[u8]) -> String {
     let text = STANDARD.encode(bytes);
     let mut lines = String::with_capacity(text.len() + text.len() / 60 + 1);

@@ -9,7 +9,7 @@ use crate::world::pulls::merge_title;
 use crate::world::{Comment, Issue, Pull, Repository, Review};
 
 impl View<'_> {
-    /// An issue, or a pull request in its form as an issue.
+    /// An issue, or a pull request in its issue form.
     pub(crate) fn issue(&self, repository: &Repository, issue: &Issue) -> Value {
         let base = self.repository_url(repository);
         let url = format!("{base}/issues/{}", issue.number);
@@ -83,7 +83,7 @@ impl View<'_> {
         })
     }
 
-    /// A pull request as it stands in the list.
+    /// A pull request as in lists.
     pub(crate) fn pull(&self, repository: &Repository, issue: &Issue, pull: &Pull) -> Value {
         let base = self.repository_url(repository);
         let url = format!("{base}/pulls/{}", issue.number);
@@ -142,7 +142,7 @@ impl View<'_> {
         object
     }
 
-    /// A pull request by itself.
+    /// A single pull request.
     pub(crate) fn full_pull(&self, repository: &Repository, issue: &Issue, pull: &Pull) -> Value {
         let mut object = self.pull(repository, issue, pull);
         let base = repository.git.branch(&pull.base_ref).unwrap_or_default();
@@ -168,7 +168,7 @@ impl View<'_> {
         object
     }
 
-    /// Who has let GitHub merge a pull request by itself, and how; null when nobody has.
+    /// Who enabled auto-merge on a pull request, and how; null when nobody has.
     fn auto_merge(&self, issue: &Issue, pull: &Pull) -> Value {
         let Some(auto_merge) = &pull.auto_merge else { return Value::Null };
         json!({

@@ -6,7 +6,7 @@ use crate::clock::iso;
 use crate::render::{View, html_url, label_id, object_url, repository_node_id};
 use crate::world::{Repository, SEED_EPOCH};
 
-/// Members that are the repository's URL and this.
+/// Members whose value is the repository's URL plus this suffix.
 const URLS: [(&str, &str); 37] = [
     ("archive_url", "/{archive_format}{/ref}"),
     ("assignees_url", "/assignees{/user}"),
@@ -48,7 +48,7 @@ const URLS: [(&str, &str); 37] = [
 ];
 
 impl View<'_> {
-    /// A repository as it stands in lists and in other objects.
+    /// A repository as in lists and in other objects.
     pub(crate) fn repository(&self, repository: &Repository) -> Value {
         let base = self.repository_url(repository);
         let html = html_url(repository);
@@ -113,7 +113,7 @@ impl View<'_> {
         Value::Object(object)
     }
 
-    /// A repository by itself.
+    /// A single repository.
     pub(crate) fn full_repository(&self, repository: &Repository) -> Value {
         let mut object = self.repository(repository);
         for name in ["allow_squash_merge", "allow_merge_commit", "allow_rebase_merge"] {
@@ -149,7 +149,7 @@ impl View<'_> {
         })
     }
 
-    /// A branch as it stands in the list.
+    /// A branch as in lists.
     pub(crate) fn branch(&self, repository: &Repository, name: &str, sha: &str) -> Value {
         let is_protected = repository.protected.contains(name);
         let base = self.repository_url(repository);
@@ -167,7 +167,7 @@ impl View<'_> {
         })
     }
 
-    /// A branch by itself.
+    /// A single branch.
     pub(crate) fn full_branch(&self, repository: &Repository, name: &str, sha: &str) -> Value {
         let mut object = self.branch(repository, name, sha);
         if let Some(commit) = repository.git.commit(sha) {

@@ -9,7 +9,7 @@ use crate::world::stacks::Stack;
 use crate::world::{Issue, Pull, Repository};
 
 impl View<'_> {
-    /// A stack as it stands in each of its pull requests; null for one that is in none.
+    /// A stack as in its pull requests; null for a pull request without one.
     pub(crate) fn stack_of(&self, repository: &Repository, pull: u64) -> Value {
         let Some((stack, place)) = repository.stack_of(pull) else { return Value::Null };
         let sha = repository.git.branch(&stack.base_ref).unwrap_or_default();
@@ -22,7 +22,7 @@ impl View<'_> {
         })
     }
 
-    /// A stack as it stands in the list.
+    /// A stack as in lists.
     pub(crate) fn short_stack(&self, repository: &Repository, stack: &Stack) -> Value {
         self.stack_with(repository, stack, |issue, pull| {
             json!({
@@ -35,7 +35,7 @@ impl View<'_> {
         })
     }
 
-    /// A stack by itself.
+    /// A single stack.
     pub(crate) fn stack(&self, repository: &Repository, stack: &Stack) -> Value {
         self.stack_with(repository, stack, |issue, pull| self.stacked_pull(repository, issue, pull))
     }

@@ -1,7 +1,7 @@
-//! The hands that reach into the world from outside, as people with other tools do on GitHub.
+//! Changes to the world from outside, as people with other tools make them on GitHub.
 //!
-//! They know no clock: what they do happens one second after the last change of the repository or of
-//! anything in it, so that it is newer than whatever a client has seen.
+//! They have no clock: a change happens one second after the last change of the repository or of anything in it,
+//! so that it is newer than whatever a client has seen.
 
 use bytes::Bytes;
 
@@ -9,8 +9,8 @@ use crate::world::git::Person;
 use crate::world::{AutoMerge, PERSONAL_LOGIN, Pull, Repository, World};
 
 impl World {
-    /// Commits a file onto a branch, as a push by somebody else would; returns the new tip, or
-    /// `None` when there is no such repository or branch.
+    /// Commits a file onto a branch, as someone else's push would; returns the new tip, or `None` when there is
+    /// no such repository or branch.
     pub fn push_commit(
         &mut self,
         full_name: &str,
@@ -33,7 +33,7 @@ impl World {
         self.find(full_name)?.git.branch(branch).map(str::to_owned)
     }
 
-    /// Makes a branch at the tip of the default one; false when there is no such repository.
+    /// Creates a branch at the tip of the default branch; false when there is no such repository.
     pub fn add_branch(&mut self, full_name: &str, branch: &str) -> bool {
         self.change(full_name, |repository| {
             let tip = repository.git.branch(&repository.default_branch).map(str::to_owned);
@@ -73,7 +73,7 @@ impl World {
         })
     }
 
-    /// Protects a branch, or no longer; false when there is no such repository or branch.
+    /// Protects a branch or removes its protection; false when there is no such repository or branch.
     pub fn set_protected(&mut self, full_name: &str, branch: &str, is_protected: bool) -> bool {
         self.change(full_name, |repository| {
             let is_known = repository.git.branch(branch).is_some();
@@ -85,8 +85,8 @@ impl World {
         })
     }
 
-    /// Gives a branch, which need not exist, a rule of a type such as `pull_request` by a ruleset,
-    /// which leaves `protected` of the branch as it is; false when there is no such repository.
+    /// Adds a ruleset rule of a type such as `pull_request` for a branch, which need not exist; the branch's
+    /// `protected` stays as it is. False when there is no such repository.
     pub fn add_rule(&mut self, full_name: &str, branch: &str, kind: &str) -> bool {
         self.change(full_name, |repository| {
             let kinds = repository.rules.entry(branch.to_owned()).or_default();
@@ -97,7 +97,7 @@ impl World {
         })
     }
 
-    /// Makes a repository refuse drafts of pull requests, or no longer; false when it does not exist.
+    /// Makes a repository refuse or accept draft pull requests; false when it does not exist.
     pub fn forbid_drafts(&mut self, full_name: &str, is_forbidden: bool) -> bool {
         self.change(full_name, |repository| {
             repository.forbids_drafts = is_forbidden;
@@ -113,7 +113,7 @@ impl World {
         })
     }
 
-    /// Gives an issue or pull request another title; false when it does not exist.
+    /// Changes the title of an issue or pull request; false when it does not exist.
     pub fn edit_issue(&mut self, full_name: &str, number: u64, title: &str) -> bool {
         let issue = self.find_mut(full_name).and_then(|repository| repository.issues.get_mut(&number));
         issue
@@ -124,13 +124,13 @@ impl World {
             .is_some()
     }
 
-    /// The title of an issue, if there is such a one.
+    /// The title of an issue, if it exists.
     pub fn issue_title(&self, full_name: &str, number: u64) -> Option<String> {
         Some(self.find(full_name)?.issues.get(&number)?.title.clone())
     }
 
-    /// Opens a pull request from one branch into another, as `sim-user`, and returns its number;
-    /// `None` where GitHub refuses it: a branch is missing, nothing is to be merged, or there is one.
+    /// Opens a pull request from one branch into another, as `sim-user`, and returns its number; `None` where
+    /// GitHub refuses it: a branch is missing, there is nothing to merge, or one is open already.
     pub fn open_pull(&mut self, full_name: &str, head: &str, base: &str, title: &str) -> Option<u64> {
         let repository = self.find_mut(full_name)?;
         let at = repository.next_second();
@@ -142,14 +142,14 @@ impl World {
         Some(self.find(full_name)?.pull(pull)?.1.head_sha.clone())
     }
 
-    /// Suspends the App's installation on an account, or takes it up again; false when there is no such account. Tokens
-    /// end by [`crate::Sim::revoke_installation`].
+    /// Suspends or unsuspends the App's installation on an account; false when there is no such account. To
+    /// revoke its tokens, use [`crate::Sim::revoke_installation`].
     pub fn suspend(&mut self, login: &str, is_suspended: bool) -> bool {
         let owner = self.owners.iter_mut().find(|owner| owner.login.eq_ignore_ascii_case(login));
         owner.map(|owner| owner.is_suspended = is_suspended).is_some()
     }
 
-    /// Makes an open pull request a draft, or ready for review; false when there is no such one.
+    /// Makes an open pull request a draft, or ready for review; false when it does not exist or is closed.
     pub fn set_draft(&mut self, full_name: &str, number: u64, is_draft: bool) -> bool {
         self.change(full_name, |repository| {
             let Some(issue) = repository.issues.get_mut(&number) else { return false };
@@ -160,8 +160,8 @@ impl World {
         })
     }
 
-    /// Has an open pull request be into another branch, as GitHub does when its base was merged and deleted; false when
-    /// there is no such one.
+    /// Changes the base of an open pull request, as GitHub does when its base was merged and deleted; false when
+    /// there is no such pull request.
     pub fn retarget(&mut self, full_name: &str, number: u64, base: &str) -> bool {
         self.change(full_name, |repository| {
             let Some(issue) = repository.issues.get_mut(&number) else { return false };
@@ -172,8 +172,8 @@ impl World {
         })
     }
 
-    /// Lets the next push to the head of an open pull request merge it, or no longer; false when
-    /// there is no such pull request, or, as on GitHub, when it is to be switched on in a stack.
+    /// Switches auto-merge on or off: the next push to the head of an open pull request merges it. False when
+    /// there is no such pull request or, as on GitHub, when it is in a stack and auto-merge is to be switched on.
     pub fn set_auto_merge(&mut self, full_name: &str, number: u64, is_on: bool) -> bool {
         self.change(full_name, |repository| {
             let is_stacked = repository.stack_of(number).is_some();
@@ -190,8 +190,8 @@ impl World {
         })
     }
 
-    /// Makes a stack of pull requests, bottom first; false when one of them does not exist, is named
-    /// twice, or is in a stack already. That each begins where the one below ends is not asked here.
+    /// Makes a stack of pull requests, bottom first; false when one of them does not exist, is named twice, or is
+    /// in a stack already. Does not check that each is based on the one below.
     pub fn stack(&mut self, full_name: &str, numbers: &[u64]) -> bool {
         self.change(full_name, |repository| {
             let is_possible = !numbers.is_empty() && repository.check_stack(numbers).is_ok();
@@ -207,7 +207,7 @@ impl World {
         self.relocate(full_name, |repository| new_name.clone_into(&mut repository.name))
     }
 
-    /// Gives a repository to another owner; the former name redirects.
+    /// Transfers a repository to another owner; the former name redirects.
     pub fn transfer(&mut self, full_name: &str, new_owner: &str) -> bool {
         self.relocate(full_name, |repository| new_owner.clone_into(&mut repository.owner))
     }
@@ -223,7 +223,7 @@ impl World {
         true
     }
 
-    /// Whether there is such a repository and the change could be made.
+    /// Whether the repository exists and the change could be made.
     fn change(&mut self, full_name: &str, change: impl FnOnce(&mut Repository) -> bool) -> bool {
         self.find_mut(full_name).is_some_and(change)
     }

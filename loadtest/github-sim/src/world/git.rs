@@ -104,7 +104,7 @@ impl Git {
         self.commits.get(id)
     }
 
-    /// Stores the nested trees of these files and returns the root's id.
+    /// Stores the nested trees of these files; returns the root's id.
     pub(crate) fn add_files(&mut self, files: &Files) -> String {
         let mut entries: Vec<TreeEntry> = Vec::new();
         let mut folders: BTreeMap<&str, Files> = BTreeMap::new();

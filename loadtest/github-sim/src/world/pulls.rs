@@ -1,5 +1,5 @@
-//! Pull requests of one repository: how they are opened and merged, and what becomes of them when
-//! their branches move or go.
+//! Pull requests of one repository: how they are opened and merged, and what happens when their branches move or
+//! are deleted.
 
 use crate::books::Merge;
 use crate::world::git::Person;
@@ -8,20 +8,20 @@ use crate::world::{Issue, Pull, Repository};
 /// Why a pull request cannot be opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum PullRefusal {
-    /// The branch that is to be merged does not exist.
+    /// The head branch does not exist.
     NoHead,
-    /// The branch into which it is to be merged does not exist.
+    /// The base branch does not exist.
     NoBase,
-    /// The base has all commits of the head.
+    /// The base already has all commits of the head.
     NoCommits,
-    /// One is open for the same two branches.
+    /// A pull request is open for the same two branches.
     Known,
 }
 
 /// Why a merge cannot be done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum MergeRefusal {
-    /// The pull request or the branch into which it is to be merged does not exist.
+    /// The pull request or its base branch does not exist.
     Missing,
     /// Both sides changed the same file.
     Conflict,
@@ -64,8 +64,8 @@ impl Repository {
         Ok(number)
     }
 
-    /// Moves a branch, and the heads of the open pull requests from it. Those with auto-merge are
-    /// merged at once, for nothing here makes them wait.
+    /// Moves a branch, and the heads of the open pull requests from it. Those with auto-merge are merged at once,
+    /// since nothing here makes them wait.
     pub(crate) fn move_branch(&mut self, branch: &str, commit: &str, at: i64) {
         self.git.set_branch(branch, commit);
         self.updated_at = at;
@@ -86,7 +86,7 @@ impl Repository {
 
     fn auto_merge(&mut self, number: u64, at: i64) {
         let is_open = self.issues.get(&number).is_some_and(|issue| issue.is_open);
-        // GitHub has no auto-merge in stacks; it may be on from before the stack was made.
+        // GitHub has no auto-merge in stacks; it may have been switched on before the stack was made.
         if !is_open || self.stack_of(number).is_some() {
             return;
         }
@@ -94,7 +94,7 @@ impl Repository {
         let Some(name) = enabled.map(|auto_merge| auto_merge.user.clone()) else { return };
         let email = format!("{name}@users.noreply.github.com");
         let author = Person { name, email, at };
-        // A merge may set off others, which come after it in the books.
+        // A merge may trigger others, which come after it in the books.
         let place = self.auto_merged.len();
         if let Ok(sha) = self.land(number, None, &author) {
             let (repository, by) = (self.full_name(), "auto-merge".to_owned());
@@ -118,7 +118,7 @@ impl Repository {
         true
     }
 
-    /// Merges a commit into a branch: the new tip, or `None` when the branch has that commit.
+    /// Merges a commit into a branch; returns the new tip, or `None` when the branch already has the commit.
     pub(crate) fn merge_branch(
         &mut self,
         base: &str,
@@ -133,7 +133,7 @@ impl Repository {
         Ok(merged)
     }
 
-    /// The commit of a merge, without the branch that is to be moved there.
+    /// Creates a merge commit without moving the branch to it.
     fn merge_commit(
         &mut self,
         base: &str,
@@ -151,8 +151,8 @@ impl Repository {
         Ok(Some(git.add_commit(&tree, parents, message, author.clone(), author.clone())))
     }
 
-    /// Merges an open pull request into its base, or into that of its stack; the commit that the
-    /// base has then. Whether it may be merged is the caller's to know.
+    /// Merges an open pull request into its base, or its stack's; returns the base's new commit. The caller
+    /// checks whether it may be merged.
     pub(crate) fn land(
         &mut self,
         number: u64,
@@ -174,7 +174,7 @@ impl Repository {
             }
         }
         self.retarget_stack(number, author.at);
-        // Last, for the move may set off other merges, and this one must be over then.
+        // Last, because the move may trigger other merges, and this one must be done by then.
         if let Some(id) = merged {
             self.move_branch(&base, &id, author.at);
         }
@@ -182,7 +182,7 @@ impl Repository {
     }
 }
 
-/// The title of a pull request's merge commit when nobody gave another.
+/// The title of a pull request's merge commit if none was given.
 pub(crate) fn merge_title(issue: &Issue, pull: &Pull) -> String {
     format!("Merge pull request #{} from {}", issue.number, pull.head_ref)
 }

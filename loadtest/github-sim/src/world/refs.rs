@@ -1,19 +1,19 @@
-//! Refs of one repository, made, moved and deleted with what that means for pull requests.
+//! Creates, moves and deletes the refs of one repository, with the effects on pull requests.
 
 use crate::world::Repository;
 
-/// Why a ref is left as it is.
+/// Why a ref is left unchanged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum RefRefusal {
-    /// It is no full name, as `refs/heads/main`.
+    /// Not a full name such as `refs/heads/main`.
     BadName,
-    /// There is one of that name.
+    /// A ref with this name exists.
     Known,
-    /// There is none of that name.
+    /// No ref has this name.
     Missing,
     /// There is no such commit.
     NoCommit,
-    /// The new commit does not come after the present one.
+    /// The new commit is not a descendant of the current one.
     NotForward,
 }
 
@@ -31,7 +31,7 @@ impl RefRefusal {
 }
 
 impl Repository {
-    /// Whether a new ref may be made.
+    /// Checks whether a new ref may be created.
     pub(crate) fn check_new_ref(&self, name: &str, sha: &str) -> Result<(), RefRefusal> {
         if !name.starts_with("refs/") || name.matches('/').count() < 2 {
             return Err(RefRefusal::BadName);
@@ -42,7 +42,7 @@ impl Repository {
         self.git.commit(sha).map(|_| ()).ok_or(RefRefusal::NoCommit)
     }
 
-    /// Whether a ref may be moved; forwards only, unless it is forced.
+    /// Checks whether a ref may be moved; only forward, unless forced.
     pub(crate) fn check_move(&self, name: &str, sha: &str, is_forced: bool) -> Result<(), RefRefusal> {
         let git = &self.git;
         let present = git.refs.get(name).ok_or(RefRefusal::Missing)?;
@@ -51,7 +51,7 @@ impl Repository {
         if is_forward || is_forced { Ok(()) } else { Err(RefRefusal::NotForward) }
     }
 
-    /// Makes or moves a ref that was checked, and with a branch the heads of pull requests from it.
+    /// Creates or moves a ref that was checked, and updates the heads of a branch's pull requests.
     pub(crate) fn set_ref(&mut self, name: &str, sha: &str, at: i64) {
         match name.strip_prefix("refs/heads/") {
             Some(branch) if self.git.refs.contains_key(name) => self.move_branch(branch, sha, at),
@@ -61,7 +61,7 @@ impl Repository {
         }
     }
 
-    /// Deletes a ref; pull requests from or into a branch are closed with it.
+    /// Deletes a ref; closes pull requests from or into a deleted branch.
     pub(crate) fn delete_ref(&mut self, name: &str, at: i64) -> Result<(), RefRefusal> {
         let is_deleted = match name.strip_prefix("refs/heads/") {
             Some(branch) => self.delete_branch(branch, at),

@@ -1,13 +1,13 @@
-//! What a world begins with.
+//! The initial world.
 //!
-//! The default seed has `acme` and `other` (organizations) and `solo` (a user), all installed, and
-//! `foreign`, an organization without an installation that owns a public repository. Ids are
-//! fixed, so that tests may write them down.
+//! The default seed has `acme` and `other` (organizations) and `solo` (a user), all with an installation, and
+//! `foreign`, an organization without one that owns a public repository. Ids are fixed, so that tests can
+//! hard-code them.
 
 use crate::world::git::{FILE_MODE, Files, Person};
 use crate::world::{Issue, Owner, OwnerKind, Pull, Repository, SEED_EPOCH, World};
 
-/// Owners and repositories to begin with.
+/// The initial owners and repositories.
 #[derive(Clone, Debug)]
 pub struct Seed {
     /// The accounts.
@@ -42,7 +42,7 @@ pub struct RepositorySeed {
     pub issues: u64,
     /// Paths and contents on the default branch.
     pub files: Vec<(String, String)>,
-    /// Branches beside `main`, each one commit ahead of it.
+    /// Branches besides `main`, each one commit ahead of it.
     pub branches: Vec<String>,
     /// Protected branches.
     pub protected: Vec<String>,

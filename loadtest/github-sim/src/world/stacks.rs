@@ -1,4 +1,4 @@
-//! Stacks: pull requests in an order, each into the branch of the one below it.
+//! Stacks: ordered pull requests, each based on the branch of the one below it.
 //!
 //! Sources: docs.github.com, "REST API endpoints for pull request stacks"; github/gh-stack, "FAQ"
 //! and "Merge API".
@@ -11,24 +11,24 @@ pub(crate) struct Stack {
     pub(crate) id: u64,
     /// Counts from 1 in each repository.
     pub(crate) number: u64,
-    /// The branch into which all of it is merged in the end.
+    /// The branch into which the whole stack is finally merged.
     pub(crate) base_ref: String,
     /// The numbers of its pull requests, bottom first; merged ones stay.
     pub(crate) pulls: Vec<u64>,
     pub(crate) created_at: i64,
 }
 
-/// Why pull requests cannot be made a stack.
+/// Why pull requests can't form a stack.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum StackRefusal {
-    /// There are no pull requests of these numbers.
+    /// No pull requests have these numbers.
     Missing(Vec<u64>),
-    /// It is in a stack, or is named twice.
+    /// It is in a stack already, or is named twice.
     Taken(u64),
 }
 
 impl Repository {
-    /// The stack of a pull request and its place there, which counts from 1 at the bottom.
+    /// The stack of a pull request and its position in it; 1 is the bottom.
     pub(crate) fn stack_of(&self, number: u64) -> Option<(&Stack, usize)> {
         self.stacks.iter().find_map(|stack| {
             let place = stack.pulls.iter().position(|member| *member == number)?;
@@ -36,7 +36,7 @@ impl Repository {
         })
     }
 
-    /// Whether these pull requests exist and are free to become a stack.
+    /// Checks that these pull requests exist and are free to become a stack.
     pub(crate) fn check_stack(&self, numbers: &[u64]) -> Result<(), StackRefusal> {
         let missing: Vec<u64> =
             numbers.iter().copied().filter(|number| self.pull(*number).is_none()).collect();
@@ -52,7 +52,7 @@ impl Repository {
         }
     }
 
-    /// Whether each pull request is into the head of the one before it.
+    /// Whether each pull request is based on the head of the one before it.
     pub(crate) fn is_linear(&self, numbers: &[u64]) -> bool {
         let pull = |number: u64| self.pull(number).map(|(_, pull)| pull);
         numbers.windows(2).all(|pair| match (pull(pair[0]), pull(pair[1])) {
@@ -61,7 +61,7 @@ impl Repository {
         })
     }
 
-    /// Makes a stack of pull requests that were checked, and returns its number.
+    /// Makes a stack of pull requests that were checked; returns its number.
     pub(crate) fn add_stack(&mut self, numbers: &[u64], at: i64) -> u64 {
         let bottom = numbers.first().and_then(|number| self.pull(*number));
         let base_ref = bottom.map(|(_, pull)| pull.base_ref.clone()).unwrap_or_default();
@@ -70,22 +70,22 @@ impl Repository {
         self.stacks.push(stack);
         for number in numbers {
             if let Some(issue) = self.issues.get_mut(number) {
-                // Pull requests tell their stack, so this changes them.
+                // A pull request shows its stack, so this changes it.
                 issue.updated_at = at;
             }
         }
         number
     }
 
-    /// The pull requests below one in its stack that are not merged, bottom first.
+    /// The unmerged pull requests below one in its stack, bottom first.
     pub(crate) fn unmerged_below(&self, number: u64) -> Vec<u64> {
         let Some((stack, place)) = self.stack_of(number) else { return Vec::new() };
         let is_unmerged = |number: &u64| self.pull(*number).is_some_and(|(_, pull)| pull.merged_at.is_none());
         stack.pulls[..place - 1].iter().copied().filter(is_unmerged).collect()
     }
 
-    /// Points the lowest open pull request of a stack at the stack's base, once one of the stack was
-    /// merged. GitHub rebases those above as well, which nothing here does.
+    /// Points the lowest open pull request of a stack at the stack's base, after one of the stack was merged.
+    /// GitHub also rebases those above; nothing here does.
     pub(crate) fn retarget_stack(&mut self, merged: u64, at: i64) {
         let Some((stack, _)) = self.stack_of(merged) else { return };
         let base_ref = stack.base_ref.clone();

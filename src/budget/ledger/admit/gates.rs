@@ -37,8 +37,7 @@ impl Ledger {
         Ok(())
     }
 
-    /// How many slots are missing for this head and those before it. A tenth is left to light
-    /// heads.
+    /// How many slots are missing for this head and those before it. A tenth is left to light heads.
     ///
     /// An agent with less than its share of the slots may use the last tenth, too. So an agent
     /// whose calls take long, or that reads its answers slowly, can hold slots that others need,

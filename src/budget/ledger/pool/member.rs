@@ -25,8 +25,7 @@ impl Member {
         self.forget_at.is_some() || is_dear || self.booked_to.max(self.ceiling_to) > began
     }
 
-    /// The member as of a window. Whatever a scarce window did to its guarantee ends with that
-    /// window.
+    /// The member as of a window. Whatever a scarce window did to its guarantee ends with that window.
     pub(super) fn enter(self, window: i64, began: i64) -> Member {
         if self.window == window {
             self

@@ -28,8 +28,7 @@ impl Trial {
         self.left == 0
     }
 
-    /// Milliseconds until another call may ask: the answer is likely to come soon, and then all may
-    /// start.
+    /// Milliseconds until another call may ask: the answer is likely to come soon, and then all may start.
     pub(in crate::budget::ledger) fn wait_ms(&self, now: i64) -> i64 {
         if now < self.since + 1_000 { 100 } else { 500 }
     }

@@ -1,5 +1,4 @@
-//! Shares, guarantees, ceilings, bookings and recovery after a refusal, over long runs of one
-//! ledger.
+//! Shares, guarantees, ceilings, bookings and recovery after a refusal, over long runs of one ledger.
 
 use super::super::pool::{Pool, Trial};
 use super::*;
@@ -294,8 +293,7 @@ fn a_refusal_of_next_to_nothing_teaches_no_pace() {
     assert!((70..=86).contains(&learned), "85 % of a hundred: {learned}");
 }
 
-/// The first answer was a refusal, which GitHub does not count. Found as too many calls at a
-/// window's end.
+/// The first answer was a refusal, which GitHub does not count. Found as too many calls at a window's end.
 #[test]
 fn a_window_that_is_not_open_yet_slides() {
     for later_ms in [2_300, 60_000] {
@@ -325,8 +323,7 @@ fn of_two_ends_of_a_window_the_later_one_holds() {
     assert_eq!(ends(&mut pool, 10_000), 12_400);
 }
 
-/// How many writes in a row an empty store grants, after `writes_before` in the minute before its
-/// loss.
+/// How many writes in a row an empty store grants, after `writes_before` in the minute before its loss.
 fn writes_after_a_loss(writes_before: i64) -> usize {
     let mut bench = Bench::new(1_000_000);
     bench.ledger = Ledger::new(2_000);

@@ -51,8 +51,7 @@ pub(super) struct SharedLedger {
     scripts: Scripts,
     installation: String,
     pause_ms: i64,
-    /// Steps of the same time that are asked together, with the embedded ledger's replies, and how
-    /// many at most.
+    /// Steps of the same time that are asked together, with the embedded ledger's replies, and how many at most.
     waiting: Vec<(Call, Reply)>,
     waiting_max: usize,
     now: i64,

@@ -1,7 +1,7 @@
--- May this call go now? Stops first, then clocks, then gates; see ledger/admit.rs.
+-- Whether a call may go now: stops first, then clocks, then gates; see ledger/admit.rs.
 --
--- A lease that is known is granted again: the reply to an earlier call was lost. A script, for what is
--- asked and what is granted must be one step.
+-- A lease that is known is granted again: the reply to an earlier attempt was lost. A script,
+-- because asking and granting must be one step.
 --
 -- KEYS     the installation's six; the call's resource; the order and the places of the gates
 --          content, installation, route, pool, and of the route left behind, if there is one
@@ -14,7 +14,7 @@ do
   local ROUTE_DEPTH = 40 * U
 
   local ORDER = { 'content', 'route', 'installation', 'pool' }
-  -- What is asked, and what was found for it.
+  -- What is asked for, and what was found for it.
   local admit, share, place, route_cap, spacing_name
   local pool, gates, weighed
 
@@ -25,7 +25,7 @@ do
     spacing_name = admit.is_write and admit.repository and share.agent .. '/' .. admit.repository
   end
 
-  -- Everything the ordinary way looks at, in few reads.
+  -- Everything the usual path looks at, in few reads.
   local function read_ahead()
     Hash.fetch(BEGINNING, { 'ledger', 'ring:all' })
     local known = { resource = place.resource }
@@ -47,7 +47,7 @@ do
     Hash.fetch(STATE, fields)
   end
 
-  -- Fills every bucket the call may need.
+  -- Fills every bucket that the call may need.
   local function prepare()
     pool = Pool.of(place.resource, ledger, now)
     gates = { pool = Pool.gate(pool), installation = Ledger.installation_gate(), content = Ledger.content_gate() }
@@ -59,21 +59,21 @@ do
     Gate.fill(gates.installation, now, div(ledger.scale(Ledger.learned() * U), 68), depth)
     Gate.fill(gates.route, now, div(ledger.scale(route_cap * U), 68), ROUTE_DEPTH)
     if admit.creates_content then
-      -- 360 an hour, 120 deep, of a cap of 470.
+      -- 360 an hour, 120 deep, at the default cap of 470.
       local rate = div(div(360 * U, 3600) * caps.content_hour, 470)
       Gate.fill(gates.content, now, ledger.scale(rate), div(120 * U * caps.content_hour, 470))
     end
     if share.ceiling ~= 0 then Pool.see(pool, share, now) end
   end
 
-  -- Price and fair units, and which gates are asked.
+  -- Sets the price and fair units, and which gates are asked.
   local function weigh()
     local average = Pool.member(pool, share.agent).average
     local price = clamp(admit.price or max(1, div_ceil(average, 1000)), 0, Pool.price_max(pool, caps.headroom))
-    -- Of what is ours to give.
+    -- Of what this ledger may give.
     local function is_half(count, cap) return 2 * count * U >= ledger.scale(cap * U) end
     local is_crowded = Lease.count() * 2 >= Ledger.slots() or is_half(Ring.sum(Ledger.all_ring(), now), Ledger.learned())
-    -- Who is held at a later gate keeps its place at these.
+    -- Gates that are half full: a head held at a later gate keeps its place at these.
     local half_full = {
       content = admit.creates_content,
       route = is_half(Ring.sum(Ledger.route_ring(place.route), now), route_cap),
@@ -84,7 +84,7 @@ do
       price = price,
       units = max(price * U, KAPPA * admit.points),
       content = half_full.content,
-      -- Where somebody is held nobody goes past.
+      -- Nobody passes a head that is held.
       route = half_full.route or gates.route.held > 0,
       installation = half_full.installation or gates.installation.held > 0,
       pool = half_full.pool,
@@ -133,7 +133,7 @@ do
     if pool.trial_calls > 0 and Trial.is_spent(pool, now) then
       return stop(now < pool.trial_since + 1000 and 100 or 500, 'trial')
     end
-    -- The first tells what they cost; a burst of them could pass the limit.
+    -- The first one tells what they cost; a burst of them could exceed the limit.
     if weighed.is_unpriced and Pool.unpriced(pool, share.agent) > 0 then return stop(100, 'trial') end
     if pool.known == 1 and pool.left < weighed.price then
       local to_reset = pool.reset + GUARD_MS - now
@@ -154,13 +154,13 @@ do
     for _, kind in ipairs(ORDER) do Gate.leave(gates[kind], place.head) end
   end
 
-  -- The rates of guarantee and ceiling, and whether the guarantee is behind.
+  -- Sets the rates of guarantee and ceiling, and whether the guarantee is behind.
   local function set_clocks()
     if share.ceiling then weighed.ceiling = max(1, Ledger.rate_of(share.ceiling, pool)) end
     if share.guarantee == 0 then return end
     local own, sum, rate = Ledger.rate_of(share.guarantee, pool), Ledger.rate_of(share.guarantees, pool), gates.pool.rate
     local scaled = own
-    -- A scarce pool scales all guarantees alike: together they get four fifths of it.
+    -- A scarce pool scales all guarantees alike: together they get four fifths of its rate.
     if 5 * sum > 4 * rate then
       local part = div(own * 100000, max(1, sum))
       scaled = min(own, div(part * div(div(4 * rate, 5), 1000), 100))
@@ -181,8 +181,8 @@ do
     }
   end
 
-  -- Free slots that are missing for this head and those before it; a tenth is left to light heads, and to
-  -- agents that have less than their part.
+  -- How many slots are missing for this head and those before it. A tenth is left to light heads,
+  -- and to agents with less than their share of the slots.
   local function slots_missing(tested)
     local all, own = Ledger.slots(), Lease.of_agent(share.agent)
     local is_under = own * Pool.weights(pool) < all * share.weight
@@ -281,13 +281,13 @@ do
     return { 'granted', weighed.price, would or '' }
   end
 
-  -- Lets a call wait with its places, or sends it away with a booking.
+  -- Lets a call wait with its places, or refuses it with a booking.
   local function hold(held)
     if held.reason == 'closed' then
       leave_all()
       return { 'refused', div_ceil(held.wait_ms, 1000), held.reason }
     end
-    -- Between two turns of the agent: no less than its ceiling leaves between them.
+    -- Time between two turns of the agent: at least what its ceiling leaves between them.
     local step_ms = weighed.ceiling > 0 and div(weighed.units * 1000, weighed.ceiling) or 0
     if held.gate or pool.known == 1 then
       local kind = held.gate or 'pool'
@@ -300,7 +300,7 @@ do
     end
     local hint = held.wait_ms + div(held.wait_ms * admit.random, 20000) + 1
     if held.gate and held.wait_ms > 3000 then hint = max(3000, div(held.wait_ms * 4, 5)) end
-    -- The last time it asks is when its caller's patience ends.
+    -- A call asks for the last time when its caller's patience ends.
     hint = clamp(min(hint, admit.patience_ms), 4, 60000)
     for position = 1, held.position or 0 do
       local kind = ORDER[position]

@@ -1,4 +1,4 @@
--- Takes over what a replica knows that this ledger does not, after the store came back empty or the
+-- Takes over what a replica knows and this ledger does not, after the store came back empty or the
 -- replica found it again; see ledger/replicas.rs.
 --
 -- KEYS     the installation's six; the resources in the handover; the order and the places of its
@@ -29,7 +29,7 @@ function Steps.adopt(handover)
   Ring.merge(Ledger.all_ring(), handover.sent.all)
   Ring.merge(Ledger.content_minute_ring(), handover.sent.content_minute)
   if now < ledger.epoch + MINUTE_MS then
-    -- Who wrote a moment ago has no new beginning.
+    -- Writes of the last minute count against the first writes of a new ledger.
     local written = Ring.sum(Ledger.content_minute_ring(), now) * U
     Gate.lower_to(Ledger.content_gate(), max(0, FIRST_WRITES - written))
   end

@@ -1,4 +1,4 @@
--- A time at which a caller that its replica sends away will be served; see ledger/admit.rs.
+-- Books a time at which a caller refused by its replica will be served; see ledger/admit.rs.
 --
 -- KEYS     the installation's six; the resource; the order and the places of the gate `pool`
 -- returns  the reply: refused RETRY_AFTER_S turn:pool; with the agent's view and the pool

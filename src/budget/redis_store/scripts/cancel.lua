@@ -1,4 +1,4 @@
--- A call that was certainly not sent never was; see ledger/settle.rs.
+-- Undoes a call that certainly was not sent; see ledger/settle.rs.
 --
 -- KEYS     the installation's six; the resource
 -- returns  the reply: done

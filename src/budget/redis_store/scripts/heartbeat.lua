@@ -1,12 +1,12 @@
--- A replica is there. A part of what says nothing any more is forgotten, a hundred fields at a time.
+-- A replica is alive. Also forgets some of what no longer matters, a hundred fields at a time.
 --
 -- KEYS     the installation's six; the resources it knows of
 -- returns  the reply: done
 -- clock    the server's
 local SWEPT_AT_ONCE = 100
 
--- Looks at the next fields of a hash; `is_over` tells of a field and its value whether nobody would
--- notice its absence.
+-- Looks at the next fields of a hash, and drops those for which `is_over(field, value)` says that
+-- nobody would miss them.
 local function sweep(key, cursor_name, is_over)
   local cursor = Hash.get(BEGINNING, cursor_name) or '0'
   local found = redis.call('HSCAN', key, cursor, 'COUNT', SWEPT_AT_ONCE)
@@ -17,7 +17,7 @@ local function sweep(key, cursor_name, is_over)
   end
 end
 
--- The gate behind `BORN GATE|NAME`, if it is still the one.
+-- The gate in `BORN GATE|NAME`, if it is still the same one.
 local function gate_behind(text)
   local born, name = text:match('^(%S+) (.*)|[^|]*$')
   local gate = born and Gate.of(name)
@@ -29,7 +29,7 @@ local function is_route_over(route)
   return not gate or now - gate.t > ROUTE_IDLE_MS
 end
 
--- By what a field begins with.
+-- By the prefix of the field.
 local IS_OVER = {
   gate = function(name)
     local route = name:match('^route:(.*)')

@@ -1,4 +1,4 @@
--- A replica stops, or has nothing more to do with the installation.
+-- A replica stops, or no longer deals with the installation.
 --
 -- KEYS     the installation's six; the resources it knew of
 -- returns  the reply: done

@@ -1,4 +1,4 @@
--- How an agent stands in a pool.
+-- An agent's standing in a pool.
 --
 -- KEYS     the installation's six; the resource; the order and the places of the gate `pool`
 -- returns  the reply: done; with the agent's view and the pool

@@ -1,4 +1,4 @@
--- Calls still in flight keep their leases for another while.
+-- Renews the leases of calls still in flight.
 --
 -- KEYS     the installation's six
 -- returns  the reply: done

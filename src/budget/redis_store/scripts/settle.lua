@@ -1,7 +1,8 @@
--- What came of a call: its true cost, what GitHub's headers say, and refusals; see ledger/settle.rs.
+-- The outcome of a call: its true cost, what GitHub's headers say, and refusals; see
+-- ledger/settle.rs.
 --
--- A lease settles once: of a repeated call only the headers count. A script, for the reservation, the
--- pool and the agents' tags must change together.
+-- A lease settles once; if the step is repeated, only the headers count. A script, because the
+-- reservation, the pool and the agents' tags must change together.
 --
 -- KEYS     the installation's six; the call's resource and the one the headers name, if another; the
 --          order and the places of the gate `pool`
@@ -9,7 +10,7 @@
 -- clock    the server's
 do
   local UNTOLD_PAUSE_MS, PAUSE_MAX_MS, RESET_MAX_MS = 60000, 3600000, 86400000
-  -- What is told.
+  -- What was reported.
   local settle, share, figures, refused, resource_told
 
   local function take_up(command)
@@ -20,7 +21,7 @@ do
 
   local function clamped(points) return clamp(points, 0, LIMIT_MAX) end
 
-  -- Takes the lease's points back; its slot stays until the body has ended.
+  -- Takes back the lease's points; its slot stays until the body has ended.
   local function take_lease()
     local lease = Lease.of(settle.lease)
     if not lease or lease.is_settled == 1 then return nil end
@@ -29,8 +30,8 @@ do
     return lease
   end
 
-  -- What a call cost whose answer does not say: what GitHub's count has risen by, less what others in
-  -- flight may have added.
+  -- The cost of a call whose answer does not state it: the rise of GitHub's count, less what other
+  -- calls in flight may have added.
   local function inferred_cost(lease, counted_before, in_flight)
     if refused then return 0 end
     if not figures or lease.resource ~= 'graphql' then return lease.price end
@@ -40,7 +41,7 @@ do
     return lease.price
   end
 
-  -- Charges what the call cost in place of what was reserved.
+  -- Charges the call's cost in place of what was reserved.
   local function charge(lease, cost)
     local pool = Pool.of(lease.resource, ledger, now)
     if lease.window == pool.window then
@@ -67,7 +68,7 @@ do
         pool.used = max(pool.used, pool.limit)
         return
       end
-      -- Without figures nobody knows until when.
+      -- Without figures nobody knows how long.
     end
     local cap = settle.resource == 'graphql' and caps.graphql or caps.route
     local has_route = Gate.of(Ledger.route_name(settle.route))
@@ -79,7 +80,7 @@ do
     })
   end
 
-  -- Everything the ordinary way looks at, in few reads.
+  -- Everything the usual path looks at, in few reads.
   local function read_ahead()
     local known = { resource = settle.resource }
     Hash.fetch(BEGINNING, { 'ledger', 'ring:all' })
@@ -90,7 +91,7 @@ do
     })
   end
 
-  -- What GitHub's headers say of the pool.
+  -- Takes over what GitHub's headers say about the pool.
   local function observe(pool)
     if figures then
       local reset_in_ms = clamp(figures.reset_in_ms, -RESET_MAX_MS, RESET_MAX_MS)

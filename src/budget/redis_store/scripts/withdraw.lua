@@ -1,4 +1,4 @@
--- A client hung up: its queue gives its places back.
+-- A client hung up: gives up the places of its queue's head.
 --
 -- KEYS     the installation's six; the order and the places of the gates content, installation,
 --          route, pool

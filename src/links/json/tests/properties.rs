@@ -82,7 +82,7 @@ fn tree() -> impl Strategy<Value = Tree> {
     })
 }
 
-/// Where the base of a URL ends and what takes its place, told as simply as possible.
+/// Where the base of a URL ends and what takes its place, as simply as possible.
 fn oracle(url: &str) -> Option<(usize, &'static str)> {
     let (base, target) = [
         ("https://api.github.com", "http://tollgate.test:8080/api/v3"),
@@ -95,7 +95,7 @@ fn oracle(url: &str) -> Option<(usize, &'static str)> {
     (rest.is_empty() || rest.starts_with(['/', '?', '#', '{'])).then(|| (url.len() - rest.len(), target))
 }
 
-/// What is known of a value from the keys above it.
+/// What the keys above a value say about it.
 #[derive(Clone, Copy, Default)]
 struct Place {
     is_link: bool,
@@ -126,12 +126,12 @@ fn rewritten(tree: &Tree, place: Place) -> Tree {
     }
 }
 
-/// Writes a tree in one of many spellings, and beside it what shall become of it.
+/// Writes a tree in one of many spellings, and next to it the expected output.
 struct Writer {
     input: Vec<u8>,
     expected: Vec<u8>,
     random: u64,
-    /// One in so many letters is escaped, and one in so many places has blanks.
+    /// One in this many letters is escaped, and one in this many places has blanks.
     escapes: u64,
     blanks: u64,
 }
@@ -249,7 +249,7 @@ fn cut(input: &[u8], seed: u64) -> Vec<&[u8]> {
     pieces
 }
 
-/// Pieces of JSON and of no JSON, in which no base stands.
+/// Pieces of JSON and of other text that contain no whole base.
 fn rubble() -> impl Strategy<Value = Vec<u8>> {
     const PIECES: &[&str] = &[
         "{",

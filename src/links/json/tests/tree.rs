@@ -1,13 +1,13 @@
-//! JSON as trees, read by serde_json: what the properties' oracle walks.
+//! JSON as trees, parsed by serde_json, for the properties' oracle.
 
 use std::fmt;
 
 use serde_json::de::Deserializer;
 
-/// A JSON value with the order and the doubles of its keys.
+/// A JSON value that keeps the order of its keys, and duplicate keys.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Tree {
-    /// As it is spelled.
+    /// As spelled.
     Scalar(String),
     Text(String),
     Array(Vec<Tree>),

@@ -1,4 +1,4 @@
-//! Sound claims with some bytes changed, and then signed: taken only while they say the same.
+//! Valid claims with some bytes changed before signing: accepted only if they still say the same.
 
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -6,7 +6,7 @@ use proptest::sample::Index;
 
 use super::*;
 
-/// Claims that decide nothing but how an approval is called and how long it lives.
+/// Claims that only decide the approval's name and lifetime.
 const FREE: [&str; 5] = ["sub", "jti", "iat", "exp", "nbf"];
 
 proptest! {
@@ -43,10 +43,10 @@ proptest! {
         for (key, value) in sound.as_object().unwrap() {
             let is_same = match key.as_str() {
                 "repo" => said[key].as_str().unwrap().eq_ignore_ascii_case(value.as_str().unwrap()),
-                // The commit of the one that is merged is the approval's to say.
+                // The approval itself determines the commit of the merged pull request.
                 "head_sha" => said[key].as_str() == approval.head_sha.as_deref() && is_commit(said[key].as_str().unwrap()),
                 "stack" => said[key][0] == value[0] && said[key][1]["head_sha"] == said["head_sha"],
-                // Who leaves it out says that any will do.
+                // Leaving it out means that any base will do.
                 "base" => said.get(key).is_none_or(|base| base == value) && said[key].as_str() == approval.base.as_deref(),
                 key => FREE.contains(&key) || said[key] == *value,
             };

@@ -1,7 +1,7 @@
-//! The grammar of what can be run: operations and fragments.
+//! The grammar of executable documents: operations and fragments.
 //!
 //! Source: the GraphQL specification of October 2021, sections 2.2 to 2.12; each function is one of its
-//! productions. Definitions of types, descriptions and variables of fragments are refused.
+//! productions. Type definitions, descriptions and fragment variables are refused.
 
 use std::collections::{HashMap, HashSet};
 
@@ -16,7 +16,7 @@ const PARENTHESES: [TokenKind; 2] = [TokenKind::LParen, TokenKind::RParen];
 const SQUARE: [TokenKind; 2] = [TokenKind::LBracket, TokenKind::RBracket];
 const CURLY: [TokenKind; 2] = [TokenKind::LCurly, TokenKind::RCurly];
 
-/// Whether a value may hold variables; a default may not.
+/// Whether a value may contain variables; a default may not.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Holds {
     Variables,
@@ -27,7 +27,7 @@ impl Document {
     /// Reads a document.
     ///
     /// # Errors
-    /// When it does not parse, is beyond a bound, or has more than one reading.
+    /// When it does not parse, exceeds a bound, or has more than one reading.
     pub fn parse(text: &str) -> Result<Document, GraphqlError> {
         let mut tokens = Tokens::of(text)?;
         let mut document = Document { operations: Vec::new(), fragments: HashMap::new() };
@@ -164,7 +164,7 @@ fn field(tokens: &mut Tokens<'_>) -> Result<Field, GraphqlError> {
     Ok(Field { alias, name: name.to_owned(), arguments, selections })
 }
 
-/// Directives decide nothing here, whatever they would leave out is judged; but they must be well formed.
+/// Directives decide nothing here, since what they would skip is judged anyway; but they must be well-formed.
 fn directives(tokens: &mut Tokens<'_>, holds: Holds) -> Result<(), GraphqlError> {
     while tokens.takes(TokenKind::At)? {
         tokens.name()?;
@@ -179,7 +179,7 @@ fn arguments(tokens: &mut Tokens<'_>, holds: Holds) -> Result<Vec<(String, Input
     some(members(tokens, PARENTHESES, holds)?, "the parentheses of arguments")
 }
 
-/// `name: value`, each name once: the arguments of a field, or the members of an object.
+/// `name: value`, each name once: a field's arguments or an object's members.
 fn members(
     tokens: &mut Tokens<'_>,
     brackets: [TokenKind; 2],
@@ -224,7 +224,7 @@ fn number(text: &str) -> Result<Value, GraphqlError> {
     serde_json::from_str(text).map_err(|_| GraphqlError::Syntax("a number is too large".to_owned()))
 }
 
-/// What must hold something.
+/// A list that must not be empty.
 fn some<T>(items: Vec<T>, what: &str) -> Result<Vec<T>, GraphqlError> {
     match items.is_empty() {
         true => Err(GraphqlError::Syntax(format!("{what} must hold something"))),

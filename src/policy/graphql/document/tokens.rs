@@ -1,7 +1,7 @@
-//! The tokens of a document: `apollo-parser`'s, without what the specification calls ignored.
+//! A document's tokens: `apollo-parser`'s, without those that the specification ignores.
 //!
-//! Here is what holds for every token: how many there may be, how deep brackets nest, and which spellings
-//! are refused because two lexers could stand at different places after them.
+//! Enforces what holds for every token: how many there may be, how deep brackets nest, and which spellings are
+//! refused because two lexers could continue at different positions after them.
 
 use std::ops::Range;
 
@@ -11,25 +11,25 @@ use apollo_parser::{Lexer, Parser, Token, TokenKind};
 use super::DEPTH_MAX;
 use crate::policy::graphql::GraphqlError;
 
-/// Most lexical tokens, blanks among them; a page-long query of `gh` has some hundreds.
+/// Most lexical tokens, including blanks; a page-long query of `gh` has a few hundred.
 const TOKENS_MAX: usize = 20_000;
-/// Most characters of a document that an error repeats.
+/// Most characters of a document that an error message repeats.
 const SHOWN_CHARS: usize = 40;
 
 /// A document, token by token.
 pub(super) struct Tokens<'a> {
     lexer: Lexer<'a>,
     next: Token<'a>,
-    /// Where the token last taken ends, in bytes of the document.
+    /// Where the last token taken ends, as a byte offset in the document.
     end: usize,
-    /// Brackets open.
+    /// Number of open brackets.
     depth: usize,
 }
 
 impl<'a> Tokens<'a> {
     /// # Errors
-    /// When the document has a spelling that two lexers could take differently, or begins with none of
-    /// GraphQL's tokens.
+    /// When the document has a spelling that two lexers could read differently, or does not start with a GraphQL
+    /// token.
     pub(super) fn of(document: &'a str) -> Result<Tokens<'a>, GraphqlError> {
         check_unambiguous(document)?;
         let mut lexer = Lexer::new(document).with_limit(TOKENS_MAX);
@@ -37,17 +37,17 @@ impl<'a> Tokens<'a> {
         Ok(Tokens { lexer, next, end: 0, depth: 0 })
     }
 
-    /// The kind of the token that comes next.
+    /// The kind of the next token.
     pub(super) fn kind(&self) -> TokenKind {
         self.next.kind()
     }
 
-    /// Whether the name or keyword `word` comes next.
+    /// Whether the next token is the name or keyword `word`.
     pub(super) fn is_word(&self, word: &str) -> bool {
         self.kind() == TokenKind::Name && self.next.data() == word
     }
 
-    /// Takes the next token; its text.
+    /// Takes the next token and returns its text.
     pub(super) fn take(&mut self) -> Result<&'a str, GraphqlError> {
         let next = next_of(&mut self.lexer)?;
         let token = std::mem::replace(&mut self.next, next);
@@ -55,7 +55,7 @@ impl<'a> Tokens<'a> {
         Ok(token.data())
     }
 
-    /// Takes the next token if it is of this kind; whether it was.
+    /// Takes the next token if it is of this kind; returns whether it was.
     pub(super) fn takes(&mut self, kind: TokenKind) -> Result<bool, GraphqlError> {
         let is_next = self.kind() == kind;
         if is_next {
@@ -64,19 +64,19 @@ impl<'a> Tokens<'a> {
         Ok(is_next)
     }
 
-    /// Takes the next token, which must be of this kind; its text.
+    /// Takes the next token, which must be of this kind, and returns its text.
     pub(super) fn expect(&mut self, kind: TokenKind, called: &str) -> Result<&'a str, GraphqlError> {
         if self.kind() == kind { self.take() } else { Err(self.unexpected(called)) }
     }
 
-    /// Takes a name; keywords are names, too.
+    /// Takes a name; keywords are names too.
     pub(super) fn name(&mut self) -> Result<&'a str, GraphqlError> {
         self.expect(TokenKind::Name, "a name")
     }
 
-    /// Takes what stands between two brackets, which may be nothing.
+    /// Takes the items between two brackets, of which there may be none.
     ///
-    /// All nesting goes through here, so this is where its depth is bounded.
+    /// All nesting goes through here, so this is where its depth is limited.
     pub(super) fn bracketed<T>(
         &mut self,
         [open, close]: [TokenKind; 2],
@@ -95,7 +95,7 @@ impl<'a> Tokens<'a> {
         Ok(items)
     }
 
-    /// What `read` takes, and where it stands in the document, in bytes.
+    /// What `read` takes, and its byte range in the document.
     pub(super) fn spanned<T>(
         &mut self,
         read: impl FnOnce(&mut Self) -> Result<T, GraphqlError>,
@@ -105,7 +105,7 @@ impl<'a> Tokens<'a> {
         Ok((taken, start..self.end))
     }
 
-    /// The error for a token that can't stand here.
+    /// The error for a token that is not allowed here.
     pub(super) fn unexpected(&self, wanted: &str) -> GraphqlError {
         let found = match self.kind() {
             TokenKind::Eof => "it ends".to_owned(),
@@ -133,19 +133,19 @@ fn is_ignored(kind: TokenKind) -> bool {
     matches!(kind, TokenKind::Whitespace | TokenKind::Comment | TokenKind::Comma)
 }
 
-/// What a string token stands for, its quotes, escapes and indentation taken away.
+/// The value of a string token, without quotes, escapes and indentation.
 pub(super) fn text_of_string(token: &str) -> Result<String, GraphqlError> {
     let is_block = token.starts_with("\"\"\"");
-    // The lexer lets one pass that begins with a line end.
+    // The lexer accepts a string that starts with a line end.
     if !is_block && token.contains('\n') {
         return Err(GraphqlError::Syntax("a string goes on in another line".to_owned()));
     }
-    // After `\\"""` or `"\"""` some end it, and some go on.
+    // After `\\"""` or `"\"""` some lexers end the string and some continue.
     let is_torn = |token: &str| [r#"\\""#, r#""\""#].into_iter().any(|pair| token.contains(pair));
     if is_block && token.get(3..).is_some_and(is_torn) {
         return Err(GraphqlError::Ambiguous("a backslash between quotes or backslashes in a block string"));
     }
-    // Some unescape twice.
+    // Some readers unescape twice.
     let is_hex = |digits: &str| digits.len() > 3 && digits.bytes().take(4).all(|b| b.is_ascii_hexdigit());
     if token.match_indices(r"\\u").any(|(at, escape)| is_hex(&token[at + escape.len()..])) {
         return Err(GraphqlError::Ambiguous("an escaped backslash before what looks like an escape"));
@@ -153,7 +153,7 @@ pub(super) fn text_of_string(token: &str) -> Result<String, GraphqlError> {
     match token.strip_prefix('"').and_then(|token| token.strip_suffix('"')) {
         Some(text) if !text.contains(['"', '\\']) => Ok(text.to_owned()),
         _ => {
-            // The library unescapes only what it has parsed itself.
+            // The library only unescapes what it has parsed itself.
             let tree = Parser::new(&format!("{{ f(a: {token}) }}")).parse();
             let found = tree.document().syntax().descendants().filter_map(Argument::cast);
             let mut found =
@@ -164,8 +164,8 @@ pub(super) fn text_of_string(token: &str) -> Result<String, GraphqlError> {
     }
 }
 
-/// Whether `data.rateLimit.cost`, if the answer shows it, can only be GitHub's own figure: nothing else is
-/// called so by an alias. An argument of such a name counts as an alias, too.
+/// Whether `data.rateLimit.cost`, if the answer has it, can only be GitHub's own figure: no alias has one of
+/// these names. An argument with such a name counts as an alias too.
 pub(in crate::policy::graphql) fn shows_cost(document: &str) -> bool {
     if !document.contains("rateLimit") {
         return false;
@@ -176,11 +176,11 @@ pub(in crate::policy::graphql) fn shows_cost(document: &str) -> bool {
     !tokens.windows(2).any(is_alias)
 }
 
-/// Refuses spellings after which two lexers can stand at different places.
+/// Refuses spellings after which two lexers can be at different positions.
 ///
-/// A block string that ends in more than three quotes: some end it at the first three, some at the
-/// last, and what one reads as text is an operation to the other. A CR without LF, or a control
-/// character, may or may not end a comment. `\u{…}` is an escape of the newest specification alone.
+/// A block string that ends in more than three quotes: some end it at the first three, some at the last, so what
+/// is text to one is an operation to the other. A CR without LF, or a control character, may or may not end a
+/// comment. Only the newest specification has the escape `\u{…}`.
 fn check_unambiguous(document: &str) -> Result<(), GraphqlError> {
     if document.contains("\"\"\"\"") {
         return Err(GraphqlError::Ambiguous("four quotes in a row"));

@@ -1,6 +1,7 @@
-//! Documents in every spelling, against a second reader.
+//! Documents in every spelling, checked against a second reader.
 //!
-//! What ours takes the other one takes, and finds the same operations, fields, arguments and fragments in.
+//! The second reader accepts whatever ours accepts, and finds the same operations, fields, arguments and
+//! fragments.
 
 use async_graphql_parser::types::{self, DocumentOperations, OperationType};
 use async_graphql_value::Value as OtherValue;
@@ -13,7 +14,7 @@ use regex::Regex;
 use super::super::document::{Document, Input, InputValue, Kind, Selection};
 use super::*;
 
-/// What stands between tokens, and what hides some from a careless reader.
+/// What may separate tokens, some of it hiding tokens from a careless reader.
 const BLANKS: &[&str] =
     &[" ", "\n", "\r\n", "\t", ",", " , ", " # mergePullRequest {\n", " #\"\"\"\n", "\u{feff}"];
 const VALUES: &[&str] = &[
@@ -152,7 +153,7 @@ fn document() -> impl Strategy<Value = String> {
     )
 }
 
-/// A document with some of its characters replaced by something else.
+/// A document with some of its characters replaced.
 fn disturbed() -> impl Strategy<Value = String> {
     (document(), vec((any::<Index>(), select(PIECES), any::<bool>()), 0..4)).prop_map(|(text, changes)| {
         changes.into_iter().fold(text, |text, (at, piece, replaces)| {
@@ -301,20 +302,20 @@ fn other(value: &OtherValue) -> String {
                 members.iter().map(|(name, value)| format!("{name}={}", other(value))).collect();
             format!("{{{}}}", members.join(","))
         }
-        // It leaves the escape of a block string's quotes as it stands.
+        // The second reader leaves the escape of a block string's quotes as it is.
         OtherValue::String(text) => plain(&Value::String(text.replace("\\\"\"\"", "\"\"\""))),
         value => plain(&value.clone().into_json().unwrap_or_default()),
     }
 }
 
-/// The second reader takes an enum's value such as `trueish` for `true`, and goes on at `ish`.
+/// The second reader takes an enum value such as `trueish` for `true`, and continues at `ish`.
 fn begins_with_literal(text: &str) -> bool {
     let goes_on = |rest: &str| rest.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '_');
     let has = |word: &str| text.match_indices(word).any(|(at, _)| goes_on(&text[at + word.len()..]));
     ["true", "false", "null"].into_iter().any(has)
 }
 
-/// The text without what is ignored inside types: the second reader takes `Int!`, but not `Int !`.
+/// The text without the ignored characters inside types: the second reader accepts `Int!`, but not `Int !`.
 ///
 /// Source: <https://spec.graphql.org/October2021/#sec-Language.Source-Text.Ignored-Tokens>
 fn without_blanks_in_types(text: &str) -> String {

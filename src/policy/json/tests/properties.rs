@@ -1,4 +1,4 @@
-//! Documents in every spelling, against serde_json and against a reader that takes anything.
+//! Documents in every spelling, checked against serde_json and against a reader that accepts anything.
 
 use std::collections::BTreeMap;
 

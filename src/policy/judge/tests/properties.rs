@@ -1,4 +1,4 @@
-//! Requests in every spelling, against a reader that takes the worst from each.
+//! Requests in every spelling, checked against a reader that finds the worst meaning of each.
 
 use http::Method;
 use proptest::collection::vec;
@@ -9,7 +9,7 @@ use super::*;
 use crate::policy::lenient::{Danger, danger};
 use crate::policy::routes;
 
-/// What lands code, moves refs or opens a gate, and what is called like it; and the key that matters most.
+/// Method, path and deciding key of operations that land code, move refs or open a gate, and of similar ones.
 const OPERATIONS: &[(&str, &str, &str)] = &[
     ("PUT", "pulls/1/merge", "branch"),
     ("PUT", "pulls/1/merge-async", "branch"),
@@ -60,14 +60,14 @@ const KEYS: &[&str] = &["branch", "ref", "base", "event", "target_ref", "content
 const EVENTS: &[&str] = &["COMMENT", "REQUEST_CHANGES", "PENDING", "APPROVE", "approve", "DISMISS", ""];
 const OTHERS: &[&str] = &["null", "true", "7", "[]", "[\"main\"]", "{\"name\":\"main\"}", "{\"APPROVE\":1}"];
 
-/// What is done to a text, at a place in it.
+/// A change to a text at some position.
 #[derive(Debug, Clone)]
 enum Oddity {
     Nothing,
     Upper,
     Before(&'static str),
     After(&'static str),
-    /// A letter is written in another way.
+    /// One letter is written differently.
     Letter(Index, &'static str),
     Within(Index, &'static str),
 }
@@ -157,7 +157,7 @@ fn branch() -> impl Strategy<Value = String> {
     prop_oneof![20 => odd(BRANCHES), 1 => modified.prop_map(str::to_owned), 2 => "[a-zA-Z0-9/.%@~ -]{0,9}"]
 }
 
-/// A member as JSON writes it, and as a form does.
+/// A member in JSON syntax, and in form syntax.
 fn member(deciding: &'static str) -> impl Strategy<Value = (String, String)> {
     let text = prop_oneof![4 => branch(), 2 => odd(EVENTS)].prop_map(|text| Value::from(text).to_string());
     let value = prop_oneof![8 => text, 1 => select(OTHERS).prop_map(str::to_owned)];
@@ -199,7 +199,7 @@ fn query(deciding: &'static str) -> impl Strategy<Value = Option<String>> {
     ]
 }
 
-/// Method, path, and the key that matters most.
+/// Method, path, and the deciding key.
 fn operation() -> impl Strategy<Value = (String, String, &'static str)> {
     let root = prop_oneof![8 => select(ROOTS), 1 => select(ODD_ROOTS)];
     let method = prop_oneof![9 => Just(""), 1 => select(&["GET", "POST", "PUT", "PATCH", "DELETE"][..])];
@@ -217,7 +217,7 @@ fn operation() -> impl Strategy<Value = (String, String, &'static str)> {
     )
 }
 
-/// The class of a request where `main` is the default branch and no other is guarded; none when it is
+/// The class of a request if `main` is the default branch and no other branch is guarded; `None` if it is
 /// refused.
 fn class(method: &str, target: &Target, body: &str) -> Option<Class> {
     let method: Method = method.parse().unwrap();
@@ -256,7 +256,7 @@ proptest! {
     }
 }
 
-/// The other reader sees something at all, and takes nothing ordinary for it.
+/// The lenient reader notices danger at all, and does not report ordinary requests.
 #[test]
 fn the_lenient_reader_sees_what_is_dangerous() {
     let (contents, reviews) = ("/repos/a/b/contents/x", "/repos/a/b/pulls/1/reviews");

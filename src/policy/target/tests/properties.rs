@@ -1,4 +1,4 @@
-//! Paths in every spelling mean one thing, before and after they are forwarded.
+//! Paths in every spelling mean the same before and after forwarding.
 
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -85,7 +85,7 @@ proptest! {
         prop_assert!(forwarded.bytes().all(|byte| byte.is_ascii_graphic()), "{}", forwarded);
         let decoded = unescaped(forwarded).replace('\\', "/");
         prop_assert!(!decoded.split('/').any(|part| matches!(part, "." | "..")), "{}", forwarded);
-        // Below a prefix another one is taken off in turn; no operation has such a path.
+        // A prefix below a prefix would be removed in turn; no operation has such a path.
         prop_assume!(!matches!(texts(&target).first(), Some(&("api" | "graphql"))) && !target.is_graphql());
         let again = Target::parse(forwarded, target.query()).unwrap();
         prop_assert_eq!((again.path(), again.query(), texts(&again)), (forwarded, target.query(), texts(&target)));

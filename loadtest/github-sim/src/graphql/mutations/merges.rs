@@ -10,13 +10,13 @@ use crate::render::commit_node_id;
 use crate::world::AutoMerge;
 use crate::world::pulls::MergeRefusal;
 
-/// `mergePullRequest`: in a stack only of the lowest one that is not merged, as in REST.
+/// `mergePullRequest`: in a stack only for the lowest unmerged one, as in REST.
 pub(super) fn merge(act: &mut Act<'_, '_>) -> Done {
     land(act)?;
     Ok(json!({"pullRequest": act.issue_link()}))
 }
 
-/// `enqueuePullRequest`: no queue here makes anything wait.
+/// `enqueuePullRequest`: merges at once, since there is no queue here.
 pub(super) fn enqueue(act: &mut Act<'_, '_>) -> Done {
     land(act)?;
     let cx = &act.cx;
@@ -43,7 +43,7 @@ fn check_head(act: &Act<'_, '_>) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// Merges the pull request, if it is open, ready, and as it is expected to be.
+/// Merges the pull request if it is open, ready, and at the expected head.
 fn land(act: &mut Act<'_, '_>) -> Result<(), Refusal> {
     let number = act.number();
     let (issue, pull) = act.cx.repository().pull(number).ok_or_else(Refusal::gone)?;

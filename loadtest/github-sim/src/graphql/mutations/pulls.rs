@@ -1,4 +1,4 @@
-//! Mutations of pull requests but for merging and reviewing.
+//! Mutations of pull requests, except merging and reviewing.
 
 use serde_json::json;
 

@@ -43,7 +43,7 @@ pub(super) fn add(act: &mut Act<'_, '_>) -> Done {
     shown(id)
 }
 
-/// `submitPullRequestReview`: of the review, or of the caller's pending one of a pull request.
+/// `submitPullRequestReview`: submits the named review, or the caller's pending one of a pull request.
 pub(super) fn submit(act: &mut Act<'_, '_>) -> Done {
     let event = act.required("event")?;
     let (state, body, user) = (state(Some(&event))?, text(&act.input, "body"), act.cx.actor());
@@ -78,8 +78,7 @@ pub(super) fn dismiss(act: &mut Act<'_, '_>) -> Done {
     shown(id)
 }
 
-/// `requestReviews`: in place of those that are requested, or with `union` beside them. There are no
-/// teams here.
+/// `requestReviews`: replaces the requested reviewers, or adds to them with `union`. There are no teams here.
 pub(super) fn request(act: &mut Act<'_, '_>) -> Done {
     let logins = act.logins("userIds")?.unwrap_or_default();
     let is_union = flag(&act.input, "union");

@@ -17,7 +17,7 @@ pub(super) enum Kind {
     Either,
     Comment,
     Review,
-    /// Whatever reactions can be given to.
+    /// Anything that can have reactions.
     Reactable,
 }
 
@@ -44,10 +44,10 @@ impl Kind {
 /// A row of the table.
 pub(super) struct Mutation {
     pub(super) name: &'static str,
-    /// The input that names what it is about; alternatives are parted by `|`.
+    /// The input that names its subject; `|` separates alternatives.
     pub(super) subject: &'static str,
     pub(super) kind: Kind,
-    /// As in the routes of REST.
+    /// The permission, as in the REST routes.
     pub(super) need: &'static str,
     pub(super) run: fn(&mut Act<'_, '_>) -> Done,
 }

@@ -84,7 +84,7 @@ pub(crate) fn commit(repository: &Repository, commit: &Commit) -> Value {
     })
 }
 
-/// What the statuses and check runs of a commit add up to; null when it has none.
+/// The combined state of a commit's statuses and check runs; null when it has none.
 pub(crate) fn rollup(repository: &Repository, sha: &str) -> Value {
     let mut contexts: Vec<Value> = Vec::new();
     for status in repository.statuses.iter().rev().filter(|status| status["sha"] == sha) {

@@ -39,7 +39,7 @@ pub(crate) fn repository(view: &View<'_>, repository: &Repository) -> Value {
     object
 }
 
-/// What a repository says of itself.
+/// The repository's description of itself.
 fn summary(view: &View<'_>, repository: &Repository) -> Value {
     let full_name = repository.full_name();
     json!({
@@ -75,7 +75,7 @@ fn summary(view: &View<'_>, repository: &Repository) -> Value {
     })
 }
 
-/// What may be done in it, the same for all that see it.
+/// The repository's settings, the same for everyone who sees it.
 fn settings(repository: &Repository, object: &mut Value) {
     for name in ["isFork", "isTemplate", "isMirror", "isDisabled", "isLocked"] {
         object[name] = json!(false);

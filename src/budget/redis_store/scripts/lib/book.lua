@@ -1,5 +1,5 @@
--- The next time of the agent's own, one step after the one before, for callers that obey it come back
--- one by one. Gives whole seconds from now.
+-- Books the agent's next time, one step after the last one booked, so that callers that obey come
+-- back one by one. Returns whole seconds from now, at least 1.
 local function book(pool, share, wait_ms, step_ms)
   local booked_to = Pool.member(pool, share.agent).booked_to
   local next_at = booked_to > now and booked_to + step_ms or 0

@@ -1,10 +1,10 @@
--- When GitHub refuses: see ledger/cooldown.rs.
+-- What follows when GitHub refuses; see ledger/cooldown.rs.
 local Cooldown = {}
 do
   local LOAD = { 'ms', 'points', 'at', 'boxed_to', 'boxes' }
   local SAME_REFUSAL_MS, LEARNED_MIN, SUSPECT_MIN_MS = 5000, 40, 9000
 
-  -- Milliseconds of answer and secondary points of about the last minute.
+  -- Answer time in milliseconds and secondary points of about the last minute.
   function Cooldown.decayed(ms, points, at)
     local kept = MINUTE_MS - clamp(now - at, 0, MINUTE_MS)
     return div(ms * kept, MINUTE_MS), div(points * kept, MINUTE_MS)
@@ -20,13 +20,13 @@ do
     load.ms, load.points, load.at = own_ms + elapsed_ms, own_points + points, now
   end
 
-  -- Until when an agent sits out.
+  -- Until when an agent has to sit out.
   function Cooldown.boxed_to(agent)
     local load = Hash.record(LOAD, LOADS, agent)
     return load and load.boxed_to or 0
   end
 
-  -- Whether an agent's part in the load says nothing any more.
+  -- Whether an agent's part in the load no longer matters.
   function Cooldown.is_over(agent, blob)
     local load = Hash.decode(LOAD, blob, LOADS, agent)
     return now - load.at >= MINUTE_MS and now - load.boxed_to >= FORGET_MS
@@ -45,7 +45,8 @@ do
     end
   end
 
-  -- Who holds more than half of all seconds of answer, and many, at more than three times the others' per point.
+  -- The agent with more than half of all answer time, and much of it, at more than three times the
+  -- others' time per point.
   function Cooldown.culprit()
     local all_ms, all_points = Cooldown.decayed(ledger.all_ms, ledger.all_points, ledger.all_at)
     local top, top_ms, top_points
@@ -69,15 +70,15 @@ do
     load.boxed_to = now + retry_after_ms + MINUTE_MS * 2 ^ min(5, load.boxes)
   end
 
-  -- Whoever sent next to nothing was not refused for the pace, and learns none from it.
+  -- If next to nothing was sent, the pace was not the cause, and no lower pace is learned.
   function Cooldown.lower(hit)
     local pace = div(hit.all * 85, 100)
     if pace >= LEARNED_MIN then ledger.learned = min(Ledger.learned(), pace) end
     if hit.leases >= 30 then ledger.slots = max(8, min(Ledger.slots(), div(hit.leases * 7, 10))) end
   end
 
-  -- GitHub refused for a secondary limit, or one nobody can see. `hit`: retry_after_ms, all (points of the
-  -- last minute), is_route_free, leases.
+  -- GitHub refused for a secondary limit, or for one that nobody can see. `hit`: retry_after_ms,
+  -- all (points of the last minute), is_route_free, leases.
   function Cooldown.hit(hit)
     if now >= ledger.last_hit + SAME_REFUSAL_MS then
       ledger.hits = now - ledger.last_hit < FORGET_MS and ledger.hits + 1 or 1

@@ -1,4 +1,4 @@
--- Moves the tags and clocks of a call's agent by what became known after it was let through.
+-- Moves the tags and clocks of a call's agent by what became known after the call was admitted.
 local function correct_units(lease, by)
   local tag = div(by, lease.weight)
   local route = lease.asked_route == 1 and Gate.of(Ledger.route_name(lease.route))

@@ -1,9 +1,9 @@
--- A gate: an order and a bucket, see ledger/gate.rs. Its tags and heads are fields `tag:BORN GATE|AGENT`
--- and `head:BORN GATE|HEAD`, so that those of a gate that was forgotten and born again never count; its
--- waiting heads lie in two sorted sets, by start tag and by the end of their place. `heads` counts them,
--- `held` those of them that wait here and not at a later gate.
+-- A gate: an order and a bucket; see ledger/gate.rs. Its tags and heads are the fields `tag:BORN
+-- GATE|AGENT` and `head:BORN GATE|HEAD`, so that those of a gate that was forgotten and born again
+-- never count. Its waiting heads are in two sorted sets, by start tag and by when their places
+-- expire. `heads` counts them; `held` counts those that are held here, not at a later gate.
 
--- gate's name -> its two sorted sets; the caller names those of each gate it will ask.
+-- Gate name -> its two sorted sets. The caller names those of each gate it will ask.
 local order_of, expiry_of = {}, {}
 
 local Gate = {}
@@ -43,7 +43,7 @@ do
   function Gate.forget(gate, head)
     local waiting = Gate.head(gate, head)
     if not waiting then return nil end
-    -- Of one whose place lapsed with the sorted sets nothing is counted any more.
+    -- If its place expired with the sorted sets, it is not counted any more.
     if redis.call('ZREM', order_of[gate.name], head) == 1 then
       gate.heads, gate.held = gate.heads - 1, gate.held - waiting.is_held
     end
@@ -52,7 +52,7 @@ do
     return waiting
   end
 
-  -- Gives a place back, and the agent what it had moved its tag by.
+  -- Gives up a head's place, and undoes what the place added to its agent's tag.
   function Gate.leave(gate, head)
     local waiting = Gate.forget(gate, head)
     local tag = waiting and Gate.tag(gate, waiting.agent)
@@ -72,13 +72,13 @@ do
     end
     local expired = redis.call('ZRANGEBYSCORE', expiry_of[gate.name], '-inf', now, 'LIMIT', 0, EVICTIONS)
     if #expired == 0 and redis.call('EXISTS', expiry_of[gate.name]) == 0 then
-      -- Nobody came by for so long that the sorted sets lapsed, with heads that nobody withdrew.
+      -- Nobody came by for so long that the sorted sets expired, with heads that nobody withdrew.
       redis.call('DEL', order_of[gate.name])
       gate.heads, gate.held = 0, 0
     end
     for _, head in ipairs(expired) do
       Gate.leave(gate, head)
-      -- Of a head nobody knows any more, or of a script that failed before it wrote its hashes.
+      -- Left by a head that nobody knows any more, or by a script that failed before it wrote its hashes.
       redis.call('ZREM', order_of[gate.name], head)
       redis.call('ZREM', expiry_of[gate.name], head)
     end
@@ -94,7 +94,7 @@ do
     if Gate.head(gate, ask.head) then
       local tag = redis.call('ZSCORE', order_of[gate.name], ask.head)
       if tag then return tonumber(tag) end
-      -- Its place lapsed with the sorted sets.
+      -- Its place expired with the sorted sets.
       Gate.leave(gate, ask.head)
     end
     return max(Gate.tag(gate, ask.agent) or 0, gate.v - min(SWEPT_BEHIND, max(div(CREDIT, ask.weight), ask.charge)))
@@ -120,7 +120,7 @@ do
     redis.call('PEXPIRE', expiry, SETS_TTL_MS)
   end
 
-  -- Heads with a smaller tag, or the same and a smaller name.
+  -- How many heads have a smaller tag, or the same tag and a smaller name.
   function Gate.ahead(gate, ask, start)
     if gate.heads == 0 then return 0 end
     local order = order_of[gate.name]
@@ -154,12 +154,12 @@ do
     }
   end
 
-  -- A call that did not have to ask here takes its part of the bucket all the same.
+  -- Takes a call's part of the bucket, even if the call did not have to ask here.
   function Gate.take(gate, need, debt) gate.tok = max(gate.tok - need, min(gate.tok, -debt)) end
 
   function Gate.give_back(gate, amount, depth) gate.tok = min(gate.tok + amount, max(depth, gate.tok)) end
 
-  -- Moves an agent's tag by what became known afterwards.
+  -- Moves an agent's tag by what became known later.
   function Gate.correct(gate, agent, by)
     local tag, behind = Gate.tag(gate, agent), gate.v - CREDIT
     if tag and by > 0 then

@@ -1,13 +1,13 @@
--- Hashes read through a cache and written once, when all steps are done. If one fails, nothing of
--- them is written. Most of a ledger is in one of them, so that a step reads and writes it at once.
+-- Hashes that are read through a cache and written once, when all steps are done. If a step fails,
+-- nothing is written to them. Most of a ledger is in one hash, so that a step reads and writes it at once.
 --
--- Each module is a table, its own locals in a block: Redis runs a step's text as one function, which may
--- have 200 locals at most.
+-- Each module is a table, with its own locals in a block: Redis runs a script's text as one
+-- function, which may have at most 200 locals.
 local BEGINNING, STATE, LOADS, EXPIRIES, REPLICAS, SPACING = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
 
 local Hash = {}
 do
-  -- key -> field -> value as it will be, and as it was read; false: there is none.
+  -- key -> field -> the value as it will be, and as it was read; false if there is none.
   local cache, stored = {}, {}
   for place = 1, 3 do cache[KEYS[place]], stored[KEYS[place]] = {}, {} end
   -- key -> field -> record.
@@ -18,7 +18,7 @@ do
     error('GARBLED ' .. what .. ' is not what tollgate wrote there', 0)
   end
 
-  -- Reads several fields at once, for those who look at them later.
+  -- Reads several fields at once, to be looked at later.
   function Hash.fetch(key, fields)
     local values, read = cache[key], stored[key]
     local missing, count = {}, 0
@@ -29,7 +29,7 @@ do
         missing[count] = field
       end
     end
-    -- `unpack` takes some thousands; a step rarely reads more than a dozen.
+    -- `unpack` takes a few thousand values; a step rarely reads more than a dozen.
     for first = 1, count, 1000 do
       local last = min(first + 999, count)
       local found = redis.call('HMGET', key, unpack(missing, first, last))
@@ -54,7 +54,7 @@ do
     if stored[key][field] == nil then stored[key][field] = '' end
   end
 
-  -- A whole number of ours, or nil.
+  -- A whole number that tollgate wrote, or nil.
   function Hash.get_number(key, field)
     local value = Hash.get(key, field)
     if not value then return nil end
@@ -64,7 +64,7 @@ do
   -- Redis writes whole numbers below 2^53 in full.
   Hash.put_number = Hash.put
 
-  -- A record is an array of whole numbers and texts, in the order of its schema; also gives the array.
+  -- A record is an array of whole numbers and texts, in the order of its schema. Returns the array, too.
   function Hash.decode(schema, blob, key, field)
     local ok, list = pcall(cmsgpack.unpack, blob)
     if not ok or type(list) ~= 'table' or #list ~= #schema then Hash.garbled(key .. ' ' .. field) end
@@ -83,7 +83,7 @@ do
     return record, list
   end
 
-  -- Records are decoded once in a script and written back if they changed; false: there is none.
+  -- Decodes each record once per script, to be written back if it changed; false if there is none.
   function Hash.record(schema, key, field)
     local known = records[key][field]
     if known == nil then
@@ -142,7 +142,7 @@ do
           end
         end
       end
-      -- `unpack` takes some thousands; a step rarely writes more than a dozen.
+      -- `unpack` takes a few thousand values; a step rarely writes more than a dozen.
       for first = 1, #sets, 1000 do
         redis.call('HSET', key, unpack(sets, first, min(first + 999, #sets)))
       end

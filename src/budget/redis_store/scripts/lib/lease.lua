@@ -1,5 +1,5 @@
--- Calls in flight: see ledger/lease.rs. A lease's id is fixed-width hexadecimal, so that ids sort alike
--- here and there.
+-- Calls in flight; see ledger/lease.rs. A lease's id is fixed-width hexadecimal, so that ids sort
+-- the same way here as there.
 local Lease = {}
 do
   local LEASE = {
@@ -44,10 +44,10 @@ do
     Lease.count_for(lease.agent, -1)
   end
 
-  -- Points of the pool it still holds.
+  -- The pool's points it still holds.
   function Lease.reserved(lease) return lease.is_settled == 1 and 0 or lease.price end
 
-  -- A call is in flight no more.
+  -- Takes back what a call no longer in flight had reserved.
   function Lease.take_back(lease)
     local pool = Pool.find(lease.resource)
     if not pool then return end

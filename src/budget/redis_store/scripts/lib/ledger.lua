@@ -1,8 +1,8 @@
--- The steps of one script: their time, what has run out by then, and the replies; see ledger.rs.
+-- The steps of one script: their time, what has expired by then, and the replies; see ledger.rs.
 local FORGET_MS, FORGOTTEN_MS, CEILING_SLACK_MS = 2 * 60 * MINUTE_MS, 120000, 15000
 
--- What holds for all calls of a script, and the names behind the keys that follow the first six: what the
--- resources and gates are kept in.
+-- What applies to all steps of a script, and the names for the keys after the first six, in which
+-- resources and gates are kept.
 local request = cmsgpack.unpack(ARGV[1])
 do
   local next_key = 7
@@ -21,11 +21,11 @@ if not server_ms then
   server_ms = time[1] * 1000 + floor(time[2] / 1000)
 end
 
--- The call whose step is taken.
+-- The step being made.
 local call, caps, ledger, now
--- What each command does, by its name; gives the reply.
+-- What each command does, by its name; returns the reply.
 local Steps = {}
--- What is done when everything was written.
+-- Run after everything has been written.
 local afterwards
 
 local Ledger = {}
@@ -36,7 +36,7 @@ do
     'all_points', 'all_at', 'kept_at',
   }
   local MISSING_MS = 10000
-  -- The replicas at the time `counted_at`: all, those that miss heartbeats.
+  -- The replicas at the time `counted_at`: all of them, and those that miss heartbeats.
   local counted_at, seen, missing
 
   local function count_replicas()
@@ -46,7 +46,7 @@ do
     missing = redis.call('ZCOUNT', REPLICAS, now - FORGOTTEN_MS, '(' .. string.format('%.0f', now - MISSING_MS))
   end
 
-  -- What of a rate is this side's while replicas are missing.
+  -- The part of a rate that this ledger may give while replicas are missing.
   local function scale(rate)
     count_replicas()
     if missing == 0 then return rate end
@@ -58,7 +58,7 @@ do
   function Ledger.installation_gate() return Ledger.gate_or_new('installation', 20 * U) end
   function Ledger.content_gate() return Ledger.gate_or_new('content', ledger.pause_ms == 0 and 60 * U or FIRST_WRITES) end
 
-  -- Where everything begins: the step's time, and what has run out by then.
+  -- Begins a step: sets its time, and removes what has expired by then.
   function Ledger.begin()
     ledger = Hash.record(LEDGER, BEGINNING, 'ledger')
     if not ledger then
@@ -97,7 +97,7 @@ do
   function Ledger.route_name(route) return 'route:' .. route end
   function Ledger.ring_field(route) return 'ring:' .. route end
 
-  -- A route is made when it is first seen, and again after long silence.
+  -- A route's gate is made when the route is first seen, and again after a long silence.
   function Ledger.route_gate(route)
     local gate = Gate.of(Ledger.route_name(route))
     if gate and now - gate.t <= ROUTE_IDLE_MS then return gate end
@@ -112,7 +112,7 @@ do
   function Ledger.learned() return min(ledger.learned, caps.all) end
   function Ledger.slots() return min(caps.concurrent, ledger.slots) end
 
-  -- Points an hour of `core` as micro-points a second of a pool: the same part of its limit.
+  -- Converts points an hour of `core` to micro-points a second of a pool: the same part of its limit.
   function Ledger.rate_of(points_an_hour, pool)
     points_an_hour = min(points_an_hour, LIMIT_MAX)
     if pool.resource == 'core' or pool.known == 0 then return div(points_an_hour * U, 3600) end
@@ -122,7 +122,7 @@ do
     return div(thousandths * U, pool.window_ms)
   end
 
-  -- How an agent stands in a pool that was filled just now: used, remaining, reset_in_ms, weight,
+  -- An agent's standing in a pool that has just been filled: used, remaining, reset_in_ms, weight,
   -- weights, is_known.
   function Ledger.view(pool, share)
     local member = Pool.member(pool, share.agent)
@@ -149,13 +149,13 @@ do
     }
   end
 
-  -- The reply: now, epoch, seq, outcome, view, pool; empty where there is none.
+  -- The reply: now, epoch, seq, outcome, view, pool; view and pool are empty if there is none.
   function Ledger.reply(outcome, view, pool)
     return { now, ledger.epoch, ledger.seq, outcome, view or {}, pool and Ledger.snapshot(pool) or {} }
   end
 
-  -- Takes the steps of all calls, each as if it had come alone, and writes once what they changed. A reply is
-  -- one string: Redis and its client take longer over many small values.
+  -- Makes all steps, each as if it had come alone, and then writes what they changed in one go. A
+  -- reply is one string, since many small values would take Redis and its client longer.
   function Ledger.run()
     local replies = {}
     for place = 2, #ARGV do

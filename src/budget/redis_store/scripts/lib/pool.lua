@@ -1,6 +1,7 @@
--- A pool: one resource's primary points in GitHub's current window, and what each agent is to it; see
--- ledger/pool.rs. A trial of 0 calls is none; a member whose `forget_at` is 0 was not seen lately.
--- resource -> its agents by when they are forgotten; the caller names those of each pool it touches.
+-- A pool: one resource's primary points in GitHub's current window, and what it knows of each
+-- agent; see ledger/pool.rs. A trial of 0 calls is no trial; a member with `forget_at` 0 was not
+-- seen lately.
+-- Resource -> its agents by when they are forgotten. The caller names those of each pool it touches.
 local seen_of = {}
 
 local Pool, Trial = {}, {}
@@ -33,7 +34,7 @@ do
   function Pool.field(resource) return 'resource:' .. resource end
   function Pool.gate(pool) return Gate.of('pool:' .. pool.resource) end
 
-  -- Calls of an agent let through when nobody knew what such calls cost.
+  -- How many of an agent's calls in flight were admitted when nobody knew what such calls cost.
   function Pool.unpriced_field(pool, agent) return 'unpriced:' .. pool.resource .. '|' .. agent end
   function Pool.unpriced(pool, agent) return Hash.get_number(STATE, Pool.unpriced_field(pool, agent)) or 0 end
   function Pool.add_unpriced(pool, agent, by)
@@ -57,7 +58,7 @@ do
       or max(member.booked_to, member.ceiling_to) > pool.began
   end
 
-  -- A member as it stands in the pool's window.
+  -- A member as of the pool's window.
   function Pool.entered(pool, agent, member)
     if member and member.window == pool.window then return member end
     if not member or not Pool.is_present(pool, agent, member) then return Pool.no_member(pool.window) end
@@ -68,7 +69,7 @@ do
     }
   end
 
-  -- Whether nobody would notice the absence of what is kept of an agent.
+  -- Whether what is kept of an agent makes no difference any more.
   function Pool.is_void(pool, agent, blob)
     local member = Hash.decode(MEMBER, blob, STATE, agent)
     return member.window ~= pool.window and not Pool.is_present(pool, agent, member)
@@ -76,7 +77,7 @@ do
 
   function Pool.member_field(pool, agent) return 'member:' .. pool.resource .. '|' .. agent end
   function Pool.raw_member(pool, agent) return Hash.record(MEMBER, STATE, Pool.member_field(pool, agent)) end
-  -- To look at, and to change.
+  -- `member` is for looking only, `member_for` for changing.
   function Pool.member(pool, agent) return Pool.entered(pool, agent, Pool.raw_member(pool, agent)) end
   function Pool.member_for(pool, agent)
     return Hash.set_record(MEMBER, STATE, Pool.member_field(pool, agent), Pool.member(pool, agent))
@@ -125,14 +126,14 @@ do
     Trial.set(pool, clamp(div(pool.limit, 4), 1, 20), now)
   end
 
-  -- The pool, if its resource was seen before.
+  -- The pool, if its resource has been seen before.
   function Pool.find(resource)
     local pool = Hash.record(POOL, STATE, Pool.field(resource))
     if pool then pool.resource = resource end
     return pool
   end
 
-  -- Looked at in this step.
+  -- The pools begun in this step.
   local begun
   function Pool.begin_step() begun = {} end
 
@@ -201,7 +202,7 @@ do
     pool.outside_seen, pool.outside_at = used - pool.own, now
   end
 
-  -- Takes over what GitHub says; gives 'late', 'current' or 'odd'.
+  -- Takes over what GitHub says; returns 'late', 'current' or 'odd'.
   function Pool.observe(pool, limit, used, reset_in_ms, now)
     pool.bare = 0
     local reset = now + reset_in_ms
@@ -218,13 +219,13 @@ do
       return 'current'
     end
     if pool.used == 0 and reset > pool.reset then
-      -- Until GitHub counted something the window is not open, and its end slides.
+      -- Until GitHub has counted something, the window is not open and its end keeps moving.
       pool.limit, pool.used, pool.reset = limit, used, reset
       return 'current'
     end
     if abs(reset - pool.reset) <= MATCH_MS then
       pool.used, pool.limit = max(pool.used, used), limit
-      -- The guard covers what rounding makes of an end; beyond it the later one is the safe one.
+      -- The guard covers differences by rounding; beyond it, the later end is the safe one.
       if reset > pool.reset + GUARD_MS then pool.reset = reset end
       return 'current'
     end
@@ -287,7 +288,7 @@ do
     member.spent = member.spent + points
   end
 
-  -- What a replica knew of it, in store time.
+  -- Takes over what a replica knew of the pool, in store time.
   function Pool.take_over(pool, snapshot, now)
     if not snapshot.is_known or snapshot.reset <= now then return end
     if pool.known == 1 and abs(snapshot.reset - pool.reset) <= MATCH_MS then

@@ -1,5 +1,5 @@
--- A count over a sliding time, kept in slots: see ledger/ring.rs. Stored as the slots' numbers and
--- counts in turn, the slot of number n at place n mod length.
+-- A count over a sliding time, kept in slots; see ledger/ring.rs. Stored as the number and the
+-- count of each slot in turn, the slot with number n at index n mod length.
 local Ring = {}
 do
   Ring.MINUTE, Ring.HOUR = { slot_ms = 5000, length = 13 }, { slot_ms = 150000, length = 25 }
@@ -50,7 +50,7 @@ do
     end
   end
 
-  -- Asked again and again at one time.
+  -- Cached, since it is asked many times at the same `now`.
   function Ring.sum(ring, now)
     if ring.summed_at == now then return ring.sum end
     local oldest, sum, slots = div(now, ring.shape.slot_ms) - ring.shape.length, 0, ring.slots

@@ -1,5 +1,5 @@
--- Units and constants: see ledger/units.rs. Times are milliseconds; what moves in fractions of a
--- point counts U to the point. Every value is whole and below 2^53, so doubles are exact.
+-- Units and constants; see ledger/units.rs. Times are milliseconds; fractions of a point are
+-- counted with U to the point. Every value is whole and below 2^53, so doubles are exact.
 local U = 1000000
 local CREDIT, FRONT, KAPPA, DEBT = 4 * U, 5 * U, U / 4, 40 * U
 local SWEPT_BEHIND = 250 * U
