@@ -10,6 +10,7 @@
 //! ceiling, the pause between writes, the next booking. `docs/budgets.md` explains it all.
 
 mod admit;
+mod bookings;
 mod cooldown;
 mod gate;
 mod lease;

@@ -266,7 +266,8 @@ fn an_empty_body_is_over_from_the_start() {
 fn a_long_piece_is_written_bit_by_bit() {
     let member = r#"{"url":"https://api.github.com/x"},"#;
     let text = format!("[{}0]", member.repeat(10_000));
-    let mut body = RewrittenBody::new(Frames::new([Ok(Frame::data(Bytes::from(text.clone())))]), public_map(""));
+    let mut body =
+        RewrittenBody::new(Frames::new([Ok(Frame::data(Bytes::from(text.clone())))]), public_map(""));
     let mut written = Vec::new();
     while let Some(Ok(frame)) = next(&mut body) {
         assert!(frame.len() <= 128 * 1024, "{}", frame.len());

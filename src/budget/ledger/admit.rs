@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use super::super::command::{Admit, Book, Caps, GateKind, Outcome, Reason, Share, View};
 use super::Ledger;
+use super::gate::Booked;
 use super::lease::Lease;
 use super::pool::Pool;
 use super::ring::Ring;
@@ -280,8 +281,11 @@ impl Ledger {
         let step_ms = self.step(admit, held.gate, weighed);
         if held.wait_ms > admit.patience_ms {
             self.leave_from(GateKind::Content, admit);
-            let pool = self.pools.get_mut(&admit.place.resource).expect("the pool was prepared");
-            let retry_after = book(pool, &admit.share, held.wait_ms, step_ms, now);
+            let kept = held.gate.and_then(|kind| self.book_at(kind, admit, weighed));
+            let retry_after = kept.unwrap_or_else(|| {
+                let pool = self.pools.get_mut(&admit.place.resource).expect("the pool was prepared");
+                book(pool, &admit.share, held.wait_ms, step_ms, now)
+            });
             return Outcome::Refused { retry_after, reason: held.reason };
         }
         let mut hint = held.wait_ms + held.wait_ms * admit.random / 20_000 + 1;
@@ -305,9 +309,24 @@ impl Ledger {
         Outcome::Wait { hint_ms: hint, step_ms, reason: held.reason, has_place: held.gate.is_some() }
     }
 
+    /// Books a time that the gate keeps, if its turns are far apart. Returns whole seconds from now, at least 1.
+    fn book_at(&mut self, kind: GateKind, admit: &Admit, weighed: &Weighed) -> Option<i64> {
+        let last = self.member(admit).booked_to;
+        let ask = self.ask(kind, admit, weighed);
+        let gate = self.gate(kind, admit);
+        if !gate.is_slow(&ask) {
+            return None;
+        }
+        let Booked { at, fair } = gate.book(&ask, last, ceiling_apart(weighed));
+        self.member(admit).booked_to = fair;
+        let pool = self.pools.get_mut(&admit.place.resource).expect("the pool was prepared");
+        pool.see(&admit.share, weighed.now);
+        Some(div_ceil(at - weighed.now, 1000).max(1))
+    }
+
     /// Milliseconds between two turns of the agent, at least what its ceiling leaves between them.
     fn step(&mut self, admit: &Admit, gate: Option<GateKind>, weighed: &Weighed) -> i64 {
-        let apart = if weighed.ceiling > 0 { weighed.units * 1000 / weighed.ceiling } else { 0 };
+        let apart = ceiling_apart(weighed);
         if gate.is_none() && !self.pool_of(admit).is_known {
             // Nobody can tell before the first call is answered.
             return apart;
@@ -332,6 +351,11 @@ impl Ledger {
         let slots = caps.concurrent.min(self.cooldown.slots(caps));
         self.isolation.as_ref().map_or(slots, |isolation| isolation.slots(slots, now))
     }
+}
+
+/// Milliseconds that an agent's ceiling leaves between two of its turns.
+fn ceiling_apart(weighed: &Weighed) -> i64 {
+    if weighed.ceiling > 0 { weighed.units * 1000 / weighed.ceiling } else { 0 }
 }
 
 /// Books the agent's next time, one step after the last one booked, so that callers that obey come

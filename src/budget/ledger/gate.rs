@@ -10,10 +10,15 @@ use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
 
-use super::units::{CREDIT, EVICTIONS, FRONT, Micro, PLACE_MS, U, div_ceil};
+use super::bookings::{self, Booking, Bookings};
+use super::units::{CREDIT, EVICTIONS, FRONT, HOUR_MS, Micro, PLACE_MS, U, div_ceil};
 
 /// Tags this far behind are forgotten. Nobody notices, since no agent starts further behind.
 const SWEPT_BEHIND: Micro = 250 * U;
+/// The furthest ahead a time is named because of those named before.
+const BOOKED_AHEAD_MS: i64 = HOUR_MS;
+/// Heads at the front of the order whose weights count for the next time named.
+const LOOKED_AT: usize = 64;
 
 /// One gate.
 #[derive(Debug, Clone)]
@@ -37,12 +42,14 @@ pub(super) struct Gate {
     /// Waiting heads by start tag.
     order: Vec<(Micro, Arc<str>)>,
     expiry: BTreeSet<(i64, Arc<str>)>,
+    bookings: Bookings,
 }
 
 /// A waiting head.
 #[derive(Debug, Clone)]
 struct Waiting {
     agent: Arc<str>,
+    weight: i64,
     tag: Micro,
     /// What its place added to the agent's finish tag.
     charge: Micro,
@@ -69,6 +76,8 @@ pub(super) struct Ask<'a> {
     pub(super) is_due: bool,
     /// What a light head may overdraw.
     pub(super) express: Micro,
+    /// Epoch milliseconds.
+    pub(super) now: i64,
 }
 
 /// What a gate tells a head.
@@ -82,6 +91,13 @@ pub(super) struct Test {
     pub(super) is_light: bool,
     /// How many heads are before it.
     pub(super) ahead: i64,
+}
+
+/// A time that was kept, and when it would have been if nobody else had one; epoch milliseconds.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Booked {
+    pub(super) at: i64,
+    pub(super) fair: i64,
 }
 
 impl Gate {
@@ -98,6 +114,7 @@ impl Gate {
             held: 0,
             order: Vec::new(),
             expiry: BTreeSet::new(),
+            bookings: Bookings::default(),
         }
     }
 
@@ -117,6 +134,7 @@ impl Gate {
         self.t = self.t.max(now);
         self.rate = rate;
         self.drop_expired(now);
+        self.bookings.drop_lapsed(now);
     }
 
     /// Starts a new window: what was left over from the old one is gone, and so is the debt.
@@ -149,7 +167,7 @@ impl Gate {
 
     /// Whether a head is held here, not at a later gate.
     pub(super) fn holds_somebody(&self) -> bool {
-        self.held > 0
+        self.held > 0 || !self.bookings.is_empty()
     }
 
     /// The start tag a head has or would get.
@@ -199,7 +217,8 @@ impl Gate {
             let place = self.place(tag, ask.head).unwrap_or_else(|place| place);
             self.order.insert(place, (tag, Arc::clone(ask.head)));
             let agent = Arc::clone(ask.agent);
-            let waiting = Waiting { agent, tag, charge: ask.charge, need: ask.need, is_held, expires };
+            let (weight, charge, need) = (ask.weight, ask.charge, ask.need);
+            let waiting = Waiting { agent, weight, tag, charge, need, is_held, expires };
             self.waiting.insert(Arc::clone(ask.head), waiting);
         }
         self.held += usize::from(is_held);
@@ -207,6 +226,10 @@ impl Gate {
     }
 
     pub(super) fn test(&self, ask: &Ask<'_>) -> Test {
+        if let Some(place) = self.bookings.due(ask.agent, ask.now) {
+            let short = ask.need.min(FRONT) + self.bookings.before(place) - self.tok;
+            return Test { short, wait_ms: self.wait_ms(short), is_light: true, ahead: 0 };
+        }
         let start = self.start(ask);
         let reach = if ask.is_interactive { start } else { start + ask.charge };
         let is_light = ask.is_due || reach <= self.v;
@@ -215,17 +238,65 @@ impl Gate {
             false => self.place(start, ask.head).unwrap_or_else(|place| place),
         };
         let ahead = i64::try_from(ahead).unwrap_or(i64::MAX);
-        let before = match self.order.first() {
-            Some((_, first)) if ahead > 0 => {
+        let before = self.need_of_first(ahead);
+        let express = if is_light { ask.express } else { 0 };
+        let mut short = ask.need.min(FRONT) + before - self.tok - express;
+        if !self.bookings.is_empty() && !ask.is_due {
+            short = short.max(ask.need + before + self.bookings.kept(self.rate, ask.now) - self.tok);
+        }
+        Test { short, wait_ms: self.wait_ms(short), is_light, ahead }
+    }
+
+    /// What the first heads of the order need in the bucket, if there are so many.
+    fn need_of_first(&self, heads: i64) -> Micro {
+        match self.order.first() {
+            Some((_, first)) if heads > 0 => {
                 let need = self.waiting.get(first).map_or(U, |waiting| waiting.need);
-                FRONT.min(need) + (ahead - 1) * self.avg
+                FRONT.min(need) + (heads - 1) * self.avg
             }
             _ => 0,
-        };
-        let express = if is_light { ask.express } else { 0 };
-        let short = ask.need.min(FRONT) + before - self.tok - express;
-        let wait_ms = div_ceil(short.max(0) * 1000, self.rate);
-        Test { short, wait_ms, is_light, ahead }
+        }
+    }
+
+    /// Milliseconds until the bucket holds what is missing.
+    fn wait_ms(&self, short: Micro) -> i64 {
+        div_ceil(short.max(0) * 1000, self.rate)
+    }
+
+    /// Whether turns are so far apart here that the times named to refused callers are kept.
+    pub(super) fn is_slow(&self, ask: &Ask<'_>) -> bool {
+        bookings::is_slow(ask.need, self.rate)
+    }
+
+    /// Keeps the next time of an agent, in epoch milliseconds: the first free one from its fair time on. That is a step
+    /// after `last`, the fair time of the one before, so that what others hold does not cost it a part of its turns. The
+    /// step is what its weight leaves it of the turns, among those who want some here, and `apart_ms` at least.
+    pub(super) fn book(&mut self, ask: &Ask<'_>, last: i64, apart_ms: i64) -> Booked {
+        let turn = bookings::turn_ms(ask.need, self.rate);
+        let step = (turn * self.weights(ask) / ask.weight).max(apart_ms);
+        let start = self.start(ask);
+        let ahead = self.place(start, ask.head).unwrap_or_else(|place| place);
+        let before = self.need_of_first(i64::try_from(ahead).unwrap_or(i64::MAX));
+        let from = ask.now + self.wait_ms(ask.need.min(FRONT) + before - self.tok);
+        let fair = from.max((last + step).min(ask.now + BOOKED_AHEAD_MS));
+        let booking = Booking { at: fair, need: ask.need, agent: Arc::clone(ask.agent), weight: ask.weight };
+        Booked { at: self.bookings.book(booking, self.rate), fair }
+    }
+
+    /// The weights of those who wait here or have a time, and of who asks.
+    fn weights(&self, ask: &Ask<'_>) -> i64 {
+        let waiting = self.order.iter().take(LOOKED_AT).filter_map(|(_, head)| self.waiting.get(head));
+        let waiting = waiting.map(|waiting| (&waiting.agent, waiting.weight));
+        let booked = self.bookings.iter().map(|booking| (&booking.agent, booking.weight));
+        let mut seen = vec![ask.agent];
+        let mut weights = ask.weight;
+        for (agent, weight) in booked.chain(waiting) {
+            if !seen.contains(&agent) {
+                seen.push(agent);
+                weights += weight;
+            }
+        }
+        weights
     }
 
     /// Lets a head through.
@@ -236,6 +307,9 @@ impl Gate {
             None => {
                 self.finish.insert(Arc::clone(ask.agent), start + ask.charge);
             }
+        }
+        if let Some(place) = self.bookings.due(ask.agent, ask.now) {
+            self.bookings.take(place);
         }
         let lowest = self.order.first().map_or(start, |(tag, _)| *tag);
         self.v = self.v.max(start.min(lowest));

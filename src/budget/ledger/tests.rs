@@ -1,5 +1,6 @@
 //! The ledger's promises, asserted after every step of random operations at random times.
 
+mod bookings;
 mod fairness;
 mod shared;
 

@@ -68,6 +68,7 @@ impl Ledger {
             is_interactive: admit.is_interactive,
             is_due: weighed.is_due && kind == GateKind::Pool,
             express,
+            now: weighed.now,
         }
     }
 

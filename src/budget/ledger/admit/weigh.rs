@@ -20,6 +20,8 @@ pub(super) struct Weighed {
     pub(super) is_due: bool,
     /// Nobody knows yet what calls of this agent cost.
     pub(super) is_unpriced: bool,
+    /// When it was weighed, in epoch milliseconds.
+    pub(super) now: i64,
 }
 
 impl Ledger {
@@ -51,7 +53,7 @@ impl Ledger {
         };
         let units = (price * U).max(KAPPA * admit.points);
         let is_unpriced = admit.price.is_none() && average == 0;
-        Weighed { price, units, asked, half_full, guarantee: 0, ceiling: 0, is_due: false, is_unpriced }
+        Weighed { price, units, asked, half_full, guarantee: 0, ceiling: 0, is_due: false, is_unpriced, now }
     }
 
     /// Sets the rates of guarantee and ceiling, and whether the guarantee is behind.

@@ -66,6 +66,8 @@ do
     if share.ceiling ~= 0 then Pool.see(pool, share, now) end
   end
 
+  local function holds_somebody(gate) return gate.held > 0 or gate.booked > 0 end
+
   -- Sets the price and fair units, and which gates are asked.
   local function weigh()
     local average = Pool.member(pool, share.agent).average
@@ -85,8 +87,8 @@ do
       units = max(price * U, KAPPA * admit.points),
       content = half_full.content,
       -- Nobody passes a head that is held.
-      route = half_full.route or gates.route.held > 0,
-      installation = half_full.installation or gates.installation.held > 0,
+      route = half_full.route or holds_somebody(gates.route),
+      installation = half_full.installation or holds_somebody(gates.installation),
       pool = half_full.pool,
       half_full = half_full,
       guarantee = 0,
@@ -177,7 +179,7 @@ do
     if kind == 'pool' then need = weighed.price * U end
     return {
       agent = share.agent, head = place.head, weight = share.weight, charge = charge, need = need,
-      is_interactive = admit.is_interactive, is_due = weighed.is_due and kind == 'pool', express = express,
+      is_interactive = admit.is_interactive, is_due = weighed.is_due and kind == 'pool', express = express, now = now,
     }
   end
 
@@ -281,6 +283,16 @@ do
     return { 'granted', weighed.price, would or '' }
   end
 
+  -- Books a time that the gate keeps, if its turns are far apart. Returns whole seconds from now.
+  local function book_at(kind, apart_ms)
+    local gate, ask = gates[kind], ask_of(kind)
+    if not Gate.is_slow(gate, ask) then return nil end
+    local at, fair = Gate.book(gate, ask, Pool.member_for(pool, share.agent).booked_to, apart_ms)
+    Pool.member_for(pool, share.agent).booked_to = fair
+    Pool.see(pool, share, now)
+    return max(1, div_ceil(at - now, 1000))
+  end
+
   -- Lets a call wait with its places, or refuses it with a booking.
   local function hold(held)
     if held.reason == 'closed' then
@@ -288,7 +300,8 @@ do
       return { 'refused', div_ceil(held.wait_ms, 1000), held.reason }
     end
     -- Time between two turns of the agent: at least what its ceiling leaves between them.
-    local step_ms = weighed.ceiling > 0 and div(weighed.units * 1000, weighed.ceiling) or 0
+    local apart_ms = weighed.ceiling > 0 and div(weighed.units * 1000, weighed.ceiling) or 0
+    local step_ms = apart_ms
     if held.gate or pool.known == 1 then
       local kind = held.gate or 'pool'
       local turn = min(60000, div(ask_of(kind).need * 1000, gates[kind].rate))
@@ -296,7 +309,8 @@ do
     end
     if held.wait_ms > admit.patience_ms then
       leave_all()
-      return { 'refused', book(pool, share, held.wait_ms, step_ms), held.reason }
+      local retry_after = held.gate and book_at(held.gate, apart_ms) or book(pool, share, held.wait_ms, step_ms)
+      return { 'refused', retry_after, held.reason }
     end
     local hint = held.wait_ms + div(held.wait_ms * admit.random, 20000) + 1
     if held.gate and held.wait_ms > 3000 then hint = max(3000, div(held.wait_ms * 4, 5)) end

@@ -41,6 +41,7 @@ local IS_OVER = {
     return not gate or (tonumber(tag) or Hash.garbled(STATE .. ' ' .. text)) <= gate.v - SWEPT_BEHIND
   end,
   head = function(text) return not gate_behind(text) end,
+  booked = function(text) return not gate_behind(text .. '|') end,
   member = function(text, blob)
     local resource, agent = text:match('^([^|]*)|(.*)$')
     local pool = resource and Pool.find(resource)

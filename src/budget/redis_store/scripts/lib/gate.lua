@@ -8,8 +8,8 @@ local order_of, expiry_of = {}, {}
 
 local Gate = {}
 do
-  local GATE = { 'born', 'v', 'tok', 't', 'rem', 'rate', 'avg', 'heads', 'held' }
-  local HEAD = { 'agent', 'charge', 'need', 'is_held', texts = { agent = true } }
+  local GATE = { 'born', 'v', 'tok', 't', 'rem', 'rate', 'avg', 'heads', 'held', 'booked' }
+  local HEAD = { 'agent', 'weight', 'charge', 'need', 'is_held', texts = { agent = true } }
   local SETS_TTL_MS = 600000
 
   function Gate.field(name) return 'gate:' .. name end
@@ -22,7 +22,7 @@ do
 
   function Gate.new(name, tok, now)
     local gate = { name = name, born = now, v = 0, tok = tok, t = now, rem = 0, rate = U, avg = U }
-    gate.heads, gate.held = 0, 0
+    gate.heads, gate.held, gate.booked = 0, 0, 0
     if order_of[name] then redis.call('DEL', order_of[name], expiry_of[name]) end
     return Hash.set_record(GATE, STATE, Gate.field(name), gate)
   end
@@ -59,6 +59,73 @@ do
     if tag then Gate.set_tag(gate, waiting.agent, tag - waiting.charge) end
   end
 
+  -- The times kept for refused callers, earliest first; see ledger/bookings.rs. Of a gate that keeps none, nothing is
+  -- read: `booked` counts them.
+  local SLOW_TURN_MS, TURN_MAX_MS, GRACE_MS, BOOKINGS_MAX = 1500, 600000, 5000, 64
+  local BOOKED_AHEAD_MS, LOOKED_AT = HOUR_MS, 64
+  local KEPT_MAX, RATE_MAX = 1000000 * U, 1000 * U
+
+  function Gate.booked_field(gate) return string.format('booked:%.0f %s', gate.born, gate.name) end
+
+  local function turn_ms(need, rate) return min(TURN_MAX_MS, div(need * 1000, rate)) end
+
+  function Gate.bookings(gate)
+    if gate.bookings then return gate.bookings end
+    gate.bookings = {}
+    if gate.booked == 0 then return gate.bookings end
+    local field = Gate.booked_field(gate)
+    local blob = Hash.get(STATE, field)
+    local ok, list = pcall(cmsgpack.unpack, blob or '')
+    if not ok or type(list) ~= 'table' or #list ~= 4 * gate.booked then Hash.garbled(STATE .. ' ' .. field) end
+    for place = 1, #list, 4 do
+      local booking = { at = list[place], need = list[place + 1], agent = list[place + 2], weight = list[place + 3] }
+      gate.bookings[#gate.bookings + 1] = booking
+    end
+    return gate.bookings
+  end
+
+  local function write_bookings(gate)
+    local list = {}
+    for _, booking in ipairs(gate.bookings) do
+      list[#list + 1], list[#list + 2] = booking.at, booking.need
+      list[#list + 1], list[#list + 2] = booking.agent, booking.weight
+    end
+    gate.booked = #gate.bookings
+    Hash.put(STATE, Gate.booked_field(gate), gate.booked > 0 and cmsgpack.pack(list))
+  end
+
+  local function drop_lapsed(gate, now)
+    if gate.booked == 0 then return end
+    local kept = {}
+    for _, booking in ipairs(Gate.bookings(gate)) do
+      if booking.at + GRACE_MS > now then kept[#kept + 1] = booking end
+    end
+    if #kept == gate.booked then return end
+    gate.bookings = kept
+    write_bookings(gate)
+  end
+
+  -- The place of the agent's first time, if it has come.
+  local function due(gate, agent, now)
+    if gate.booked == 0 then return nil end
+    for place, booking in ipairs(Gate.bookings(gate)) do
+      if booking.at > now then return nil end
+      if booking.agent == agent then return place end
+    end
+  end
+
+  -- What the bucket must hold now for every time to be kept.
+  local function kept(gate, now)
+    local before, most = 0, nil
+    for _, booking in ipairs(Gate.bookings(gate)) do
+      local gained = div(min(gate.rate, RATE_MAX) * clamp(booking.at - now, 0, 10 * TURN_MAX_MS), 1000)
+      local needed = before + min(FRONT, booking.need) - gained
+      most = max(most or needed, needed)
+      before = min(KEPT_MAX, before + booking.need)
+    end
+    return most
+  end
+
   function Gate.fill(gate, now, rate, depth)
     rate = max(1, rate)
     local to_full = div(max(0, depth - gate.tok) * 1000, rate) + 1
@@ -66,6 +133,7 @@ do
     gate.rem = gained % 1000
     gate.tok = min(depth, gate.tok + div(gained, 1000))
     gate.t, gate.rate = max(gate.t, now), rate
+    drop_lapsed(gate, now)
     if gate.heads == 0 then
       gate.held = 0
       return
@@ -110,7 +178,7 @@ do
       local tag = Gate.start(gate, ask)
       Gate.set_tag(gate, ask.agent, tag + ask.charge)
       redis.call('ZADD', order, tag, ask.head)
-      local head = { agent = ask.agent, charge = ask.charge, need = ask.need, is_held = held }
+      local head = { agent = ask.agent, weight = ask.weight, charge = ask.charge, need = ask.need, is_held = held }
       Hash.set_record(HEAD, STATE, Gate.head_field(gate, ask.head), head)
       gate.heads = gate.heads + 1
     end
@@ -134,24 +202,73 @@ do
     return rank
   end
 
+  -- What the first heads of the order need in the bucket, if there are so many.
+  local function need_of_first(gate, heads)
+    if heads == 0 then return 0 end
+    local first = redis.call('ZRANGE', order_of[gate.name], 0, 0)[1]
+    local waiting = first and Gate.head(gate, first)
+    return min(FRONT, waiting and waiting.need or U) + (heads - 1) * gate.avg
+  end
+
+  -- Milliseconds until the bucket holds what is missing.
+  local function wait_ms(gate, short) return div_ceil(max(0, short) * 1000, gate.rate) end
+
   function Gate.test(gate, ask)
+    local place = due(gate, ask.agent, ask.now)
+    if place then
+      local before = 0
+      for other = 1, place - 1 do before = min(KEPT_MAX, before + gate.bookings[other].need) end
+      local short = min(ask.need, FRONT) + before - gate.tok
+      return { short = short, wait_ms = wait_ms(gate, short), is_light = true, ahead = 0 }
+    end
     local start = Gate.start(gate, ask)
     local reach = ask.is_interactive and start or start + ask.charge
     local is_light = ask.is_due or reach <= gate.v
-    local ahead, before = 0, 0
-    if not is_light then ahead = Gate.ahead(gate, ask, start) end
-    if ahead > 0 then
-      local first = redis.call('ZRANGE', order_of[gate.name], 0, 0)[1]
-      local waiting = first and Gate.head(gate, first)
-      before = min(FRONT, waiting and waiting.need or U) + (ahead - 1) * gate.avg
-    end
+    local ahead = is_light and 0 or Gate.ahead(gate, ask, start)
+    local before = need_of_first(gate, ahead)
     local short = min(ask.need, FRONT) + before - gate.tok - (is_light and ask.express or 0)
-    return {
-      short = short,
-      wait_ms = div_ceil(max(0, short) * 1000, gate.rate),
-      is_light = is_light,
-      ahead = ahead,
-    }
+    if gate.booked > 0 and not ask.is_due then
+      short = max(short, ask.need + before + kept(gate, ask.now) - gate.tok)
+    end
+    return { short = short, wait_ms = wait_ms(gate, short), is_light = is_light, ahead = ahead }
+  end
+
+  -- The weights of those who wait here or have a time, and of who asks.
+  local function weights_of(gate, ask)
+    local seen, weights = { [ask.agent] = true }, ask.weight
+    local function add(agent, weight)
+      if not seen[agent] then seen[agent], weights = true, weights + weight end
+    end
+    for _, booking in ipairs(Gate.bookings(gate)) do add(booking.agent, booking.weight) end
+    if gate.heads == 0 then return weights end
+    for _, head in ipairs(redis.call('ZRANGE', order_of[gate.name], 0, LOOKED_AT - 1)) do
+      local waiting = Gate.head(gate, head)
+      if waiting then add(waiting.agent, waiting.weight) end
+    end
+    return weights
+  end
+
+  -- Whether turns are so far apart here that the times named to refused callers are kept.
+  function Gate.is_slow(gate, ask) return turn_ms(ask.need, gate.rate) >= SLOW_TURN_MS end
+
+  -- Keeps the next time of an agent: the first free one from its fair time on; returns both.
+  function Gate.book(gate, ask, last, apart_ms)
+    local step = max(div(turn_ms(ask.need, gate.rate) * weights_of(gate, ask), ask.weight), apart_ms)
+    local before = need_of_first(gate, Gate.ahead(gate, ask, Gate.start(gate, ask)))
+    local from = ask.now + wait_ms(gate, min(ask.need, FRONT) + before - gate.tok)
+    local fair = max(from, min(last + step, ask.now + BOOKED_AHEAD_MS))
+    local at = fair
+    local bookings, after = Gate.bookings(gate), 1
+    for _, other in ipairs(bookings) do
+      local apart = turn_ms(max(ask.need, other.need), gate.rate)
+      if at + apart > other.at and at < other.at + apart then at = other.at + apart end
+    end
+    while bookings[after] and bookings[after].at <= at do after = after + 1 end
+    if #bookings < BOOKINGS_MAX then
+      table.insert(bookings, after, { at = at, need = ask.need, agent = ask.agent, weight = ask.weight })
+      write_bookings(gate)
+    end
+    return at, fair
   end
 
   -- Takes a call's part of the bucket, even if the call did not have to ask here.
@@ -178,6 +295,11 @@ do
       Gate.correct(gate, ask.agent, ask.charge - waiting.charge)
     else
       Gate.set_tag(gate, ask.agent, start + ask.charge)
+    end
+    local place = due(gate, ask.agent, ask.now)
+    if place then
+      table.remove(gate.bookings, place)
+      write_bookings(gate)
     end
     local lowest = gate.heads > 0 and redis.call('ZRANGE', order_of[gate.name], 0, 0, 'WITHSCORES')[2]
     gate.v = max(gate.v, min(start, lowest and tonumber(lowest) or start))

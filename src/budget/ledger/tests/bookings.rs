@@ -1,0 +1,159 @@
+//! Callers that are refused and come back when they were told, where turns are far apart.
+
+use std::collections::BTreeMap;
+
+use super::*;
+
+/// A caller of an agent's: when it asks next, and whether that is a time it was told.
+struct Caller {
+    who: Who,
+    at: i64,
+    is_told: bool,
+    patience_ms: i64,
+}
+
+/// What came of the calls of an agent.
+#[derive(Debug, Default, Clone, Copy, PartialEq)]
+struct Came {
+    served: i64,
+    /// Refused at the very time it had been told.
+    in_vain: i64,
+}
+
+struct Crowd {
+    bench: Bench,
+    callers: Vec<Caller>,
+    is_write: bool,
+    resource: &'static str,
+    came: BTreeMap<&'static str, Came>,
+}
+
+impl Crowd {
+    fn new(
+        mut bench: Bench,
+        agents: &[Who],
+        callers: usize,
+        is_write: bool,
+        resource: &'static str,
+    ) -> Crowd {
+        // A first call finds out how things stand.
+        bench.admit(&agents[0], false, resource, 60_000);
+        bench.answer(0, None, true);
+        let callers = (0..callers).flat_map(|number| {
+            let late = i64::try_from(number).unwrap() * 130;
+            agents.iter().map(move |who| Caller {
+                who: *who,
+                at: START + 200 + late,
+                is_told: false,
+                patience_ms: 4_000,
+            })
+        });
+        Crowd { bench, callers: callers.collect(), is_write, resource, came: BTreeMap::new() }
+    }
+
+    /// Lets all ask in the order of their times; each asks again as soon as it has an answer.
+    fn run(&mut self, until: i64) {
+        while let Some(next) = (0..self.callers.len()).min_by_key(|place| self.callers[*place].at) {
+            let Caller { who, at, is_told, patience_ms } = self.callers[next];
+            if at >= until {
+                return;
+            }
+            self.bench.now = self.bench.now.max(at);
+            let now = self.bench.now;
+            let outcome = self.bench.admit(&who, self.is_write, self.resource, patience_ms);
+            let came = self.came.entry(who.name).or_default();
+            let (at, is_told) = match outcome {
+                Outcome::Granted { .. } => {
+                    came.served += 1;
+                    self.bench.answer(0, None, true);
+                    (now + 150, false)
+                }
+                Outcome::Wait { hint_ms, .. } => (now + hint_ms, is_told),
+                Outcome::Refused { retry_after, .. } => {
+                    came.in_vain += i64::from(is_told);
+                    // Its way here takes some time.
+                    (now + retry_after * 1000 + 50, true)
+                }
+                Outcome::Done | Outcome::Settled { .. } => unreachable!(),
+            };
+            self.callers[next] = Caller { who, at, is_told, patience_ms };
+            self.bench.check();
+        }
+    }
+
+    fn forget(&mut self) {
+        self.came.clear();
+    }
+
+    fn came(&self, name: &str) -> Came {
+        self.came.get(name).copied().unwrap_or_default()
+    }
+}
+
+fn agents() -> [Who; 3] {
+    [("a", 1), ("b", 3), ("c", 2)].map(|(name, weight)| Who::plain(name, weight))
+}
+
+/// Served by weight, all of the turns, and nobody in vain.
+fn check(crowd: &Crowd, agents: &[Who], turns: i64) {
+    let all: i64 = crowd.came.values().map(|came| came.served).sum();
+    assert!((turns * 9 / 10..=turns * 11 / 10 + 3).contains(&all), "{turns} turns: {:?}", crowd.came);
+    let weights: i64 = agents.iter().map(|who| who.weight).sum();
+    for who in agents {
+        let came = crowd.came(who.name);
+        let fair = all * who.weight / weights;
+        assert!((came.served - fair).abs() <= 2 + fair / 8, "{} of {fair}: {:?}", who.name, crowd.came);
+        // Several callers of one agent share its times: one that asks for the first time may take another's.
+        let own = if crowd.callers.len() > agents.len() { came.served / 40 } else { 0 };
+        assert!(came.in_vain <= own, "{} was told when it would be served: {:?}", who.name, crowd.came);
+    }
+}
+
+#[test]
+fn who_comes_when_it_was_told_is_served() {
+    for callers in [1, 3] {
+        // Writes: one in ten seconds once the first ones are through.
+        let mut crowd = Crowd::new(Bench::new(15_000), &agents(), callers, true, "core");
+        crowd.run(START + 300_000);
+        crowd.forget();
+        crowd.run(START + 1_500_000);
+        check(&crowd, &agents(), 120);
+    }
+}
+
+#[test]
+fn so_is_who_is_told_a_time_at_a_scarce_pool() {
+    for callers in [1, 3] {
+        // 360 points an hour: one in ten seconds.
+        let mut crowd = Crowd::new(Bench::new(360), &agents(), callers, false, "core");
+        crowd.run(START + 600_000);
+        crowd.forget();
+        crowd.run(START + 2_400_000);
+        check(&crowd, &agents(), 180);
+    }
+}
+
+#[test]
+fn who_waits_is_not_passed_by_those_who_come_back() {
+    let patient = Who::plain("p", 2);
+    let everyone: Vec<Who> = agents().into_iter().chain([patient]).collect();
+    let mut crowd = Crowd::new(Bench::new(15_000), &everyone, 1, true, "core");
+    let waits = crowd.callers.iter_mut().filter(|caller| caller.who.name == patient.name);
+    waits.for_each(|caller| caller.patience_ms = 120_000);
+    crowd.run(START + 300_000);
+    crowd.forget();
+    crowd.run(START + 1_500_000);
+    check(&crowd, &everyone, 120);
+}
+
+/// A caller that does not come back costs the others a few seconds, not its turn.
+#[test]
+fn a_time_nobody_comes_for_is_given_up() {
+    let mut crowd = Crowd::new(Bench::new(15_000), &agents(), 1, true, "core");
+    crowd.run(START + 300_000);
+    crowd.callers.retain(|caller| caller.who.name != "b");
+    crowd.run(START + 360_000);
+    crowd.forget();
+    crowd.run(START + 1_560_000);
+    check(&crowd, &[agents()[0], agents()[2]], 120);
+}
