@@ -244,7 +244,7 @@ impl App {
     /// Serves until stopped and drained.
     ///
     /// # Errors
-    /// When TLS can't be set up, or a part that runs beside the requests failed.
+    /// When TLS can't be set up, or a background task failed.
     pub async fn run(self) -> Result<(), StartError> {
         let mut beside = JoinSet::new();
         let clock = Arc::clone(&self.reload.clock);
@@ -331,8 +331,7 @@ fn unbound(key: &'static str, address: SocketAddr) -> impl FnOnce(io::Error) -> 
     move |why| StartError::Bind { key, address, why }
 }
 
-/// Sets up the store of used approvals. If no approval signer is configured yet, start-up does not wait for the
-/// store.
+/// Sets up the store of used approvals. If no approval signer is configured yet, start-up does not wait for the store.
 async fn spent(
     policy: &config::Policy,
     shared: Option<&Arc<RedisClient>>,

@@ -64,7 +64,7 @@ impl Audit {
         }
     }
 
-    /// Waits until the line is written and synced.
+    /// Waits until the line is written, and synced if it goes to a file.
     async fn write_surely(&self, line: String) -> Result<(), AuditUnavailable> {
         let Some(jobs) = &self.jobs else { return Ok(()) };
         let (tell, told) = oneshot::channel();

@@ -1,9 +1,8 @@
 //! The cache of GitHub's answers, shared by all agents with the same rights.
 //!
-//! An entry's key holds everything that the answer depends on ([`key`]); entries are looked up only after the
-//! guard. Unless an entry is known to be fresh, GitHub is asked with a conditional request, which costs no quota
-//! if nothing changed, even with a token that never fetched the entry ([`etag`]). [`changes`] holds what is known
-//! to have changed.
+//! An entry's key holds everything that the answer depends on ([`key`]); entries are looked up only after the guard.
+//! Unless an entry is known to be fresh, GitHub is asked with a conditional request, which costs no quota if nothing
+//! changed, even with a token that never fetched the entry ([`etag`]). [`changes`] holds what is known to have changed.
 
 pub mod changes;
 

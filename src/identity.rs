@@ -183,7 +183,7 @@ impl Identities {
     /// so that an issuer that is unreachable just now locks nobody out.
     ///
     /// # Errors
-    /// As of [`Identities::try_new`].
+    /// As for [`Identities::try_new`].
     pub fn renewed(&self, issuers: Vec<IdentityIssuer>, agents: &Agents) -> Result<Identities, CaError> {
         let (clock, metrics) = (Arc::clone(&self.clock), Arc::clone(&self.metrics));
         Identities::knowing(&self.issuers, issuers, agents, clock, metrics)

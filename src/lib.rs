@@ -4,8 +4,7 @@
 //! which is also the order in which to read the code:
 //!
 //! 1. [`proxy`] drives the ten stages a request passes, one file each.
-//! 2. [`policy`] knows GitHub's operations and reads the targets and bodies that decide what a request does;
-//!    no I/O.
+//! 2. [`policy`] knows GitHub's operations and reads the targets and bodies that decide what a request does; no I/O.
 //! 3. [`github`] holds connections, App installations and their tokens.
 //! 4. [`budget`] and [`cache`] serve admission and cache look-up; [`retry`] says when to try again.
 //! 5. [`links`] rewrites GitHub's URLs in responses to tollgate's.

@@ -17,8 +17,7 @@ use prometheus::{
 
 use crate::budget::{Reason, Snapshot, View, Waits};
 
-/// Histogram buckets in seconds, from a cache hit (under a millisecond) to GitHub's time limit or a long
-/// wait.
+/// Histogram buckets in seconds, from a cache hit (under a millisecond) to GitHub's time limit or a long wait.
 const SECONDS: [f64; 14] =
     [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0];
 /// Buckets in seconds for tollgate's own work: tens of microseconds on a good day.
@@ -40,14 +39,13 @@ pub struct Metrics {
     before_render: Mutex<Vec<Collect>>,
     /// `{agent,resource,outcome}`; outcome is served, refused, denied, invalid, failed or gone.
     pub requests: IntCounterVec,
-    /// `{route,method,status}`
+    /// `{route,method,status}`: requests by path template.
     pub http_requests: IntCounterVec,
     /// `{outcome}`: from the request's head to the response's.
     pub request_duration: HistogramVec,
-    /// No labels: an answered request's time in tollgate, less its upload, the budget's queue and waiting for
-    /// GitHub.
+    /// No labels: an answered request's time in tollgate, less its upload, the budget's queue and waiting for GitHub.
     pub overhead: Histogram,
-    /// `{installation,resource,status}`
+    /// `{installation,resource,status}`: calls to GitHub.
     pub upstream_requests: IntCounterVec,
     /// `{method}`: from sending a call to the first byte of the response.
     pub upstream_duration: HistogramVec,

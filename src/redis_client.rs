@@ -1,8 +1,8 @@
 //! The Redis that all replicas share: one connection managed by tollgate, with its own timeouts.
 //!
-//! A call makes at most two attempts of 100 ms each, and none while there is no connection or the circuit is
-//! open: nobody waits for a store that is away. All calls share one connection, which a single task creates and
-//! maintains; a server is used only after it was checked.
+//! A call makes at most two attempts of 100 ms each, with up to 100 ms between them for a new connection, and none
+//! while there is no connection or the circuit is open: nobody waits for a store that is away. All calls share one
+//! connection, which a single task creates and maintains; a server is used only after it was checked.
 
 mod check;
 

@@ -95,7 +95,7 @@ pub struct PoolStatus {
 /// A pool's state at the end of its window, at the window's average pace so far.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Forecast {
-    /// Points; at most the limit, because tollgate slows agents down before.
+    /// Points; at most the limit (or what is used already), because tollgate slows agents down before.
     pub used_at_reset: i64,
     /// Seconds until the limit is reached at this pace; `None` if that is not before the reset.
     pub full_in_seconds: Option<i64>,

@@ -137,7 +137,7 @@ fn html(status: StatusCode, title: &str, message: &str) -> Response<Full<Bytes>>
     response
 }
 
-/// Reads a body to its end, up to [`BODY_BYTES_MAX`].
+/// Reads a body to its end, up to `BODY_BYTES_MAX`.
 async fn read_body<B: Body + Unpin>(mut body: B) -> Result<Vec<u8>, Refusal> {
     let mut left = BODY_BYTES_MAX;
     let mut read = Vec::new();

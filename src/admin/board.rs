@@ -50,8 +50,7 @@ impl Board {
             return Some(Arc::clone(shown));
         }
         let collect = Arc::clone(&self.collect);
-        // With a thousand agents it takes milliseconds; a blocking thread keeps that from delaying agents'
-        // requests.
+        // With a thousand agents it takes milliseconds; a blocking thread keeps that from delaying agents' requests.
         let shown = tokio::task::spawn_blocking(move || Shown::new(collect())).await;
         let shown = Arc::new(shown.inspect_err(|error| tracing::error!(%error, "no snapshot")).ok()?);
         *latest = Some((Instant::now(), Arc::clone(&shown)));

@@ -28,7 +28,7 @@ pub(super) enum Form {
     Page,
 }
 
-/// Serves the event streams, up to [`LISTENERS_MAX`].
+/// Serves the event streams, up to `LISTENERS_MAX`.
 #[derive(Debug)]
 pub(super) struct Events {
     board: Arc<Board>,

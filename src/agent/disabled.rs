@@ -31,7 +31,7 @@ type Names = HashSet<String>;
 #[derive(Debug, Default)]
 pub struct DisabledAgents {
     names: ArcSwap<Names>,
-    /// Told of every change.
+    /// Notified of every change.
     changes: watch::Sender<()>,
     /// `None`: the set lives in this process alone.
     shared: Option<SharedSet>,

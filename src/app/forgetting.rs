@@ -32,8 +32,7 @@ impl<Agents> Forgetting<Agents> {
         }
     }
 
-    /// At a turn: whom to keep besides the current agents. Schedules the next turn if there was a reload in
-    /// between.
+    /// At a turn: whom to keep besides the current agents. Schedules the next turn if there was a reload in between.
     pub(super) fn take_turn(&mut self, now: Instant, agents: impl FnOnce() -> Agents) -> Option<Agents> {
         let (_, kept) = self.turn.take_if(|(at, _)| *at <= now)?;
         if std::mem::take(&mut self.is_again) {

@@ -33,7 +33,7 @@ pub(super) enum Target {
     File {
         path: PathBuf,
         file: File,
-        /// The last write was cut short.
+        /// Whether the last write was cut short.
         is_torn: bool,
     },
 }

@@ -16,8 +16,7 @@ use crate::clock::Clock;
 
 /// After a change, GitHub's own caches may show the old state for this long.
 pub const SETTLES_WITHIN: Duration = Duration::from_secs(10);
-/// How long content whose changes GitHub reports is trusted without asking; it bounds the harm of a lost
-/// delivery.
+/// How long content whose changes GitHub reports is trusted without asking; it bounds the harm of a lost delivery.
 pub const TOLD_FOR: Duration = Duration::from_secs(300);
 /// For this long, one event proves that events of its kind are delivered.
 const SEEN_FOR_MS: i64 = 24 * 3_600_000;

@@ -24,11 +24,9 @@ use crate::github::tokens::Token;
 
 /// Longest plain body that is kept, in bytes; bounds how far a tightly compressed body is unpacked.
 pub const PLAIN_BYTES_MAX: u64 = 32 * 1024 * 1024;
-/// Longest plain body, in bytes, whose tag is predicted: it has to be unpacked and hashed before the call is
-/// sent.
+/// Longest plain body, in bytes, whose tag is predicted: it has to be unpacked and hashed before the call is sent.
 const FORETOLD_BYTES_MAX: usize = 1024 * 1024;
-/// `Last-Modified` counts whole seconds: content that changed in the last two could change again without it
-/// showing.
+/// `Last-Modified` counts whole seconds: content that changed in the last two could change again without it showing.
 const SETTLED_SECONDS: u64 = 2;
 /// Estimated memory of one header besides its value, in bytes.
 const HEADER_BYTES: usize = 72;
@@ -140,8 +138,7 @@ fn is_of_exchange(name: &HeaderName) -> bool {
 }
 
 impl Entry {
-    /// Builds an entry from a complete answer that may be kept. Notes whether GitHub's tag was predicted
-    /// correctly.
+    /// Builds an entry from a complete answer that may be kept. Notes whether GitHub's tag was predicted correctly.
     ///
     /// `None` when the body can't be unpacked, or is too long unpacked.
     pub fn new(headers: &HeaderMap, body: Bytes, origin: &Origin<'_>, proofs: &Proofs) -> Option<Entry> {
@@ -250,7 +247,7 @@ impl Entry {
         self.plain_bytes
     }
 
-    /// Whether a rewritten body is kept for this base address; the first [`ADDRESSES_MAX`] addresses are
+    /// Whether a rewritten body is kept for this base address; the first `ADDRESSES_MAX` addresses are
     /// remembered.
     pub fn is_written_for(&self, address: &str) -> bool {
         let mut known = self.written_for.lock().expect("nothing panics while it holds this lock");

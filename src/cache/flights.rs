@@ -52,8 +52,7 @@ struct ByKey {
 }
 
 impl Flights {
-    /// The flight that a read of this key joins; `changed_ms` is when its answer last changed, epoch
-    /// milliseconds.
+    /// The flight that a read of this key joins; `changed_ms` is when its answer last changed, epoch milliseconds.
     pub fn join(&self, key: &Key, changed_ms: i64) -> Arc<Flight> {
         let mut by_key = self.lock();
         let key = (key.clone(), changed_ms);

@@ -71,7 +71,7 @@ impl HttpClient {
     /// A client for GitHub.
     ///
     /// # Errors
-    /// As [`HttpClient::with`].
+    /// As for [`HttpClient::with`].
     pub fn try_new(upstream: &Upstream) -> Result<HttpClient, CaError> {
         HttpClient::with("upstream.ca_file", upstream.ca_pem.as_deref(), upstream.connect_timeout)
     }

@@ -1,5 +1,4 @@
-//! Finds the installations that can serve an owner's repositories: asks GitHub and remembers the answer for
-//! minutes.
+//! Finds the installations that can serve an owner's repositories: asks GitHub and remembers the answer for minutes.
 
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher, RandomState};
@@ -94,8 +93,7 @@ struct Account {
 pub struct Installations {
     apps: Vec<Arc<App>>,
     personal: Vec<Arc<Installation>>,
-    /// By owner in lower case, the installation of every App installed there, in the order of the Apps; never
-    /// empty.
+    /// By owner in lower case, the installation of every App installed there, in the order of the Apps; never empty.
     by_owner: Cache<String, Arc<[Arc<Installation>]>>,
     /// Whether an installation limited to selected repositories covers a repository, by label and repository.
     covered: Cache<(Arc<str>, String), bool>,
@@ -217,8 +215,7 @@ impl Installations {
         if covering.is_empty() { of_owner } else { covering.into() }
     }
 
-    /// Asks GitHub if the installation is limited to selected repositories; an unknown answer counts as not
-    /// covered.
+    /// Asks GitHub if the installation is limited to selected repositories; an unknown answer counts as not covered.
     async fn covers(&self, installation: &Arc<Installation>, repository: &RepositoryName) -> bool {
         let Kind::App(on) = &installation.kind else { return true };
         if !on.is_selected {

@@ -134,9 +134,8 @@ pub fn read(status: StatusCode, headers: &HeaderMap, body: Option<&[u8]>, is_gra
 }
 
 impl Reading {
-    /// If the answer refuses for a limit: whole seconds from `now` (UTC epoch seconds) until the next call, at
-    /// least 1. Without `retry-after`, a primary limit ends with its window (at most an hour) and any other after
-    /// a minute.
+    /// If the answer refuses for a limit: whole seconds from `now` (UTC epoch seconds) until the next call, at least 1.
+    /// Without `retry-after`, a primary limit ends with its window (at most an hour) and any other after a minute.
     ///
     /// Source: GitHub Docs, "Rate limits for the REST API", exceeding the rate limit.
     pub fn pause(&self, now: i64) -> Option<u64> {

@@ -2,7 +2,7 @@
 //!
 //! Source: GitHub Docs, "Generating an installation access token for a GitHub App": a token lives an hour and can
 //! be narrowed to permissions and to at most 500 repositories. It is opaque and may be some 600 characters long.
-//! A token is never sent past its expiry. It is renewed five minutes earlier, less some jitter, by one caller
+//! A token is never sent past its expiry. It is renewed five to six minutes earlier, at random, by one caller
 //! while the others keep using the old one.
 
 mod permissions;

@@ -193,8 +193,7 @@ impl Source {
         failures.saturating_add(1)
     }
 
-    /// Doubles up to the normal period; random, so that replicas that lost an issuer together don't all retry
-    /// together.
+    /// Doubles up to the normal period; random, so that replicas that lost an issuer together don't all retry together.
     fn pause_after(&self, failures: u32) -> Duration {
         let doubled = FIRST_PAUSE.saturating_mul(1 << (failures - 1).min(10));
         doubled.min(self.every).mul_f64(rand::rng().random_range(0.5..=1.0))

@@ -12,8 +12,7 @@ const NAME_BYTES_MAX: usize = 1_024;
 /// How far an issuer's clock may be ahead of ours, in seconds. `exp` gets no such leeway.
 const CLOCK_SKEW_SECONDS: i64 = 60;
 
-/// The accepted values of `typ`. Others (`logout+jwt`, `dpop+jwt`) serve another purpose and prove nobody's
-/// identity.
+/// The accepted values of `typ`. Others (`logout+jwt`, `dpop+jwt`) serve another purpose and prove nobody's identity.
 const TYPES: [&str; 3] = ["JWT", "at+jwt", "application/at+jwt"];
 
 /// A well-formed token; nothing in it is verified yet.

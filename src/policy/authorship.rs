@@ -1,9 +1,8 @@
 //! Operations that GitHub ties to the author of what they change.
 //!
-//! Only the App that created a check run can change it (GitHub Docs, "REST API endpoints for check runs"). Only
-//! its author sees and submits a pending review. Nobody can approve their own pull request ("About pull request
-//! reviews"), but if one App opened it and another approved it, an agent could. So a single identity does all of
-//! this.
+//! Only the App that created a check run can change it (GitHub Docs, "REST API endpoints for check runs"). Only its
+//! author sees and submits a pending review. Nobody can approve their own pull request ("About pull request reviews"),
+//! but if one App opened it and another approved it, an agent could. So a single identity does all of this.
 
 use super::routes::Operation;
 

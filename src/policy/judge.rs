@@ -1,8 +1,7 @@
 //! Judges a REST request by its route and body: its class, or the branch that its class depends on.
 //!
-//! Everything here is decided without asking anyone. A body that decides is read strictly, and a key that merely
-//! looks like a deciding one is refused, so that GitHub can't read a forwarded request as stronger than it was
-//! judged.
+//! Everything here is decided without asking anyone. A body that decides is read strictly, and a key that merely looks
+//! like a deciding one is refused, so that GitHub can't read a forwarded request as stronger than it was judged.
 
 use serde_json::{Map, Value};
 use thiserror::Error;

@@ -1,9 +1,8 @@
 //! The most forgiving reader of a request, which reports the worst meaning it could find: the strict readers are
 //! measured against it.
 //!
-//! It shares no code with them. Where two readings are possible it takes both; it leaves alone what can only be
-//! read in one way, so every difference is a finding. The fuzz targets include this file, so it depends only on
-//! `serde_json`.
+//! It shares no code with them. Where two readings are possible it takes both; it leaves alone what can only be read in
+//! one way, so every difference is a finding. The fuzz targets include this file, so it depends only on `serde_json`.
 
 use serde_json::Value;
 

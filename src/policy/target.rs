@@ -1,10 +1,9 @@
 //! The request target, read once: the decision and the forwarded request come from the same value.
 //!
-//! A proxy that judges one reading of a path and forwards another can be tricked. So the target is split into
-//! segments, each decoded exactly once; anything that two readers could understand differently is refused; and
-//! the forwarded path is rebuilt from the parse. Escapes are kept where RFC 3986 gives them meaning (§2.2: `%2F`
-//! in a branch name is no separator) and normalized where it does not (§6.2.2: `%6D` is `m`, hex digits in upper
-//! case).
+//! A proxy that judges one reading of a path and forwards another can be tricked. So the target is split into segments,
+//! each decoded exactly once; anything that two readers could understand differently is refused; and the forwarded path
+//! is rebuilt from the parse. Escapes are kept where RFC 3986 gives them meaning (§2.2: `%2F` in a branch name is no
+//! separator) and normalized where it does not (§6.2.2: `%6D` is `m`, hex digits in upper case).
 
 use std::fmt::Write as _;
 
@@ -259,12 +258,12 @@ impl Target {
         self.is_open
     }
 
-    /// The segments below the prefix.
+    /// The segments after the prefix.
     pub fn segments(&self) -> &[Segment] {
         &self.segments
     }
 
-    /// The path as forwarded, below the prefix.
+    /// The path as forwarded, without the prefix.
     pub fn path(&self) -> &str {
         &self.path
     }

@@ -1,9 +1,8 @@
 //! Whether calls are let through: a state machine that reads no clock and does no I/O.
 //!
 //! A call whose attempts all failed opens the circuit. While it is open calls are refused, except for one after a
-//! pause, the probe: its success closes the circuit, its failure restarts the pause. A circuit that opens soon
-//! after it closed pauses longer, so that a store too slow for its load does not get the full load back every
-//! second.
+//! pause, the probe: its success closes the circuit, its failure restarts the pause. A circuit that opens soon after it
+//! closed pauses longer, so that a store too slow for its load does not get the full load back every second.
 
 use std::time::Duration;
 

@@ -321,8 +321,7 @@ fn no_service(service: &str, node: &RedisAddress) -> Trouble {
     Trouble::Wrong(RedisStartError::NoService { address, service })
 }
 
-/// Of several nodes' troubles, keeps the one to report: one that may pass by itself outweighs one that needs a
-/// change.
+/// Of several nodes' troubles, keeps the one to report: one that may pass by itself outweighs one that needs a change.
 fn weightier(last: Option<Trouble>, next: Trouble) -> Trouble {
     match (last, next) {
         (Some(Trouble::Away(why)), Trouble::Wrong(_)) => Trouble::Away(why),

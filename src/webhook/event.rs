@@ -223,8 +223,7 @@ impl Payload<'_> {
                 areas
             }
             Some(Tells::Pull) => match self.action.as_deref() {
-                // The pull request's own refs (`refs/pull/N/head`) move, and for a fork's there is no push event
-                // here.
+                // The pull request's own refs (`refs/pull/N/head`) move, and for a fork's there is no push event here.
                 Some("opened" | "reopened" | "synchronize" | "closed") => {
                     vec![Area::Pulls, Area::Issues, Area::Repository, Area::Code, Area::Checks]
                 }

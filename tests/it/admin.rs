@@ -1,4 +1,4 @@
-//! Switching agents off and on: who may, what it does, and that nothing of theirs goes out any more.
+//! Switching agents off and on: who may, what it does, and that nothing of theirs is sent any more.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,7 +22,7 @@ use crate::support::{Setup, Tollgate, UNCACHED, agent, eventually};
 const TOKEN: &str = "an-admin-token";
 const RIGHT: (&str, &str) = ("authorization", "Bearer an-admin-token");
 
-/// Two agents and one the file disables, with an admin token.
+/// Two agents and a third that the file disables, with an admin token.
 async fn fleet() -> Tollgate {
     let agents = vec![
         agent("reviewer", &["repositories: [acme/*]"]),
@@ -240,7 +240,7 @@ async fn a_call_that_waits_is_not_sent_any_more() {
     assert_eq!(answer.verdict(), "403 operation_forbidden");
     assert_eq!(answer.json()["message"], "Agent reviewer is disabled. Ask its operator.");
     assert_eq!(tollgate.arrived().len(), arrived, "nothing was sent");
-    // What was reserved for it is another's now.
+    // What was reserved for it is available to another agent.
     let other = tollgate.ask("GET", path).by(1).header("prefer", "wait=30").send().await;
     assert_eq!(other.verdict(), "200");
     let metrics = tollgate.metrics().await;
@@ -248,7 +248,7 @@ async fn a_call_that_waits_is_not_sent_any_more() {
     tollgate.assert_clean();
 }
 
-/// What one replica knows, following Redis from now on.
+/// A replica's knowledge; it follows Redis from now on.
 async fn replica(redis: &RedisServer) -> Arc<DisabledAgents> {
     let client = RedisClient::start(redis.settings(), Arc::new(Metrics::new())).await.unwrap();
     let disabled = Arc::new(DisabledAgents::in_redis(client).await);

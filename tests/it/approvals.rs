@@ -1,4 +1,4 @@
-//! Signed approvals: bound to what was reviewed, good for one call, over replicas and restarts.
+//! Signed approvals: bound to what was reviewed, valid for one call, across replicas and restarts.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,7 +21,7 @@ fn setup() -> Setup {
     Setup { approval_mode: "signed", ..Setup::with(vec![agent("worker", &["repositories: [acme/*]"])]) }
 }
 
-/// Another replica of the same file; its address.
+/// Starts another replica with the same file; returns its address.
 async fn another(tollgate: &Tollgate) -> String {
     let (config, _) = config::from_file(&tollgate.files.path().join("tollgate.yaml")).unwrap();
     let app = App::start_with(config, Arc::new(SystemClock), Bounds::default()).await.unwrap();
@@ -44,7 +44,7 @@ async fn refused(tollgate: &Tollgate, method: &str, path: &str, body: &Value) ->
     refusal
 }
 
-/// What arrived at the stand-in but reads.
+/// The requests that arrived at the stand-in, except reads.
 fn writes(tollgate: &Tollgate) -> Vec<String> {
     let arrived = tollgate.arrived().into_iter().filter(|request| request.method != "GET");
     arrived.map(|request| format!("{} {}", request.method, request.target)).collect()
@@ -84,7 +84,7 @@ async fn what_is_pushed_after_the_approval_is_not_merged() {
     let late = send(&tollgate, "PUT", MERGE, &json!({}), Some(&approval)).await;
     assert_eq!(late.verdict(), "409", "the stand-in compares the commit: {}", late.text());
     assert!(tollgate.sim.books().merges.is_empty());
-    // A body that names the new commit is no way around it, and costs the approval nothing.
+    // A body that names the new commit is no way around it, and does not use up the approval.
     let head = tollgate.sim.edit(|world| world.head_of("acme/widgets", 76)).unwrap();
     let fresh = approve(&refused(&tollgate, "PUT", MERGE, &json!({})).await);
     tollgate.sim.edit(|world| world.push_commit("acme/widgets", "feature/x", "evil.txt", "y")).unwrap();
@@ -138,7 +138,7 @@ async fn an_approval_for_one_ref_write_opens_no_other() {
         assert_eq!(answer.verdict(), "403 approval_invalid", "{method} {path}: {}", answer.text());
     }
     assert_eq!(writes(&tollgate), Vec::<String>::new());
-    // The same request by its number is the same request.
+    // Naming the repository by its id makes it the same request.
     let moved =
         send(&tollgate, "PATCH", "/api/v3/repositories/2001/git/refs/heads/main", &body, Some(&approval))
             .await;
@@ -274,7 +274,7 @@ async fn without_redis_reads_go_on_and_nothing_gated_does() {
     assert!(answer.headers.contains_key("retry-after"));
     assert_eq!(tollgate.get("/repos/acme/widgets").await.verdict(), "200");
     assert_eq!(writes(&tollgate), Vec::<String>::new());
-    // It comes back empty: what was issued before may have been used.
+    // It comes back empty: earlier approvals may have been used.
     redis.restart_empty().await;
     until(&tollgate, Some(&approval), "403 approval_invalid").await;
     assert_eq!(writes(&tollgate), Vec::<String>::new());
@@ -290,7 +290,7 @@ async fn without_redis_reads_go_on_and_nothing_gated_does() {
     assert!(merged, "a new approval is taken again");
 }
 
-/// Asks until the verdict comes.
+/// Asks until the verdict is as expected.
 async fn until(tollgate: &Tollgate, approval: Option<&str>, verdict: &str) -> Answer {
     let mut last = String::new();
     for _ in 0..100 {
@@ -313,7 +313,7 @@ async fn an_emptied_redis_takes_no_old_approval_again() {
     let approval = approve(&refused(&tollgate, "PUT", MERGE, &json!({})).await);
     assert_eq!(send(&tollgate, "PUT", MERGE, &json!({}), Some(&approval)).await.verdict(), "200");
     redis.ask(&["FLUSHALL"]);
-    // Both at the replica that used it and at one that knows nothing of it.
+    // Both at the replica that used it and at one that has not heard of it.
     for base in [tollgate.base.clone(), other] {
         tollgate.base = base;
         let answer = until(&tollgate, Some(&approval), "403 approval_invalid").await;
@@ -332,7 +332,7 @@ async fn what_a_branch_held_when_it_was_approved_is_what_is_merged() {
     let review = json!({"event": "APPROVE"});
     let review_refusal = refused(&tollgate, "POST", "/repos/acme/widgets/pulls/76/reviews", &review).await;
     assert_eq!(review_refusal.json()["tollgate"]["approval"]["head_sha"], json!(reviewed));
-    // A plain write, as every agent may.
+    // A plain write, which every agent may do.
     tollgate.sim.edit(|world| world.push_commit("acme/widgets", "feature/x", "evil.txt", "x")).unwrap();
     let approval = approve(&review_refusal);
     let approved =
@@ -403,7 +403,7 @@ async fn a_pull_request_github_does_not_show_is_not_merged() {
     assert_eq!(writes(&tollgate), Vec::<String>::new());
 }
 
-/// GitHub merges none, and the approval would be used up.
+/// GitHub does not merge drafts, so the approval would be used up for nothing.
 #[tokio::test]
 async fn a_draft_is_not_merged_and_its_approval_stays_good() {
     let tollgate = setup().start().await;
@@ -419,7 +419,7 @@ async fn a_draft_is_not_merged_and_its_approval_stays_good() {
     assert_eq!(merged.verdict(), "200", "{}", merged.text());
 }
 
-/// The commit says nothing of where it lands.
+/// The commit does not tell where it lands.
 #[tokio::test]
 async fn what_was_approved_for_one_branch_does_not_land_on_another() {
     let tollgate = setup().start().await;
@@ -436,7 +436,7 @@ async fn what_was_approved_for_one_branch_does_not_land_on_another() {
         elsewhere.json()["tollgate"]["approval"].get("base").is_none(),
         "nobody deletes the default branch"
     );
-    // Meanwhile the call waits for GitHub.
+    // Meanwhile the call is waiting for GitHub.
     retarget("feature/x");
     tollgate.sim.faults().add(
         Fault::new(FaultKind::SlowFirstByte { ms: 1_200 }).on("GET", "/repos/acme/widgets/pulls/76").times(1),
@@ -450,7 +450,7 @@ async fn what_was_approved_for_one_branch_does_not_land_on_another() {
     assert_eq!(answer.verdict(), "403 approval_invalid", "{}", answer.text());
     assert!(answer.json()["message"].as_str().unwrap().contains("another branch"), "{}", answer.text());
     assert_eq!(writes(&tollgate), Vec::<String>::new());
-    // Who signs without it says that any will do.
+    // An approver who leaves the base out says that any will do.
     let mut any = claims;
     any.as_object_mut().unwrap().remove("base");
     let merged = send(&tollgate, "PUT", MERGE, &body, Some(&sign(&filled(&any)))).await;
@@ -463,7 +463,7 @@ async fn a_stack_is_looked_at_again_when_the_call_has_waited() {
     assert!(tollgate.sim.edit(|world| world.stack("acme/widgets", &[76, 77])));
     let path = "/repos/acme/widgets/pulls/77/merge-async";
     let approval = approve(&refused(&tollgate, "PUT", path, &json!({})).await);
-    // The read that tries the new token takes its time, and meanwhile somebody pushes.
+    // The read that tries the new token is slow, and meanwhile somebody pushes.
     tollgate.sim.faults().add(
         Fault::new(FaultKind::SlowFirstByte { ms: 700 }).on("GET", "/repos/acme/widgets").after(2).times(1),
     );

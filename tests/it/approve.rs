@@ -19,7 +19,7 @@ fn approve(keys: &Path, args: &[&str]) -> Output {
     command.output().unwrap()
 }
 
-/// The header's value, alone on standard output.
+/// The header's value, the only text on standard output.
 fn value(output: &Output) -> String {
     let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
     assert!(output.status.success(), "{}", text(&output.stderr));
@@ -122,14 +122,14 @@ async fn a_request_is_approved_as_it_was_sent() {
     );
     let written = put(Some(value(&output))).send().await;
     assert_eq!(written.verdict(), "201", "{}", written.text());
-    // An agent that changes the refusal on its way gets nothing signed.
+    // If the agent changes the refusal on its way, nothing gets signed.
     let changed = refusal.text().replace("new.txt", "old.txt");
     std::fs::write(keys.path().join("changed.json"), changed).unwrap();
     let refused = approve(keys.path(), &["--key-file", "team", "--from", "changed.json"]);
     assert!(complaint(&refused).contains("was changed"), "{refused:?}");
 }
 
-/// The block of the page that holds a text.
+/// The code block of the page that contains a text.
 fn block(holds: &str) -> String {
     let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/approvals.md")).unwrap();
     let mut blocks = page.split("```sh\n").skip(1).filter_map(|rest| rest.split("\n```").next());
@@ -148,7 +148,7 @@ fn shell(directory: &Path, script: &str, variables: &[(&str, &str)]) -> String {
 async fn the_page_s_shell_and_openssl_commands_work() {
     let (tollgate, keys) = start().await;
     let sha = tollgate.sim.edit(|world| world.head_of("acme/widgets", 76)).unwrap();
-    // Made by the page's commands, a key signs.
+    // A key made with the page's commands can sign.
     let made = TempDir::new().unwrap();
     shell(made.path(), &block("-algorithm ed25519"), &[]);
     let pull = ["--repo", "acme/widgets", "--pull", "76", "--sha", &sha];

@@ -1,8 +1,8 @@
-//! An agent with a valid key tries to land code without an approval, in every way it could be spelled.
+//! An agent with a valid key tries to land code without an approval, in every possible spelling.
 //!
-//! Every attack is sent as bytes on a connection of its own; [`oracle`] then judges what arrived at
-//! the stand-in. What the agent was answered does not count. [`controls`] shows that the suite sees
-//! what it looks for, and [`ordinary`] that ordinary work goes on.
+//! Every attack is sent as raw bytes on its own connection; [`oracle`] then judges what arrived at the stand-in.
+//! The answer that the agent got does not count. [`controls`] shows that the suite detects what it looks for, and
+//! [`ordinary`] that ordinary work continues.
 
 mod approvals;
 mod bodies;

@@ -1,4 +1,4 @@
-//! The audit log: who did what, by whose leave; and nothing approved happens without its line.
+//! The audit log: who did what, with whose approval; and that nothing approved happens without its line.
 
 use std::path::Path;
 use std::time::Duration;
@@ -25,7 +25,7 @@ fn lines_of(path: &Path) -> Vec<Value> {
         .collect()
 }
 
-/// The lines once there are so many.
+/// Waits for this many lines and returns them.
 async fn lines(tollgate: &Tollgate, count: usize) -> Vec<Value> {
     let path = tollgate.files.path().join("audit.log");
     for _ in 0..200 {
@@ -140,7 +140,7 @@ async fn a_merge_whose_line_can_t_be_written_does_not_happen() {
     assert_eq!(merge.verdict(), "503 store_unavailable", "{}", merge.text());
     assert!(merge.headers.contains_key("retry-after"));
     assert!(tollgate.arrived().iter().all(|request| request.method == "GET"));
-    // Other writes go on, and what was lost is counted.
+    // Other writes continue, and the lost lines are counted.
     let issue = tollgate.ask("POST", "/repos/acme/widgets/issues").json(&json!({"title": "x"})).send().await;
     assert_eq!(issue.verdict(), "201");
     let mut counted = false;

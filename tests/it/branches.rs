@@ -153,13 +153,13 @@ async fn answers_are_believed_for_five_minutes_and_then_asked_for_again() {
     assert_eq!(asked, 4, "{:?}", look_ups(&tollgate));
     clock.advance(Duration::from_secs(290));
     assert_eq!(put("b", "feature/x").await, "201");
-    // Whether auto-merge is on is asked each time.
+    // Whether auto-merge is on is looked up each time.
     assert_eq!(look_ups(&tollgate).len(), asked + 1);
     tollgate.sim.edit(|world| world.set_default_branch("acme/widgets", "feature/x"));
     assert_eq!(put("c", "feature/x").await, "201", "five minutes are not over");
     clock.advance(Duration::from_secs(11));
     assert_eq!(put("d", "feature/x").await, "403 approval_required");
-    // What did not change is told by 304, which costs nothing of the primary limit.
+    // GitHub answers 304 for what did not change, which costs nothing of the primary limit.
     clock.advance(Duration::from_secs(301));
     assert_eq!(put("e", "release").await, "201");
     clock.advance(Duration::from_secs(301));
@@ -199,7 +199,7 @@ async fn repositories_that_moved_are_judged_where_they_are() {
         let answer = send(&tollgate, "PUT", path, &body(branch)).await;
         assert_eq!(answer.verdict(), verdict, "{path} {branch}: {}", answer.text());
     }
-    // GitHub redirects it, and the client's next request is judged anew.
+    // GitHub redirects it, and the client's next request is judged again.
     let sha = tollgate.sim.edit(|world| world.branch_tip("acme/new-name", "main")).unwrap();
     let made = json!({"ref": "refs/heads/work", "sha": sha});
     assert_eq!(send(&tollgate, "POST", "/repos/acme/old-name/git/refs", &made).await.verdict(), "307");
@@ -214,7 +214,7 @@ async fn a_large_file_is_judged_and_goes_up_whole() {
     let tollgate = setup().start().await;
     let content = base64::engine::general_purpose::STANDARD.encode(vec![b'x'; 6 * 1024 * 1024]);
     for (branch, verdict) in [("feature/x", "201"), ("main", "403 approval_required")] {
-        // The branch stands behind the content.
+        // The branch comes after the content.
         let body = format!("{{\"message\":\"m\",\"content\":\"{content}\",\"branch\":\"{branch}\"}}");
         let answer = tollgate
             .ask("PUT", "/repos/acme/widgets/contents/big.bin")
@@ -242,7 +242,7 @@ async fn nobody_is_asked_where_either_way_is_open() {
     let body = json!({"message": "m", "content": CONTENT, "branch": "feature/x"});
     assert_eq!(send(&tollgate, "PUT", "/repos/acme/widgets/contents/a", &body).await.verdict(), "201");
     assert_eq!(look_ups(&tollgate), Vec::<String>::new());
-    // One that may not write at all learns it without a question either.
+    // An agent that may not write at all is refused without any look-up.
     let reader =
         Setup::with(vec![agent("reader", &["repositories: [acme/*]", "allow: [read]"])]).start().await;
     let answer = send(&reader, "PUT", "/repos/acme/widgets/contents/a", &body).await;
@@ -274,14 +274,14 @@ async fn auto_merge_guards_the_head(tollgate: Tollgate) {
     assert!(tollgate.sim.books().merges.is_empty());
 }
 
-/// Auto-merge merges what is pushed to a fork into what that was made from.
+/// Auto-merge merges what is pushed to a fork into the fork's parent.
 #[tokio::test]
 async fn a_fork_s_branch_is_guarded_by_the_pull_requests_of_its_parent() {
     for (parent, is_on, verdict) in [
         ("acme/widgets", false, "201"),
         // Pull request 76 of the parent comes from `acme:feature/x`.
         ("acme/widgets", true, "403 operation_forbidden"),
-        // It is a fork of what is not shown.
+        // It is a fork of a repository that is not visible.
         ("elsewhere/secret", false, "403 approval_required"),
     ] {
         let tollgate = setup().start().await;
@@ -296,7 +296,7 @@ async fn a_fork_s_branch_is_guarded_by_the_pull_requests_of_its_parent() {
     }
 }
 
-/// An agent's writes to one repository are a second apart once ten were let go ahead.
+/// An agent's writes to one repository are a second apart, after ten that may go ahead.
 #[tokio::test]
 async fn a_write_that_waited_is_judged_by_its_branch_again() {
     let tollgate = setup().start().await;
@@ -318,7 +318,7 @@ async fn a_write_that_waited_is_judged_by_its_branch_again() {
     assert!(tollgate.sim.books().merges.is_empty(), "it landed unseen");
 }
 
-/// To be judged again it gives its slot back, where that is the only one.
+/// To be judged again it gives back its slot, which may be the only one.
 #[tokio::test]
 async fn a_write_that_is_judged_again_does_not_wait_for_itself() {
     let further = "budget: { secondary: { concurrent: 1 } }\n".to_owned();
@@ -335,7 +335,7 @@ async fn a_write_that_is_judged_again_does_not_wait_for_itself() {
     assert_eq!(late, ["201", "201"]);
 }
 
-/// Whoever can open pull requests can open a hundred that hide one.
+/// Anyone who can open pull requests can open a hundred to hide one.
 #[tokio::test]
 async fn a_full_page_of_pull_requests_is_not_taken_for_all_there_are() {
     let tollgate = setup().start().await;
@@ -377,7 +377,7 @@ async fn a_branch_said_to_be_missing_opens_only_what_makes_or_deletes_one() {
         assert_eq!(answer.verdict(), "403 approval_required", "{method} {path}: {}", answer.text());
         tollgate.sim.faults().clear();
     }
-    // What is gone may be deleted again: GitHub says so.
+    // Deleting something again is allowed, since GitHub says that it is gone.
     let gone =
         send(&tollgate, "DELETE", "/repos/acme/widgets/git/refs/heads/no-such-branch", &Value::Null).await;
     assert_eq!(gone.verdict(), "422", "{}", gone.text());

@@ -1,4 +1,4 @@
-//! What an agent sees of its budget, and what the stand-in sees of all of them.
+//! What an agent sees of its budget, and what the stand-in sees of all budgets.
 
 use std::time::Duration;
 
@@ -133,7 +133,7 @@ async fn graphql_is_charged_what_it_cost() {
     }
 }
 
-/// An installation of 30 points a minute in `search`, asked until it is over.
+/// With 30 `search` points a minute, searches until they are used up.
 async fn spend_search(tollgate: &Tollgate, prefer: &str) -> crate::support::Answer {
     for _ in 0..60 {
         let answer =
@@ -157,7 +157,7 @@ async fn who_is_over_budget_is_told_when_and_served_then() {
     assert_eq!((remaining, limit), (0, used));
     assert!((1..=60).contains(&seconds) && (reset - now() - seconds).abs() <= 1, "{seconds} {reset}");
     assert_eq!(refused.header("x-ratelimit-resource"), "search");
-    // Another pool has nothing to do with it.
+    // It does not affect another pool.
     assert_eq!(tollgate.get("/repos/acme/widgets").await.verdict(), "200");
     tokio::time::sleep(Duration::from_secs(seconds.unsigned_abs())).await;
     assert_eq!(tollgate.get("/search/issues?q=repo:acme/widgets").await.verdict(), "200");
@@ -181,7 +181,7 @@ async fn a_call_waits_as_long_as_it_says() {
     assert_eq!(held.verdict(), "200");
     let waited: u64 = held.header("x-tollgate-wait-ms").parse().unwrap();
     assert!(waited > 200 && Duration::from_millis(waited) <= asked.elapsed(), "{waited}");
-    // Without a word, and at the limit: sent away at once, not after the wait.
+    // Without a preference, and at the limit: refused at once, not after the wait.
     for prefer in ["", "wait=600"] {
         for _ in 0..12 {
             let asked = Instant::now();
@@ -250,14 +250,14 @@ async fn every_form_of_a_refusal_of_githubs_holds_the_installation() {
     ] {
         let tollgate = pair().start().await;
         refuse(&tollgate, form, is_graphql, None).await;
-        // The pool is spent, the other is not.
+        // One pool is spent, the other is not.
         let (rest, query) = both(&tollgate).await;
         let (spent, free) = if is_graphql { (query, rest) } else { (rest, query) };
         assert_eq!((spent.as_str(), free.as_str()), ("403 budget_exhausted", "200"), "{form:?}");
     }
 }
 
-/// GitHub says that all is spent for an hour, and to come back in a second: one call finds out.
+/// GitHub says that everything is spent for an hour, but to come back in a second: one call finds out.
 #[tokio::test]
 async fn a_refusal_with_a_retry_after_does_not_hold_to_the_window_s_end() {
     let tollgate = pair().start().await;
@@ -400,7 +400,7 @@ async fn interactive_calls_go_before_the_agents_other_ones() {
     let _: Value = tollgate.get("/rate_limit").await.json();
 }
 
-/// Whoever sent slowly had used his patience up before he first waited, and all of it counted as tollgate's own time.
+/// A slow sender had used up its wait before it first waited, and all of that counted as tollgate's own time.
 #[tokio::test]
 async fn a_slow_upload_is_no_waiting() {
     let worker = agent("worker", &["repositories: [acme/*]", "ceiling: 3600"]);
@@ -411,7 +411,7 @@ async fn a_slow_upload_is_no_waiting() {
     let mut socket = TcpStream::connect(tollgate.base.trim_start_matches("http://")).await.unwrap();
     socket.write_all(head.as_bytes()).await.unwrap();
     tokio::time::sleep(Duration::from_millis(2_500)).await;
-    // Others of the agent's take all it may have now; a second later it may have one more.
+    // The agent's other calls take all that it may have now; a second later it may have one more.
     let at_once = || tollgate.ask("GET", "/repos/acme/widgets").header("prefer", "wait=0").send();
     while at_once().await.verdict() == "200" {}
     socket.write_all(body.as_bytes()).await.unwrap();

@@ -1,4 +1,4 @@
-//! Unchanged reads cost nothing: kept for all with the same rights, over token rotation, and never wrong.
+//! Unchanged reads cost nothing: kept for all with the same rights, across token rotation, and never wrong.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -36,7 +36,7 @@ async fn metric(tollgate: &Tollgate, line: &str) -> u64 {
     value.unwrap_or_default()
 }
 
-/// It would be held whole for each who reads it slowly.
+/// Otherwise it would be held in memory whole for each slow reader.
 #[tokio::test]
 async fn what_is_long_and_was_there_before_streams_with_its_links_changed() {
     let tollgate = Setup::worker().start().await;
@@ -46,7 +46,7 @@ async fn what_is_long_and_was_there_before_streams_with_its_links_changed() {
     let first = tollgate.get(path).await;
     assert_eq!((first.verdict().as_str(), cache(&first)), ("200", "miss"));
     assert!(first.text().contains(&format!("{}{path}", tollgate.base)) && first.text().len() > 1024 * 1024);
-    // It is kept behind the answer.
+    // It is stored after the answer was sent.
     let mut again = tollgate.get(path).await;
     for _ in 0..20 {
         if cache(&again) == "revalidated" {
@@ -60,7 +60,7 @@ async fn what_is_long_and_was_there_before_streams_with_its_links_changed() {
     assert!(!again.headers.contains_key("content-length"), "it is whole");
 }
 
-/// Without its condition the rest of one representation would be put to the beginning of another.
+/// Without its condition, the rest of one representation would be appended to the beginning of another.
 #[tokio::test]
 async fn a_range_goes_up_only_without_a_condition_of_its_own() {
     let tollgate = Setup::worker().start().await;
@@ -88,7 +88,7 @@ async fn an_unchanged_read_is_free_and_the_same_to_the_byte() {
     let second = tollgate.get(ISSUE).await;
     assert_eq!((cache(&first), cache(&second)), ("miss", "revalidated"));
     assert_eq!(first.body, second.body);
-    // What is of the exchange, and how the body comes.
+    // What belongs to the exchange, and how the body is encoded.
     let differs = [
         "content-length",
         "date",
@@ -143,7 +143,7 @@ async fn a_new_token_empties_nothing() {
         tokio::time::sleep(Duration::from_millis(200)).await;
         for path in paths.iter().map(String::as_str).chain([ISSUE]) {
             let answer = tollgate.get(path).await;
-            // A full page without a next one is asked for plainly: it has nothing to do with tokens.
+            // A full page without a next one is asked for unconditionally, whatever the token.
             let is_last = !answer.header("link").contains("next") && path != ISSUE;
             assert_eq!(cache(&answer), if is_last { "changed" } else { "revalidated" }, "{path}");
         }
@@ -196,7 +196,7 @@ async fn a_client_s_condition_is_answered_whoever_knows_the_answer() {
         (StatusCode::NOT_MODIFIED, 0, tag.as_str())
     );
     assert_eq!((known.header("content-type"), known.header("content-length")), ("", ""));
-    // Under another prefix the body differs, and the tag does not.
+    // Under another prefix the body differs, but the tag does not.
     let prefixed = tollgate.ask("GET", &format!("/api/v3{ISSUE}")).header("if-none-match", &tag).send().await;
     assert_eq!(prefixed.status, StatusCode::NOT_MODIFIED);
     let since =
@@ -207,7 +207,7 @@ async fn a_client_s_condition_is_answered_whoever_knows_the_answer() {
         assert_eq!((answer.status, &answer.body), (StatusCode::OK, &first.body), "{other}");
     }
     assert_eq!(charged(&tollgate), 1);
-    // A replica that has nothing yet.
+    // A replica that has nothing cached yet.
     let (config, _) = config::from_file(&tollgate.files.path().join("tollgate.yaml")).unwrap();
     let app = App::start_with(config, Arc::new(SystemClock), Bounds::default()).await.unwrap();
     tollgate.base = format!("http://{}", app.address().unwrap());
@@ -337,7 +337,7 @@ async fn what_is_fresh_is_served_until_something_is_written() {
         (cache(&after), after.json()["comments"].as_u64()),
         ("changed", Some(first.json()["comments"].as_u64().unwrap() + 1))
     );
-    // GitHub may lag behind a write: for some seconds it is asked each time.
+    // GitHub may lag behind a write, so for some seconds it is asked each time.
     assert_eq!(cache(&tollgate.get(ISSUE).await), "revalidated");
 }
 
@@ -374,7 +374,7 @@ async fn what_is_known_is_served_while_github_fails_if_that_is_wanted() {
 async fn nothing_but_a_whole_answer_is_kept() {
     let tollgate =
         Setup { further: "retry: { max_attempts: 1 }\n".to_owned(), ..Setup::worker() }.start().await;
-    // GitHub knows the token from here on: a 404 is no reason to wait for it.
+    // From here on the token is known to work, so a 404 is no reason to wait for it.
     tollgate.get("/repos/acme/widgets").await;
     let status =
         |status: u16| FaultKind::Status { status, body: None, headers: BTreeMap::new(), takes_effect: false };
@@ -389,7 +389,7 @@ async fn nothing_but_a_whole_answer_is_kept() {
         let after = tollgate.get(ISSUE).await;
         assert_eq!((after.verdict().as_str(), cache(&after)), ("200", "miss"), "{kind:?}");
         assert_eq!(after.json()["number"], 1);
-        // Forget it for the next round.
+        // Forgets it for the next round.
         tollgate.sim.faults().add(Fault::new(status(404)).on("GET", ISSUE).times(1));
         assert_eq!(tollgate.get(ISSUE).await.verdict(), "404");
         tollgate.sim.faults().clear();

@@ -1,4 +1,4 @@
-//! An agent past its ceiling is refused as GitHub would, and served when told.
+//! An agent past its ceiling is refused as GitHub would refuse it, and served again when it was told.
 
 use serde_json::json;
 
@@ -28,7 +28,7 @@ async fn a_closed_agent_is_refused_in_githubs_words() {
     assert_eq!(graphql.header("x-ratelimit-resource"), "graphql");
     assert!(tollgate.arrived().is_empty());
     assert_eq!(tollgate.ask("GET", "/repos/acme/widgets").by(1).send().await.verdict(), "200");
-    // What it may not do at all is told before what it can't afford.
+    // A forbidden request is refused as such, even if the agent could not afford it.
     assert_eq!(tollgate.get("/repos/other/tool").await.verdict(), "403 repository_forbidden");
 }
 

@@ -1,4 +1,4 @@
-//! The binary as a user starts it.
+//! The binary, started as a user would.
 
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, ChildStderr, Command, Output, Stdio};
@@ -37,26 +37,26 @@ fn run(command: &mut Command) -> Output {
     command.output().unwrap()
 }
 
-/// A started `tollgate serve`, ended with the test.
+/// A running `tollgate serve`, stopped when the test ends.
 struct Serving {
     child: Child,
     address: String,
     admin: String,
-    /// What stood on standard error up to the line that says where it listens.
+    /// Standard error up to the line with the address.
     first_lines: String,
-    /// What comes after them.
+    /// Standard error after those lines.
     rest: Option<BufReader<ChildStderr>>,
 }
 
 impl Serving {
-    /// Somebody reads the log on.
+    /// Keeps reading the log.
     fn read(mut self) -> Serving {
         let mut rest = self.rest.take().unwrap();
         std::thread::spawn(move || rest.read_to_string(&mut String::new()));
         self
     }
 
-    /// Ends it as Kubernetes does; gives its exit code.
+    /// Stops it as Kubernetes does; returns its exit code.
     async fn end(mut self) -> Option<i32> {
         let stopped = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status().unwrap();
         assert!(stopped.success());
@@ -133,7 +133,7 @@ async fn a_configured_proxy_serves_and_ends_with_0_on_sigterm() {
     assert_eq!(serving.end().await, Some(0));
 }
 
-/// Whoever can't wait for the drain says so once more; what was cut has its line.
+/// A second signal skips the drain; requests that it cuts are still logged.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_second_signal_cuts_what_is_under_way() {
     let sim = Sim::start(Default::default()).await.unwrap();
@@ -179,7 +179,7 @@ async fn the_log_says_why_github_was_not_reached() {
         tollgate()
             .arg("serve")
             .env("GITHUB_TOKEN", "ghp_x")
-            // Nobody listens at this port.
+            // Nothing listens on this port.
             .env("TOLLGATE_API_URL", "http://127.0.0.1:1")
             .env("TOLLGATE_LISTEN", "127.0.0.1:0")
             .env("TOLLGATE_ADMIN_LISTEN", "127.0.0.1:0"),
@@ -224,7 +224,7 @@ async fn one_core_is_enough() {
     assert_eq!(serving.end().await, Some(0));
 }
 
-/// A pipe takes 64 KiB; then whoever writes to it waits.
+/// A pipe holds 64 KiB; after that, writers block.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_log_that_nobody_reads_holds_up_no_request() {
     let sim = Sim::start(Default::default()).await.unwrap();
@@ -236,7 +236,7 @@ async fn a_log_that_nobody_reads_holds_up_no_request() {
     let serving = serve_unread(tollgate().args(["serve", "--config"]).arg(&config).stdout(to_audit));
     let (client, metrics) = (client(), format!("{}/metrics", serving.admin));
     let unknown = format!("{}/meta", serving.address);
-    // Each has a line in the log.
+    // Each one writes a line to the log.
     let many = (0..9_500).map(|_| ask(&client, &unknown, "tg_agent_wrong"));
     let statuses = futures_util::stream::iter(many).buffer_unordered(16).map(|(status, _)| status);
     assert!(statuses.all(async |status| status == 401).await);
@@ -246,7 +246,7 @@ async fn a_log_that_nobody_reads_holds_up_no_request() {
     let lost = shown.lines().find_map(|line| line.strip_prefix("tollgate_log_lost_total ")).unwrap();
     assert!((1..9_500).contains(&lost.parse::<u32>().unwrap()), "{lost}");
     assert_eq!(serving.end().await, Some(0));
-    // Standard output is the audit log's alone.
+    // Standard output belongs to the audit log alone.
     let audited = std::fs::read_to_string(&audit).unwrap();
     assert!(audited.lines().all(|line| serde_json::from_str::<serde_json::Value>(line).is_ok()), "{audited}");
 }

@@ -1,4 +1,4 @@
-//! An agent reaches its own repositories, however it spells them.
+//! An agent reaches only its own repositories, however it spells them.
 
 use serde_json::json;
 
@@ -106,7 +106,7 @@ async fn a_renamed_repository_is_judged_by_its_new_name() {
     assert_eq!(moved.verdict(), "301", "{}", moved.text());
     let target = moved.header("location").strip_prefix(&tollgate.base).unwrap().to_owned();
     assert_eq!(tollgate.ask("GET", &target).by(1).send().await.verdict(), "200");
-    // Who was given the old name alone has to be given the new one.
+    // An agent that was only given the old name has to be given the new one.
     assert_eq!(tollgate.get(&target).await.verdict(), "403 repository_forbidden");
     let by_name = tollgate.get("/repos/acme/old-name").await;
     assert_eq!(by_name.verdict(), "404 no_installation");

@@ -1,4 +1,4 @@
-//! A connection's timers speak only when nothing runs on it, and nobody holds it for nothing.
+//! A connection's timers only act while nothing runs on it, and nobody can hold a connection for free.
 
 use std::time::Duration;
 
@@ -141,7 +141,7 @@ async fn large_bodies_that_are_only_announced_leave_room_for_others() {
     let body = serde_json::json!({"message": "m", "content": content, "branch": "feature/x"});
     let answer = tollgate.ask("PUT", path).by(1).json(&body).send().await;
     assert_eq!(answer.verdict(), "201", "{:.300}", answer.text());
-    // It is still being received.
+    // The body is still being received.
     let mut said = [0];
     let silence = tokio::time::timeout(Duration::from_millis(200), socket.read(&mut said)).await;
     assert!(silence.is_err(), "{silence:?}");

@@ -1,7 +1,7 @@
-//! What clients send as GraphQL: queries arrive as they were written, and nothing else arrives.
+//! GraphQL as real clients send it: queries arrive as written, and nothing else arrives.
 //!
-//! The documents are in `tests/corpus/graphql`. Each is sent as three kinds of client would write it
-//! into JSON; what it means is the same.
+//! The documents are in `tests/corpus/graphql`. Each is sent as three kinds of client would encode it in JSON;
+//! the meaning is the same.
 
 use std::path::Path;
 
@@ -68,7 +68,7 @@ pub(crate) fn documents(folder: &str) -> Vec<Sent> {
     found
 }
 
-/// Documents that only their depth or length makes too much.
+/// Documents that are refused only for their depth or length.
 fn oversized() -> Vec<Sent> {
     let mut found = Vec::new();
     for depth in [100, 20_000] {
@@ -115,7 +115,7 @@ async fn queries_of_real_clients_arrive_byte_for_byte() {
             sent.push((what.clone(), body.len() as u64, hex(&Sha256::digest(&body))));
             let ask = tollgate.ask("POST", "/graphql").header("content-type", "application/json");
             let answer = ask.body(body).send().await;
-            // GraphQL errors come as 200, too: the stand-in knows no more fields than tests need.
+            // GraphQL errors also come with 200: the stand-in only knows the fields that tests need.
             assert_eq!(answer.verdict(), "200", "{what}: {}", answer.text());
         }
     }
@@ -146,7 +146,7 @@ async fn what_is_no_query_never_arrives() {
             let verdict = answer.verdict();
             let what = format!("{}, {writing}: {verdict} {}", other.name, answer.text());
             assert!(answer.headers.contains_key("x-tollgate-error"), "{what}");
-            // These are understood and refused for what they are, not taken for something broken.
+            // These are understood and refused for what they do, not as malformed.
             if other.name.starts_with("mutation-") || other.name.starts_with("subscription-") {
                 assert!(matches!(verdict.as_str(), "403 operation_forbidden" | "400 bad_request"), "{what}");
             }
@@ -168,7 +168,7 @@ async fn a_confined_agent_is_refused_only_what_spans_repositories() {
             refused.push(query.name);
         }
     }
-    // Lists over an account's repositories, other repositories, ids of nothing there is, open searches.
+    // Lists over an account's repositories, other repositories, ids of nothing, unconfined searches.
     assert_eq!(
         refused,
         [

@@ -1,4 +1,4 @@
-//! Keys stay here, tokens are minted narrow, shared, renewed and replaced.
+//! Keys stay in tollgate; tokens are minted narrow, shared, renewed and replaced.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,12 +9,12 @@ use tollgate::clock::{Clock, ManualClock, SystemClock};
 
 use crate::support::{Setup, Tollgate, UNCACHED, agent, eventually};
 
-/// How often a token was asked for.
+/// How often a token was requested.
 fn mints(tollgate: &Tollgate) -> usize {
     tollgate.sim.requests().iter().filter(|request| request.target.ends_with("/access_tokens")).count()
 }
 
-/// Bodies of the requests for tokens.
+/// Bodies of the token requests.
 fn mint_bodies(tollgate: &Tollgate) -> Vec<serde_json::Value> {
     let requests = tollgate.sim.requests();
     let minting = requests.iter().filter(|request| request.target.ends_with("/access_tokens"));
@@ -102,7 +102,7 @@ async fn one_token_serves_all_who_ask_at_once() {
     assert_eq!(mints(&tollgate), 1);
 }
 
-/// One worker, and the clock tollgate goes by; the stand-in's began at the same time.
+/// One worker, and the clock that tollgate uses; the stand-in's started at the same time.
 async fn start_with_a_clock() -> (Tollgate, Arc<ManualClock>) {
     let now = SystemClock.now_seconds();
     let clock = Arc::new(ManualClock::at_seconds(now));
@@ -112,7 +112,7 @@ async fn start_with_a_clock() -> (Tollgate, Arc<ManualClock>) {
     (setup.start().await, clock)
 }
 
-/// Each call asked for it, as the App, which has a limit of its own.
+/// Each call asked GitHub for the installation, as the App, which has a limit of its own.
 #[tokio::test]
 async fn a_suspended_installation_is_not_asked_for_at_each_call() {
     let mut setup = Setup::worker();
@@ -127,7 +127,7 @@ async fn a_suspended_installation_is_not_asked_for_at_each_call() {
     assert_eq!(asked.count(), 1);
 }
 
-/// Found by faults of seed 61078: it was told as 502 with no word of when, and tried again every five seconds.
+/// Found by fault injection, seed 61078: it was reported as 502 without a time, and tried again every five seconds.
 #[tokio::test]
 async fn a_limit_on_calls_of_our_own_is_told_and_waited_for() {
     let (tollgate, clock) = start_with_a_clock().await;
@@ -144,7 +144,7 @@ async fn a_limit_on_calls_of_our_own_is_told_and_waited_for() {
             answer.text()
         );
     }
-    // Nothing is asked of GitHub meanwhile.
+    // GitHub is not asked in the meantime.
     let before = tollgate.sim.requests().len();
     assert_eq!(tollgate.get("/repos/acme/gadgets").await.verdict(), "403 upstream_limited");
     assert_eq!((tollgate.sim.requests().len(), mints(&tollgate)), (before, 1));
@@ -165,7 +165,7 @@ async fn a_token_is_renewed_before_it_ends_and_the_old_one_serves_meanwhile() {
     ahead(53 * 60);
     assert_eq!(tollgate.get("/repos/acme/widgets").await.verdict(), "200");
     assert_eq!(mints(&tollgate), 1);
-    // Renewal fails: the old token is used to its end.
+    // Renewal fails: the old token is used until it expires.
     let fault = tollgate.sim.faults().add(Fault::new(FaultKind::MintFails { status: 500 }));
     ahead(3 * 60);
     assert_eq!(tollgate.get("/repos/acme/widgets").await.verdict(), "200");
@@ -175,7 +175,7 @@ async fn a_token_is_renewed_before_it_ends_and_the_old_one_serves_meanwhile() {
     assert_eq!(tollgate.get("/repos/acme/widgets").await.verdict(), "200");
     let before = mints(&tollgate);
     eventually("the renewal", || mints(&tollgate) >= before && tollgate.sim.books().minted >= 2).await;
-    // Past the first token's end, nothing expired is sent.
+    // After the first token has expired, nothing expired is sent.
     ahead(10 * 60);
     assert_eq!(tollgate.get("/repos/acme/widgets").await.verdict(), "200");
     assert!(tollgate.arrived().iter().all(|request| request.status != Some(401)));
@@ -202,7 +202,7 @@ async fn a_revoked_token_is_replaced_once() {
     );
     assert_eq!(tollgate.get("/repos/acme/widgets").await.verdict(), "200");
     assert_eq!((tollgate.sim.faults().fired(refused), mints(&tollgate)), (1, 2));
-    // Refused for good: the agent is told that it is not its own key.
+    // Refused for good: the agent is told that its own key is not the problem.
     tollgate.sim.faults().add(
         Fault::new(FaultKind::Status {
             status: 401,
@@ -229,7 +229,7 @@ async fn a_token_github_has_not_spread_yet_is_tried_again() {
         let answer = tollgate.get("/repos/acme/widgets").await;
         assert_eq!(answer.verdict(), "200", "{status}: {}", answer.text());
         assert_eq!(mints(&tollgate), 1);
-        // Known to work, the token's 404 is GitHub's word.
+        // The token is known to work, so the 404 is GitHub's real answer.
         let calls = tollgate.arrived().len();
         assert_eq!(tollgate.get("/repos/acme/no-such-repository").await.verdict(), "404");
         assert_eq!(tollgate.arrived().len(), calls + 1);
@@ -267,7 +267,7 @@ async fn a_file_behind_a_token_that_is_not_spread_is_found() {
     assert_eq!(answer.verdict(), "200", "{}", answer.text());
 }
 
-/// The first call of all is an approved one: nobody knows the pool yet, and one call goes at a time.
+/// The very first call is an approved one: the pool is still unknown, so one call goes at a time.
 #[tokio::test]
 async fn a_young_token_is_tried_before_an_approved_call_takes_the_only_place() {
     let mut setup = Setup::worker();
@@ -295,7 +295,7 @@ async fn a_private_key_is_taken_up_when_its_file_changes() {
     assert_eq!(before.verdict(), "502 upstream_unreachable", "{}", before.text());
     let file = tollgate.files.path().join("app.pem");
     std::fs::write(&file, PRIVATE_KEY_PKCS8).unwrap();
-    // A failed call as the App stands for a moment, lest bad credentials follow each other quickly.
+    // A failed call as the App is remembered briefly, so that bad credentials are not repeated quickly.
     let mut taken_up = false;
     for _ in 0..50 {
         tokio::time::sleep(Duration::from_millis(100)).await;
@@ -305,7 +305,7 @@ async fn a_private_key_is_taken_up_when_its_file_changes() {
         }
     }
     assert!(taken_up);
-    // A file that is wrong does no harm to who has a good key already.
+    // An invalid file does not affect a tollgate that already has a good key.
     std::fs::write(&file, "not a key").unwrap();
     assert_eq!(tollgate.get("/repos/other/tool").await.verdict(), "200");
 }
@@ -320,8 +320,7 @@ async fn short_tokens_and_long_ones_are_the_same_to_us() {
     }
 }
 
-/// Beside a 401 stand the figures of who has no credential: 60 an hour, all spent by somebody. Found by
-/// revoking tokens at random.
+/// With a 401 come an anonymous caller's figures: 60 an hour, all spent by others. Found by revoking tokens at random.
 #[tokio::test]
 async fn the_figures_of_a_refused_credential_are_not_the_installation_s() {
     let tollgate = Setup { cache: UNCACHED, ..Setup::worker() }.start().await;
@@ -344,7 +343,7 @@ async fn the_figures_of_a_refused_credential_are_not_the_installation_s() {
     tollgate.assert_clean();
 }
 
-/// While there is no room for another attempt, the first one's 401 is still not the agent's to see.
+/// Even without room for another attempt, the agent must not see the first one's 401.
 #[tokio::test]
 async fn a_401_of_github_s_never_reaches_an_agent() {
     let setup =

@@ -1,4 +1,4 @@
-//! The picture in the documentation is the code.
+//! The picture in the documentation matches the code.
 
 use std::path::Path;
 

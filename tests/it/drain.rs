@@ -1,4 +1,4 @@
-//! On SIGTERM the binary stops taking connections, finishes what runs, and ends with 0.
+//! On SIGTERM the binary stops accepting connections, finishes what runs, and exits with 0.
 
 use std::time::Duration;
 
@@ -59,8 +59,8 @@ async fn readiness_fails_while_health_holds() {
     );
 }
 
-/// Asks as who waits for up to a minute, and stops tollgate meanwhile; gives the answer, and how many calls
-/// GitHub has had.
+/// Asks as a client that waits up to a minute, and stops tollgate meanwhile; returns the answer, and how many
+/// calls GitHub has had.
 async fn ask_and_stop(tollgate: Tollgate) -> (String, usize) {
     let head = tollgate.head("GET /repos/acme/widgets HTTP/1.1", "Prefer: wait=60\r\n");
     let (answer, ()) = tokio::join!(tollgate.raw(head.as_bytes()), async {
@@ -72,7 +72,7 @@ async fn ask_and_stop(tollgate: Tollgate) -> (String, usize) {
     (answer, arrived)
 }
 
-/// It would be cut without a word, and its client would not know whether GitHub had it.
+/// Otherwise it would be cut silently, and its client would not know whether GitHub had the request.
 #[tokio::test]
 async fn who_still_waits_at_the_end_is_told_so() {
     let mut setup = Setup::with(vec![agent("slow", &["repositories: [acme/*]", "ceiling: 60"])]);
@@ -92,7 +92,7 @@ async fn who_still_waits_at_the_end_is_told_so() {
     }
 }
 
-/// Not GitHub's 404 either, which may only mean that it does not know the young token yet.
+/// It is not given GitHub's 404 either, which may only mean that GitHub does not know the young token yet.
 #[tokio::test]
 async fn so_is_who_waits_to_ask_again() {
     let mut setup = Setup::worker();

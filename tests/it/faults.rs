@@ -1,4 +1,4 @@
-//! What goes wrong at GitHub or on the way is told plainly, and no write is done twice.
+//! What goes wrong at GitHub or on the way is reported plainly, and no write is done twice.
 
 use std::time::Duration;
 
@@ -36,7 +36,7 @@ async fn a_silent_upstream_is_a_504_within_the_time_configured() {
     assert!(tollgate.metrics().await.contains("tollgate_inflight{installation=\"bot/acme\"} 0"));
 }
 
-/// Who waits for what is decided by a look-up hears nothing while its answer trickles in.
+/// A request that depends on a look-up gets no data while the look-up's answer trickles in.
 #[tokio::test]
 async fn a_look_up_that_trickles_in_ends_within_the_time_configured() {
     let mut setup = Setup::worker();
@@ -107,7 +107,7 @@ async fn a_limit_of_githubs_holds_everybody_and_is_counted() {
     assert_eq!(limited.verdict(), "403 upstream_limited");
     let seconds: u64 = limited.header("retry-after").parse().unwrap();
     assert!((60..=63).contains(&seconds), "{seconds}");
-    // Nobody asks GitHub again meanwhile.
+    // GitHub is not asked again in the meantime.
     let before = tollgate.sim.requests().len();
     assert_eq!(tollgate.get("/repos/acme/widgets").await.verdict(), "403 upstream_limited");
     assert_eq!(tollgate.sim.requests().len(), before);
@@ -126,7 +126,7 @@ async fn an_answer_that_breaks_off_breaks_off_here_too() {
         tollgate.sim.faults().add(Fault::new(kind).on("GET", "/repos/acme").times(1));
         let request = tollgate.head("GET /repos/acme/widgets/issues HTTP/1.1", "");
         let answer = tollgate.raw(request.as_bytes()).await;
-        // Chunked and without the last chunk, or nothing at all: no client takes it for whole.
+        // Chunked without the last chunk, or nothing at all: no client takes it for complete.
         assert!(!answer.ends_with("0\r\n\r\n"), "{answer}");
     }
     eventually_idle(&tollgate).await;
@@ -145,7 +145,7 @@ async fn one_that_is_read_whole_first_is_asked_for_again() {
         let answer = tollgate.get(&path).await;
         assert_eq!((answer.verdict().as_str(), asked() - before), ("200", 2), "{kind:?}");
         assert!(answer.json().is_array());
-        // No more often than any other, and each attempt is paid for.
+        // No more often than any other, and each attempt is charged.
         tollgate.sim.faults().add(Fault::new(kind.clone()).on("GET", ISSUES).times(9));
         let answer = tollgate.get(&format!("{path}&per_page=1")).await;
         assert_eq!(
@@ -176,7 +176,7 @@ async fn of_what_graphql_is_asked_only_a_query_is_asked_again() {
     );
     cut();
     assert_eq!(ask("{ viewer { login } }").await, "200");
-    // What the issue stands for is a query of tollgate's own.
+    // Finding out what the issue is takes a query of tollgate's own.
     cut();
     assert_eq!(ask(&comment).await, "200");
     cut();
@@ -220,7 +220,7 @@ async fn a_failing_app_is_told_from_a_missing_installation() {
     let answer = tollgate.get("/repos/acme/widgets").await;
     assert_eq!(answer.verdict(), "502 upstream_unreachable", "{}", answer.text());
     eventually("the fault", || tollgate.sim.faults().fired(fault) > 0).await;
-    // While it fails, not every call asks for a token again.
+    // While minting fails, not every call requests a token again.
     for _ in 0..5 {
         assert_eq!(tollgate.get("/repos/acme/widgets").await.verdict(), "502 upstream_unreachable");
     }

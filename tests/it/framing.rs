@@ -1,4 +1,4 @@
-//! What is not plain HTTP gets a clear refusal, and nothing of it reaches GitHub.
+//! Anything that is not plain HTTP gets a clear refusal, and none of it reaches GitHub.
 
 use std::time::Duration;
 
@@ -99,7 +99,7 @@ async fn bounds_of_the_head_have_codes_of_their_own() {
     refused(&tollgate, &tollgate.head("GET /meta HTTP/1.1", &many), "431", "headers_too_large").await;
     let big = format!("X: {}\r\n", "v".repeat(33 * 1024));
     refused(&tollgate, &tollgate.head("GET /meta HTTP/1.1", &big), "431", "headers_too_large").await;
-    // Endless headers are not waited for.
+    // Endless headers are not read to the end.
     let endless = format!("GET /meta HTTP/1.1\r\nHost: x\r\nX: {}", "v".repeat(200 * 1024));
     refused(&tollgate, &endless, "431", "headers_too_large").await;
     assert!(tollgate.arrived().is_empty());
@@ -128,7 +128,7 @@ async fn bodies_have_a_bound_whether_announced_or_not() {
     assert_eq!(packed.verdict(), "400 bad_request");
 }
 
-/// Its client reads when it has written: cut meanwhile, it took the refusal for a broken connection.
+/// Its client reads only after writing; cut off earlier, it took the refusal for a broken connection.
 #[tokio::test]
 async fn who_is_refused_may_send_his_body_to_its_end() {
     let tollgate = Setup::worker().start().await;

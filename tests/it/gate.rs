@@ -1,10 +1,10 @@
-//! Nothing merges unseen, however it is spelled.
+//! Nothing merges unnoticed, however it is spelled.
 
 use serde_json::json;
 
 use crate::support::{Setup, agent};
 
-/// Every spelling of a merge this release has to know.
+/// Every spelling of a merge that this release has to recognize.
 const MERGES: [(&str, &str); 8] = [
     ("PUT", "/repos/acme/widgets/pulls/76/merge"),
     ("PUT", "/api/v3/repos/acme/widgets/pulls/76/merge"),
@@ -37,7 +37,7 @@ async fn merges_wait_for_an_approval_whatever_the_configuration_says() {
         );
     }
     assert_eq!(tollgate.arrived_lines(), Vec::<String>::new());
-    // Reading whether it is merged is a read.
+    // Asking whether it is merged is a read.
     assert_eq!(tollgate.get("/repos/acme/widgets/pulls/76/merge").await.verdict(), "404");
 }
 
@@ -77,7 +77,7 @@ async fn signed_mode_takes_no_approval_it_cannot_verify() {
     let tollgate = setup.start().await;
     let merge = tollgate.ask("PUT", "/repos/acme/widgets/pulls/76/merge").json(&json!({}));
     assert_eq!(merge.header("x-merge-approval", "yes").send().await.verdict(), "403 approval_invalid");
-    // What it would take is looked up for the refusal.
+    // For the refusal, tollgate looks up what an approval would have to name.
     assert!(tollgate.arrived().iter().all(|request| request.method == "GET"));
 }
 
@@ -206,7 +206,7 @@ async fn the_method_cannot_be_overridden() {
             assert_eq!(answer.verdict(), "400 bad_request", "{method} {path}{query}");
         }
     }
-    // A form, in which some servers look for `_method`, arrives as JSON, whatever it calls itself.
+    // A form, in which some servers look for `_method`, arrives as JSON whatever its content type.
     for content_type in [
         "application/x-www-form-urlencoded",
         "application/x-www-form-urlencoded, x",

@@ -1,4 +1,4 @@
-//! Agents are told of cheaper ways, in the answer and at `/tollgate/me`.
+//! Agents are told about cheaper ways, in the answer and at `/tollgate/me`.
 
 use github_sim::{PrimaryLimits, SimConfig};
 use serde_json::json;
@@ -32,7 +32,7 @@ async fn small_pages_and_repeats_are_named() {
     }
     let repeats = get(&tollgate, "/repos/acme/widgets/issues/1").await.unwrap();
     assert!(repeats.contains("If-None-Match"), "{repeats}");
-    // An unchanged answer cost nothing, so nothing is said of it.
+    // An unchanged answer cost nothing, so there is no hint.
     let first = tollgate.ask("GET", "/repos/acme/widgets/issues/1").send().await;
     let etag = first.headers["etag"].to_str().unwrap().to_owned();
     let same =
@@ -54,7 +54,7 @@ async fn many_single_files_are_a_tree() {
 
 #[tokio::test]
 async fn rest_is_named_while_graphql_runs_out() {
-    // A point every 1.5 s, so that calls are held.
+    // One point every 1.5 s, so that calls are held.
     let limits = PrimaryLimits { graphql: 40, window_seconds: 60, ..PrimaryLimits::default() };
     let sim = SimConfig { limits, ..SimConfig::default() };
     let tollgate = Setup { sim, ..Setup::worker() }.start().await;
@@ -78,7 +78,7 @@ async fn what_the_guard_asks_is_not_held_against_the_agent() {
     let written = tollgate.ask("PUT", "/repos/acme/widgets/contents/h.txt").json(&body).send().await;
     assert_eq!(written.verdict(), "201", "{}", written.text());
     assert!(tollgate.arrived().len() > 1, "the branch was asked for");
-    // With the guard's own question of the repository it would be the sixth.
+    // If the guard's own query counted, it would be the sixth.
     for _ in 0..5 {
         assert_eq!(get(&tollgate, "/repos/acme/widgets").await, None);
     }

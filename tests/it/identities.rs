@@ -1,4 +1,4 @@
-//! Agents that come with a signed identity: who gets in, who does not, and what is told of it.
+//! Agents with a signed identity: who gets in, who does not, and what is reported.
 
 mod issuer;
 
@@ -82,7 +82,7 @@ async fn a_token_is_its_agent_wherever_clients_put_it() {
     tollgate.assert_clean();
 }
 
-/// What is wrong with each, and the tokens.
+/// Forged tokens, each with what is wrong with it.
 fn forgeries(key: &SigningKey) -> Vec<(&'static str, String)> {
     let now = SystemClock.now_seconds();
     let stranger = SigningKey::new(&key.id);
@@ -234,7 +234,7 @@ async fn a_file_of_keys_is_read_when_it_changes() {
     std::fs::write(&file, "half wri").unwrap();
     assert_eq!(verdict(&tollgate, &new.token(&json!({}))).await, REFUSED);
     assert_eq!(verdict(&tollgate, &old.token(&json!({}))).await, "200", "a broken file changes nothing");
-    // As a mounted volume does: another file under the same name.
+    // Like a mounted volume: another file under the same name.
     std::fs::write(files.path().join("next"), key_set(&[&new])).unwrap();
     std::fs::rename(files.path().join("next"), &file).unwrap();
     let (old, new) = (old.token(&json!({})), new.token(&json!({})));
@@ -296,7 +296,7 @@ async fn a_token_in_the_wrong_place_travels_nowhere() {
     assert!(!headers.contains(&token[..40]), "{headers}");
 }
 
-/// Against the real program at its most talkative.
+/// Against the real binary at its most verbose.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_log_says_which_check_failed_and_nothing_says_the_token() {
     let key = SigningKey::new("one");

@@ -1,4 +1,4 @@
-//! The proxy as a whole, before the stand-in for GitHub, over real sockets.
+//! The whole proxy in front of the GitHub stand-in, over real sockets.
 //!
 //! What arrived at the stand-in is what counts; the status an agent saw comes second.
 

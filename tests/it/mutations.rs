@@ -1,4 +1,4 @@
-//! GraphQL's mutations are judged like REST's operations: by what they change, and whose it is.
+//! GraphQL mutations are judged like REST operations: by what they change, and whose it is.
 
 use serde_json::{Value, json};
 
@@ -24,12 +24,12 @@ async fn send(tollgate: &Tollgate, query: &str, variables: &Value, approval: Opt
     }
 }
 
-/// A mutation with its whole input as a variable, as most clients send it.
+/// A mutation whose whole input is one variable, as most clients send it.
 fn mutation(name: &str) -> String {
     format!("mutation M($input: X!) {{ {name}(input: $input) {{ clientMutationId }} }}")
 }
 
-/// The node id of something in the world, as an agent with everything would learn it.
+/// The node id of an object, as an agent with access to everything would learn it.
 async fn id(tollgate: &Tollgate, path: &str) -> String {
     let client = tollgate.sim.mint(path.split('/').nth(2).unwrap());
     let answer =
@@ -37,7 +37,7 @@ async fn id(tollgate: &Tollgate, path: &str) -> String {
     answer.1["node_id"].as_str().unwrap_or_else(|| panic!("{path}: {}", answer.1)).to_owned()
 }
 
-/// As curl's `--data` is sent without a header, and as GitHub's own examples are.
+/// curl's `--data` without a header is sent this way, and so are GitHub's own examples.
 #[tokio::test]
 async fn a_body_is_read_as_json_whatever_it_is_called() {
     let tollgate = setup().start().await;
@@ -126,7 +126,7 @@ async fn a_merge_is_pinned_to_the_approved_commit() {
         json!({"aud": "tollgate", "action": "merge", "repo": "acme/widgets", "pull_number": 76, "head_sha": head})
     );
     assert_eq!(refusal.json()["errors"][0]["extensions"]["tollgate"]["code"], "approval_required");
-    // Pushed to after the approval, it is refused by the stand-in.
+    // A push after the approval makes the stand-in refuse it.
     let early = approve(&refusal);
     tollgate.sim.edit(|world| world.push_commit("acme/widgets", "feature/x", "evil.txt", "x")).unwrap();
     let late = send(&tollgate, &literal, &json!({}), Some(&early)).await;
@@ -134,7 +134,7 @@ async fn a_merge_is_pinned_to_the_approved_commit() {
     assert!(tollgate.sim.books().merges.is_empty());
     let arrived = tollgate.arrived().pop().unwrap();
     assert!(arrived.body.unwrap().contains(&format!("expectedHeadOid: \\\"{head}\\\"")));
-    // With the input as a variable, and approved by the refusal of another spelling.
+    // With the input as a variable, and an approval made from the refusal of another spelling.
     let fresh = approve(&send(&tollgate, &literal, &json!({}), None).await);
     let variables = json!({"input": {"pullRequestId": pull, "mergeMethod": "SQUASH"}});
     let merged = send(&tollgate, &mutation("mergePullRequest"), &variables, Some(&fresh)).await;
@@ -240,7 +240,7 @@ async fn drafts_and_auto_merge_follow_the_policy() {
     let refusal = send(&tollgate, &mutation("enablePullRequestAutoMerge"), &enable, None).await;
     assert_eq!(refusal.verdict(), "403 approval_required", "{}", refusal.text());
     assert_eq!(refusal.json()["tollgate"]["approval"]["action"], "auto-merge");
-    // An approval of the merge is none of auto-merge.
+    // An approval of the merge does not cover auto-merge.
     let merge = approve(&send(&tollgate, &mutation("mergePullRequest"), &enable, None).await);
     let wrong = send(&tollgate, &mutation("enablePullRequestAutoMerge"), &enable, Some(&merge)).await;
     assert_eq!(wrong.verdict(), "403 approval_invalid");
@@ -320,7 +320,7 @@ async fn who_approves_is_told_what_ids_stand_for() {
     let refusal = send(&tollgate, &mutation("updateRef"), &update, None).await;
     let mut claims = refusal.json()["tollgate"]["approval"].clone();
     assert_eq!(claims["ids"], json!({ main.as_str(): "refs/heads/main" }), "{claims}");
-    // Changed on its way to who approves, it opens nothing.
+    // If the claims are changed on their way to the approver, the approval opens nothing.
     claims["ids"] = json!({ main.as_str(): "refs/tags/mine" });
     let misled = send(&tollgate, &mutation("updateRef"), &update, Some(&sign(&filled(&claims)))).await;
     assert_eq!(misled.verdict(), "403 approval_invalid", "{}", misled.text());
@@ -352,7 +352,7 @@ async fn commits_by_graphql_say_who_made_them() {
         let body = tollgate.arrived().pop().unwrap().body.unwrap();
         assert!(body.contains(expected), "{message}: {body}");
     }
-    // What a variable holds gets into no document.
+    // A variable's value never gets into a document.
     let odd = "mutation M($h: X) { createCommitOnBranch(input: {branch: {repositoryNameWithOwner: \"acme/widgets\", \
          branchName: \"w\"}, message: {headline: $h}}) { clientMutationId } }";
     let variables = json!({"h": {"x: 1}}) { id } evil: mergePullRequest(input: {a": "b"}});

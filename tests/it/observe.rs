@@ -1,4 +1,4 @@
-//! `policy.mode: observe` lets through what it would refuse, and says so; the gate stays shut.
+//! `policy.mode: observe` lets through what it would refuse, and reports it; the approval gate stays closed.
 
 use serde_json::{Value, json};
 
@@ -57,7 +57,7 @@ async fn policy_only_observes_and_the_gate_does_not() {
     for line in [
         "tollgate_observed_total{agent=\"named\",reason=\"repository_forbidden\"}",
         "tollgate_observed_total{agent=\"named\",reason=\"draft_required\"} 1",
-        // The issue; once, though its class is looked at twice.
+        // The issue; counted once, though its class is judged twice.
         "tollgate_observed_total{agent=\"reader\",reason=\"operation_forbidden\"} 1",
     ] {
         assert!(metrics.contains(line), "{line}\n{metrics}");
@@ -87,7 +87,7 @@ async fn a_commit_trailer_names_the_agent() {
     assert_eq!(written.verdict(), "201", "{}", written.text());
     let message = written.json()["commit"]["message"].as_str().unwrap().to_owned();
     assert_eq!(message, format!("Fix it\n\nAgent: worker ({})", written.header("x-request-id")));
-    // A signed commit stays as it was signed.
+    // A signed commit stays exactly as signed.
     let head = tollgate.get("/repos/acme/widgets/git/ref/heads/main").await.json()["object"]["sha"].clone();
     let tree = tollgate
         .get(&format!("/repos/acme/widgets/git/commits/{}", head.as_str().unwrap()))

@@ -1,4 +1,4 @@
-//! Packed answers, odd answers: what comes from upstream in a form of its own.
+//! Compressed and unusual answers: upstream answers in a form of their own.
 
 use std::io::Write;
 
@@ -9,7 +9,7 @@ use tokio::net::TcpListener;
 
 use crate::support::{Setup, Tollgate};
 
-/// An upstream that gives every request the same bytes and closes; and a proxy before it.
+/// An upstream that answers every request with the same bytes and closes; and a tollgate in front of it.
 async fn before(answer: Vec<u8>) -> (Tollgate, tokio::sync::mpsc::UnboundedReceiver<String>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -47,7 +47,7 @@ fn packed(text: &str) -> Vec<u8> {
 
 const JSON: &str = "content-type: application/json\r\ncontent-encoding: gzip\r\n";
 
-/// The caller's connection goes on, whatever GitHub's side speaks.
+/// The caller's connection stays open, whatever protocol GitHub's side speaks.
 #[tokio::test]
 async fn an_answer_by_http_1_0_keeps_the_caller_s_connection() {
     let old = String::from_utf8(answer("content-type: application/json\r\n", b"{}")).unwrap();
@@ -75,7 +75,7 @@ async fn packed_json_is_unpacked_and_rewritten() {
             !answer.headers.contains_key("content-encoding")
                 && !answer.headers.contains_key("content-length")
         );
-        // Reads are asked for packed whatever the caller takes: others may share the answer.
+        // Reads are requested compressed whatever the caller accepts, since others may share the answer.
         assert!(requests.recv().await.unwrap().contains("accept-encoding: gzip"));
     }
 }

@@ -1,4 +1,4 @@
-//! What a query costs is computed before it is sent, and agrees with what the stand-in counts.
+//! A query's cost is computed before it is sent, and agrees with what the stand-in counts.
 
 use github_sim::{PrimaryLimits, SimConfig};
 use serde_json::{Value, json};
@@ -45,7 +45,7 @@ async fn what_no_window_could_pay_is_refused_with_the_arithmetic() {
     let limits = PrimaryLimits { graphql: 100, ..PrimaryLimits::default() };
     let sim = SimConfig { limits, ..SimConfig::default() };
     let tollgate = Setup { sim, ..Setup::worker() }.start().await;
-    // The limit is known from an answer.
+    // The limit becomes known from an answer.
     let ask = tollgate.ask("POST", "/graphql").json(&json!({"query": "{ rateLimit { cost } }"}));
     assert_eq!(ask.send().await.verdict(), "200");
     let answer = tollgate.ask("POST", "/graphql").json(&json!({ "query": DEAR })).send().await;

@@ -1,4 +1,4 @@
-//! What an agent reads is what GitHub said, with links that lead back here.
+//! An agent reads what GitHub said, with links that lead back to tollgate.
 
 use serde_json::json;
 

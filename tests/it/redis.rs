@@ -1,4 +1,4 @@
-//! The shared store's connection, before real servers: what is refused at the start, and why.
+//! The shared store's connection, against real servers: what is refused at start, and why.
 
 mod failover;
 
@@ -24,7 +24,7 @@ async fn start(settings: RedisSettings) -> Result<Arc<RedisClient>, RedisStartEr
     RedisClient::start(settings, Arc::new(Metrics::new())).await
 }
 
-/// Why a start fails.
+/// Why starting fails.
 async fn refusal(settings: RedisSettings) -> String {
     match start(settings.clone()).await {
         Ok(client) => {
@@ -38,7 +38,7 @@ async fn set(client: &RedisClient, value: &str) -> bool {
     client.command("set", cmd("SET").arg("tollgate:test").arg(value)).await == Ok(Value::Okay)
 }
 
-/// Whether what is said on a channel is heard there.
+/// Whether a message published on a channel is heard there.
 async fn hears(client: &RedisClient) -> bool {
     let work = async {
         let mut subscription = client.subscribe("tollgate:test").await?;
@@ -48,7 +48,7 @@ async fn hears(client: &RedisClient) -> bool {
     tokio::time::timeout(std::time::Duration::from_secs(5), work).await.is_ok_and(|heard| heard == Ok(true))
 }
 
-/// Waits until a client is up and serves, or the opposite; a timer elsewhere may take some seconds.
+/// Waits until a client is up and serving, or the opposite; this may take a few seconds.
 async fn becomes(client: &RedisClient, is_up: bool) {
     for _ in 0..1500 {
         if client.is_up() == is_up && set(client, "x").await == is_up {
@@ -96,7 +96,7 @@ async fn the_database_is_the_one_of_the_url() {
     assert!(error.starts_with("budget.redis.url:") && error.contains("no database 99"), "{error}");
 }
 
-/// A server that gives one answer to whatever comes.
+/// A server that gives the same answer to everything.
 fn fake(answer: &'static str) -> RedisSettings {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -179,7 +179,7 @@ async fn the_place_must_be_what_it_is_said_to_be() {
     }
 }
 
-/// A certificate authority, and a certificate of it for loopback, as files.
+/// Files of a certificate authority and a certificate that it issued for loopback.
 fn write_certificates() -> (TempDir, Vec<u8>) {
     let directory = TempDir::new().unwrap();
     let mut authority = CertificateParams::new(Vec::new()).unwrap();
@@ -221,7 +221,7 @@ async fn tls_trusts_whom_it_is_told_to() {
             "{error}"
         );
     }
-    // One of them says nothing at all, and the other one hangs up.
+    // One of them says nothing at all, and the other hangs up.
     let why = inspect(&with(plain.port, None)).await.unwrap_err();
     assert!(why.contains("speaks no TLS"), "{why}");
     let why = inspect(&server.settings()).await.unwrap_err();

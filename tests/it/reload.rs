@@ -15,14 +15,14 @@ impl Tollgate {
         fs::read_to_string(self.files.path().join("tollgate.yaml")).unwrap()
     }
 
-    /// Writes the file anew; nobody is told.
+    /// Rewrites the file without telling tollgate.
     fn edit(&self, from: &str, to: &str) {
         let text = self.config();
         assert!(text.contains(from), "{from:?} is not in\n{text}");
         fs::write(self.files.path().join("tollgate.yaml"), text.replace(from, to)).unwrap();
     }
 
-    /// How often a reload ended so.
+    /// How often a reload had this result.
     async fn reloads(&self, result: &str) -> u64 {
         let line = format!("tollgate_config_reloads_total{{result=\"{result}\"}} ");
         let metrics = self.metrics().await;
@@ -47,7 +47,7 @@ impl Tollgate {
         self.until_reloaded(result, count + 1).await;
     }
 
-    /// What `/api/status` says of the configuration, once it is so.
+    /// The configuration part of `/api/status`, once it satisfies `is_so`.
     async fn status_of_config(&self, is_so: impl Fn(&Value) -> bool) -> Value {
         let mut config = Value::Null;
         for _ in 0..50 {
@@ -62,7 +62,7 @@ impl Tollgate {
     }
 }
 
-/// Two agents; the second is there to be taken out. Few searches are enough to have spent them.
+/// Two agents; the second is there to be removed. A few searches are enough to use up the limit.
 async fn fleet() -> Tollgate {
     let agents = vec![
         agent("stays", &["repositories: [acme/*]"]),
@@ -71,7 +71,7 @@ async fn fleet() -> Tollgate {
     Setup { cache: UNCACHED, sim: SimConfig::default(), ..Setup::with(agents) }.start().await
 }
 
-/// The lines of the agent that stands last.
+/// The lines of the last agent in the file.
 fn last_agent(config: &str) -> String {
     config[config.rfind("  - name:").unwrap()..].to_owned()
 }
@@ -92,7 +92,7 @@ async fn a_changed_file_is_taken_up_by_itself() {
         ("401 unauthenticated", &json!("Bad credentials"))
     );
     assert_eq!(tollgate.get(WIDGETS).await.verdict(), "200");
-    // And back.
+    // And back again.
     tollgate.edit("name: stays", "name: stays\n    weight: 3");
     let text = tollgate.config();
     fs::write(tollgate.files.path().join("tollgate.yaml"), text + &gone).unwrap();
@@ -135,7 +135,7 @@ async fn a_bad_file_changes_nothing_and_says_so() {
     assert!(page.contains("is not in force: agents[1]"), "{page}");
     let metrics = tollgate.metrics().await;
     assert!(metrics.contains("tollgate_config_problems 1\n"), "{metrics}");
-    // It is said once, not at every look.
+    // Reported once, not at every check.
     tokio::time::sleep(Duration::from_millis(2_500)).await;
     assert_eq!(tollgate.reloads("failed").await, 1);
     tollgate.reload("wieght: 9", "weight: 8", "ok").await;
@@ -162,7 +162,7 @@ async fn a_secret_that_goes_is_a_bad_file_and_one_that_changes_a_new_one() {
     assert_eq!(tollgate.get(WIDGETS).await.status.as_u16(), 200);
 }
 
-/// The two configurations of the next test, as an agent sees them.
+/// What distinguishes the next test's two configurations, as an agent sees them.
 fn marks(answer: &Value) -> Value {
     json!([answer["weight"], answer["may"]["repositories"], answer["approval"]["header"], answer["holding"]])
 }
@@ -195,7 +195,7 @@ async fn under_load_nothing_is_lost_and_nothing_half_applied() {
                 "/tollgate/me" => marks(&answer.json()).to_string(),
                 _ => answer.verdict(),
             });
-            // The stand-in's own limits are not what this is about.
+            // The stand-in's own limits are not what this tests.
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         seen
@@ -251,7 +251,7 @@ async fn an_agent_that_is_taken_out_waits_no_longer() {
     assert_eq!(answer.verdict(), "401 unauthenticated");
     assert_eq!(tollgate.arrived().len(), arrived, "nothing was sent");
     assert!(!tollgate.metrics().await.contains("tollgate_waiting{agent=\"leaves\"} 1"));
-    // What it would have spent is another's.
+    // What it would have spent is available to another agent.
     let other = tollgate.ask("GET", path).header("prefer", "wait=30").send().await;
     assert_eq!(other.verdict(), "200");
     tollgate.assert_clean();
@@ -293,7 +293,7 @@ async fn approvers_and_the_admin_token_change() {
         assert_eq!(disable(token).await, 200);
     }
     assert_eq!(disable("one").await, 401);
-    // What an operator switched off stays off under the next configuration.
+    // An agent that an operator switched off stays off under the next configuration.
     tollgate.reload("weight: 7", "weight: 5", "ok").await;
     assert_eq!(tollgate.ask("GET", WIDGETS).by(1).send().await.verdict(), "403 operation_forbidden");
 }
@@ -330,7 +330,7 @@ async fn limits_and_modes_change() {
     assert_eq!(status.json()["observing"], json!(["budget"]));
 }
 
-/// Waits until something has arrived at the stand-in.
+/// Waits until a request has arrived at the stand-in.
 async fn until_arrived(tollgate: &Tollgate, line: &str) {
     for _ in 0..500 {
         if tollgate.arrived_lines().iter().any(|arrived| arrived == line) {
@@ -341,8 +341,7 @@ async fn until_arrived(tollgate: &Tollgate, line: &str) {
     panic!("{line} did not arrive: {:?}", tollgate.arrived_lines());
 }
 
-/// An approved call is sent once its token is known at GitHub, which takes a read; meanwhile anything can
-/// happen.
+/// An approved call is sent only after a read has shown that GitHub knows its token; meanwhile anything can happen.
 #[tokio::test]
 async fn what_was_approved_does_not_go_up_for_an_agent_that_is_gone() {
     for change in
@@ -353,7 +352,7 @@ async fn what_was_approved_does_not_go_up_for_an_agent_that_is_gone() {
             agent("leaves", &["repositories: [acme/*]", "allow: [read, write, merge]"]),
         ];
         let tollgate = Setup { cache: UNCACHED, ..Setup::with(agents) }.start().await;
-        // The budget lets one call through at a time until it has seen an answer.
+        // Until it has seen an answer, the budget lets one call through at a time.
         assert_eq!(tollgate.ask("GET", "/repos/acme/gadgets").by(1).send().await.verdict(), "200");
         let slow = Fault::new(FaultKind::SlowFirstByte { ms: 1_500 });
         tollgate.sim.faults().add(slow.on("GET", "/repos/acme/widgets"));
@@ -387,7 +386,7 @@ async fn what_was_approved_does_not_go_up_for_an_agent_that_is_gone() {
     }
 }
 
-/// The last look must not be stricter than the first was.
+/// The final check must not be stricter than the first one.
 #[tokio::test]
 async fn what_the_same_rules_let_through_goes_up_after_a_reload() {
     for (rule, mode) in [("require_approval: [write]", "  mode: observe\n"), ("allow: [write]", "")] {
@@ -450,7 +449,7 @@ async fn what_one_credential_read_is_not_for_another() {
     assert_eq!(tollgate.get(path).await.header("x-tollgate-cache"), "hit", "what was known is of use again");
 }
 
-/// Lines of the audit log are no configuration, and no reason to read it again.
+/// Audit log lines are not configuration, and no reason to read it again.
 #[tokio::test]
 async fn writing_the_audit_log_reloads_nothing_and_holds_nothing_off() {
     let setup = Setup { audit_log: "audit.log", cache: UNCACHED, ..Setup::worker() };

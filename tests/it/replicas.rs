@@ -1,4 +1,4 @@
-//! Replicas that share a real Redis, and what agents see when it is away, empty or full of rubbish.
+//! Replicas that share a real Redis, and what agents see when it is away, empty or full of garbage.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,7 +21,7 @@ async fn start(redis: &RedisServer, further: &str) -> Tollgate {
     Setup { further: budget, cache: UNCACHED, ..Setup::worker() }.start().await
 }
 
-/// Another replica of the same file; its address.
+/// Starts another replica with the same file; returns its address.
 async fn another(tollgate: &Tollgate) -> String {
     let (config, _) = config::from_file(&tollgate.files.path().join("tollgate.yaml")).unwrap();
     let app = App::start_with(config, Arc::new(SystemClock), Bounds::default()).await.unwrap();
@@ -97,7 +97,7 @@ async fn what_is_asked_at_the_same_time_is_asked_together() {
     };
     let before = steps().await;
     redis.ask(&["CONFIG", "RESETSTAT"]);
-    // The first scripts wait, so what comes meanwhile is asked with the next one.
+    // The first scripts wait, so later requests are sent with the next one.
     redis.ask(&["CLIENT", "PAUSE", "40"]);
     let all = (0..60).map(|_| tollgate.get(PATH));
     assert!(join_all(all).await.iter().all(|answer| answer.status == StatusCode::OK));
@@ -176,7 +176,7 @@ async fn what_others_wrote_is_never_taken_for_a_budget() {
         until_served(&tollgate).await;
         redis.ask(&["DEL", rubbish[1]]);
         redis.ask(rubbish);
-        // Degraded, one call is at work at once.
+        // In degraded mode, one call runs at a time.
         for _ in 0..3 {
             until_served(&tollgate).await;
         }
@@ -193,7 +193,7 @@ async fn what_others_wrote_is_never_taken_for_a_budget() {
 async fn first_writes_on_a_new_store_do_not_wait_for_one_another() {
     let redis = RedisServer::start(&[]).await;
     let tollgate = start(&redis, "").await;
-    // For two seconds a new store grants nothing.
+    // A new store grants nothing for two seconds.
     until_served(&tollgate).await;
     for _ in 0..3 {
         let issue = serde_json::json!({"title": "x"});

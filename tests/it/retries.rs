@@ -1,4 +1,4 @@
-//! What is made again, how often, and what never is.
+//! What is retried, how often, and what never is.
 
 use github_sim::{Fault, FaultKind};
 use serde_json::json;
@@ -56,7 +56,7 @@ async fn nobody_is_early_after_retry_after() {
     let answer = tollgate.ask("GET", "/repos/acme/widgets").header("prefer", "wait=10").send().await;
     assert_eq!(answer.verdict(), "200");
     assert!(asked.elapsed().as_millis() >= 2_000);
-    // Longer than its caller waits: the answer is passed on at once.
+    // Longer than its caller will wait, so the answer is passed on at once.
     let headers = [("retry-after".to_owned(), "9".to_owned())].into_iter().collect();
     let told = FaultKind::Status { status: 503, body: None, headers, takes_effect: false };
     tollgate.sim.faults().add(Fault::new(told).on("GET", "/repos/acme").times(1));

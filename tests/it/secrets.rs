@@ -1,4 +1,4 @@
-//! Canaries in every place a secret comes from; none sings in any place a secret could go.
+//! A canary in every place a secret comes from; none may appear in any place a secret could leak to.
 
 use std::process::{Command, Stdio};
 
@@ -10,7 +10,7 @@ use tokio::net::TcpStream;
 
 use crate::support::{Setup, agent};
 
-/// Sends bytes and gives back all that comes.
+/// Sends a request and returns everything that comes back.
 pub(crate) async fn exchange(address: &str, request: String) -> String {
     let mut socket = TcpStream::connect(address).await.unwrap();
     socket.write_all(request.as_bytes()).await.unwrap();
@@ -108,11 +108,11 @@ async fn no_secret_in_logs_metrics_errors_or_headers() {
     assert!(sim.books().minted >= 2);
 }
 
-/// Ends the process it holds.
+/// Stops the process that it holds.
 pub(crate) struct End(pub(crate) std::process::Child);
 
 impl Drop for End {
-    /// As Kubernetes ends it, so that its log is whole.
+    /// Stops it as Kubernetes does, so that its log is complete.
     fn drop(&mut self) {
         let _ = Command::new("kill").args(["-TERM", &self.0.id().to_string()]).status();
         for _ in 0..1_000 {
@@ -126,7 +126,7 @@ impl Drop for End {
     }
 }
 
-/// Where it listens, from its log.
+/// The addresses it listens on, from its log.
 pub(crate) async fn addresses(log: &std::path::Path) -> (String, String) {
     for _ in 0..500 {
         let text = std::fs::read_to_string(log).unwrap();

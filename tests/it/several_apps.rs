@@ -1,4 +1,4 @@
-//! Several Apps on one account: each has a quota of its own.
+//! Several Apps on one account, each with its own quota.
 
 use std::collections::BTreeMap;
 
@@ -29,7 +29,7 @@ fn setup(repositories: Option<&[&str]>) -> Setup {
 }
 
 impl Tollgate {
-    /// Calls that arrived, by the place of their installation's App.
+    /// Calls that arrived, by the index of their installation's App.
     fn by_app(&self) -> BTreeMap<u64, usize> {
         let mut counts = BTreeMap::new();
         for request in self.arrived() {
@@ -57,7 +57,7 @@ async fn both_quotas_are_used_and_evenly() {
     tollgate.assert_clean();
 }
 
-/// What is kept under one installation is of no use under another.
+/// What is cached under one installation is useless under another.
 #[tokio::test]
 async fn a_path_has_its_own_place_while_both_have_about_the_same() {
     let tollgate = Setup { cache: "", ..setup(None) }.start().await;
@@ -111,7 +111,7 @@ async fn an_app_serves_what_was_selected_for_it() {
         !of_second.is_empty() && of_second.iter().all(|target| target == "/repos/acme/gadgets"),
         "{of_second:?}"
     );
-    // It is asked once, not with each call.
+    // GitHub is asked once, not for every call.
     let asked =
         tollgate.sim.requests().into_iter().filter(|request| request.target.ends_with("/installation"));
     assert!(asked.count() <= 12);
@@ -153,7 +153,7 @@ async fn an_app_with_fewer_rights_never_stands_in() {
     assert_eq!(tollgate.by_app().len(), 2, "reads go by both");
 }
 
-/// With every repository and no default, a call that names none goes to the only account there is.
+/// With access to every repository and no default, a call that names none goes to the only account.
 #[tokio::test]
 async fn two_apps_on_the_only_account_are_no_question() {
     let mut setup = setup(None);

@@ -1,4 +1,4 @@
-//! Twenty agents that always want more, over real sockets: shares by weight, and GitHub never says no.
+//! Twenty agents that always want more, over real sockets: shares by weight, and GitHub never refuses.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use github_sim::{PrimaryLimits, SecondaryLimits, SimConfig};
 
 use crate::support::{Setup, Tollgate, UNCACHED, agent};
 
-/// Weights 1 to 8, and again.
+/// Weights 1 to 8, repeated.
 const AGENTS: usize = 20;
 /// Points of one window.
 const LIMIT: u64 = 9_000;
@@ -51,8 +51,8 @@ struct Tally {
     refused: u64,
 }
 
-/// Asks for a window less a second, as a client does that obeys `retry-after`. All begin when the last one
-/// has connected: who comes first may take what nobody else asks for.
+/// Asks for a window less a second, like a client that obeys `retry-after`. All start when the last one has
+/// connected, because the first may take what nobody else asks for.
 async fn greedy(tollgate: Arc<Tollgate>, place: usize, all: Arc<Barrier>) -> Tally {
     let connected = tollgate.ask("GET", "/rate_limit").by(place).send().await;
     assert_eq!(connected.status, 200);

@@ -15,7 +15,7 @@ use crate::support::{Setup, Tollgate, agent};
 
 const TOKEN: &str = "an admin+token";
 
-/// Two agents that may do something, and an admin token.
+/// Two agents with some rights, and an admin token.
 async fn fleet() -> Tollgate {
     let agents = vec![
         agent("reviewer", &["repositories: [acme/*]", "weight: 3"]),
@@ -71,7 +71,7 @@ async fn the_page_and_the_json_have_what_happened() {
         let hostile = tollgate.get("/repos/other/tool/contents/%3Cscript%3Ealert(1)%3C%2Fscript%3E").await;
         assert_eq!(hostile.verdict(), "403 repository_forbidden");
     }
-    // The thirty searches of a minute go, until one has to wait.
+    // Uses up the thirty searches of a minute, until one has to wait.
     let search = |number| format!("/search/issues?q=repo:acme/widgets+n{number}");
     for number in 0..60 {
         let answer = tollgate.ask("GET", &search(number)).by(1).header("prefer", "wait=0").send().await;
@@ -187,7 +187,7 @@ async fn each_listener_has_its_own_endpoints() {
     for path in ["/", "/api/status", "/api/events", "/metrics", "/livez", "/api/agents/reviewer/disable"] {
         let answer = tollgate.ask("GET", path).anonymous().send().await;
         assert_eq!(answer.status.as_u16(), 401, "{path}: {}", answer.text());
-        // With a key it is an API path like any other, and no page of ours.
+        // With a key it is an API path like any other, not our page.
         let answer = tollgate.get(path).await;
         assert!(
             !answer.text().contains("tollgate status") && !answer.text().contains("uptime_seconds"),

@@ -1,4 +1,4 @@
-//! Starts the stand-in and a tollgate before it, and speaks to both.
+//! Starts the stand-in and a tollgate in front of it, and talks to both.
 
 pub(crate) mod approvals;
 pub(crate) mod redis;
@@ -30,7 +30,7 @@ use tollgate::config::Watch;
 use tollgate::proxy::listener::Bounds;
 use tollgate::secret::{AgentKey, hex};
 
-/// What `webhook.secret` beside the configuration holds.
+/// The content of the `webhook.secret` file beside the configuration.
 pub(crate) const WEBHOOK_SECRET: &str = "a secret that GitHub knows";
 
 /// An agent's key and the lines that configure it.
@@ -39,7 +39,7 @@ pub(crate) struct TestAgent {
     lines: String,
 }
 
-/// `settings` are further YAML lines of the agent, such as `repositories: [acme/*]`.
+/// `settings` are further YAML lines for the agent, such as `repositories: [acme/*]`.
 pub(crate) fn agent(name: &str, settings: &[&str]) -> TestAgent {
     let key = AgentKey::generate(name);
     let mut lines = format!("  - name: {name}\n    key_sha256: {}\n", hex(&key.sha256()));
@@ -49,7 +49,7 @@ pub(crate) fn agent(name: &str, settings: &[&str]) -> TestAgent {
     TestAgent { key, lines }
 }
 
-/// Every read is a call of its own.
+/// Makes every read a call of its own.
 pub(crate) const UNCACHED: &str = "cache: { max_size: 0 }\n";
 
 /// What a test may change before the start.
@@ -57,7 +57,7 @@ pub(crate) struct Setup {
     pub(crate) sim: SimConfig,
     pub(crate) agents: Vec<TestAgent>,
     pub(crate) approval_mode: &'static str,
-    /// `policy.audit_log`; a relative file stands beside the configuration.
+    /// `policy.audit_log`; a relative path is relative to the configuration.
     pub(crate) audit_log: &'static str,
     /// Further lines of `server:` and `upstream:`.
     pub(crate) server: String,
@@ -75,7 +75,7 @@ pub(crate) struct Setup {
 }
 
 impl Setup {
-    /// One agent, `worker`, with all of `acme` and approvals for merges alone.
+    /// One agent, `worker`, with all of `acme`, which needs approvals only for merges.
     pub(crate) fn worker() -> Setup {
         Setup::with(vec![agent("worker", &["repositories: [acme/*]", "require_approval: [merge]"])])
     }
@@ -129,7 +129,7 @@ impl Setup {
         }
     }
 
-    /// The file as a user would write it.
+    /// Writes the file as a user would.
     pub(crate) fn write_config(&self, sim: &Sim, files: &TempDir) -> PathBuf {
         let key = files.path().join("app.pem");
         std::fs::write(&key, PRIVATE_KEY_PKCS1).unwrap();
@@ -170,7 +170,7 @@ impl Setup {
         path
     }
 
-    /// Signed mode needs somebody who signs.
+    /// Signed mode needs at least one issuer.
     fn issuers(&self, files: &TempDir) -> String {
         if !self.approval_mode.starts_with("signed") {
             return String::new();
@@ -185,17 +185,17 @@ impl Setup {
     }
 }
 
-/// A running tollgate before its own stand-in.
+/// A running tollgate in front of its own stand-in.
 pub(crate) struct Tollgate {
     pub(crate) sim: Sim,
     pub(crate) files: TempDir,
     pub(crate) base: String,
     pub(crate) admin: String,
-    /// Where GitHub's webhook is taken, if it is.
+    /// The address of the webhook listener, if there is one.
     pub(crate) webhook: Option<SocketAddr>,
     pub(crate) changes: Arc<Changes>,
     pub(crate) feed: Arc<Feed>,
-    /// Has the configuration read again, as SIGHUP does.
+    /// Notifying it reloads the configuration, as SIGHUP does.
     pub(crate) reread: Arc<Notify>,
     keys: Vec<AgentKey>,
     pub(crate) stop: CancellationToken,
@@ -203,7 +203,7 @@ pub(crate) struct Tollgate {
     client: Client<HttpConnector, Full<Bytes>>,
 }
 
-/// An answer, read whole.
+/// An answer, read to the end.
 #[derive(Debug, Clone)]
 pub(crate) struct Answer {
     pub(crate) status: StatusCode,
@@ -224,7 +224,7 @@ impl Answer {
         self.headers.get(name).map_or("", |value| value.to_str().unwrap())
     }
 
-    /// `STATUS CODE` of a refusal, `STATUS` of GitHub's answer.
+    /// `STATUS CODE` for tollgate's refusal, `STATUS` for GitHub's answer.
     pub(crate) fn verdict(&self) -> String {
         match self.headers.get("x-tollgate-error") {
             Some(code) => format!("{} {}", self.status.as_u16(), code.to_str().unwrap()),
@@ -233,7 +233,7 @@ impl Answer {
     }
 }
 
-/// A request of the first agent, unless said otherwise.
+/// A request of the first agent unless stated otherwise.
 pub(crate) struct Ask<'a> {
     tollgate: &'a Tollgate,
     request: http::request::Builder,
@@ -259,7 +259,7 @@ impl Ask<'_> {
         self
     }
 
-    /// As another agent, by its place in the setup.
+    /// As another agent, by its index in the setup.
     pub(crate) fn by(self, agent: usize) -> Self {
         let key = format!("token {}", self.tollgate.key(agent));
         self.header("authorization", &key)
@@ -293,7 +293,7 @@ impl Tollgate {
         self.ask_at(method, &format!("{}{path}", self.base))
     }
 
-    /// As [`Tollgate::ask`], of another replica.
+    /// Like [`Tollgate::ask`], at another replica.
     pub(crate) fn ask_at(&self, method: &str, uri: &str) -> Ask<'_> {
         let method: Method = method.parse().unwrap();
         let request = Request::builder().method(method).uri(uri);
@@ -310,7 +310,7 @@ impl Tollgate {
         String::from_utf8(answer.into_body().collect().await.unwrap().to_bytes().to_vec()).unwrap()
     }
 
-    /// What arrived at the stand-in, our own calls as an App left out.
+    /// What arrived at the stand-in, without our own calls as an App.
     pub(crate) fn arrived(&self) -> Vec<RecordedRequest> {
         self.sim.requests().into_iter().filter(|request| request.credential != "app-jwt").collect()
     }
@@ -320,7 +320,7 @@ impl Tollgate {
         self.arrived().iter().map(|request| format!("{} {}", request.method, request.target)).collect()
     }
 
-    /// Bytes on a connection of their own, and what comes back until it closes or `patience` ends.
+    /// Sends bytes on a connection of their own; returns what comes back until it closes or `patience` ends.
     pub(crate) async fn raw(&self, bytes: &[u8]) -> String {
         let mut socket = TcpStream::connect(self.base.trim_start_matches("http://")).await.unwrap();
         socket.write_all(bytes).await.unwrap();
@@ -334,7 +334,7 @@ impl Tollgate {
         format!("{request_line}\r\nHost: x\r\nAuthorization: token {}\r\n{fields}\r\n", self.key(0))
     }
 
-    /// Nothing GitHub would take amiss, and no key of an agent, ever arrived.
+    /// Asserts that nothing GitHub would object to, and no agent's key, ever arrived.
     pub(crate) fn assert_clean(&self) {
         let books = self.sim.books();
         assert_eq!(books.violations_total(), 0, "{:?}", books.violations);
@@ -342,7 +342,7 @@ impl Tollgate {
     }
 }
 
-/// A call straight to the stand-in, past tollgate, with a credential of one's own.
+/// A call straight to the stand-in, bypassing tollgate, with the given credential.
 pub(crate) async fn straight(sim: &Sim, token: &str, method: &str, path: &str, body: &Value) -> (u16, Value) {
     let client = Client::builder(TokioExecutor::new()).build_http::<Full<Bytes>>();
     let request = Request::builder()
@@ -357,7 +357,7 @@ pub(crate) async fn straight(sim: &Sim, token: &str, method: &str, path: &str, b
     (status, serde_json::from_slice(&text).unwrap_or_default())
 }
 
-/// Waits for something that will come true.
+/// Waits for something that will become true.
 pub(crate) async fn eventually(what: &str, mut check: impl FnMut() -> bool) {
     for _ in 0..500 {
         if check() {
@@ -368,7 +368,7 @@ pub(crate) async fn eventually(what: &str, mut check: impl FnMut() -> bool) {
     panic!("{what} did not happen within 5 s");
 }
 
-/// A stand-in with so large limits that nothing is held for them, where limits are not what is tested.
+/// A stand-in with limits so large that nothing is held for them, for tests about other things.
 pub(crate) fn roomy() -> SimConfig {
     let limits = PrimaryLimits { core: 1_000_000, graphql: 1_000_000, search: 10_000, ..Default::default() };
     SimConfig { limits, ..SimConfig::default() }

@@ -1,4 +1,4 @@
-//! HTTPS: both protocols, the same strictness, certificates that change and end.
+//! HTTPS: both protocols, the same strictness, and certificates that are replaced or expire.
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ use tollgate::tls::{TlsError, TlsFiles};
 
 use crate::support::{Setup, Tollgate};
 
-/// Writes a fresh certificate for `localhost` that ends `days` from now; gives the certificate.
+/// Writes a fresh certificate for `localhost` that expires in `days`; returns it.
 fn write_certificate(files: &std::path::Path, days: i64) -> CertificateDer<'static> {
     let mut params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
     let now = SystemClock.now_seconds();
@@ -137,7 +137,7 @@ async fn http2_is_as_strict_as_http1() {
 async fn many_requests_share_a_connection_and_resets_do_not_hurt_others() {
     let (tollgate, _files, certificate) = start().await;
     let sender = http2(&tollgate, &certificate).await;
-    // Begun and given up at once.
+    // Sent and abandoned at once.
     for _ in 0..50 {
         let mut sender = sender.clone();
         let request = ask(&tollgate, "/repos/acme/widgets").body(Empty::new()).unwrap();
@@ -177,7 +177,7 @@ async fn a_new_certificate_is_taken_up_and_open_connections_go_on() {
     assert!(taken_up && connect(&tollgate, &old, b"h2").await.is_err());
     let request = ask(&tollgate, "/repos/acme/widgets").body(Empty::new()).unwrap();
     assert_eq!(open.send_request(request).await.unwrap().status(), 200);
-    // A pair that does not fit changes nothing.
+    // A pair that does not match changes nothing.
     std::fs::write(files.path().join("tls.key"), KeyPair::generate().unwrap().serialize_pem()).unwrap();
     tokio::time::sleep(std::time::Duration::from_millis(2_500)).await;
     assert!(connect(&tollgate, &new, b"h2").await.is_ok());

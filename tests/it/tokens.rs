@@ -1,4 +1,4 @@
-//! The tokens that reach GitHub open what the agent has, and nothing else, whoever holds them.
+//! The tokens that reach GitHub open what the agent may use and nothing else, whoever holds them.
 
 use github_sim::Sim;
 use serde_json::{Value, json};
@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use crate::support::tap::Tap;
 use crate::support::{Setup, Tollgate, agent, straight};
 
-/// A tollgate whose calls pass a tap.
+/// A tollgate whose calls go through a tap.
 async fn tapped(agents: Vec<crate::support::TestAgent>) -> (Tollgate, Tap, Sim) {
     let sim = Sim::start(crate::support::roomy()).await.unwrap();
     let (tap, address) = Tap::start(sim.api_url()).await;
@@ -42,7 +42,7 @@ async fn a_token_opens_what_its_agent_has_and_nothing_else() {
         let path = "/repos/acme/widgets/contents/.github/workflows/x.yml";
         assert_eq!(straight(&sim, token, "PUT", path, &workflow).await.0, 403, "workflows");
     }
-    // The token of reads writes nothing at all.
+    // A read token can't write anything.
     for (method, path, body) in [
         ("POST", "/repos/acme/widgets/issues", json!({"title": "x"})),
         ("PUT", "/repos/acme/widgets/pulls/76/merge", json!({})),

@@ -1,4 +1,4 @@
-//! What GitHub's webhook tells, over a real listener; and what other replicas then know.
+//! What GitHub's webhook reports, over a real listener; and what other replicas then know.
 
 mod reads;
 mod replicas;
@@ -76,7 +76,7 @@ async fn a_body_has_its_bound_and_its_time() {
     let declared = format!("content-length: {}\r\n", BODY_BYTES_MAX + 1);
     let head = push("1").head("POST", &declared);
     assert_eq!(told.raw(head.as_bytes()).await, "HTTP/1.1 413 Payload Too Large");
-    // Undeclared, it is refused when it gets there; the client may still be writing then.
+    // With undeclared length it is refused at the limit; the client may still be writing then.
     let mut socket = TcpStream::connect(told.address).await.unwrap();
     let head = push("1").head("POST", "transfer-encoding: chunked\r\n");
     socket.write_all(head.as_bytes()).await.unwrap();
@@ -87,12 +87,12 @@ async fn a_body_has_its_bound_and_its_time() {
         }
     }
     told.counts("push", "too_large", 2).await;
-    // The largest there can be.
+    // The largest body that is accepted.
     let blank = " ".repeat(BODY_BYTES_MAX - push("2").body.len());
     let large = delivery("push", "2", [push("2").body, blank.into_bytes()].concat());
     assert_eq!(told.send(&large).await.status, StatusCode::ACCEPTED);
     eventually("the mark", || told.last(Area::Code) > 0).await;
-    // A body that stops on its way.
+    // A body that stops halfway.
     let head = push("3").head("POST", "content-length: 100\r\n");
     let answer = told.raw(format!("{head}{{").as_bytes()).await;
     assert_eq!(answer, "HTTP/1.1 408 Request Timeout");
@@ -117,7 +117,7 @@ async fn what_finds_no_room_is_shed_and_marks_everything() {
     told.counts("push", "shed", 1).await;
     eventually("the mark", || told.last(Area::Issues) > 0).await;
     assert_eq!(told.send(&push("3")).await.status, StatusCode::ACCEPTED, "a small one finds room");
-    // Those who hold the room are not waited for.
+    // Tollgate does not wait for those that hold the room.
     for mut socket in stuck {
         assert_eq!(status_line(&mut socket).await, "HTTP/1.1 408 Request Timeout");
     }
@@ -187,7 +187,7 @@ fn now_ms() -> u64 {
     u64::try_from(SystemClock.now_ms()).unwrap()
 }
 
-/// How many tokens the App asked for.
+/// How many tokens the App requested.
 fn minted(tollgate: &Tollgate) -> usize {
     let is_mint = |target: &str| target.ends_with("/access_tokens");
     tollgate.sim.requests().iter().filter(|request| is_mint(&request.target)).count()
@@ -221,7 +221,7 @@ async fn an_installation_that_ends_takes_its_tokens_with_it() {
     eventually("its work", || told.feed.is_delivered("x")).await;
     assert_eq!(told.tollgate.get("/repos/acme/widgets").await.verdict(), "200");
     assert_eq!(minted(&told.tollgate), expected, "another account's end is no concern of it");
-    // And when GitHub knows of none any more, so does tollgate.
+    // And once GitHub no longer knows the installation, neither does tollgate.
     let none =
         || FaultKind::Status { status: 404, body: None, headers: BTreeMap::new(), takes_effect: false };
     for kind in ["orgs", "users"] {

@@ -151,8 +151,7 @@ pub enum FaultKind {
         /// Which one.
         resource: String,
     },
-    /// Opens a window as if someone else had used it; happens when the fault is added, and never matches a
-    /// request.
+    /// Opens a window as if someone else had used it; happens when the fault is added, and never matches a request.
     WindowOpened {
         /// As `installation:1001`.
         account: String,

@@ -1,8 +1,7 @@
 //! `POST /graphql`: a small interpreter of selection sets over JSON views of the world.
 //!
-//! It has no schema: a field that the view lacks is null. Connections are arrays in the view and get `nodes`,
-//! `edges`, `pageInfo` and `totalCount` in [`page`]. Mutations are recorded in the books and carried out in
-//! [`mutations`].
+//! It has no schema: a field that the view lacks is null. Connections are arrays in the view and get `nodes`, `edges`,
+//! `pageInfo` and `totalCount` in [`page`]. Mutations are recorded in the books and carried out in [`mutations`].
 
 mod bind;
 mod check;

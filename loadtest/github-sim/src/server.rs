@@ -1,8 +1,7 @@
 //! The listeners and a request's way through HTTP: receive, answer, send.
 //!
-//! Three listeners play GitHub: the API, the uploads host and the storage hosts behind redirects.
-//! [`crate::answer`] makes the answer; this module does the network part and the faults that happen on the
-//! network.
+//! Three listeners play GitHub: the API, the uploads host and the storage hosts behind redirects. [`crate::answer`]
+//! makes the answer; this module does the network part and the faults that happen on the network.
 
 use std::convert::Infallible;
 use std::io;

@@ -18,7 +18,7 @@ pub(super) struct Body {
     pub(super) errors: Vec<GraphqlError>,
     /// `data.rateLimit.cost` of a GraphQL answer.
     pub(super) cost: Option<u32>,
-    /// Some member of a GraphQL answer's `data` is not null: that part was carried out.
+    /// Whether some member of a GraphQL answer's `data` is not null: that part was carried out.
     pub(super) has_data: bool,
 }
 

@@ -20,7 +20,7 @@ const DEPTH_MAX: usize = 64;
 /// Most fields of a document after expanding its fragments.
 const FIELDS_MAX: usize = 20_000;
 
-/// Most operations of a document.
+/// Most operations allowed in a document.
 const OPERATIONS_MAX: usize = 50;
 /// Approximate limit in bytes on all variable values together, counted once per use.
 const BOUND_BYTES_MAX: usize = 2 * BODY_BYTES_MAX;

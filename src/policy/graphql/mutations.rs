@@ -16,7 +16,7 @@ use crate::policy::branch::{NamedBranch, of_branch_name, of_full_ref};
 use crate::policy::repositories::RepositoryName;
 use crate::policy::routes::{self, Condition, Operation};
 
-/// Most mutations in one document.
+/// Most mutations allowed in one document.
 const MUTATIONS_MAX: usize = 20;
 /// Most branches that one mutation may name.
 const BRANCHES_MAX: usize = 10;

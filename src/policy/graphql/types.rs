@@ -41,7 +41,7 @@ static TYPES: LazyLock<Types> = LazyLock::new(|| {
     types
 });
 
-/// The type of a condition, if the schema has it.
+/// The type that a type condition names, if the schema has it.
 pub(super) fn known(name: &str) -> Option<&'static str> {
     TYPES.names.get(name).copied()
 }

@@ -1,7 +1,7 @@
-//! Signed approvals: forged, for something else, or used twice.
+//! Signed approvals: forged, made for something else, or used twice.
 //!
-//! An approval travels through the agent, who can read it, keep it and change it. What lets a merge
-//! pass is a signature of a configured issuer over exactly this merge, once.
+//! An approval travels through the agent, who can read, keep and change it. A merge only passes with a configured
+//! issuer's signature over exactly this merge, and only once.
 
 mod bindings;
 mod claims;
@@ -31,7 +31,7 @@ struct Approvers {
     public_pem: String,
     /// Of `team`, HS256.
     team: EncodingKey,
-    /// Of pull request 76, which nobody approved but in the controls.
+    /// Of pull request 76, which nobody has approved except in the controls.
     head: String,
     /// Of pull request 77.
     other_head: String,
@@ -64,7 +64,7 @@ fn now() -> i64 {
     SystemClock.now_seconds()
 }
 
-/// What every approval says, signed by `release-team` just now and not used before.
+/// The common claims of every approval, issued by `release-team` just now and not used before.
 fn claims(action: &str) -> Value {
     static SPENT: AtomicU64 = AtomicU64::new(0);
     let number = SPENT.fetch_add(1, Ordering::Relaxed);
@@ -96,20 +96,20 @@ fn claims_for_request(action: &str, method: &str, path: &str, body: &str) -> Val
     claims
 }
 
-/// A compact JWS of header and claims as they stand, so that they may say things twice.
+/// A compact JWS with header and claims verbatim, so that they may contain duplicates.
 fn sign_text(header: &str, payload: &str, key: &EncodingKey, algorithm: Algorithm) -> String {
     let message = format!("{}.{}", URL_SAFE_NO_PAD.encode(header), URL_SAFE_NO_PAD.encode(payload));
     let signature = jsonwebtoken::crypto::sign(message.as_bytes(), key, algorithm).unwrap();
     format!("{message}.{signature}")
 }
 
-/// As `release-team` signs.
+/// Signs as `release-team`.
 fn sign(claims: &Value, approvers: &Approvers) -> String {
     let header = r#"{"alg":"EdDSA","typ":"JWT"}"#;
     sign_text(header, &claims.to_string(), &approvers.release_team, Algorithm::EdDSA)
 }
 
-/// As `team` signs; its claims have to name it.
+/// Signs as `team`; the claims have to name it.
 fn sign_with_secret(claims: &Value, approvers: &Approvers) -> String {
     let mut claims = claims.clone();
     if claims["iss"] == "release-team" {
@@ -118,7 +118,7 @@ fn sign_with_secret(claims: &Value, approvers: &Approvers) -> String {
     sign_text(r#"{"alg":"HS256","typ":"JWT"}"#, &claims.to_string(), &approvers.team, Algorithm::HS256)
 }
 
-/// The merge of pull request 76 with an approval.
+/// The merge of pull request 76, with an approval.
 fn merge(run: &Run, approval: &str) -> Vec<u8> {
     run.request(&format!("PUT {MERGE}"), &format!("X-Merge-Approval: {approval}\r\n"), "{}")
 }

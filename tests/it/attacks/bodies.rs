@@ -2,7 +2,7 @@
 
 use super::run::Run;
 
-/// Bodies of a review that approves to somebody.
+/// Bodies of a review that some reader takes for an approval.
 const REVIEWS: [(&str, &str); 38] = [
     ("plainly", r#"{"event":"APPROVE"}"#),
     ("in lower case", r#"{"event":"approve"}"#),
@@ -44,7 +44,7 @@ const REVIEWS: [(&str, &str); 38] = [
     ("in a broken document", r#"{"event":"APPROVE""#),
 ];
 
-/// Bodies of a review that approves to a reader who minds neither case nor blanks nor brackets in a key.
+/// Bodies of a review that approves for a reader that ignores case, blanks and brackets in a key.
 const LOOKALIKES: [(&str, &str); 12] = [
     ("under an escaped key with NUL", r#"{"event\u0000":"APPROVE"}"#),
     ("beside a key with NUL", r#"{"event":"COMMENT","event\u0000":"APPROVE"}"#),
@@ -75,14 +75,14 @@ const RETARGETS: [(&str, &str); 11] = [
     ("in single quotes", "{'base':'release'}"),
 ];
 
-/// The same to a reader who minds neither case nor blanks in a key.
+/// The same for a reader that ignores case and blanks in a key.
 const RETARGETS_BY_LOOKALIKES: [(&str, &str); 3] = [
     ("by a capital key", r#"{"Base":"release"}"#),
     ("by a key with a blank", r#"{"base ":"release"}"#),
     ("by a key with NUL", r#"{"base\u0000":"release"}"#),
 ];
 
-/// What satisfies a gate without a review's event.
+/// Requests that satisfy a gate without a review's event.
 const GATES: [(&str, &str); 20] = [
     ("a status", "POST /repos/acme/widgets/statuses/0000000000000000000000000000000000000000"),
     ("a status by id", "POST /repositories/2001/statuses/0000000000000000000000000000000000000000"),

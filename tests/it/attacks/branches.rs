@@ -1,10 +1,10 @@
-//! Commits and refs on a branch that is guarded, however the branch is named, or where it is not named.
+//! Commits and refs on a guarded branch, however the request names it, or without naming it.
 
 use serde_json::Value;
 
 use super::run::Run;
 
-/// What a body says of the branch of a commit, as JSON members.
+/// Members of a commit's body that concern the branch.
 const NAMES: [(&str, &str); 28] = [
     ("nowhere", ""),
     ("plainly", r#","branch":"main""#),
@@ -36,7 +36,7 @@ const NAMES: [(&str, &str); 28] = [
     ("under a longer key alone", r#","branch_name":"feature/x""#),
 ];
 
-/// Names that are not the guarded branch's, but that some reader takes for it.
+/// Names that are not the guarded branch's but that some reader takes for it.
 const SLOPPY_NAMES: [(&str, &str); 14] = [
     ("in full-width letters", r#","branch":"ｍａｉｎ""#),
     ("another one in capitals", r#","branch":"LOCKED""#),
@@ -54,7 +54,7 @@ const SLOPPY_NAMES: [(&str, &str); 14] = [
     ("a tag", r#","branch":"refs/tags/../heads/main""#),
 ];
 
-/// Keys that only look like `branch`: beside it, or instead of it.
+/// Keys that only look like `branch`, beside it or instead of it.
 const LOOKALIKES: [(&str, &str); 10] = [
     ("a capital", r#","Branch":"feature/x""#),
     ("capitals", r#","BRANCH":"feature/x""#),
@@ -111,7 +111,7 @@ const SLOPPY_REFS: [(&str, &str); 6] = [
     ("a parameter", "heads/main;x"),
 ];
 
-/// Bodies of a new ref that is guarded, or is no branch.
+/// Bodies that create a guarded ref, or one that is not a branch.
 const NEW_REFS: [(&str, &str); 17] = [
     ("the default branch in capitals", r#""ref":"refs/heads/MAIN""#),
     ("the default branch", r#""ref":"refs/heads/main""#),
@@ -164,7 +164,7 @@ async fn no_key_that_looks_like_branch_passes() {
     run.finish(8).await;
 }
 
-/// The same members for the commit of a fix, which calls its branch `target_ref`.
+/// The same members for an autofix commit, which calls its branch `target_ref`.
 fn of_a_fix(members: &str) -> String {
     [
         ("\\u0062ranch", "\\u0074arget_ref"),
@@ -178,7 +178,7 @@ fn of_a_fix(members: &str) -> String {
     .fold(members.to_owned(), |text, (from, to)| text.replace(from, to))
 }
 
-/// Commits with each of these in the body, and commits of a fix.
+/// Sends commits, and autofix commits, with each of these in the body.
 async fn commit(names: &[(&str, &str)]) {
     let mut run = Run::start("presence").await;
     for (name, members) in names {

@@ -1,8 +1,8 @@
-//! Other repositories than the agent's, by every name they have.
+//! Repositories that are not the agent's, by every name that they have.
 
 use super::run::Run;
 
-/// Reads that tell of what is not the agent's.
+/// Reads that reveal what is not the agent's.
 const READS: [(&str, &str); 64] = [
     ("by name", "/repos/acme/secret-plans"),
     ("by name in capitals", "/repos/ACME/Secret-Plans"),
@@ -101,7 +101,7 @@ const CREDENTIALS: [(&str, &str); 21] = [
     ("an OAuth token", "POST /login/oauth/access_token"),
 ];
 
-/// Writes elsewhere, and writes that are in no list.
+/// Writes outside the agent's repositories, and writes that the table does not list.
 const WRITES: [(&str, &str); 18] = [
     ("an issue elsewhere", "POST /repos/acme/secret-plans/issues"),
     ("an issue elsewhere by id", "POST /repositories/2003/issues"),

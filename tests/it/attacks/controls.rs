@@ -1,4 +1,4 @@
-//! With an approval the same requests do arrive, and are seen for what they are.
+//! With an approval the same requests do arrive, and are judged for what they are.
 
 use super::oracle::Meaning;
 use super::run::{MERGE, Run};

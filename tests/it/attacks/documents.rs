@@ -1,4 +1,4 @@
-//! GraphQL documents that change something while they look as if they read.
+//! GraphQL documents that change something while they look like reads.
 
 use serde_json::json;
 
@@ -6,7 +6,7 @@ use super::run::Run;
 
 const LANDS: &str = "mergePullRequest(input: {pullRequestId: \"PR_76\"}) { clientMutationId }";
 
-/// Documents, all of which hold a merge.
+/// Documents that all contain a merge.
 fn documents() -> Vec<(&'static str, String)> {
     vec![
         ("plainly", format!("mutation {{ {LANDS} }}")),

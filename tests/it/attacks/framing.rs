@@ -1,8 +1,8 @@
-//! A second request hidden where one parser sees a body and another the next message.
+//! A second request hidden where one parser sees a body and another sees the next message.
 
 use super::run::{MERGE, Run};
 
-/// What is smuggled: a merge, with the agent's key, which must not travel on either.
+/// The smuggled request: a merge with the agent's key, which must not be forwarded either.
 fn hidden(run: &Run) -> String {
     format!(
         "PUT {MERGE} HTTP/1.1\r\nHost: x\r\nAuthorization: token {}\r\nContent-Length: 2\r\n\r\n{{}}",
@@ -10,7 +10,7 @@ fn hidden(run: &Run) -> String {
     )
 }
 
-/// Fields that leave room for doubt where the body ends.
+/// Header fields that leave the end of the body in doubt.
 const DOUBTS: [(&str, &str); 40] = [
     ("a length and chunks", "Content-Length: 4\r\nTransfer-Encoding: chunked\r\n"),
     ("chunks and a length", "Transfer-Encoding: chunked\r\nContent-Length: 4\r\n"),
@@ -151,7 +151,7 @@ async fn a_request_in_a_body_stays_a_body() {
         let bytes = run.request(line, fields, &text);
         let bytes = String::from_utf8(bytes).unwrap().replacen("Connection: close\r\n", "", 1);
         run.attack(name, bytes.as_bytes()).await;
-        // And with the body after the answer to the head, as one who waits for it would send it.
+        // And with the body sent after the answer to the head, as a waiting client would.
         let (head, body) = bytes.split_at(bytes.find("\r\n\r\n").unwrap() + 4);
         run.attack_in_pieces(&format!("{name}, later"), &[head.as_bytes(), body.as_bytes()]).await;
     }

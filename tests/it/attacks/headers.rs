@@ -1,8 +1,8 @@
-//! What looks like the header of an approval and is none, in the mode that asks for its presence.
+//! Headers that look like an approval's and are not, in the mode that only requires presence.
 
 use super::run::{MERGE, Run};
 
-/// Fields of a merge that approve nothing.
+/// Header fields on a merge that approve nothing.
 const FIELDS: [(&str, &[u8]); 30] = [
     ("absent", b""),
     ("empty", b"X-Merge-Approval:\r\n"),
@@ -85,7 +85,7 @@ async fn no_other_place_holds_an_approval() {
             run.attack(name, &bytes).await;
         }
     }
-    // An approval of one request is none of the next on the same connection.
+    // An approval of one request does not count for the next on the same connection.
     let approved =
         String::from_utf8(run.request("GET /repos/acme/widgets", "X-Merge-Approval: yes\r\n", "")).unwrap();
     let approved = approved.replacen("Connection: close\r\n", "", 1);

@@ -1,8 +1,8 @@
-//! Headers that are for one hop, that look like another, or that tell who asked.
+//! Headers that are hop-by-hop, that resemble another header, or that tell who asked.
 
 use super::run::{MERGE, Run};
 
-/// Fields of an allowed read, none of which may change what GitHub gets.
+/// Header fields of an allowed read; none may change what GitHub gets.
 const FIELDS: [(&str, &str); 30] = [
     ("Connection takes away the credential", "Connection: authorization\r\n"),
     ("Connection takes away two", "Connection: close, authorization, host\r\n"),

@@ -1,4 +1,4 @@
-//! Somebody without a key, or with another's, who wants to be taken for the worker.
+//! A caller without a key, or with another's, that wants to be taken for the worker.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -8,12 +8,12 @@ use tollgate::secret::hex;
 
 use super::run::{MERGE, Run};
 
-/// The head of a read by somebody, `fields` being all that tells who.
+/// The head of a read; `fields` is all that identifies the caller.
 fn read(target: &str, fields: &str) -> Vec<u8> {
     format!("GET {target} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{fields}\r\n").into_bytes()
 }
 
-/// What an `Authorization` holds that lets nobody in, `KEY` being the worker's key.
+/// Values of `Authorization` that let nobody in; `KEY` stands for the worker's key.
 const VALUES: [(&str, &str); 34] = [
     ("nothing", ""),
     ("a scheme alone", "token"),
@@ -148,7 +148,7 @@ async fn another_agents_key_opens_nothing_of_the_workers() {
             format!("Authorization: Basic {basic}\r\n"),
         ),
     ] {
-        // Only the look-up of an id may be seen, and it tells another agent nothing.
+        // Only the look-up of an id may arrive, and it tells another agent nothing.
         let bytes = read(target, &fields);
         run.deliver(&[&bytes]).await;
         let answered =

@@ -1,8 +1,8 @@
-//! Another method than the one the request line shows.
+//! A method other than the one in the request line.
 
 use super::run::{MERGE, Run};
 
-/// Methods that some server may take for `PUT`, or know by themselves.
+/// Methods that some servers may take for `PUT`, or implement themselves.
 const METHODS: [&str; 18] = [
     "put",
     "Put",
@@ -24,7 +24,7 @@ const METHODS: [&str; 18] = [
     "\"PUT\"",
 ];
 
-/// Fields by which a `GET` might become a `PUT`.
+/// Header fields that might turn a `GET` into a `PUT`.
 const OVERRIDES: [(&str, &str); 15] = [
     ("the usual override", "X-HTTP-Method-Override: PUT\r\n"),
     ("the usual override, lower-case value", "X-HTTP-Method-Override: put\r\n"),
@@ -46,7 +46,7 @@ const OVERRIDES: [(&str, &str); 15] = [
     ),
 ];
 
-/// Queries by which a `GET` might become a `PUT`.
+/// Queries that might turn a `GET` into a `PUT`.
 const QUERIES: [(&str, &str); 5] = [
     ("_method", "_method=PUT"),
     ("_method in lower case", "_method=put"),
@@ -55,7 +55,7 @@ const QUERIES: [(&str, &str); 5] = [
     ("_method among others", "per_page=1&_method=PATCH&page=2"),
 ];
 
-/// Queries that do so for a reader who minds neither case nor brackets, and splits at semicolons.
+/// Queries that do so for a reader that ignores case and brackets, and splits at semicolons.
 const LOOKALIKES: [(&str, &str); 5] = [
     ("_method in capitals", "_METHOD=PUT"),
     ("_method as a list", "_method[]=PUT"),

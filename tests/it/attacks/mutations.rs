@@ -1,7 +1,7 @@
-//! GraphQL's mutations: those that wait for an approval, those that no agent has, and those that are
-//! about somebody else's, hidden in everything a document can be made of.
+//! GraphQL mutations that need an approval, that no agent may do, or that concern somebody else's repository,
+//! hidden in everything that a document can be made of.
 //!
-//! The ids are real, so that what gets through is carried out.
+//! The ids are real, so that whatever gets through takes effect.
 
 mod containers;
 mod disguises;
@@ -15,12 +15,12 @@ use serde_json::{Value, json};
 use super::run::Run;
 use crate::support::{Tollgate, straight};
 
-/// What `<name>` stands for in the documents and variables of this suite.
+/// The ids that `<name>` stands for in this suite's documents and variables.
 pub(super) struct Ids {
     known: Vec<(String, String)>,
 }
 
-/// Placeholders, and where the thing is whose node id they stand for.
+/// Placeholders, and the path of the object whose node id each stands for.
 const THINGS: [(&str, &str); 15] = [
     ("<widgets>", "/repos/acme/widgets"),
     ("<issue>", "/repos/acme/widgets/issues/1"),
@@ -40,7 +40,7 @@ const THINGS: [(&str, &str); 15] = [
 ];
 
 impl Ids {
-    /// Learns them from the stand-in itself.
+    /// Learns the ids from the stand-in itself.
     pub(super) async fn learn(run: &mut Run) -> Ids {
         let ids = Ids::of(&run.tollgate).await;
         run.arrivals();
@@ -51,7 +51,7 @@ impl Ids {
         let sim = &tollgate.sim;
         let mut known = Vec::new();
         for (name, path) in THINGS {
-            // What is public has no installation of its own.
+            // The public repository has no installation of its own.
             let owner = path.split('/').nth(2).filter(|owner| *owner != "foreign").unwrap_or("acme");
             let token = format!("Bearer {}", sim.mint(owner));
             let (_, found) = straight(sim, &token, "GET", path, &Value::Null).await;
@@ -66,7 +66,7 @@ impl Ids {
         Ids { known }
     }
 
-    /// The text with ids in it.
+    /// The text with its placeholders replaced.
     pub(super) fn fill(&self, text: &str) -> String {
         self.known.iter().fold(text.to_owned(), |text, (name, id)| text.replace(name, id))
     }

@@ -1,7 +1,7 @@
-//! A lenient, independent reader of what reached the stand-in: the worst that any server could make of it.
+//! A lenient, independent reader of what reached the stand-in: reports the worst that any server could read into it.
 //!
-//! It shares nothing with the proxy under test. Where two readings are possible it takes the
-//! dangerous one; a write it does not know is dangerous.
+//! It shares no code with the proxy under test. Where two readings are possible it takes the dangerous one; a
+//! write that it does not know is dangerous.
 
 mod body;
 mod graphql;
@@ -16,20 +16,20 @@ use github_sim::RecordedRequest;
 use body::Params;
 use spelling::{path_and_query, readings, unescaped};
 
-/// What a request could mean, the harmless first.
+/// The possible meanings of a request, the harmless first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Meaning {
-    /// A read or an ordinary write in the agent's repositories, or public knowledge.
+    /// A read or an ordinary write in the agent's repositories, or public information.
     Nothing,
-    /// Came without the installation's credential, or with what is not for GitHub.
+    /// Has not the installation's credential, or contains something that is not for GitHub.
     Stray,
     /// Reads or writes outside of the agent's repositories.
     Foreign,
     /// Satisfies or removes a gate: reviews, statuses, checks.
     Review,
-    /// Moves, makes or deletes the default branch, a protected one or a tag, or starts what does.
+    /// Moves, creates or deletes the default branch, a protected one or a tag, or starts something that does.
     RefWrite,
-    /// Rules, settings, access, and every write that nobody here knows.
+    /// Rules, settings, access, and every unknown write.
     Admin,
     /// Credentials.
     Token,
@@ -37,7 +37,7 @@ pub(crate) enum Meaning {
     Merge,
 }
 
-/// What the oracle has to know of the world.
+/// What the oracle needs to know about the world.
 #[derive(Debug, Clone)]
 pub(crate) struct Ground {
     /// The repositories the agent may use, with their ids.
@@ -76,8 +76,8 @@ pub(crate) fn judge(request: &RecordedRequest, ground: &Ground) -> Meaning {
     strongest
 }
 
-/// Whether it carries another credential than the installation's, or something of the agent's that
-/// should have stayed behind.
+/// Whether it carries a credential other than the installation's, or something from the agent that should not
+/// have been forwarded.
 fn is_stray(request: &RecordedRequest) -> bool {
     let leaves = |name: &str| {
         let hop = ["connection", "keep-alive", "te", "trailer", "upgrade", "http2-settings", "expect"];
@@ -101,7 +101,7 @@ fn targets(request: &RecordedRequest) -> Vec<String> {
     std::iter::once(&request.target).chain(others).cloned().collect()
 }
 
-/// The method, and those by which it could be overridden.
+/// The method, and those that could override it.
 fn methods(request: &RecordedRequest, params: &Params) -> Vec<String> {
     let names = ["x-http-method-override", "x-method-override", "x-http-method", "x-original-method"];
     let headers = request.headers.iter().filter(|(name, _)| names.contains(&name.replace('_', "-").as_str()));
@@ -135,8 +135,7 @@ impl Call<'_> {
             }
             ["repositories", id, rest @ ..] => {
                 let is_own = self.ground.own.iter().any(|(_, own)| is_number(id, *own));
-                // Asking for the name behind an id is the proxy's own question; without an answer it
-                // told nothing.
+                // Asking for the name behind an id is the proxy's own query; without an answer it revealed nothing.
                 let told = !rest.is_empty() || self.status.is_none_or(|status| status < 400);
                 if is_own || told || !self.is_read() {
                     self.in_repository(is_own, rest)
@@ -158,7 +157,7 @@ impl Call<'_> {
         place.max(act)
     }
 
-    /// A second repository in the path.
+    /// Whether the path contains a second repository.
     fn reaches_out(&self, rest: &[&str]) -> bool {
         let inner = rest.windows(3).any(|three| three[0] == "repos" && !self.ground.has(three[1], three[2]));
         let range = match rest {
@@ -194,7 +193,7 @@ impl Call<'_> {
         }
     }
 
-    /// A search tells of other repositories unless its words name the agent's and nothing else.
+    /// A search reveals other repositories unless its words name only the agent's.
     fn search(&self, kind: &str) -> Meaning {
         let queries = self.params.texts("q");
         let confined = ["issues", "code", "commits", "repositories"].contains(&kind)
@@ -223,7 +222,7 @@ impl Call<'_> {
     }
 }
 
-/// Whether a text is that number to a reader who minds neither signs, zeros, fractions nor bases.
+/// Whether a text is that number for a reader that ignores signs, zeros, fractions and bases.
 fn is_number(text: &str, number: u64) -> bool {
     let hex = text.strip_prefix("0x").and_then(|digits| u64::from_str_radix(digits, 16).ok());
     let plain = text.trim_start_matches('+').split('.').next().unwrap_or_default();

@@ -1,4 +1,4 @@
-//! What an agent's ordinary work needs is served, all of it: a gate that stops work gets removed.
+//! Everything that an agent's ordinary work needs is served: a gate that stops work gets removed.
 
 mod branches;
 mod documents;
@@ -16,7 +16,7 @@ async fn start() -> Tollgate {
     setup("presence").start().await
 }
 
-/// Asks for each, and lists what was not served or did not arrive.
+/// Sends each request, and lists those that were not served or did not arrive.
 async fn serve(tollgate: &Tollgate, rows: &[Row]) {
     let mut failures = Vec::new();
     for (method, path, fields, body, status) in rows {
@@ -30,7 +30,7 @@ async fn serve(tollgate: &Tollgate, rows: &[Row]) {
         }
         let answer = ask.body(*body).send().await;
         let arrived = tollgate.arrived()[before..].iter().any(|request| request.method == **method);
-        // The limits are tollgate's own to tell.
+        // Tollgate answers for the limits itself.
         let is_own = path.ends_with("/rate_limit");
         if answer.verdict() != status.to_string() || !(arrived || is_own) {
             let text: String = answer.text().chars().take(160).collect();

@@ -1,8 +1,8 @@
-//! The path of a merge, spelled so that one reader sees it and another does not.
+//! The path of a merge, spelled so that one reader recognizes it and another does not.
 
 use super::run::Run;
 
-/// Paths of a merge by `PUT`.
+/// Paths of a merge, sent with `PUT`.
 const SPELLINGS: [(&str, &str); 72] = [
     ("as documented", "/repos/acme/widgets/pulls/76/merge"),
     ("below /api/v3", "/api/v3/repos/acme/widgets/pulls/76/merge"),
@@ -78,7 +78,7 @@ const SPELLINGS: [(&str, &str); 72] = [
     ("a name that ends in .git", "/repos/acme/widgets.git/pulls/76/merge"),
 ];
 
-/// Aliases and prefixes of the API, and targets in other forms.
+/// Aliases and prefixes of the API, and request targets in other forms.
 const ALIASES: [(&str, &str); 37] = [
     ("a numeric id", "/repositories/2001/pulls/76/merge"),
     ("a numeric id below /api/v3", "/api/v3/repositories/2001/pulls/76/merge"),
@@ -119,7 +119,7 @@ const ALIASES: [(&str, &str); 37] = [
     ("an asynchronous merge by id", "/repositories/2001/pulls/76/merge-async"),
 ];
 
-/// Other requests that land code or move a ref, by way of a parameter that may hold slashes.
+/// Other requests that land code or move a ref, through a parameter that may hold slashes.
 const DETOURS: [(&str, &str, &str); 13] = [
     ("a merge of branches", "POST", "/repos/acme/widgets/merges"),
     ("a merge of branches, escaped", "POST", "/repos/acme/widgets/%6Derges"),
@@ -156,7 +156,7 @@ const DETOURS: [(&str, &str, &str); 13] = [
     ),
 ];
 
-/// Escapes of escapes in a parameter that may hold them, which lead elsewhere when they are decoded.
+/// Nested escapes in a parameter that may hold them; decoded again, they lead elsewhere.
 const TWICE_ESCAPED: [&str; 8] = [
     "PATCH /repos/acme/widgets/labels/%252e%252e%252fgit%252frefs%252fheads%252fmain",
     "PATCH /repos/acme/widgets/labels/%252e%252e/git/refs/heads/main",

@@ -1,4 +1,4 @@
-//! The place where attacks are made: two agents, the bytes they send, and the judgement afterwards.
+//! The setting of the attacks: two agents, the bytes that they send, and the judgement afterwards.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use crate::support::{Setup, Tollgate, agent, roomy};
 
 /// The pull request that nobody approved.
 pub(super) const MERGE: &str = "/repos/acme/widgets/pulls/76/merge";
-/// How long an answer is waited for, and how long for more of one: what hangs up loses its request.
+/// How long to wait for an answer, and how long for more of it: a connection that is closed loses its request.
 const PATIENCE: Duration = Duration::from_secs(1);
 const SILENCE: Duration = Duration::from_millis(150);
 
@@ -21,7 +21,7 @@ const SILENCE: Duration = Duration::from_millis(150);
 pub(super) struct Run {
     pub(super) tollgate: Tollgate,
     pub(super) ground: Ground,
-    /// The number of the last arrival that was judged.
+    /// The sequence number of the last arrival that was judged.
     seen: u64,
     guarded_refs: BTreeMap<String, String>,
     breaches: Vec<String>,
@@ -38,7 +38,7 @@ fn world() -> SimConfig {
     SimConfig { seed, ..roomy() }
 }
 
-/// Two agents with the default classes, who see nothing of each other.
+/// Two agents with the default classes, whose repositories don't overlap.
 pub(super) fn setup(approval_mode: &'static str) -> Setup {
     let agents = vec![
         agent("worker", &["repositories: [acme/widgets, acme/gadgets]"]),
@@ -47,7 +47,7 @@ pub(super) fn setup(approval_mode: &'static str) -> Setup {
     let mut setup = Setup::with(agents);
     setup.sim = world();
     setup.approval_mode = approval_mode;
-    // What is held for the limits and then given up would not arrive, so nothing is held.
+    // A request that the budget holds and then gives up would not arrive, so nothing is held.
     setup.further = "budget: { mode: observe }\n".to_owned();
     setup
 }
@@ -75,14 +75,14 @@ impl Run {
         Run { tollgate, ground, seen, guarded_refs, breaches: Vec::new(), attacks: 0 }
     }
 
-    /// A whole request of the worker; the body is framed by its length.
+    /// A complete request of the worker; its body is framed by its length.
     pub(super) fn request(&self, line: &str, fields: &str, body: impl AsRef<[u8]>) -> Vec<u8> {
         let mut bytes = self.head(line, &format!("Content-Length: {}\r\n{fields}", body.as_ref().len()));
         bytes.extend(body.as_ref());
         bytes
     }
 
-    /// Only the head, with nothing about a body but what `fields` says. They replace the usual ones.
+    /// Only the head; it says nothing about a body except what `fields` says. `fields` replace the usual ones.
     pub(super) fn head(&self, line: &str, fields: &str) -> Vec<u8> {
         let says = |name: &str| fields.to_lowercase().lines().any(|field| field.starts_with(name));
         let connection = if says("connection:") { "" } else { "Connection: close\r\n" };
@@ -108,7 +108,7 @@ impl Run {
         answer
     }
 
-    /// The same where nothing at all may arrive.
+    /// The same for a request of which nothing at all may arrive.
     pub(super) async fn intrusion(&mut self, name: &str, bytes: &[u8]) {
         self.deliver(&[bytes]).await;
         for request in self.arrivals() {
@@ -117,14 +117,14 @@ impl Run {
         self.attacks += 1;
     }
 
-    /// Sends the bytes on a connection of their own; gives what came back.
+    /// Sends the bytes on a connection of their own; returns the answer.
     pub(super) async fn deliver(&self, writes: &[&[u8]]) -> String {
         let mut socket = TcpStream::connect(self.tollgate.base.trim_start_matches("http://")).await.unwrap();
         for (index, bytes) in writes.iter().enumerate() {
             if index > 0 {
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
-            // Who is refused early may find the connection closed.
+            // An early refusal may have closed the connection.
             let _ = socket.write_all(bytes).await;
         }
         let (mut answer, mut buffer) = (Vec::new(), vec![0; 16 * 1024]);
@@ -134,20 +134,20 @@ impl Run {
                 break;
             }
             answer.extend(&buffer[..read]);
-            // An interim answer is not the answer.
+            // An interim response is not the answer.
             patience = if answer.ends_with(b"HTTP/1.1 100 Continue\r\n\r\n") { PATIENCE } else { SILENCE };
         }
         String::from_utf8_lossy(&answer).into_owned()
     }
 
-    /// What arrived since the last look, the proxy's own calls as an App left out.
+    /// What arrived since the last check, without the proxy's own calls as an App.
     pub(super) fn arrivals(&mut self) -> Vec<RecordedRequest> {
         let new = self.tollgate.sim.requests_since(self.seen);
         self.seen = new.last().map_or(self.seen, |request| request.seq);
         new.into_iter().filter(|request| request.credential != "app-jwt").collect()
     }
 
-    /// Judges what arrived since the last look, and gives the strongest meaning of it.
+    /// Judges what arrived since the last check; returns its strongest meaning.
     pub(super) fn judge_arrivals(&mut self, name: &str) -> Meaning {
         let mut strongest = Meaning::Nothing;
         for request in self.arrivals() {
@@ -163,12 +163,12 @@ impl Run {
         strongest
     }
 
-    /// Takes a breach that a control made on purpose off the list.
+    /// Clears the list of breaches after a control caused them on purpose.
     pub(super) fn forgive(&mut self) {
         self.breaches.clear();
     }
 
-    /// Fails with the whole list of what got through.
+    /// Fails with the whole list of breaches.
     pub(super) async fn finish(mut self, at_least: usize) {
         tokio::time::sleep(Duration::from_millis(100)).await;
         self.judge_arrivals("something late");

@@ -1,4 +1,4 @@
-//! Reads by GraphQL that lead to what the agent has not got.
+//! GraphQL reads that lead to what is not the agent's.
 
 use super::mutations::Ids;
 use super::run::Run;
@@ -158,7 +158,7 @@ async fn no_walk_leads_out_of_the_agents_repositories() {
     run.finish(ROWS.len() + CREDENTIALS.len()).await;
 }
 
-/// The proxy's own question tells whose an id is; an agent that asks it is judged like any other.
+/// The proxy's own query reveals whose an id is; an agent that sends it is judged like any other.
 #[tokio::test]
 async fn the_proxys_own_question_is_nobody_elses() {
     let mut run = Run::start("presence").await;

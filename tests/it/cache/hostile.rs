@@ -1,4 +1,4 @@
-//! An upstream that refuses, dawdles, breaks off or answers beside the question.
+//! An upstream that refuses, dawdles, breaks off or sends irrelevant answers.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -27,7 +27,7 @@ fn once() -> String {
 async fn a_refused_credential_is_no_failure_to_bridge() {
     let tollgate = Setup { cache: STALE, ..Setup::worker() }.start().await;
     assert_eq!(tollgate.get(ISSUE).await.verdict(), "200");
-    // The App was taken away: its tokens work no longer, and there are no new ones.
+    // The App was removed: its tokens no longer work, and no new ones can be minted.
     tollgate.sim.faults().add(Fault::new(status(401)).on("GET", ISSUE));
     tollgate.sim.faults().add(Fault::new(FaultKind::MintFails { status: 403 }));
     for _ in 0..2 {
@@ -60,7 +60,7 @@ async fn a_failure_of_github_s_empties_nothing() {
 async fn a_304_that_nobody_asked_for_confirms_nothing() {
     let tollgate = Setup::worker().start().await;
     let all = tollgate.get("/repos/acme/widgets/labels?per_page=100").await.json().as_array().unwrap().len();
-    // A full last page is asked for without a condition.
+    // A full last page is requested unconditionally.
     let path = format!("/repos/acme/widgets/labels?per_page={all}");
     tollgate.get(&path).await;
     tollgate.sim.faults().add(Fault::new(status(304)).on("GET", "per_page").times(1));
@@ -110,7 +110,7 @@ async fn nobody_waits_for_a_body_that_trickles() {
     assert!(started.elapsed() > Duration::from_secs(7), "{:?}", started.elapsed());
     assert!((4..7).contains(&took.as_secs()), "{took:?}");
     assert_eq!((slow.verdict(), slow.body), (other.verdict(), other.body));
-    // The one that came later was asked for earlier, and is not put over the newer one.
+    // The one that arrived later was requested earlier, and does not replace the newer one.
     let kept = tollgate.get(ISSUE).await;
     assert_eq!((cache(&kept), kept.header("x-nth")), ("hit", "1"));
 }
@@ -145,7 +145,7 @@ async fn what_a_narrowed_token_shows_is_kept_for_such_tokens() {
     assert_eq!((wide.verdict().as_str(), cache(&wide)), ("200", "miss"));
     // The same token, so the same answer.
     assert_eq!(cache(&tollgate.ask("GET", ISSUE).by(1).send().await), "hit");
-    // Its own token may be whole again by now: it has to be tried.
+    // Its own token may work again by now, so it has to be tried.
     assert_eq!(cache(&tollgate.ask("GET", ISSUE).by(0).send().await), "revalidated");
 }
 
@@ -162,7 +162,7 @@ async fn a_write_makes_all_it_touches_be_asked_for_and_nothing_else() {
         assert_eq!(tollgate.get(path).await.verdict(), "200");
         assert_eq!(cache(&tollgate.get(path).await), "hit");
     }
-    // The stand-in has no such thing; what was sent could have been carried out all the same.
+    // The stand-in does not support this, but a real server could have carried it out.
     tollgate.ask("POST", "/markdown").json(&json!({"text": "*x*"})).send().await;
     assert!(tollgate.arrived_lines().contains(&"POST /markdown".to_owned()));
     assert_eq!(cache(&tollgate.get(ISSUE).await), "hit");
@@ -185,8 +185,8 @@ fn chunked(text: &str) -> String {
 
 type Pieces = Vec<(u64, String)>;
 
-/// A tollgate whose reads of this path are answered without the stand-in, each on a connection that ends
-/// then; the pieces of the `nth` answer come after so many milliseconds each.
+/// A tollgate whose reads of this path are answered by a fake upstream, each on a connection that closes
+/// afterwards; the pieces of the `nth` answer come this many milliseconds apart.
 async fn before(
     cache: &'static str,
     path: &'static str,

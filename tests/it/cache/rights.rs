@@ -1,4 +1,4 @@
-//! No agent is ever served what its own rights could not fetch: random agents and paths, against the same
+//! No agent is ever served what its own rights could not fetch: random agents and paths, compared with the same
 //! tollgate without a cache.
 
 use rand::rngs::StdRng;
@@ -41,7 +41,7 @@ fn setup(cache: &'static str, lists: &[&str]) -> Setup {
 async fn told(tollgate: &Tollgate, agent: usize, path: &str, media: &str) -> (String, String) {
     let answer = tollgate.ask("GET", path).by(agent).header("accept", media).send().await;
     let text = answer.text().replace(&tollgate.base, "BASE").replace(&tollgate.sim.api_url(), "GITHUB");
-    // Figures, and names of the request, are of the moment.
+    // Figures and request ids differ each time.
     let is_own = path == "/rate_limit" || answer.headers.contains_key("x-tollgate-error");
     (answer.verdict(), if is_own { String::new() } else { text })
 }

@@ -1,4 +1,4 @@
-//! An issuer of identity tokens on this machine: keys of its own, and an address that serves a key set.
+//! An issuer of identity tokens on this machine, with its own keys and a URL that serves a key set.
 
 use std::convert::Infallible;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -19,7 +19,7 @@ use tollgate::clock::{Clock, SystemClock};
 /// The `iss` of its tokens.
 pub(crate) const ISSUER: &str = "https://kubernetes.default.svc";
 
-/// One pair of keys, of ES256.
+/// One ES256 key pair.
 pub(crate) struct SigningKey {
     pub(crate) id: String,
     pub(crate) private: EncodingKey,
@@ -36,7 +36,7 @@ impl SigningKey {
         SigningKey { id: id.to_owned(), private, public }
     }
 
-    /// A token as Kubernetes projects it, changed as a test likes; null leaves a claim out.
+    /// A token as Kubernetes projects it, with a test's changes; null removes a claim.
     pub(crate) fn token(&self, change: &Value) -> String {
         let mut header = Header::new(Algorithm::ES256);
         (header.typ, header.kid) = (None, Some(self.id.clone()));
@@ -68,7 +68,7 @@ pub(crate) fn key_set(keys: &[&SigningKey]) -> String {
     json!({ "keys": keys.iter().map(|key| &key.public).collect::<Vec<_>>() }).to_string()
 }
 
-/// Serves a key set, and counts how often it is asked for one.
+/// Serves a key set, and counts the requests for it.
 #[derive(Clone, Default)]
 pub(crate) struct Endpoint {
     pub(crate) url: String,

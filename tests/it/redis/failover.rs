@@ -1,4 +1,4 @@
-//! Another server takes over: by sentinels, and in a cluster.
+//! Another server takes over: with sentinels, and in a cluster.
 
 use std::process::Command;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use tollgate::redis_client::{RedisAddress, RedisClient, RedisPlace, inspect};
 use super::{becomes, hears, refusal, set, start};
 use crate::support::redis::{RedisServer, free_port, settings};
 
-/// Polls what takes some seconds, such as an election.
+/// Polls for something that takes a few seconds, such as an election.
 async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
     for _ in 0..600 {
         if is_so() {
@@ -107,7 +107,7 @@ async fn cluster() -> Vec<RedisServer> {
     nodes
 }
 
-/// One key on each of several primaries.
+/// Sets a key on each of several primaries; returns how many succeeded.
 async fn set_all(client: &RedisClient, script: &Script, value: &str) -> usize {
     let mut done = 0;
     for tag in TAGS {
@@ -118,7 +118,7 @@ async fn set_all(client: &RedisClient, script: &Script, value: &str) -> usize {
     done
 }
 
-/// The primary that has the key of a tag, unless it is `none`.
+/// The index of the primary that has a tag's key, except `none`.
 fn owner(nodes: &[RedisServer], tag: &str, none: Option<usize>) -> Option<usize> {
     let key = format!("tollgate:{tag}");
     let has_it = |node: &RedisServer| {
@@ -144,7 +144,7 @@ async fn a_cluster_goes_on_with_the_replicas_of_primaries_that_die_and_hang() {
     nodes[hanging].pause();
     until("the failover", || owner(&nodes, "{b}", Some(hanging)).is_some()).await;
     serves_all(&client, &script, "hanging").await;
-    // It learns that it is a replica now.
+    // It learns that it is now a replica.
     nodes[hanging].resume();
     until("its return", || nodes[hanging].ask(&["ROLE"]).starts_with("slave")).await;
     let dead = owner(&nodes, "{a}", None).expect("somebody has the key");
@@ -156,7 +156,7 @@ async fn a_cluster_goes_on_with_the_replicas_of_primaries_that_die_and_hang() {
         Ok(Value::BulkString(b"dead".to_vec()))
     );
 
-    // One primary that would throw out keys is enough.
+    // A single primary that would evict keys is enough.
     let other = owner(&nodes, "{c}", None).expect("somebody has the key");
     nodes[other].ask(&["CONFIG", "SET", "maxmemory-policy", "allkeys-lru"]);
     let error = refusal(settings(place)).await;

@@ -1,4 +1,4 @@
-//! Servers that go, hang, lose their scripts, and come back.
+//! Servers that disappear, hang, lose their scripts, and come back.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -72,7 +72,7 @@ async fn a_server_that_died_is_used_again_when_it_is_back() {
     let client = start(server.settings()).await.unwrap();
     for _ in 0..2 {
         server.kill9();
-        // Nobody calls: the loss is noticed all the same.
+        // No calls are made; the loss is noticed all the same.
         for _ in 0..500 {
             if !client.is_up() {
                 break;
@@ -122,7 +122,7 @@ async fn a_server_may_come_after_us() {
     let client = RedisClient::start(settings(place), Arc::clone(&metrics)).await.unwrap();
     assert!(!client.is_up() && !set(&client, "x").await);
     assert!(metrics.render().contains("tollgate_store_up 0"));
-    // It is checked when it comes, and used no sooner than it is sound.
+    // A server that comes back is checked, and not used until it is valid.
     let server = RedisServer::start_at(address.port, &["--maxmemory-policy", "allkeys-lru"]).await;
     assert!(refusal(server.settings()).await.contains("allkeys-lru"));
     sleep(Duration::from_millis(1500)).await;

@@ -1,4 +1,4 @@
-//! Signs approvals as an approver does: with the claims of a refusal, filled in.
+//! Signs approvals as an approver would: with the completed claims of a refusal.
 
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use serde_json::{Value, json};
@@ -9,7 +9,7 @@ use super::Answer;
 /// The secret of issuer `team` in signed mode.
 pub(crate) const SECRET: &str = "0123456789abcdef0123456789abcdef";
 
-/// Fills in who approves, when, and a new name.
+/// Fills in the approver, the times and a new `jti`.
 pub(crate) fn filled(claims: &Value) -> Value {
     let now = SystemClock.now_seconds();
     let mut claims = claims.clone();

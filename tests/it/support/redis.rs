@@ -1,4 +1,4 @@
-//! Real Redis servers on loopback ports of their own, each in a directory of its own.
+//! Real Redis servers, each on its own loopback port and in its own directory.
 
 use std::fs;
 use std::net::TcpListener;
@@ -9,7 +9,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 use tollgate::redis_client::{RedisAddress, RedisPlace, RedisSettings};
 
-/// A server that ends with this value.
+/// A server that is stopped when this value is dropped.
 pub(crate) struct RedisServer {
     directory: TempDir,
     args: Vec<String>,
@@ -18,19 +18,18 @@ pub(crate) struct RedisServer {
 }
 
 impl RedisServer {
-    /// An empty server; `args` are further ones, such as `["--requirepass", "x"]`.
+    /// An empty server; `args` are added to its command line, such as `["--requirepass", "x"]`.
     pub(crate) async fn start(args: &[&str]) -> RedisServer {
         RedisServer::start_in(TempDir::new().unwrap(), args).await
     }
 
-    /// As [`RedisServer::start`], in a directory that has files in it; `PORT` among the arguments stands
-    /// for the port.
+    /// Like [`RedisServer::start`], in a directory that already has files; `PORT` in the arguments stands for the port.
     pub(crate) async fn start_in(directory: TempDir, args: &[&str]) -> RedisServer {
         let args: Vec<String> = args.iter().map(|arg| (*arg).to_owned()).collect();
         let mut port = free_port();
         let child = spawn(directory.path(), &args, port);
         let mut server = RedisServer { directory, args, port, child };
-        // Somebody else may take a port that was just free.
+        // Another process may take a port that was free a moment ago.
         for _ in 0..5 {
             if server.is_ready().await {
                 return server;
@@ -43,7 +42,7 @@ impl RedisServer {
         panic!("redis-server does not start: {log}")
     }
 
-    /// A server at a port that was chosen before.
+    /// A server on a given port.
     pub(crate) async fn start_at(port: u16, args: &[&str]) -> RedisServer {
         let directory = TempDir::new().unwrap();
         let args: Vec<String> = args.iter().map(|arg| (*arg).to_owned()).collect();
@@ -74,18 +73,18 @@ impl RedisServer {
         loopback(self.port)
     }
 
-    /// What a client without a password needs.
+    /// The settings for a client without a password.
     pub(crate) fn settings(&self) -> RedisSettings {
         settings(RedisPlace::Standalone { address: self.address(), database: 0 })
     }
 
-    /// Its end, without a word.
+    /// Kills it without warning.
     pub(crate) fn kill9(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
     }
 
-    /// It hangs: connections stay, and nothing answers.
+    /// Makes it hang: connections stay open, and nothing answers.
     pub(crate) fn pause(&self) {
         self.signal("STOP");
     }
@@ -99,7 +98,7 @@ impl RedisServer {
         assert!(status.unwrap().success(), "kill -{name}");
     }
 
-    /// The same address, and nothing in it.
+    /// Restarts it empty, at the same address.
     pub(crate) async fn restart_empty(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();

@@ -1,4 +1,4 @@
-//! A listener between tollgate and the stand-in that sees the credentials, which the stand-in never keeps.
+//! A listener between tollgate and the stand-in that records credentials, which the stand-in never keeps.
 
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex};
@@ -13,15 +13,15 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::net::TcpListener;
 
-/// What passed.
+/// What passed through.
 #[derive(Clone, Default)]
 pub(crate) struct Tap {
-    /// Method, path and the `Authorization` it came with.
+    /// Method, path and the `Authorization` that was sent.
     seen: Arc<Mutex<Vec<(String, String, String)>>>,
 }
 
 impl Tap {
-    /// Listens, and passes everything on to `upstream`; its own address.
+    /// Listens, and forwards everything to `upstream`; also returns its own address.
     pub(crate) async fn start(upstream: String) -> (Tap, String) {
         let (tap, socket) = (Tap::default(), TcpListener::bind("127.0.0.1:0").await.unwrap());
         let address = format!("http://{}", socket.local_addr().unwrap());
@@ -61,7 +61,7 @@ impl Tap {
         Response::from_parts(head, Full::new(body.collect().await.unwrap().to_bytes()))
     }
 
-    /// The credentials of installation tokens that passed, each once, in order.
+    /// The installation tokens that passed through, each once, in order.
     pub(crate) fn tokens(&self) -> Vec<String> {
         let mut tokens: Vec<String> = Vec::new();
         for (_, _, credential) in self.seen.lock().unwrap().iter() {

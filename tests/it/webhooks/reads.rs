@@ -1,4 +1,4 @@
-//! Reads of what GitHub tells of: no call while nothing changed, and the change at once when one did.
+//! Reads that GitHub's webhook covers: no call while nothing changed, and the change at once when it did.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -27,12 +27,12 @@ fn edited(id: &str) -> Delivery {
     delivery("issues", id, payload.to_string())
 }
 
-/// Past the time in which GitHub's own caches may lag.
+/// Past the time for which GitHub's own caches may lag.
 fn settled(clock: &Ahead) {
     clock.advance(Duration::from_secs(11));
 }
 
-/// The machine's clock, and some time.
+/// The machine's clock plus an offset.
 #[derive(Debug, Default)]
 struct Ahead(AtomicI64);
 
@@ -52,7 +52,7 @@ async fn start() -> (Told, Arc<Ahead>) {
     let clock = Arc::new(Ahead::default());
     let told =
         Told::of(Setup { further: section(), clock: Arc::clone(&clock) as _, ..Setup::worker() }).await;
-    // GitHub is asked what it delivers.
+    // GitHub is asked which events it delivers.
     let reach = Reach { repository: Some("acme/widgets".to_owned()), area: Some(Area::Issues) };
     eventually("the App's events", || told.changes.covers(&reach)).await;
     (told, clock)

@@ -18,7 +18,7 @@ use super::{minted, now_ms};
 use crate::support::redis::RedisServer;
 use crate::support::{Setup, eventually};
 
-/// One that GitHub tells, and another that only hears of it.
+/// One replica that gets GitHub's deliveries, and another that only hears of them.
 async fn two(redis: &RedisServer) -> (Told, Other) {
     let budget = format!("budget: {{ store: redis, redis: {{ url: \"{}\" }} }}\n", redis.url());
     let told = Told::of(Setup { further: section() + &budget, ..Setup::worker() }).await;
@@ -118,7 +118,7 @@ async fn without_redis_nothing_is_whole_and_afterwards_everything_changed() {
     let before = last(&other.changes, Area::Issues);
     redis.kill9();
     eventually("that nobody is heard", || !told.feed.is_whole() && !other.feed.is_whole()).await;
-    // It is known here, and GitHub can send it again until the others know.
+    // It is known here, and GitHub can redeliver it until the others know.
     assert_eq!(told.send(&push("1")).await.status, StatusCode::ACCEPTED);
     told.counts("push", "failed", 1).await;
     assert!(told.last(Area::Code) > before && !told.feed.is_delivered("1"));

@@ -1,4 +1,4 @@
-//! A tollgate that GitHub tells of changes, and deliveries made as GitHub makes them.
+//! A tollgate that receives GitHub's deliveries, and deliveries made the way GitHub makes them.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use tollgate::secret::hex;
 
 use crate::support::{Answer, Setup, Tollgate, WEBHOOK_SECRET};
 
-/// A tollgate that GitHub tells of changes.
+/// A tollgate that receives GitHub's deliveries.
 pub(super) struct Told {
     pub(super) tollgate: Tollgate,
     pub(super) address: SocketAddr,
@@ -54,7 +54,7 @@ pub(super) fn push(id: &str) -> Delivery {
 }
 
 impl Delivery {
-    /// With another value in place of a header's; none: without it.
+    /// Replaces a header's value; `None` removes the header.
     pub(super) fn with(mut self, name: &'static str, value: Option<&str>) -> Delivery {
         self.headers.retain(|(known, _)| *known != name);
         self.headers.extend(value.map(|value| (name, value.to_owned())));
@@ -96,14 +96,14 @@ impl Told {
         ask.body(delivery.body.clone()).send().await
     }
 
-    /// Bytes on a connection of their own, and the answer's first line.
+    /// Sends bytes on a connection of their own; returns the answer's first line.
     pub(super) async fn raw(&self, bytes: &[u8]) -> String {
         let mut socket = TcpStream::connect(self.address).await.unwrap();
         let _ = socket.write_all(bytes).await;
         status_line(&mut socket).await
     }
 
-    /// Deliveries `CONNECTION-NUMBER` on many connections at once, each taken or shed.
+    /// Sends deliveries `CONNECTION-NUMBER` on many connections at once; each is accepted or shed.
     pub(super) fn flood(&self, connections: usize, each: usize) -> JoinSet<()> {
         let mut senders = JoinSet::new();
         for connection in 0..connections {

@@ -1,7 +1,6 @@
 //! The document errors for which GitHub refuses a request before running any of it.
 //!
-//! Source: the GraphQL specification of October 2021, sections 5.2 and 5.5. Checks that need the schema are left
-//! out.
+//! Source: the GraphQL specification of October 2021, sections 5.2 and 5.5. Checks that need the schema are left out.
 
 use std::collections::BTreeSet;
 

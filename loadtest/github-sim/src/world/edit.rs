@@ -149,7 +149,7 @@ impl World {
         owner.map(|owner| owner.is_suspended = is_suspended).is_some()
     }
 
-    /// Makes an open pull request a draft, or ready for review; false when it does not exist or is closed.
+    /// Makes a pull request a draft, or ready for review; false when it does not exist.
     pub fn set_draft(&mut self, full_name: &str, number: u64, is_draft: bool) -> bool {
         self.change(full_name, |repository| {
             let Some(issue) = repository.issues.get_mut(&number) else { return false };

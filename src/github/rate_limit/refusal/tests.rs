@@ -1,4 +1,4 @@
-//! Every form of a refusal as a table; what is no refusal as another.
+//! A table of every form of refusal, and another of answers that are none.
 
 use super::super::read;
 use super::super::tests::headers;

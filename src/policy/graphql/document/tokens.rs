@@ -28,8 +28,7 @@ pub(super) struct Tokens<'a> {
 
 impl<'a> Tokens<'a> {
     /// # Errors
-    /// When the document has a spelling that two lexers could read differently, or does not start with a GraphQL
-    /// token.
+    /// When the document has a spelling that two lexers could read differently, or does not start with a GraphQL token.
     pub(super) fn of(document: &'a str) -> Result<Tokens<'a>, GraphqlError> {
         check_unambiguous(document)?;
         let mut lexer = Lexer::new(document).with_limit(TOKENS_MAX);

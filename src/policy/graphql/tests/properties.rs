@@ -1,7 +1,6 @@
 //! Documents in every spelling, checked against a second reader.
 //!
-//! The second reader accepts whatever ours accepts, and finds the same operations, fields, arguments and
-//! fragments.
+//! The second reader accepts whatever ours accepts, and finds the same operations, fields, arguments and fragments.
 
 use async_graphql_parser::types::{self, DocumentOperations, OperationType};
 use async_graphql_value::Value as OtherValue;

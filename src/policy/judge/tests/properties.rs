@@ -217,8 +217,7 @@ fn operation() -> impl Strategy<Value = (String, String, &'static str)> {
     )
 }
 
-/// The class of a request if `main` is the default branch and no other branch is guarded; `None` if it is
-/// refused.
+/// The class of a request if `main` is the default branch and no other branch is guarded; `None` if it is refused.
 fn class(method: &str, target: &Target, body: &str) -> Option<Class> {
     let method: Method = method.parse().unwrap();
     let route = routes::find(&method, target).ok()?;

@@ -1,4 +1,4 @@
-//! Good approvals, used for something else than they were given for.
+//! Valid approvals, used for something other than they were given for.
 
 use serde_json::{Value, json};
 
@@ -13,7 +13,7 @@ fn with_approval(run: &Run, line: &str, token: &str, body: &str) -> Vec<u8> {
     run.request(line, &format!("X-Merge-Approval: {token}\r\n"), body)
 }
 
-/// What the approval of pull request 76 is sent with instead.
+/// Requests that are sent with the approval of pull request 76.
 const OTHERS: [(&str, &str, &str); 18] = [
     ("for 77", "PUT /repos/acme/widgets/pulls/77/merge", "{}"),
     ("for 78", "PUT /repos/acme/widgets/pulls/78/merge-async", "{}"),
@@ -133,8 +133,8 @@ async fn an_approval_of_one_request_is_none_of_another() {
     run.finish(rows.len()).await;
 }
 
-/// An approval of another commit is good, but not for what is there now: GitHub is told which commit
-/// was approved, and refuses.
+/// An approval of another commit is valid, but not for the present head: GitHub is told which commit was
+/// approved, and refuses.
 #[tokio::test]
 async fn an_approval_of_another_commit_lands_nothing() {
     let (mut run, approvers) = start().await;

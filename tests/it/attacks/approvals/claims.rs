@@ -1,4 +1,4 @@
-//! Rightly signed tokens whose claims are not those of an approval of this merge.
+//! Correctly signed tokens whose claims don't approve this merge.
 
 use jsonwebtoken::Algorithm;
 use serde_json::{Value, json};
@@ -35,7 +35,7 @@ async fn every_claim_is_needed_and_of_its_type() {
             changed[name] = value.clone();
             refused(&mut run, &format!("{name} is {value}"), &changed, &approvers).await;
         }
-        // Other spellings of the key are other keys.
+        // Other spellings of the key are different keys.
         let mut capital = claims_for_pull(76, &approvers.head);
         let value = capital.as_object_mut().unwrap().remove(name).unwrap();
         capital[name.to_uppercase()] = value;

@@ -1,4 +1,4 @@
-//! Rightly signed approvals do land: without this, the refusals would prove nothing.
+//! Correctly signed approvals do land code: without this, the refusals would prove nothing.
 //!
 //! These need verification of signed approvals.
 
@@ -40,7 +40,7 @@ async fn a_second_use_is_refused_and_a_second_approval_is_not() {
     assert!(run.deliver(&[&bytes]).await.starts_with("HTTP/1.1 200 "));
     let again = run.deliver(&[&bytes]).await;
     assert!(again.starts_with("HTTP/1.1 403 ") && again.contains("approval_invalid"), "{again}");
-    // The merge is done, so GitHub refuses a second one; tollgate does not.
+    // The merge is done, so GitHub refuses a second one; tollgate would not.
     let fresh = sign(&claims_for_pull(76, &approvers.head), &approvers);
     let bytes = merge(&run, &fresh);
     assert!(run.deliver(&[&bytes]).await.starts_with("HTTP/1.1 405 "));

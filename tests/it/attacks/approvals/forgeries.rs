@@ -1,4 +1,4 @@
-//! Tokens whose signature is none, or by nobody whom the configuration names.
+//! Tokens without a valid signature, or signed by nobody in the configuration.
 
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
@@ -46,7 +46,7 @@ async fn a_token_without_a_signature_approves_nothing() {
     run.finish(UNSIGNED.len() * 8).await;
 }
 
-/// Keys that are not the issuer's, with the header and the issuer they pretend.
+/// Keys that are not the issuer's, with the header and the issuer that they claim.
 fn wrong_keys(
     approvers: &Approvers,
 ) -> Vec<(&'static str, &'static str, &'static str, EncodingKey, Algorithm)> {

@@ -7,7 +7,7 @@ use super::{MERGE, claims_for_pull, merge, sign, start};
 use crate::attacks::oracle::{Meaning, judge};
 use crate::attacks::run::Run;
 
-/// How many merges arrived since the last look.
+/// How many merges arrived since the last check.
 fn merges(run: &mut Run) -> usize {
     let arrived = run.arrivals();
     arrived.iter().filter(|request| judge(request, &run.ground) == Meaning::Merge).count()

@@ -39,7 +39,7 @@ const BODIES: [(&str, &str); 27] = [
     ("a second body", "{\"query\": READ}\n{\"query\": MERGE}"),
 ];
 
-/// Variables that say two things, for `REVIEW`, which takes its event or its whole input from them.
+/// Duplicate variables for `REVIEW`, which takes its event or its whole input from them.
 const TWICE: [&str; 6] = [
     r#"{"query": REVIEW, "variables": {"e": "COMMENT", "e": "APPROVE"}}"#,
     r#"{"query": REVIEW, "variables": {"e": "APPROVE", "e": "COMMENT"}}"#,
@@ -49,7 +49,7 @@ const TWICE: [&str; 6] = [
     r#"{"query": REVIEW, "variables": {"e": "COMMENT"}, "Variables": {"e": "APPROVE"}}"#,
 ];
 
-/// Types of content under which the plain body travels.
+/// Content types with which the plain body is sent.
 const TYPES: [&str; 12] = [
     "application/graphql",
     "application/graphql+json",

@@ -1,11 +1,11 @@
-//! Mutations that wait for an approval, each in every place of a document where one can stand.
+//! Mutations that need an approval, in every place of a document where one can be.
 
 use serde_json::json;
 
 use super::Ids;
 use crate::attacks::run::Run;
 
-/// Fields that no agent has for itself.
+/// Fields that no agent may use without an approval.
 const GATED: [(&str, &str); 14] = [
     ("a merge", r#"mergePullRequest(input: {pullRequestId: "<pull>"}) { clientMutationId }"#),
     ("the queue", r#"enqueuePullRequest(input: {pullRequestId: "<pull>", jump: true}) { clientMutationId }"#),

@@ -1,4 +1,4 @@
-//! Mutations whose danger stands in their input alone, in every form that a value can have.
+//! Mutations that are only dangerous because of their input, in every form that a value can have.
 
 use super::{Ids, attack_all};
 use crate::attacks::run::Run;
@@ -117,7 +117,7 @@ const PULLS: [(&str, &str, &str); 22] = [
     ),
 ];
 
-/// Spellings of refs that are `main`, a tag, or nothing that can be told, as GraphQL writes them.
+/// Spellings of refs that are `main`, a tag or undecidable, in GraphQL syntax.
 const REFS: [&str; 21] = [
     r#""refs/heads/main""#,
     r#""refs\u002fheads/main""#,
@@ -142,7 +142,7 @@ const REFS: [&str; 21] = [
     r#""refs/tags/v1.0.0""#,
 ];
 
-/// Spellings of branches, likewise.
+/// The same for branches.
 const BRANCHES: [(&str, &str); 14] = [
     ("acme/widgets", "main"),
     ("ACME/Widgets", "main"),
@@ -160,7 +160,7 @@ const BRANCHES: [(&str, &str); 14] = [
     ("acme/widgets/../secret-plans", "spare"),
 ];
 
-/// Everything else that no agent has.
+/// Other mutations that no agent may do.
 const CLOSED: [(&str, &str, &str); 16] = [
     (
         "one ref instead of a list",

@@ -1,10 +1,10 @@
-//! Several mutations in one document, of which each counts.
+//! Several mutations in one document, each of which counts.
 
 use super::{Ids, attack_all};
 use crate::attacks::run::{Run, setup};
 use crate::support::agent;
 
-/// What is told apart only by looking at each.
+/// Documents that can only be told apart by looking at each mutation.
 const ROWS: [(&str, &str, &str); 10] = [
     (
         "two merges",
@@ -66,7 +66,7 @@ async fn no_company_hides_a_mutation() {
     run.finish(ROWS.len()).await;
 }
 
-/// An agent who may approve, but move refs only with an approval, and one the other way round.
+/// One agent that may approve but needs an approval to move refs, and one the other way round.
 #[tokio::test]
 async fn a_class_that_is_open_opens_no_other_in_its_company() {
     let review =
@@ -101,7 +101,7 @@ async fn a_class_that_is_open_opens_no_other_in_its_company() {
     }
 }
 
-/// Whoever may only write moves no guarded ref, alone or beside a comment.
+/// An agent that may only write moves no guarded ref, alone or beside a comment.
 #[tokio::test]
 async fn no_company_opens_a_class_that_is_closed() {
     let mut setup = setup("presence");

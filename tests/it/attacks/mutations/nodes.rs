@@ -1,4 +1,4 @@
-//! Mutations about what the agent has not got, by ids in every place an id can stand.
+//! Mutations on objects that are not the agent's, with ids in every place where one can be.
 
 use super::{Ids, attack_all};
 use crate::attacks::run::Run;

@@ -1,4 +1,4 @@
-//! Mutations with an approval that is not theirs.
+//! Mutations with an approval of something else.
 
 use serde_json::{Value, json};
 
@@ -10,7 +10,7 @@ use crate::support::approvals::{filled, sign};
 const MERGE: &str = r#"mutation { mergePullRequest(input: {pullRequestId: "<pull>"}) { clientMutationId } }"#;
 const TAG: &str = r#"mutation { createRef(input: {repositoryId: "<widgets>", name: "refs/tags/v9", oid: "<tip>"}) { clientMutationId } }"#;
 
-/// Documents that the approval of [`MERGE`] is none of.
+/// Documents that the approval of [`MERGE`] does not cover.
 const OTHERS: [(&str, &str); 10] = [
     (
         "another pull request",

@@ -1,13 +1,13 @@
-//! A body as the most forgiving of parsers would take it: every value that any of them could see.
+//! A body as the most forgiving of parsers would read it: every value that any of them could see.
 //!
-//! Byte order marks, NULs of UTF-16, comments, single quotes, trailing commas, a second document and
-//! keys that stand twice are all read over, and nothing is dropped.
+//! Tolerates byte order marks, UTF-16's NULs, comments, single quotes, trailing commas, a second document and
+//! duplicate keys, and drops nothing.
 
 use github_sim::RecordedRequest;
 
 use super::spelling::unescaped;
 
-/// A value without the types that nobody needs to tell apart here.
+/// A value without type distinctions that don't matter here.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Loose {
     Text(String),
@@ -18,7 +18,7 @@ pub(super) enum Loose {
 }
 
 impl Loose {
-    /// Every text within, at any depth.
+    /// Every string within, at any depth.
     pub(super) fn texts(&self) -> Vec<String> {
         match self {
             Loose::Text(text) => vec![text.clone()],
@@ -29,7 +29,7 @@ impl Loose {
     }
 }
 
-/// One parameter: under which key exactly, and what it holds.
+/// One parameter: its exact key and its value.
 #[derive(Debug, Clone)]
 pub(super) struct Given {
     pub(super) key: String,
@@ -37,11 +37,11 @@ pub(super) struct Given {
     pub(super) in_query: bool,
 }
 
-/// All parameters of a request, wherever they stand.
+/// All parameters of a request, wherever they are.
 #[derive(Debug, Default)]
 pub(super) struct Params {
     pub(super) given: Vec<Given>,
-    /// There was a body that nobody here can read.
+    /// Whether there was a body that can't be read here.
     pub(super) is_opaque: bool,
     /// The body as text, byte order mark and NULs taken out.
     pub(super) text: String,
@@ -76,7 +76,7 @@ impl Params {
         }
     }
 
-    /// `a=1&b=2`, with `;` for `&` as older servers read it, and as it stands.
+    /// Reads `a=1&b=2` with `;` as a separator too, as older servers do, and also without.
     fn add_form(&mut self, text: &str, in_query: bool) {
         for pair in text.split('&').chain(text.split(['&', ';'])).filter(|pair| !pair.is_empty()) {
             let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
@@ -85,12 +85,12 @@ impl Params {
         }
     }
 
-    /// Every parameter that some reader would take for the one called `name`.
+    /// Every parameter that some reader would take for `name`.
     pub(super) fn like<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a Given> {
         self.given.iter().filter(move |given| plain_key(&given.key) == name)
     }
 
-    /// Whether there is one called exactly so, with a text in it.
+    /// Whether there is one with exactly this name and a non-empty string.
     pub(super) fn has_text(&self, name: &str, or_in_query: bool) -> bool {
         self.given.iter().any(|given| {
             given.key == name
@@ -99,13 +99,13 @@ impl Params {
         })
     }
 
-    /// All texts of all readings of a parameter.
+    /// All strings in all readings of a parameter.
     pub(super) fn texts(&self, name: &str) -> Vec<String> {
         self.like(name).flat_map(|given| given.value.texts()).collect()
     }
 }
 
-/// A key as a sloppy reader compares it: no case, no blanks, no brackets, ended by NUL.
+/// A key as a sloppy reader compares it: without case, blanks and brackets, and cut at NUL.
 fn plain_key(key: &str) -> String {
     let cut = key.split('\0').next().unwrap_or_default();
     let kept = |c: &char| c.is_alphanumeric() || matches!(c, '_' | '-');
@@ -121,7 +121,7 @@ pub(super) fn documents(text: &str) -> Vec<Loose> {
         if let Some(value) = reader.value(0) {
             found.push(value);
         }
-        // What begins no value is stepped over.
+        // Skips what starts no value.
         reader.at = reader.at.max(before + 1);
     }
     found

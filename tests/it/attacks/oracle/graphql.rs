@@ -1,4 +1,4 @@
-//! What a GraphQL document does, by the words in it: no schema, no trust in its structure.
+//! What a GraphQL document does, judged by its words: no schema, and no trust in its structure.
 
 use super::body::Params;
 use super::spelling::unescaped;
@@ -7,7 +7,7 @@ use super::{Ground, Meaning};
 /// Mutations that land code or let it land later.
 const MERGES: [&str; 5] =
     ["mergepullrequest", "mergebranch", "enablepullrequestautomerge", "enqueuepullrequest", "mergequeue"];
-/// Mutations that move refs or start what does.
+/// Mutations that move refs or start something that does.
 const REFS: [&str; 10] = [
     "createcommitonbranch",
     "createref",
@@ -31,7 +31,7 @@ const REVIEWS: [&str; 8] = [
     "approvedeployments",
     "resolvereviewthread",
 ];
-/// Mutations that an agent may well do.
+/// Mutations that an agent may do.
 const ORDINARY: [&str; 14] = [
     "addcomment",
     "updateissuecomment",
@@ -49,9 +49,9 @@ const ORDINARY: [&str; 14] = [
     "requestreviews",
 ];
 
-/// Names that are of no repository of an agent under attack, nor of an owner of one.
+/// Names that are neither a repository of an agent under attack nor its owner.
 const OTHERS: [&str; 7] = ["secret-plans", "old-name", "new-name", "other", "tool", "solo", "foreign"];
-/// Fields that list what lies in many repositories, or pick from them.
+/// Fields that list objects from many repositories, or pick from them.
 const WALKS: [&str; 7] = [
     "repositories",
     "repositoriescontributedto",
@@ -61,7 +61,7 @@ const WALKS: [&str; 7] = [
     "enterprise",
     "tempclonetoken",
 ];
-/// All that the proxy's own question of whose an id is has in it.
+/// The only words in the proxy's own query for an id's owner.
 const QUESTION: [&str; 29] = [
     "query",
     "tollgatenodes",
@@ -107,7 +107,7 @@ pub(super) fn meaning(params: &Params, ground: &Ground) -> Meaning {
     act.unwrap_or(Meaning::Nothing).max(reach)
 }
 
-/// The proxy asks whose the ids are that it was given, and nothing else of them.
+/// The proxy's own query asks only whose the given ids are.
 fn is_own_question(documents: &[String]) -> bool {
     let [document] = documents else { return false };
     document.starts_with("query TollgateNodes(")
@@ -115,7 +115,7 @@ fn is_own_question(documents: &[String]) -> bool {
         && words(document).iter().all(|word| QUESTION.contains(&word.text.as_str()))
 }
 
-/// Whether it names, anywhere at all, what is not the agent's.
+/// Whether it names, anywhere at all, something that is not the agent's.
 fn reach(params: &Params, documents: &[String], ground: &Ground) -> Meaning {
     let mut said: Vec<String> = params.given.iter().flat_map(|given| given.value.texts()).collect();
     said.extend(said.clone().iter().map(|text| unescaped(&without_escapes(text))));
@@ -145,7 +145,7 @@ fn owner_of_id(token: &str) -> Option<u64> {
     rest.get(..4)?.parse().ok()
 }
 
-/// A text of GraphQL with `\uXXXX` read.
+/// A GraphQL string with `\uXXXX` decoded.
 fn without_escapes(text: &str) -> String {
     let mut parts = text.split("\\u");
     let mut read = parts.next().unwrap_or_default().to_owned();
@@ -164,7 +164,7 @@ fn without_escapes(text: &str) -> String {
 
 fn of_document(document: &str, params: &Params) -> Meaning {
     let words = words(document);
-    // A JSON body read as a document has its braces around everything; its texts are strings.
+    // When a JSON body is read as a document, its braces enclose everything and its strings are strings.
     if !words.iter().enumerate().any(|(index, word)| starts_a_change(&words, index, word)) {
         return Meaning::Nothing;
     }
@@ -192,16 +192,16 @@ fn of_document(document: &str, params: &Params) -> Meaning {
     }
 }
 
-/// A name outside of strings and comments.
+/// A name outside strings and comments.
 #[derive(Debug)]
 struct Word {
     text: String,
     depth: usize,
-    /// A field: no alias, no argument, no directive, no fragment's name.
+    /// Whether it is a field, rather than an alias, argument, directive or fragment name.
     is_field: bool,
 }
 
-/// Whether `mutation` or `subscription` stands where an operation begins.
+/// Whether `mutation` or `subscription` is where an operation starts.
 fn starts_a_change(words: &[Word], index: usize, word: &Word) -> bool {
     let before = index.checked_sub(1).map(|before| &words[before]).filter(|before| before.depth == 0);
     let is_name = before.is_some_and(|before| ["query", "fragment", "on"].contains(&before.text.as_str()));

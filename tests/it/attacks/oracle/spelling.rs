@@ -1,6 +1,6 @@
 //! A path in every reading that some server might have of it.
 
-/// Decodes percent escapes until there are none, over-long UTF-8 and `%uXXXX` with them.
+/// Decodes percent escapes until there are none, including over-long UTF-8 and `%uXXXX`.
 pub(super) fn unescaped(text: &str) -> String {
     let mut bytes = text.as_bytes().to_vec();
     for _ in 0..6 {
@@ -36,7 +36,7 @@ fn decoded_once(bytes: &[u8]) -> Vec<u8> {
     out
 }
 
-/// ASCII that was written with more bytes than it needs, written with one; full-width letters, too.
+/// Rewrites over-long encodings of ASCII, and full-width letters, as single bytes.
 fn shortened(bytes: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(bytes.len());
     let mut at = 0;
@@ -69,7 +69,7 @@ fn shortened(bytes: &[u8]) -> Vec<u8> {
     out
 }
 
-/// The path without scheme, authority, query and fragment, and the query.
+/// The path without scheme, authority, query and fragment; and the query.
 pub(super) fn path_and_query(target: &str) -> (String, String) {
     let rest = target.split_once("://").filter(|(scheme, _)| scheme.bytes().all(|b| b.is_ascii_alphabetic()));
     let rest = rest.map_or(target, |(_, rest)| rest.find('/').map_or("/", |at| &rest[at..]));
@@ -78,10 +78,10 @@ pub(super) fn path_and_query(target: &str) -> (String, String) {
     (path.to_owned(), query.to_owned())
 }
 
-/// What the path's segments could be: with an escaped slash taken for a separator, and not.
+/// The possible path segments: with an escaped slash read as a separator, and not.
 pub(super) fn readings(path: &str) -> Vec<Vec<String>> {
     let whole = unescaped(path).replace('\\', "/");
-    // An escaped `?` or `#` may end the path, and NUL a string in C.
+    // An escaped `?` or `#` may end the path, and a NUL ends a C string.
     let cut = |text: &str| text.split(['?', '#', '\0']).next().unwrap_or_default().to_owned();
     let apart: Vec<String> = path.split('/').map(unescaped).collect();
     let split = |text: &str| text.split('/').map(str::to_owned).collect::<Vec<_>>();
@@ -116,7 +116,7 @@ fn resolve(segments: Vec<String>) -> Vec<String> {
     resolved
 }
 
-/// Takes off the prefixes of the API, however often they are put on.
+/// Removes the API's prefixes, however often they are repeated.
 fn without_prefix(segments: &[String]) -> Vec<String> {
     let mut rest = segments;
     loop {

@@ -1,4 +1,4 @@
-//! The oracle sees what is dangerous, and only that.
+//! The oracle detects what is dangerous, and only that.
 
 use std::collections::BTreeMap;
 

@@ -36,7 +36,7 @@ impl Call<'_> {
             || self.ground.guarded.contains(&plain.as_str())
     }
 
-    /// Commits onto the branch named in body or query, by default onto the default branch.
+    /// Commits onto the branch named in body or query; if none is named, onto the default branch.
     fn commit(&self, name: &str) -> Meaning {
         // A DELETE takes its parameters from either place.
         let is_named = self.params.has_text(name, self.method == "DELETE");
@@ -97,7 +97,7 @@ impl Call<'_> {
     }
 }
 
-/// A ref's name without escapes, case, what follows NUL, blanks at its ends, and dot segments.
+/// A ref's name without escapes, case, text after NUL, surrounding blanks and dot segments.
 fn plain_ref(name: &str) -> String {
     let name = unescaped(name).to_lowercase();
     let cut = name.split('\0').next().unwrap_or_default();
@@ -116,7 +116,7 @@ fn plain_ref(name: &str) -> String {
     name.strip_prefix("refs/").unwrap_or(&name).to_owned()
 }
 
-/// A branch's name without what some readers take off; nothing when it names another kind of ref.
+/// A branch's name without what some readers drop; empty if it names another kind of ref.
 fn plain_branch(name: &str) -> String {
     let name = plain_ref(name);
     if name.starts_with("tags/") || name.starts_with("pull/") {
@@ -130,12 +130,12 @@ fn plain_branch(name: &str) -> String {
     plain.split("@{").next().unwrap_or_default().to_owned()
 }
 
-/// Whether a ref's full or short name is that of a branch, and not of a tag, a pull request or the like.
+/// Whether a ref's full or short name is a branch's, not that of a tag, a pull request or the like.
 fn is_branch(name: &str) -> bool {
     plain_ref(name).starts_with("heads/")
 }
 
-/// What agents do all day.
+/// The everyday work of agents.
 fn is_ordinary(rest: &[&str], method: &str) -> bool {
     match rest {
         ["issues" | "labels" | "milestones" | "comments" | "notifications" | "subscription", ..]
@@ -154,7 +154,7 @@ fn is_ordinary(rest: &[&str], method: &str) -> bool {
     }
 }
 
-/// What satisfies a gate that a person or a check was to hold, or takes it away.
+/// Satisfies or removes a gate that is meant for a person or a check.
 fn is_review(rest: &[&str], method: &str) -> bool {
     match rest {
         ["statuses" | "check-runs" | "attestations", ..]

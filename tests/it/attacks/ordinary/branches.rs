@@ -1,13 +1,13 @@
 //! Writes to branches that are neither default nor protected need no approval.
 //!
-//! These need the look-up of branches.
+//! These need branch look-ups.
 
 use serde_json::{Value, json};
 
 use super::start;
 use crate::support::Tollgate;
 
-/// Names of branches that only look as if they were guarded.
+/// Names of branches that only look guarded.
 const NEW: [&str; 13] = [
     "agent/one",
     "mainline",

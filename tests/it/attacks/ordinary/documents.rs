@@ -1,4 +1,4 @@
-//! GraphQL as clients send it all day, full of words that mean danger elsewhere.
+//! Everyday GraphQL, full of words that mean danger elsewhere.
 
 use serde_json::{Value, json};
 
@@ -87,7 +87,7 @@ const READS: [(&str, &str); 28] = [
     (r#"{ rateLimit { cost limit remaining } __typename }"#, ""),
 ];
 
-/// Documents and variables that change what needs no approval.
+/// Documents and variables of changes that need no approval.
 const WRITES: [(&str, &str); 28] = [
     (
         r#"mutation { addComment(input: {subjectId: "<issue>", body: "mergePullRequest"}) { clientMutationId } }"#,
@@ -197,7 +197,7 @@ const WRITES: [(&str, &str); 28] = [
     ),
 ];
 
-/// Sends each, and lists what was not served, or not done.
+/// Sends each document, and lists those that were not served or not carried out.
 async fn serve(tollgate: &Tollgate, rows: &[(&str, &str)]) {
     let ids = Ids::of(tollgate).await;
     let mut failures = Vec::new();
@@ -228,7 +228,7 @@ async fn documents_that_write_are_served() {
     serve(&start().await, &WRITES).await;
 }
 
-/// Who may write and no more needs nothing else for any of them.
+/// An agent that may only write needs nothing else for any of them.
 #[tokio::test]
 async fn documents_that_write_need_no_class_but_write() {
     let mut setup = setup("presence");
