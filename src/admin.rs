@@ -32,8 +32,7 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
+use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 
 pub use access::AdminToken;
@@ -42,6 +41,7 @@ pub use board::Board;
 use events::{Events, Form};
 
 use crate::metrics::Metrics;
+use crate::places::{Place, Places};
 
 /// More than probes, a scraper or two and people viewing the page need.
 const CONNECTIONS_MAX: usize = 256;
@@ -94,9 +94,8 @@ impl Admin {
     /// Serves until dropped; stays up while agents' requests drain.
     pub async fn serve(self) {
         let admin = Arc::new(self);
-        let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+        let places = Places::new(CONNECTIONS_MAX);
         loop {
-            let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
             let socket = match admin.tcp.accept().await {
                 Ok((socket, _)) => socket,
                 Err(error) => {
@@ -105,23 +104,33 @@ impl Admin {
                     continue;
                 }
             };
-            let admin = Arc::clone(&admin);
-            tokio::spawn(async move {
-                let service = service_fn(|request| async {
-                    Ok::<_, Infallible>(match api::read(request.uri().path()) {
-                        Some(order) => {
-                            let answer = admin.api.answer(order, request).await;
-                            admin.board.forget().await;
-                            answer.map(|body| body.boxed_unsync())
-                        }
-                        None => admin.show(&request).await,
-                    })
-                });
-                let mut http = http1::Builder::new();
-                http.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
-                let _ = http.serve_connection(TokioIo::new(socket), service).await;
-                drop(place);
-            });
+            // All are being answered: whoever asks next finds a place.
+            let Some(place) = places.take() else { continue };
+            tokio::spawn(Arc::clone(&admin).serve_connection(socket, place));
+        }
+    }
+
+    async fn serve_connection(self: Arc<Admin>, socket: TcpStream, place: Place) {
+        let service = service_fn(|request| async {
+            place.is_busy();
+            let answer = match api::read(request.uri().path()) {
+                Some(order) => {
+                    let answer = self.api.answer(order, request).await;
+                    if !answer.status().is_client_error() {
+                        self.board.forget().await;
+                    }
+                    answer.map(|body| body.boxed_unsync())
+                }
+                None => self.show(&request).await,
+            };
+            place.falls_quiet();
+            Ok::<_, Infallible>(answer)
+        });
+        let mut http = http1::Builder::new();
+        http.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
+        tokio::select! {
+            _ = http.serve_connection(TokioIo::new(socket), service) => {}
+            () = place.given_up() => {}
         }
     }
 

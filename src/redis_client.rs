@@ -306,11 +306,12 @@ impl Core {
             Ok(reply) => reply.map_err(|error| Fault::of(&error)),
             Err(_) => Err(Fault::Timeout),
         };
-        outcome.inspect_err(|fault| self.count(fault))
+        let key = script.and_then(|(_, keys)| keys.first());
+        outcome.inspect_err(|fault| self.count(fault, key.map(String::as_str)))
     }
 
     /// Counts a failed attempt, and logs it unless a failure of its kind was just logged.
-    fn count(&self, fault: &Fault) {
+    fn count(&self, fault: &Fault, key: Option<&str>) {
         self.metrics.store_errors.with_label_values(&[fault.kind()]).inc();
         let place = match fault {
             Fault::Timeout => 0,
@@ -323,7 +324,7 @@ impl Core {
         if logged[place].is_none_or(|last| now >= last + REPEAT_LOG_AFTER) {
             logged[place] = Some(now);
             drop(logged);
-            fault.log();
+            fault.log(key);
         }
     }
 }

@@ -24,13 +24,14 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
 use crate::cache::feed::Feed;
 use crate::config;
 use crate::metrics::Metrics;
+use crate::places::{Place, Places};
 use inbox::{DELIVERIES_MAX, Delivery, Inbox};
 use receive::Gate;
 
@@ -80,25 +81,20 @@ impl Webhook {
         let worker = AbortOnDropHandle::new(tokio::spawn(worker));
         let _shed = AbortOnDropHandle::new(tokio::spawn(work::mark_what_was_shed(Arc::clone(&gate), feed)));
         let connections = TaskTracker::new();
-        let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+        let places = Places::new(CONNECTIONS_MAX);
         loop {
-            let accepted = async {
-                let place = Arc::clone(&places).acquire_owned().await.ok()?;
-                Some((tcp.accept().await, place))
-            };
             let accepted = tokio::select! {
-                () = stop.cancelled() => None,
-                accepted = accepted => accepted,
+                () = stop.cancelled() => break,
+                accepted = tcp.accept() => accepted,
             };
-            let Some((accepted, place)) = accepted else { break };
             match accepted {
-                Ok((socket, _)) => {
-                    let connection = serve_connection(socket, Arc::clone(&gate), stop.clone());
-                    connections.spawn(async move {
-                        connection.await;
-                        drop(place);
-                    });
-                }
+                Ok((socket, _)) => match places.take() {
+                    Some(place) => {
+                        connections.spawn(serve_connection(socket, place, Arc::clone(&gate), stop.clone()));
+                    }
+                    // It may have been a delivery.
+                    None => gate.shed.notify_one(),
+                },
                 Err(error) => {
                     tracing::warn!(%error, "no connection accepted for the webhook");
                     tokio::time::sleep(Duration::from_millis(50)).await;
@@ -113,14 +109,20 @@ impl Webhook {
     }
 }
 
-async fn serve_connection(socket: TcpStream, gate: Arc<Gate>, stop: CancellationToken) {
-    let service = service_fn(|request| async { Ok::<_, Infallible>(gate.receive(request).await) });
+async fn serve_connection(socket: TcpStream, place: Place, gate: Arc<Gate>, stop: CancellationToken) {
+    let service = service_fn(|request| async {
+        place.is_busy();
+        let answer = gate.receive(request).await;
+        place.falls_quiet();
+        Ok::<_, Infallible>(answer)
+    });
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).max_header_size(HEAD_BYTES_MAX);
     let connection = http.serve_connection(TokioIo::new(socket), service);
     let mut connection = std::pin::pin!(connection);
     tokio::select! {
         _ = connection.as_mut() => return,
+        () = place.given_up() => return,
         () = stop.cancelled() => {}
         () = tokio::time::sleep(CONNECTION_MAX) => {}
     }

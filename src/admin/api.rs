@@ -67,7 +67,11 @@ impl Api {
         request: Request<B>,
     ) -> Response<Full<Bytes>> {
         let is_form = is_form(request.headers());
-        match self.obey(order, request, is_form).await {
+        let obeyed = self.obey(order, request, is_form).await;
+        if let Err(Refusal::Unauthenticated) = obeyed {
+            tracing::warn!("a change on the admin listener came without the right token, and was refused");
+        }
+        match obeyed {
             Ok(order) if is_form => {
                 let what = if order.is_disabled { "disabled" } else { "enabled" };
                 html(StatusCode::OK, "Done", &format!("Agent {} is {what}.", order.agent))

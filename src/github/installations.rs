@@ -104,7 +104,15 @@ pub struct Installations {
     misses: sync::Cache<String, ()>,
     /// The last failed call as an App: repeated calls with bad credentials would lock out good ones.
     failed: Cache<(), Arc<AppError>>,
-    all: Cache<(), Arc<Vec<Arc<Installation>>>>,
+    all: Cache<(), Arc<Listed>>,
+}
+
+/// Every installation there is.
+#[derive(Debug, Default)]
+struct Listed {
+    serving: Arc<Vec<Arc<Installation>>>,
+    /// Accounts, in lower case, whose installation is suspended.
+    suspended: Vec<String>,
 }
 
 impl Installations {
@@ -171,9 +179,13 @@ impl Installations {
         }
         if !self.may_look_up(&owner) {
             // Listing all installations is one call per few minutes, whatever names are asked for.
-            let all = self.all().await?;
-            let listed: Arc<[_]> = all.iter().filter(|one| one.is_on(&owner)).cloned().collect();
-            return Ok(if listed.is_empty() { self.first_personal() } else { listed });
+            let all = self.listed().await?;
+            let on_owner: Arc<[_]> = all.serving.iter().filter(|one| one.is_on(&owner)).cloned().collect();
+            return Ok(match on_owner.is_empty() {
+                true if all.suspended.contains(&owner) => self.instead(Absent::Suspended),
+                true => self.instead(Absent::NotInstalled),
+                false => on_owner,
+            });
         }
         let found = self.by_owner.try_get_with(owner.clone(), async { self.look_up(&owner).await }).await;
         match found {
@@ -256,6 +268,10 @@ impl Installations {
 
     /// Every installation of every App, then the personal tokens.
     pub async fn all(&self) -> Result<Arc<Vec<Arc<Installation>>>, Arc<AppError>> {
+        self.listed().await.map(|listed| Arc::clone(&listed.serving))
+    }
+
+    async fn listed(&self) -> Result<Arc<Listed>, Arc<AppError>> {
         if let Some(all) = self.all.get(&()).await {
             return Ok(all);
         }
@@ -263,12 +279,12 @@ impl Installations {
             return Err(error);
         }
         let listed = async {
-            let mut all = Vec::new();
+            let (mut serving, mut suspended) = (Vec::new(), Vec::new());
             for app in &self.apps {
-                list(app, &mut all).await?;
+                list(app, &mut serving, &mut suspended).await?;
             }
-            all.extend(self.personal.iter().cloned());
-            Ok(Arc::new(all))
+            serving.extend(self.personal.iter().cloned());
+            Ok(Arc::new(Listed { serving: Arc::new(serving), suspended }))
         };
         let listed = Box::pin(self.all.try_get_with((), listed)).await;
         if let Err(error) = &listed {
@@ -325,6 +341,7 @@ impl Installations {
                     tracing::warn!(app = app.name, owner, "the installation is suspended");
                     is_suspended = true;
                 }
+                Ok(Some(found)) if is_known(&installations, app, &found) => {}
                 Ok(Some(found)) => installations.push(Arc::new(installation(app, found, owner))),
                 // Another App may serve the owner meanwhile.
                 Err(error) => {
@@ -389,7 +406,24 @@ impl From<AppError> for LookUpError {
     }
 }
 
-async fn list(app: &Arc<App>, all: &mut Vec<Arc<Installation>>) -> Result<(), AppError> {
+/// Whether it is another App's already: then both entries of the configuration name one App, by `app_id` and by
+/// `client_id`, and its quota would be counted twice.
+fn is_known(installations: &[Arc<Installation>], app: &App, found: &Found) -> bool {
+    let is_it = |one: &&Arc<Installation>| matches!(&one.kind, Kind::App(on) if on.id == found.id);
+    let Some(known) = installations.iter().find(is_it) else { return false };
+    tracing::error!(
+        app = app.name,
+        installation = &*known.label,
+        "two entries of `apps` name one App: the later one is left out; remove it"
+    );
+    true
+}
+
+async fn list(
+    app: &Arc<App>,
+    serving: &mut Vec<Arc<Installation>>,
+    suspended: &mut Vec<String>,
+) -> Result<(), AppError> {
     for page in 1..=PAGES_MAX {
         let path = format!("/app/installations?per_page=100&page={page}");
         let (status, body) = app.call(Method::GET, &path, None).await?;
@@ -398,8 +432,13 @@ async fn list(app: &Arc<App>, all: &mut Vec<Arc<Installation>>) -> Result<(), Ap
         }
         let found: Vec<Found> = read("the list of installations", &body)?;
         let count = found.len();
-        let active = found.into_iter().filter(|found| found.suspended_at.is_none());
-        all.extend(active.map(|found| Arc::new(installation(app, found, "unknown"))));
+        for found in found {
+            if found.suspended_at.is_some() {
+                suspended.extend(found.account.map(|account| account.login.to_ascii_lowercase()));
+            } else if !is_known(serving, app, &found) {
+                serving.push(Arc::new(installation(app, found, "unknown")));
+            }
+        }
         if count < 100 {
             break;
         }

@@ -148,6 +148,10 @@ pub(super) fn refused(code: &str, detail: &str, address: &RedisAddress) -> Troub
         "NOAUTH" => Trouble::Wrong(RedisStartError::NoPassword { address }),
         "DENIED" => Trouble::Wrong(RedisStartError::Protected { address }),
         "NOPERM" => Trouble::Wrong(RedisStartError::NotPermitted { address, reply }),
+        // A command within a script, by Redis 7 and by 6.2.
+        "ERR" if detail.contains("ACL failure in script") || detail.contains("user executing the script") => {
+            Trouble::Wrong(RedisStartError::NotPermitted { address, reply })
+        }
         // For example LOADING, or `ERR max number of clients reached`.
         _ => Trouble::Away(format!("{address} answers: {reply}")),
     }

@@ -74,8 +74,8 @@ impl Fault {
         !matches!(self, Fault::Server(_))
     }
 
-    /// Logs the failure, with advice.
-    pub(super) fn log(&self) {
+    /// Logs the failure, with advice. The first key of a script names its installation.
+    pub(super) fn log(&self, key: Option<&str>) {
         match self {
             Fault::Timeout => tracing::warn!(
                 "Redis did not answer within 100 ms; look at its load (SLOWLOG GET, LATENCY DOCTOR) and at the \
@@ -92,8 +92,9 @@ impl Fault {
             }
             Fault::Server(reply) => tracing::error!(
                 reply,
-                "Redis answered a call with an error, so the budget of this installation is not shared; if \
-                 something else writes to keys below `tollgate`, stop it and delete them"
+                key,
+                "Redis answered a call with an error, so the budget of this key's installation is not shared; if \
+                 something else writes to keys below `tollgate`, stop it and delete those of the installation"
             ),
         }
     }

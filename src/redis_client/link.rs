@@ -123,10 +123,28 @@ async fn primary(
             selected.map_err(|trouble| no_database(trouble, address, database))?;
         }
         let info = ask(&mut connection, &cmd("INFO"), address).await?;
-        check::judge(&text(info), &settings.place, &address.to_string())
+        let server = check::judge(&text(info), &settings.place, &address.to_string())?;
+        try_permissions(&mut connection, address).await?;
+        Ok(server)
     };
     let server = timeout(within, work).await.map_err(|_| late(address))??;
     Ok((connection, server))
+}
+
+/// Does what scripts do, on keys of its own: a user whose ACL is too narrow would be noticed only by failing steps.
+const PERMISSIONS: &str = "redis.call('TIME') redis.call('HSET', KEYS[1], 'a', '1') redis.call('ZADD', KEYS[2], 1, 'a') \
+                           redis.call('PEXPIRE', KEYS[1], 1000) return redis.call('DEL', KEYS[1], KEYS[2])";
+
+async fn try_permissions(
+    connection: &mut MultiplexedConnection,
+    address: &RedisAddress,
+) -> Result<(), Trouble> {
+    let keys = ["tollgate:1:{permissions}:hash", "tollgate:1:{permissions}:set"];
+    match ask(connection, cmd("EVAL").arg(PERMISSIONS).arg(keys.len()).arg(&keys), address).await {
+        Err(narrow @ Trouble::Wrong(RedisStartError::NotPermitted { .. })) => Err(narrow),
+        // No matter of permissions: a full memory, or a slot of another node.
+        Ok(_) | Err(_) => Ok(()),
+    }
 }
 
 fn late(address: &RedisAddress) -> Trouble {

@@ -113,7 +113,14 @@ struct Account {
 
 #[derive(Deserialize)]
 struct Installation {
-    account: Option<Account>,
+    account: Option<InstalledOn>,
+}
+
+/// A user or organization has a `login`, an enterprise a `slug`.
+#[derive(Deserialize)]
+struct InstalledOn {
+    login: Option<String>,
+    slug: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -247,8 +254,9 @@ impl Payload<'_> {
 
     /// The account of an installation, also under its old name.
     fn accounts(self, before: Before) -> Vec<String> {
-        let of_installation = self.installation.and_then(|installation| installation.account);
-        let now = [of_installation, self.account].into_iter().flatten().map(|account| account.login);
+        let installed_on = self.installation.and_then(|installation| installation.account);
+        let installed_on = installed_on.and_then(|on| on.login.or(on.slug));
+        let now = [installed_on, self.account.map(|account| account.login)].into_iter().flatten();
         now.chain(before.login.from).filter(|account| is_account(account)).collect()
     }
 }

@@ -13,6 +13,10 @@ pub(super) const DELIVERIES_MAX: usize = 1_024;
 const BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Longest body, in bytes. GitHub sends none of more than 25 MB.
 pub(super) const BODY_BYTES_MAX: usize = 25 * 1024 * 1024;
+/// The part of that which bodies may take for what exceeds [`SHORT_BYTES`], so that a few long ones, signed or not, can't
+/// keep out the usual ones.
+const LONG_BYTES_MAX: usize = BYTES_MAX / 2;
+const SHORT_BYTES: usize = 256 * 1024;
 /// A body reserves memory in pieces of this many bytes.
 const PIECE_BYTES: usize = 4 * 1024;
 
@@ -37,6 +41,7 @@ pub(super) struct Delivery {
 pub(super) struct Inbox {
     places: Arc<Semaphore>,
     pieces: Arc<Semaphore>,
+    long_pieces: Arc<Semaphore>,
     /// `None` once closed.
     sender: Mutex<Option<mpsc::Sender<Delivery>>>,
     gauge: IntGauge,
@@ -47,6 +52,7 @@ impl Inbox {
         Inbox {
             places: Arc::new(Semaphore::new(DELIVERIES_MAX)),
             pieces: Arc::new(Semaphore::new(BYTES_MAX / PIECE_BYTES)),
+            long_pieces: Arc::new(Semaphore::new(LONG_BYTES_MAX / PIECE_BYTES)),
             sender: Mutex::new(Some(sender)),
             gauge: metrics.webhook_queue.with_label_values::<&str>(&[]),
         }
@@ -55,10 +61,11 @@ impl Inbox {
     /// Reserves a place for a body that is about to arrive.
     pub(super) fn enter(&self) -> Result<Body, Full> {
         let place = Arc::clone(&self.places).try_acquire_owned().map_err(|_| Full)?;
-        let memory = Arc::clone(&self.pieces).try_acquire_many_owned(0).map_err(|_| Full)?;
+        let memory = Memory::new(&self.pieces)?;
+        let long_memory = Memory::new(&self.long_pieces)?;
         self.gauge.inc();
         let counted = Counted { gauge: self.gauge.clone(), _place: place };
-        Ok(Body { bytes: Vec::new(), pieces: Arc::clone(&self.pieces), memory, _counted: counted })
+        Ok(Body { bytes: Vec::new(), memory, long_memory, _counted: counted })
     }
 
     /// Queues a delivery. The place it holds guarantees room in the queue.
@@ -90,9 +97,31 @@ impl Drop for Counted {
 #[derive(Debug)]
 pub(super) struct Body {
     bytes: Vec<u8>,
-    pieces: Arc<Semaphore>,
-    memory: OwnedSemaphorePermit,
+    memory: Memory,
+    long_memory: Memory,
     _counted: Counted,
+}
+
+/// Pieces reserved of all there are.
+#[derive(Debug)]
+struct Memory {
+    pieces: Arc<Semaphore>,
+    reserved: OwnedSemaphorePermit,
+}
+
+impl Memory {
+    fn new(pieces: &Arc<Semaphore>) -> Result<Memory, Full> {
+        let reserved = Arc::clone(pieces).try_acquire_many_owned(0).map_err(|_| Full)?;
+        Ok(Memory { pieces: Arc::clone(pieces), reserved })
+    }
+
+    /// Reserves enough for so many bytes in all.
+    fn grow(&mut self, bytes: usize) -> Result<(), Full> {
+        let more = bytes.div_ceil(PIECE_BYTES).saturating_sub(self.reserved.num_permits());
+        let more = u32::try_from(more).map_err(|_| Full)?;
+        self.reserved.merge(Arc::clone(&self.pieces).try_acquire_many_owned(more).map_err(|_| Full)?);
+        Ok(())
+    }
 }
 
 impl Body {
@@ -102,9 +131,8 @@ impl Body {
         if length > self.bytes.capacity() {
             // Memory is reserved as the body arrives, not as its length is declared.
             let wanted = length.max((2 * length).min(expected)).next_multiple_of(PIECE_BYTES);
-            let more = wanted.div_ceil(PIECE_BYTES) - self.memory.num_permits();
-            let more = u32::try_from(more).map_err(|_| Full)?;
-            self.memory.merge(Arc::clone(&self.pieces).try_acquire_many_owned(more).map_err(|_| Full)?);
+            self.long_memory.grow(wanted.saturating_sub(SHORT_BYTES))?;
+            self.memory.grow(wanted)?;
             self.bytes.reserve_exact(wanted - self.bytes.len());
         }
         self.bytes.extend_from_slice(part);
@@ -177,7 +205,10 @@ mod tests {
             }
             bodies.push(body);
         }
-        assert!((32 << 20..=BYTES_MAX).contains(&held), "{held}");
+        assert!((24 << 20..=LONG_BYTES_MAX + 10 * SHORT_BYTES).contains(&held), "{held}");
+        // The usual ones find room.
+        let mut usual = inbox.enter().unwrap();
+        usual.push(&part[..SHORT_BYTES], SHORT_BYTES).unwrap();
         drop(bodies);
         let mut body = inbox.enter().unwrap();
         body.push(&part, part.len()).unwrap();

@@ -283,3 +283,22 @@ async fn replicas_agree_through_redis_though_it_goes_and_comes_back_empty() {
     first.set("a", false).await.unwrap();
     eventually("the other follows", || !second.contains("a") && second.contains("b")).await;
 }
+
+/// Probes and operators come through, whoever else holds connections open or reads no answer.
+#[tokio::test]
+async fn who_reads_no_answer_keeps_nobody_out() {
+    let tollgate = fleet().await;
+    let address = tollgate.admin.trim_start_matches("http://").to_owned();
+    let mut silent = Vec::new();
+    for number in 0..300 {
+        let mut socket = TcpStream::connect(&address).await.unwrap();
+        if number % 2 == 0 {
+            let request = b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n".repeat(50);
+            socket.write_all(&request).await.unwrap();
+        }
+        silent.push(socket);
+    }
+    let alive = send(&tollgate, "GET", "/livez", &[], Vec::new());
+    let alive = tokio::time::timeout(Duration::from_secs(5), alive).await.expect("it finds a place");
+    assert_eq!(alive.status, StatusCode::OK);
+}

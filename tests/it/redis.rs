@@ -86,6 +86,31 @@ async fn passwords_are_told_apart() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_user_that_may_too_little_is_refused_at_once() {
+    let server = RedisServer::start(&[]).await;
+    let user = ["ACL", "SETUSER", "tollgate", "reset", "on", ">secret", "&tollgate*"];
+    let settings = RedisSettings {
+        username: Some("tollgate".to_owned()),
+        password: Some(SecretString::from("secret")),
+        ..server.settings()
+    };
+    let wide = ["~tollgate*", "+@all", "-@dangerous", "+info"];
+    for narrow in [
+        &["~other:*", "+@all", "-@dangerous", "+info"][..],
+        &["%R~tollgate*", "+@all", "-@dangerous", "+info"],
+        &["+@all", "-@dangerous", "+info"],
+        &["~tollgate*", "+@all", "-@dangerous", "+info", "-@scripting"],
+        &["~tollgate*", "+@all", "-@dangerous", "+info", "-@sortedset"],
+    ] {
+        server.ask(&[&user[..], narrow].concat());
+        let why = refusal(settings.clone()).await;
+        assert!(why.contains("may not do what tollgate needs"), "{narrow:?}: {why}");
+    }
+    server.ask(&[&user[..], &wide].concat());
+    assert!(start(settings).await.is_ok());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_database_is_the_one_of_the_url() {
     let server = RedisServer::start(&[]).await;
     let with = |database| settings(RedisPlace::Standalone { address: server.address(), database });

@@ -125,6 +125,30 @@ async fn what_finds_no_room_is_shed_and_marks_everything() {
     assert_eq!(told.send(&large).await.status, StatusCode::ACCEPTED);
 }
 
+/// Whoever lacks the secret can fill the room for long bodies, but not make everything count as changed.
+#[tokio::test]
+async fn what_nobody_signed_is_not_shed() {
+    let told = Told::start().await;
+    let long =
+        delivery("push", "1", vec![b' '; BODY_BYTES_MAX]).with("x-hub-signature-256", Some(&sign(b"other")));
+    let answers = futures_util::future::join_all((0..4).map(|_| told.send(&long))).await;
+    assert!(answers.iter().all(|answer| answer.status == StatusCode::UNAUTHORIZED));
+    told.counts("push", "forged", 4).await;
+    assert_eq!(told.count("push", "shed").await, 0);
+    assert_eq!(told.last(Area::Issues), 0);
+}
+
+#[tokio::test]
+async fn who_connects_and_says_nothing_keeps_nobody_out() {
+    let told = Told::start().await;
+    let mut silent = Vec::new();
+    for _ in 0..600 {
+        silent.push(TcpStream::connect(told.address).await.unwrap());
+    }
+    let answer = tokio::time::timeout(Duration::from_secs(5), told.send(&push("1"))).await;
+    assert_eq!(answer.expect("it finds a place").status, StatusCode::ACCEPTED);
+}
+
 #[tokio::test]
 async fn what_is_signed_and_garbled_may_be_anything() {
     let told = Told::start().await;

@@ -106,6 +106,8 @@ fn an_installation_that_changes_is_forgotten() {
     let renamed = json!({"action": "renamed", "account": {"login": "acme"}, "installation": {"id": 1},
         "changes": {"login": {"from": "acne"}}, "target_type": "Organization"});
     assert_eq!(told("installation_target", &renamed).ended, ["acme", "acne"]);
+    let enterprise = json!({"action": "deleted", "installation": {"id": 1, "account": {"slug": "acme-inc"}}});
+    assert_eq!(told("installation", &enterprise).ended, ["acme-inc"]);
     let strange = json!({"installation": {"account": {"login": "a/b\n"}}});
     assert!(told("installation", &strange).ended.is_empty());
 }
