@@ -237,14 +237,25 @@ fn copy_upstream_limit(headers: &mut HeaderMap) {
 ///
 /// `remaining` is at least 1, since a served caller can go on: a 0 would make some clients stop until the reset.
 pub(super) fn insert_own_limit(headers: &mut HeaderMap, view: &View, resource: &'static str, now_ms: i64) {
-    let remaining = view.remaining.max(1);
-    let reset = (now_ms + view.reset_in_ms + 999).div_euclid(1000);
+    let (mut remaining, mut reset) = (view.remaining, (now_ms + view.reset_in_ms + 999).div_euclid(1000));
+    // The first answer of a pool: a store that is asked over a network does not know it yet.
+    if !view.is_known
+        && let (Some(left), Some(until)) = (figure(headers, &REMAINING), figure(headers, &RESET))
+    {
+        (remaining, reset) = (left * view.weight / view.weights.max(1), until);
+    }
+    let remaining = remaining.max(1);
     for (name, value) in
         [(LIMIT, view.used + remaining), (REMAINING, remaining), (USED, view.used), (RESET, reset)]
     {
         headers.insert(name, number(value));
     }
     headers.insert(RESOURCE, HeaderValue::from_static(resource));
+}
+
+fn figure(headers: &HeaderMap, name: &HeaderName) -> Option<i64> {
+    let figure = headers.get(name)?.to_str().ok()?.parse().ok()?;
+    (0..=i64::MAX / 1_000_000).contains(&figure).then_some(figure)
 }
 
 /// The headers of an answer that concern its hop only (RFC 9110 §7.6.1), or would bind the caller

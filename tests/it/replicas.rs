@@ -60,6 +60,21 @@ async fn until(tollgate: &Tollgate, name: &str, is_so: impl Fn(f64) -> bool) {
     panic!("{name}: {}", metric(tollgate, name).await);
 }
 
+/// The store is told of GitHub's figures behind the answer, and it said that one call was left.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_first_answer_tells_what_is_left() {
+    let redis = RedisServer::start(&[]).await;
+    let tollgate = start(&redis, "").await;
+    let mut first = tollgate.get(PATH).await;
+    while first.status != StatusCode::OK {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        first = tollgate.get(PATH).await;
+    }
+    let figure = |name: &str| first.header(name).parse::<i64>().unwrap();
+    assert_eq!(figure("x-ratelimit-remaining"), figure("x-tollgate-upstream-remaining"));
+    assert_eq!(figure("x-ratelimit-reset"), figure("x-tollgate-upstream-reset"));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_agent_spends_from_one_budget_wherever_it_asks() {
     let redis = RedisServer::start(&[]).await;
