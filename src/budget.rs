@@ -32,10 +32,11 @@ pub mod store;
 mod turns;
 
 use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use parking_lot::Mutex;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
@@ -240,8 +241,8 @@ impl Budget {
         self.lock_compared().clear();
     }
 
-    fn lock_compared(&self) -> std::sync::MutexGuard<'_, BTreeSet<Arc<str>>> {
-        self.compared.lock().expect("nothing panics while it holds this lock")
+    fn lock_compared(&self) -> parking_lot::MutexGuard<'_, BTreeSet<Arc<str>>> {
+        self.compared.lock()
     }
 
     /// Sends heartbeats and renewals; never returns.

@@ -7,9 +7,10 @@ mod forget;
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::{Mutex, MutexGuard};
 use prometheus::core::Collector;
 use prometheus::{
     GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts, Registry, TextEncoder,
@@ -376,7 +377,7 @@ impl Metrics {
     }
 
     fn collectors(&self) -> MutexGuard<'_, Vec<Collect>> {
-        self.before_render.lock().expect("nothing panics while it holds this lock")
+        self.before_render.lock()
     }
 
     /// Records how long a call was held before it was let through.

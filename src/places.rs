@@ -4,8 +4,9 @@
 //! the connection that has been quiet for the longest gives its place up.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::Arc;
 
+use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
 /// So many connections at once.
@@ -41,7 +42,7 @@ impl Places {
     /// A place for a connection that was just accepted; none when all are taken by connections that are being answered.
     pub fn take(self: &Arc<Places>) -> Option<Place> {
         {
-            let mut state = self.state();
+            let mut state = self.state.lock();
             if state.taken >= self.most {
                 let (_, given_up) = state.quiet.pop_first()?;
                 given_up.cancel();
@@ -54,24 +55,20 @@ impl Places {
         place.falls_quiet();
         Some(place)
     }
-
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().expect("nothing panics while it holds this lock")
-    }
 }
 
 impl Place {
     /// A request is being answered.
     pub fn is_busy(&self) {
-        if let Some(number) = self.number().take() {
-            self.places.state().quiet.remove(&number);
+        if let Some(number) = self.quiet.lock().take() {
+            self.places.state.lock().quiet.remove(&number);
         }
     }
 
     /// No request is being answered any more.
     pub fn falls_quiet(&self) {
-        let mut number = self.number();
-        let mut state = self.places.state();
+        let mut number = self.quiet.lock();
+        let mut state = self.places.state.lock();
         if self.given_up.is_cancelled() || number.is_some() {
             return;
         }
@@ -85,10 +82,6 @@ impl Place {
     pub async fn given_up(&self) {
         self.given_up.cancelled().await;
     }
-
-    fn number(&self) -> MutexGuard<'_, Option<u64>> {
-        self.quiet.lock().expect("nothing panics while it holds this lock")
-    }
 }
 
 impl Drop for Place {
@@ -96,7 +89,7 @@ impl Drop for Place {
         self.is_busy();
         // One that was given up is counted no more.
         if !self.given_up.is_cancelled() {
-            self.places.state().taken -= 1;
+            self.places.state.lock().taken -= 1;
         }
     }
 }
@@ -125,7 +118,7 @@ mod tests {
         let fifth = places.take().unwrap();
         assert!(!fourth.given_up.is_cancelled());
         drop((fourth, fifth));
-        let state = places.state();
+        let state = places.state.lock();
         assert_eq!((state.taken, state.quiet.len()), (0, 0));
     }
 }

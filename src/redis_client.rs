@@ -19,9 +19,10 @@ mod settings;
 mod subscription;
 
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::{Mutex, MutexGuard};
 use redis::aio::ConnectionLike;
 use redis::{Cmd, ErrorKind, Script, ServerErrorKind, Value};
 use tokio::sync::{Notify, watch};
@@ -204,7 +205,7 @@ impl Core {
     }
 
     fn circuit(&self) -> MutexGuard<'_, Circuit> {
-        self.circuit.lock().expect("nothing panics while it holds this lock")
+        self.circuit.lock()
     }
 
     async fn call(
@@ -320,7 +321,7 @@ impl Core {
             Fault::Server(_) => 3,
         };
         let now = Instant::now();
-        let mut logged = self.logged.lock().expect("nothing panics while it holds this lock");
+        let mut logged = self.logged.lock();
         if logged[place].is_none_or(|last| now >= last + REPEAT_LOG_AFTER) {
             logged[place] = Some(now);
             drop(logged);

@@ -3,8 +3,9 @@
 //! Each takes a connection to GitHub, and a caller that reads slowly or not at all holds it. So no
 //! agent may take them all.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
+use parking_lot::Mutex;
 use rustc_hash::FxHashMap;
 
 /// One agent may have this fraction of all: a fourth.
@@ -36,7 +37,7 @@ impl InFlight {
     }
 
     pub(super) fn slot(&self, agent: &Arc<str>) -> Option<Slot> {
-        let mut counts = self.counts.lock().expect("nothing panics while it holds this lock");
+        let mut counts = self.counts.lock();
         let own = counts.by_agent.get(agent).copied().unwrap_or_default();
         if counts.all >= self.all_max || own >= (self.all_max / AGENTS_PART).max(1) {
             return None;
@@ -49,7 +50,7 @@ impl InFlight {
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        let mut counts = self.in_flight.counts.lock().expect("nothing panics while it holds this lock");
+        let mut counts = self.in_flight.counts.lock();
         counts.all -= 1;
         if let Some(own) = counts.by_agent.get_mut(&self.agent) {
             *own -= 1;
@@ -73,6 +74,6 @@ mod tests {
         slots.pop();
         assert!(calls.slot(&"greedy".into()).is_some());
         drop(slots);
-        assert!(calls.counts.lock().unwrap().by_agent.is_empty());
+        assert!(calls.counts.lock().by_agent.is_empty());
     }
 }

@@ -10,10 +10,11 @@
 mod tests;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use rustc_hash::FxHashMap;
 use tokio::sync::Notify;
 use tokio::time::Instant;
@@ -193,10 +194,10 @@ impl Queues {
     pub(super) fn join(&self, key: QueueKey, route: &Arc<str>, is_interactive: bool) -> Ticket<'_> {
         let rank = (!is_interactive, self.arrivals.fetch_add(1, Ordering::Relaxed));
         let wake = Arc::new(Notify::new());
-        let mut by_key = lock(&self.by_key);
+        let mut by_key = self.by_key.lock();
         let queue = Arc::clone(by_key.entry(key.clone()).or_default());
         {
-            let mut state = lock(&queue);
+            let mut state = queue.lock();
             let waiter = Waiter { wake: Arc::clone(&wake), since: Instant::now(), is_asking: false };
             state.waiting.insert(rank, waiter);
         }
@@ -207,7 +208,7 @@ impl Queues {
     /// Lets heads at a pool, or at all pools of an installation, ask again, since what they were
     /// told no longer holds. If there are very many, they ask shortly after one another.
     pub(super) fn ask_again(&self, installation: &str, resource: Option<&str>) {
-        let by_key = lock(&self.by_key);
+        let by_key = self.by_key.lock();
         let is_meant = |key: &QueueKey| {
             *key.installation == *installation && resource.is_none_or(|resource| *key.resource == *resource)
         };
@@ -216,7 +217,7 @@ impl Queues {
             if place >= TOGETHER {
                 ask_at += APART;
             }
-            let mut queue = lock(queue);
+            let mut queue = queue.lock();
             if let Some(told) = &mut queue.told.ask_at {
                 *told = ask_at.min(*told);
                 queue.wake_next();
@@ -226,18 +227,18 @@ impl Queues {
 
     /// Whether a call to this installation waits.
     pub(super) fn is_anyone_at(&self, installation: &str) -> bool {
-        let queues = lock(&self.by_key);
+        let queues = self.by_key.lock();
         let mut at = queues.iter().filter(|(key, _)| &*key.installation == installation);
-        at.any(|(_, queue)| !lock(queue).waiting.is_empty())
+        at.any(|(_, queue)| !queue.lock().waiting.is_empty())
     }
 
     /// The waiting calls in all queues, by agent.
     pub(super) fn waiting(&self) -> BTreeMap<Arc<str>, Waits> {
         let mut waiting = BTreeMap::<Arc<str>, Waits>::new();
         let now = Instant::now();
-        for (key, queue) in lock(&self.by_key).iter() {
+        for (key, queue) in self.by_key.lock().iter() {
             let waits = waiting.entry(Arc::clone(&key.agent)).or_default();
-            for waiter in lock(queue).waiting.values() {
+            for waiter in queue.lock().waiting.values() {
                 waits.count += 1;
                 waits.longest = waits.longest.max(now.saturating_duration_since(waiter.since));
             }
@@ -249,7 +250,7 @@ impl Queues {
 impl Ticket<'_> {
     /// The time until this call's turn, and between two turns; none at the head.
     pub(super) fn outlook(&self) -> Option<(Duration, Duration)> {
-        let queue = lock(&self.queue);
+        let queue = self.queue.lock();
         let before = queue.waiting.range(..self.rank).count();
         let before = u32::try_from(before).unwrap_or(u32::MAX);
         let rest = queue.told.ask_at?.saturating_duration_since(Instant::now());
@@ -261,7 +262,7 @@ impl Ticket<'_> {
         loop {
             let now = Instant::now();
             let wait_until = {
-                let mut queue = lock(&self.queue);
+                let mut queue = self.queue.lock();
                 let (is_patient, _) = self.rank;
                 let is_next = queue.next().is_some_and(|(rank, _)| *rank == self.rank);
                 match is_next && queue.has_room(is_patient, &self.route) {
@@ -287,12 +288,12 @@ impl Ticket<'_> {
 
     /// What the head before this one was told, so that its places can be taken over.
     pub(super) fn told(&self) -> Told {
-        lock(&self.queue).told.clone()
+        self.queue.lock().told.clone()
     }
 
     /// The call was told to wait.
     pub(super) fn hold(&mut self, told: Told) {
-        let mut queue = lock(&self.queue);
+        let mut queue = self.queue.lock();
         let (is_patient, _) = self.rank;
         queue.end_asking(self.rank);
         queue.hold(told, is_patient);
@@ -302,7 +303,7 @@ impl Ticket<'_> {
     /// The call was granted; it leaves the queue.
     pub(super) fn granted(&mut self) {
         {
-            let mut queue = lock(&self.queue);
+            let mut queue = self.queue.lock();
             queue.granted = queue.granted.saturating_add(1);
         }
         self.leave(true);
@@ -314,8 +315,8 @@ impl Ticket<'_> {
             return None;
         }
         self.has_left = true;
-        let mut by_key = lock(&self.queues.by_key);
-        let mut queue = lock(&self.queue);
+        let mut by_key = self.queues.by_key.lock();
+        let mut queue = self.queue.lock();
         queue.end_asking(self.rank);
         queue.waiting.remove(&self.rank);
         // What another call was told in the same round stays valid.
@@ -331,8 +332,4 @@ impl Ticket<'_> {
         queue.wake_next();
         None
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().expect("nothing panics while it holds this lock")
 }

@@ -11,10 +11,11 @@ mod tending;
 mod tests;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
 
 use arc_swap::ArcSwap;
+use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use super::command::{Call, Caps, Command, LeaseId, Outcome, Reason, Reply, Snapshot};
@@ -51,7 +52,7 @@ impl Question<'_> {
 impl Drop for Question<'_> {
     fn drop(&mut self) {
         if let Some(asked) = &self.asked {
-            lock(self.link).never_told(asked);
+            self.link.lock().never_told(asked);
         }
     }
 }
@@ -102,7 +103,7 @@ impl Replica {
     }
 
     fn link(&self, installation: &Arc<str>) -> Arc<Mutex<Link>> {
-        let mut links = lock(&self.links);
+        let mut links = self.links.lock();
         if let Some(link) = links.get(installation) {
             return Arc::clone(link);
         }
@@ -116,7 +117,7 @@ impl Replica {
         let link = self.link(installation);
         let now = Instant::now();
         let asked = {
-            let mut link = lock(&link);
+            let mut link = link.lock();
             link.is_used(now);
             if link.is_alone() {
                 return self.step_alone(&mut link, command);
@@ -128,7 +129,7 @@ impl Replica {
         let replied = self.store.call(installation, &call).await;
         let Ok(reply) = replied else {
             drop(question);
-            return self.step_alone(&mut lock(&link), call.command);
+            return self.step_alone(&mut link.lock(), call.command);
         };
         if self.heard(&link, &call.command, &reply, &question.answered()) {
             // Boxed; otherwise every step would keep room for it.
@@ -163,7 +164,7 @@ impl Replica {
 
     /// Takes note of a reply. True if the store forgot something and has to be told what this replica knows.
     fn heard(&self, link: &Mutex<Link>, command: &Command, reply: &Reply, asked: &Asked) -> bool {
-        let mut link = lock(link);
+        let mut link = link.lock();
         if link.is_alone() {
             // Another call found the store away in the meantime.
             link.heard_late(self.id, self.caps(), command, reply);
@@ -182,9 +183,9 @@ impl Replica {
 
     /// Tells the store what it has lost. Whatever could not be told stays owed.
     async fn pay(&self, installation: &Arc<str>, link: &Arc<Mutex<Link>>) {
-        let Some((debt, handover)) = lock(link).take_debt() else { return };
+        let Some((debt, handover)) = link.lock().take_debt() else { return };
         if self.tell(installation, link, Command::Adopt(Box::new(handover))).await.is_none() {
-            lock(link).owe(debt);
+            link.lock().owe(debt);
         }
     }
 
@@ -195,12 +196,12 @@ impl Replica {
         link: &Arc<Mutex<Link>>,
         command: Command,
     ) -> Option<Reply> {
-        let asked = lock(link).ask(Instant::now());
+        let asked = link.lock().ask(Instant::now());
         let call = Call { stamp: asked.stamp(self.id, self.caps()), command };
         let question = Question { link, asked: Some(asked) };
         let reply = self.store.call(installation, &call).await.ok()?;
         question.answered();
-        lock(link).note(&reply);
+        link.lock().note(&reply);
         Some(reply)
     }
 
@@ -209,7 +210,7 @@ impl Replica {
         let links = self.links().into_iter();
         links
             .map(|(name, link)| {
-                let link = lock(&link);
+                let link = link.lock();
                 (name, link.pools(), link.store_time())
             })
             .collect()
@@ -217,32 +218,28 @@ impl Replica {
 
     /// Whether an answer's figures have told of a pool.
     pub(super) fn knows(&self, installation: &Arc<str>, resource: &str) -> bool {
-        let link = lock(&self.links).get(installation).map(Arc::clone);
-        link.is_some_and(|link| lock(&link).knows(resource))
+        let link = self.links.lock().get(installation).map(Arc::clone);
+        link.is_some_and(|link| link.lock().knows(resource))
     }
 
     /// A pool as last seen here, and the store's time in epoch milliseconds.
     pub(super) fn pool(&self, installation: &Arc<str>, resource: &str) -> Option<(Snapshot, i64)> {
-        let link = lock(&self.links).get(installation).map(Arc::clone)?;
-        let link = lock(&link);
+        let link = self.links.lock().get(installation).map(Arc::clone)?;
+        let link = link.lock();
         Some((link.pool(resource)?, link.store_time()))
     }
 
     fn links(&self) -> Vec<(Arc<str>, Arc<Mutex<Link>>)> {
-        lock(&self.links).iter().map(|(name, link)| (Arc::clone(name), Arc::clone(link))).collect()
+        self.links.lock().iter().map(|(name, link)| (Arc::clone(name), Arc::clone(link))).collect()
     }
 
     /// The body of a call's answer has ended: the next step frees its slot.
     pub(super) fn ended(&self, installation: &Arc<str>, lease: LeaseId) {
-        lock(&self.link(installation)).ended(lease);
+        self.link(installation).lock().ended(lease);
     }
 
     /// Nobody knows the outcome of a call: its lease expires by itself.
     pub(super) fn abandon(&self, installation: &Arc<str>, lease: LeaseId) {
-        lock(&self.link(installation)).abandon(lease);
+        self.link(installation).lock().abandon(lease);
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().expect("nothing panics while it holds this lock")
 }

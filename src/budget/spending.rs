@@ -1,9 +1,10 @@
 //! Where the points went: what each agent spent on which routes since this replica started, its
 //! standing in each pool, and how long its calls were held.
 
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use rustc_hash::FxHashMap;
 use tokio::time::Instant;
 
@@ -82,12 +83,12 @@ impl Spending {
     }
 
     pub(super) fn retain(&self, is_known: impl Fn(&str) -> bool) {
-        self.lock().retain(|agent, _| is_known(agent));
+        self.by_agent.lock().retain(|agent, _| is_known(agent));
     }
 
     /// An agent's routes, those with most points first.
     pub(super) fn of(&self, agent: &str) -> Vec<(Arc<str>, u64)> {
-        let by_agent = self.lock();
+        let by_agent = self.by_agent.lock();
         let Some(account) = by_agent.get(agent) else { return Vec::new() };
         let mut routes: Vec<_> =
             account.routes.iter().map(|(route, points)| (Arc::clone(route), *points)).collect();
@@ -99,7 +100,7 @@ impl Spending {
 
     /// An agent's statement; none if it never called.
     pub(super) fn statement(&self, agent: &str) -> Option<Statement> {
-        let by_agent = self.lock();
+        let by_agent = self.by_agent.lock();
         let account = by_agent.get(agent)?;
         let now = Instant::now();
         let in_window = |(view, at): &&(View, Instant)| {
@@ -121,15 +122,11 @@ impl Spending {
     }
 
     fn with(&self, agent: &Arc<str>, change: impl FnOnce(&mut Account)) {
-        let mut by_agent = self.lock();
+        let mut by_agent = self.by_agent.lock();
         match by_agent.get_mut(agent) {
             Some(account) => change(account),
             None => change(by_agent.entry(Arc::clone(agent)).or_default()),
         }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, FxHashMap<Arc<str>, Account>> {
-        self.by_agent.lock().expect("nothing panics while it holds this lock")
     }
 }
 

@@ -1,9 +1,10 @@
 //! Where a ledger is kept: in this process, or shared by all replicas.
 
 use std::fmt;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use futures_util::future::{BoxFuture, FutureExt, ready};
+use parking_lot::Mutex;
 use rustc_hash::FxHashMap;
 use thiserror::Error;
 
@@ -65,39 +66,31 @@ impl MemoryStore {
 
     /// Loses everything, like a shared store that comes back empty.
     pub fn empty(&self) {
-        let mut ledgers = self.lock();
+        let mut ledgers = self.ledgers.lock();
         ledgers.by_installation.clear();
         ledgers.pause_at_birth_ms = PAUSE_AT_BIRTH_MS;
     }
 
     /// Calls in flight of one replica, in all installations.
     pub fn leases_of(&self, replica: u64) -> usize {
-        let ledgers: Vec<_> = self.lock().by_installation.values().cloned().collect();
-        ledgers.iter().map(|ledger| lock(ledger).leases_of(replica)).sum()
+        let ledgers: Vec<_> = self.ledgers.lock().by_installation.values().cloned().collect();
+        ledgers.iter().map(|ledger| ledger.lock().leases_of(replica)).sum()
     }
 
     fn ledger(&self, installation: &Arc<str>) -> Arc<Mutex<Ledger>> {
-        let mut ledgers = self.lock();
+        let mut ledgers = self.ledgers.lock();
         if let Some(ledger) = ledgers.by_installation.get(installation) {
             return Arc::clone(ledger);
         }
         if ledgers.by_installation.len() >= ledgers.sweep_at.max(SWEPT_FROM) {
             let now = self.clock.now_ms();
-            ledgers.by_installation.retain(|_, ledger| !lock(ledger).is_forgotten(now));
+            ledgers.by_installation.retain(|_, ledger| !ledger.lock().is_forgotten(now));
             ledgers.sweep_at = 2 * ledgers.by_installation.len();
         }
         let ledger = Arc::new(Mutex::new(Ledger::new(ledgers.pause_at_birth_ms)));
         ledgers.by_installation.insert(Arc::clone(installation), Arc::clone(&ledger));
         ledger
     }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, Ledgers> {
-        lock(&self.ledgers)
-    }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().expect("nothing panics while it holds this lock")
 }
 
 impl Store for MemoryStore {
@@ -107,7 +100,7 @@ impl Store for MemoryStore {
         call: &'a Call,
     ) -> BoxFuture<'a, Result<Reply, StoreAway>> {
         let ledger = self.ledger(installation);
-        let reply = lock(&ledger).apply(call, self.clock.now_ms());
+        let reply = ledger.lock().apply(call, self.clock.now_ms());
         ready(Ok(reply)).boxed()
     }
 
@@ -139,6 +132,10 @@ mod tests {
             }
             clock.advance(Duration::from_secs(3 * 3600));
         }
-        assert!(store.lock().by_installation.len() <= 200, "{}", store.lock().by_installation.len());
+        assert!(
+            store.ledgers.lock().by_installation.len() <= 200,
+            "{}",
+            store.ledgers.lock().by_installation.len()
+        );
     }
 }

@@ -5,10 +5,11 @@
 //! with its time; when there are too many, everything counts as changed.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use rustc_hash::FxHashMap;
 use serde::{Deserialize, Serialize};
 
@@ -149,7 +150,7 @@ impl Changes {
                 return;
             }
         };
-        let mut repositories = lock(&self.repositories);
+        let mut repositories = self.repositories.lock();
         if repositories.len() >= REPOSITORIES_MAX && !repositories.contains_key(&name.to_ascii_lowercase()) {
             repositories.clear();
             self.everything.fetch_max(now, Ordering::Relaxed);
@@ -164,7 +165,7 @@ impl Changes {
     pub fn last(&self, reach: &Reach) -> i64 {
         let everything = self.everything.load(Ordering::Relaxed);
         let Some(name) = &reach.repository else { return self.latest.load(Ordering::Relaxed) };
-        let repositories = lock(&self.repositories);
+        let repositories = self.repositories.lock();
         let times = repositories.get(name).copied().unwrap_or_default();
         let own = match reach.area {
             Some(area) => times[area as usize],
@@ -186,14 +187,14 @@ impl Changes {
 
     /// Forgets which events are delivered, because the Apps were replaced.
     pub fn forget_told(&self) {
-        lock(&self.told).clear();
+        self.told.lock().clear();
     }
 
     fn believe(&self, account: &str, event: &str, until_ms: i64, listed_until_ms: i64) {
         if !Area::ALL.into_iter().any(|area| area.events().contains(&event)) {
             return;
         }
-        let mut told = lock(&self.told);
+        let mut told = self.told.lock();
         if told.len() >= ACCOUNTS_MAX && !told.contains_key(&account.to_ascii_lowercase()) {
             told.clear();
         }
@@ -209,16 +210,12 @@ impl Changes {
         let (Some(name), Some(area)) = (&reach.repository, reach.area) else { return false };
         let account = name.split('/').next().unwrap_or_default();
         let now = self.clock.now_ms();
-        let told = lock(&self.told);
+        let told = self.told.lock();
         let Some(told) = told.get(account) else { return false };
         let mut is_told =
             area.events().iter().map(|event| told.events.get(*event).is_some_and(|until| now < *until));
         if now < told.listed_until_ms { is_told.all(|is| is) } else { is_told.any(|is| is) }
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().expect("nothing panics while it holds this lock")
 }
 
 #[cfg(test)]

@@ -3,7 +3,6 @@
 
 use std::collections::HashMap;
 use std::io::Read;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use bytes::Bytes;
@@ -14,6 +13,7 @@ use http::header::{
     HeaderName, HeaderValue, IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED, LINK, RETRY_AFTER, SET_COOKIE,
 };
 use http::{Response, StatusCode};
+use parking_lot::Mutex;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
@@ -250,7 +250,7 @@ impl Entry {
     /// Whether a rewritten body is kept for this base address; the first `ADDRESSES_MAX` addresses are
     /// remembered.
     pub fn is_written_for(&self, address: &str) -> bool {
-        let mut known = self.written_for.lock().expect("nothing panics while it holds this lock");
+        let mut known = self.written_for.lock();
         let is_known = known.iter().any(|known| **known == *address);
         if !is_known && known.len() < ADDRESSES_MAX {
             known.push(address.into());
@@ -279,8 +279,8 @@ impl Entry {
         essence(value.map(|(_, value)| value))
     }
 
-    fn validators(&self) -> std::sync::MutexGuard<'_, Validators> {
-        self.validators.lock().expect("nothing panics while it holds this lock")
+    fn validators(&self) -> parking_lot::MutexGuard<'_, Validators> {
+        self.validators.lock()
     }
 }
 

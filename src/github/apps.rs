@@ -5,8 +5,8 @@
 
 use std::collections::BTreeMap;
 use std::hash::Hash;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -14,6 +14,7 @@ use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue, USER_AGENT}
 use http::{Method, Request, StatusCode, Uri};
 use http_body_util::{BodyExt, Full, Limited};
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
+use parking_lot::Mutex;
 use serde::Serialize;
 use thiserror::Error;
 use tokio::task::spawn_blocking;
@@ -200,7 +201,7 @@ impl App {
             }
         };
         let fresh = fresh.map_err(|error| self.key_error(&error));
-        let mut last_good = self.last_good.lock().expect("nothing panics while it holds this lock");
+        let mut last_good = self.last_good.lock();
         match (fresh, last_good.as_ref()) {
             (Ok(key), _) => {
                 *last_good = Some(key.clone());

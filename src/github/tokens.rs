@@ -10,12 +10,13 @@ mod permissions;
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
-use std::sync::{Arc, LazyLock, Mutex};
+use std::sync::{Arc, LazyLock};
 
 use http::header::HeaderValue;
 use http::{Method, StatusCode};
 use jiff::Timestamp;
 use moka::future::Cache;
+use parking_lot::Mutex;
 use rand::RngExt;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
@@ -133,15 +134,15 @@ struct Slot {
 
 impl Slot {
     fn current(&self) -> Option<Arc<Token>> {
-        self.current.lock().expect("nothing panics while it holds this lock").clone()
+        self.current.lock().clone()
     }
 
     fn set(&self, token: Option<Arc<Token>>) {
-        *self.current.lock().expect("nothing panics while it holds this lock") = token;
+        *self.current.lock() = token;
     }
 
     fn last_error(&self) -> Option<Arc<AppError>> {
-        self.last_error.lock().expect("nothing panics while it holds this lock").clone()
+        self.last_error.lock().clone()
     }
 }
 
@@ -323,8 +324,7 @@ impl Tokens {
                     "no new token; one in use is kept to its end");
                 let error = Arc::new(error);
                 slot.not_before_ms.store(now + RETRY_AFTER_MS, Ordering::Relaxed);
-                *slot.last_error.lock().expect("nothing panics while it holds this lock") =
-                    Some(Arc::clone(&error));
+                *slot.last_error.lock() = Some(Arc::clone(&error));
                 Err(error)
             }
         }

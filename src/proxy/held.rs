@@ -6,7 +6,9 @@
 //! ones. They take it as their bytes arrive: a body that is only announced keeps nobody out.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::Arc;
+
+use parking_lot::Mutex;
 
 use crate::error::ProxyError;
 
@@ -76,7 +78,7 @@ impl Held {
     /// [`Room::grow_to`].
     pub(crate) fn room(&self, agent: &str, bytes: u64) -> Result<Room, ProxyError> {
         let is_large = bytes > SMALL_BYTES_MAX;
-        let mut counts = self.lock();
+        let mut counts = self.counts.lock();
         let is_taken = match is_large {
             true => counts.large_of.insert(agent.to_owned()),
             false => counts.take_small(agent, bytes),
@@ -86,10 +88,6 @@ impl Held {
         }
         let bytes = if is_large { 0 } else { bytes };
         Ok(Room { held: self.clone(), agent: agent.to_owned(), is_large, bytes })
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Counts> {
-        self.counts.lock().expect("nothing panics while it holds this lock")
     }
 }
 
@@ -107,7 +105,7 @@ impl Room {
         if !self.is_large || bytes <= self.bytes {
             return Ok(());
         }
-        if !self.held.lock().take_large(bytes - self.bytes) {
+        if !self.held.counts.lock().take_large(bytes - self.bytes) {
             return Err(full());
         }
         self.bytes = bytes;
@@ -117,7 +115,7 @@ impl Room {
 
 impl Drop for Room {
     fn drop(&mut self) {
-        let mut counts = self.held.lock();
+        let mut counts = self.held.counts.lock();
         if self.is_large {
             counts.large -= self.bytes;
             counts.large_of.remove(&self.agent);
@@ -140,8 +138,8 @@ mod tests {
         rooms.pop();
         assert!(held.room("greedy", 1).is_ok());
         drop(rooms);
-        assert!(held.counts.lock().unwrap().by_agent.is_empty());
-        assert_eq!(held.counts.lock().unwrap().all, 0);
+        assert!(held.counts.lock().by_agent.is_empty());
+        assert_eq!(held.counts.lock().all, 0);
     }
 
     #[test]
@@ -160,7 +158,7 @@ mod tests {
         drop(other);
         large.grow_to(LARGE_BYTES_MAX).unwrap();
         drop(large);
-        let counts = held.lock();
+        let counts = held.counts.lock();
         assert_eq!((counts.large, counts.large_of.len(), counts.all), (0, 0, 0));
     }
 }

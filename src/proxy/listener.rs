@@ -13,9 +13,10 @@ mod unread;
 use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -173,7 +174,7 @@ impl Listener {
 
     fn take_place(&self, address: IpAddr) -> Option<Place> {
         let permit = Arc::clone(&self.places).try_acquire_owned().ok()?;
-        let mut addresses = self.addresses.lock().expect("nothing panics while it holds this lock");
+        let mut addresses = self.addresses.lock();
         let count = addresses.entry(address).or_default();
         if *count >= self.bounds.connections_per_address {
             return None;
@@ -193,7 +194,7 @@ struct Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let mut addresses = self.addresses.lock().expect("nothing panics while it holds this lock");
+        let mut addresses = self.addresses.lock();
         if let Some(count) = addresses.get_mut(&self.address) {
             *count -= 1;
             if *count == 0 {

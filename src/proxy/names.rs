@@ -1,8 +1,9 @@
 //! Names that every call to the budget carries, made once and shared.
 
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::Arc;
 
 use http::Method;
+use parking_lot::Mutex;
 use rustc_hash::FxHashMap;
 
 /// Routes and resources as shared strings. Both are closed sets: templates of GitHub's operations.
@@ -15,16 +16,12 @@ pub(super) struct RouteNames {
 impl RouteNames {
     /// `METHOD TEMPLATE`: what GitHub counts as one endpoint.
     pub(super) fn of(&self, method: &Method, template: &'static str) -> Arc<str> {
-        let mut routes = lock(&self.routes);
+        let mut routes = self.routes.lock();
         let name = || format!("{method} {template}").into();
         Arc::clone(routes.entry((method.clone(), template)).or_insert_with(name))
     }
 
     pub(super) fn resource(&self, resource: &'static str) -> Arc<str> {
-        Arc::clone(lock(&self.resources).entry(resource).or_insert_with(|| resource.into()))
+        Arc::clone(self.resources.lock().entry(resource).or_insert_with(|| resource.into()))
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().expect("nothing panics while it holds this lock")
 }

@@ -1,9 +1,10 @@
 //! Uses remembered in this process, since it started; for a single replica.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use futures_util::future::{BoxFuture, FutureExt, ready};
+use parking_lot::Mutex;
 
 use super::{Spent, SpentStore, Use, first_second_after, until_next_second};
 use crate::budget::store::StoreAway;
@@ -65,12 +66,12 @@ impl MemorySpent {
 
     /// What is known about an approval; none if it was not used here.
     pub(super) fn known(&self, spend: &Use) -> Option<Spent> {
-        self.uses.lock().expect("nothing panics while it holds this lock").known(spend)
+        self.uses.lock().known(spend)
     }
 
     pub(super) fn record(&self, spend: &Use) -> Result<Spent, StoreAway> {
         let now = self.clock.now_seconds();
-        let mut uses = self.uses.lock().expect("nothing panics while it holds this lock");
+        let mut uses = self.uses.lock();
         if let Some(known) = uses.known(spend) {
             return Ok(known);
         }
@@ -147,7 +148,7 @@ mod tests {
         for n in 0..2_000 {
             assert_eq!(spent.spend(&of(&format!("b{n}"), 4_000, "r")).await, Ok(Spent::Fresh));
         }
-        assert!(spent.uses.lock().unwrap().by_approval.len() <= 2_000);
+        assert!(spent.uses.lock().by_approval.len() <= 2_000);
     }
 
     #[tokio::test(start_paused = true)]

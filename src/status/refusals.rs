@@ -2,8 +2,8 @@
 //! an agent in a loop does not displace what happened to others.
 
 use std::collections::VecDeque;
-use std::sync::{Mutex, MutexGuard};
 
+use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
 /// Refusals kept.
@@ -45,7 +45,7 @@ impl Refusals {
     pub fn add(&self, mut refusal: RefusalStatus) {
         refusal.path = bounded(&refusal.path);
         refusal.reason = bounded(&refusal.reason);
-        let mut latest = self.lock();
+        let mut latest = self.latest.lock();
         if let Some(place) = latest.iter().position(|known| known.is_like(&refusal)) {
             refusal.count += latest.remove(place).map_or(0, |known| known.count);
         }
@@ -55,11 +55,7 @@ impl Refusals {
 
     /// The newest first.
     pub fn latest(&self) -> Vec<RefusalStatus> {
-        self.lock().iter().cloned().collect()
-    }
-
-    fn lock(&self) -> MutexGuard<'_, VecDeque<RefusalStatus>> {
-        self.latest.lock().expect("nothing panics while it holds this lock")
+        self.latest.lock().iter().cloned().collect()
     }
 }
 

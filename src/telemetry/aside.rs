@@ -116,7 +116,9 @@ impl Drop for Writing {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::{Arc, Mutex};
+    use std::sync::Arc;
+
+    use parking_lot::Mutex;
 
     use super::*;
 
@@ -129,7 +131,7 @@ mod tests {
 
     impl Write for Disk {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            let mut written = self.written.lock().unwrap();
+            let mut written = self.written.lock();
             if written.iter().map(Vec::len).sum::<usize>() + bytes.len() > self.room {
                 return Err(io::ErrorKind::StorageFull.into());
             }
@@ -150,7 +152,7 @@ mod tests {
         let all: Vec<String> = (0..1_000).map(|number| format!("line {number}\n")).collect();
         all.iter().for_each(|line| lines.write_all(line.as_bytes()).unwrap());
         drop(writing);
-        let written = disk.written.lock().unwrap().clone();
+        let written = disk.written.lock().clone();
         assert_eq!(String::from_utf8(written.concat()).unwrap(), all.concat());
         assert!(written.len() < 100, "{} writes", written.len());
         assert_eq!(lines_lost(), before);

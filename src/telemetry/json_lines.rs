@@ -108,8 +108,8 @@ impl Serialize for Shown<'_> {
 #[cfg(test)]
 mod tests {
     use std::io;
-    use std::sync::Mutex;
 
+    use parking_lot::Mutex;
     use serde_json::{Value, json};
     use tracing_subscriber::layer::SubscriberExt;
 
@@ -121,7 +121,7 @@ mod tests {
 
     impl Write for Memory {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            WRITTEN.lock().unwrap().write(bytes)
+            WRITTEN.lock().write(bytes)
         }
 
         fn flush(&mut self) -> io::Result<()> {
@@ -138,7 +138,7 @@ mod tests {
             tracing::warn!(n = -1, of = 2_u64, part = 0.5, on = true, absent, text = "\u{1}é\\", %error, "two\nlines");
             tracing::info!(target: "other", nothing = f64::NAN, "");
         });
-        let written = String::from_utf8(WRITTEN.lock().unwrap().clone()).unwrap();
+        let written = String::from_utf8(WRITTEN.lock().clone()).unwrap();
         let lines: Vec<Value> = written.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
         let timestamp = lines[0]["timestamp"].as_str().unwrap();
         assert_eq!((timestamp.len(), &timestamp[26..]), ("2026-01-01T00:00:00.000000Z".len(), "Z"));

@@ -1,7 +1,8 @@
 //! Deliveries in memory: limited in number and bytes, from the first byte received until they are processed.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
+use parking_lot::Mutex;
 use prometheus::IntGauge;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
@@ -70,13 +71,13 @@ impl Inbox {
 
     /// Queues a delivery. The place it holds guarantees room in the queue.
     pub(super) fn put(&self, delivery: Delivery) -> Result<(), Full> {
-        let sender = self.sender.lock().expect("nothing panics while it holds this lock");
+        let sender = self.sender.lock();
         sender.as_ref().ok_or(Full)?.try_send(delivery).map_err(|_| Full)
     }
 
     /// Accepts no more deliveries.
     pub(super) fn close(&self) {
-        *self.sender.lock().expect("nothing panics while it holds this lock") = None;
+        *self.sender.lock() = None;
     }
 }
 

@@ -1,7 +1,7 @@
 use std::collections::BTreeSet;
-use std::sync::Mutex;
 
 use futures_util::future::{BoxFuture, FutureExt};
+use parking_lot::Mutex;
 use redis::{Arg, Cmd, Value};
 
 use super::*;
@@ -18,8 +18,8 @@ struct FakeRedis {
 }
 
 impl FakeRedis {
-    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeSet<String>> {
-        self.members.lock().unwrap()
+    fn lock(&self) -> parking_lot::MutexGuard<'_, BTreeSet<String>> {
+        self.members.lock()
     }
 
     fn go(&self, is_away: bool) {

@@ -64,7 +64,7 @@ async fn ever_more_ask_together_while_all_are_let_through() {
     gone[0].leave(false);
     assert_eq!(next.await, Turn::Ask);
     waiting.iter_mut().for_each(|ticket| drop(ticket.leave(true)));
-    assert!(lock(&queues.by_key).is_empty());
+    assert!(queues.by_key.lock().is_empty());
 }
 
 #[tokio::test(start_paused = true)]

@@ -7,9 +7,10 @@
 
 use std::collections::VecDeque;
 use std::future::Future;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::{Mutex, MutexGuard};
 use redis::Value;
 use rustc_hash::FxHashMap;
 use tokio::runtime::Handle;
@@ -110,7 +111,7 @@ impl<A: Ask> Batches<A> {
     }
 
     fn queues(&self) -> MutexGuard<'_, FxHashMap<Arc<str>, Queue>> {
-        self.queues.lock().expect("nothing panics while it holds this lock")
+        self.queues.lock()
     }
 }
 
@@ -200,7 +201,7 @@ mod tests {
     impl Ask for Slow {
         async fn ask(&self, _: &str, steps: Vec<Step>) -> Result<Vec<Value>, StoreAway> {
             let number = {
-                let mut batches = self.batches.lock().unwrap();
+                let mut batches = self.batches.lock();
                 batches.push(steps.len());
                 batches.len() - 1
             };
@@ -220,7 +221,7 @@ mod tests {
     }
 
     fn sizes(batches: &Batches<Slow>) -> Vec<usize> {
-        batches.store.batches.lock().unwrap().clone()
+        batches.store.batches.lock().clone()
     }
 
     #[tokio::test(start_paused = true)]

@@ -1,16 +1,17 @@
 //! Heartbeats, renewals, and the return to a store that was away.
 
 use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream;
+use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use super::super::command::{Command, LeaseId};
+use super::Replica;
 use super::link::Link;
-use super::{Replica, lock};
 
 /// How often the tending task runs.
 const TEND_EVERY: Duration = Duration::from_secs(1);
@@ -34,28 +35,28 @@ impl Replica {
         loop {
             tokio::time::sleep(TEND_EVERY).await;
             let tend = async |(installation, link): (Arc<str>, Arc<Mutex<Link>>)| {
-                let was_alone = lock(&link).is_alone();
+                let was_alone = link.lock().is_alone();
                 self.tend_link(&installation, &link).await;
-                if was_alone && !lock(&link).is_alone() {
+                if was_alone && !link.lock().is_alone() {
                     returned(&installation);
                 }
             };
             stream::iter(self.links()).for_each_concurrent(AT_ONCE, tend).await;
-            lock(&self.links).retain(|_, link| !lock(link).is_forgotten());
+            self.links.lock().retain(|_, link| !link.lock().is_forgotten());
         }
     }
 
     async fn tend_link(&self, installation: &Arc<str>, link: &Arc<Mutex<Link>>) {
-        if lock(link).is_alone() {
+        if link.lock().is_alone() {
             self.renew_alone(link);
-            let may_return = lock(link).may_return();
+            let may_return = link.lock().may_return();
             if may_return {
                 self.return_to_store(installation, link).await;
             }
             return;
         }
         let leaving = {
-            let mut link = lock(link);
+            let mut link = link.lock();
             if link.is_idle_for(IDLE_AFTER) {
                 // Silent without a leave, the replica would count as missing, and rates would be lowered for it.
                 link.leaving()
@@ -67,7 +68,7 @@ impl Replica {
             self.tell(installation, link, Command::Leave(known)).await;
             return;
         }
-        let Some(due) = due(&mut lock(link)) else { return };
+        let Some(due) = due(&mut link.lock()) else { return };
         if due.is_owing {
             self.pay(installation, link).await;
         }
@@ -75,7 +76,7 @@ impl Replica {
             self.tell(installation, link, Command::Renew(due.renewals)).await;
         }
         if let Some(heartbeat) = due.heartbeat {
-            let asked = lock(link).ask(Instant::now());
+            let asked = link.lock().ask(Instant::now());
             let call = super::Call { stamp: asked.stamp(self.id, self.caps()), command: heartbeat };
             let question = super::Question { link, asked: Some(asked) };
             if let Ok(reply) = self.store.call(installation, &call).await
@@ -87,7 +88,7 @@ impl Replica {
     }
 
     fn renew_alone(&self, link: &Arc<Mutex<Link>>) {
-        let mut link = lock(link);
+        let mut link = link.lock();
         let now = Instant::now();
         if now - link.renewed_at >= RENEW_EVERY {
             link.renewed_at = now;
@@ -98,14 +99,14 @@ impl Replica {
 
     /// Tries the store. If it answers, it takes over, and the ledger kept here is dropped.
     async fn return_to_store(&self, installation: &Arc<str>, link: &Arc<Mutex<Link>>) {
-        let heartbeat = Command::Heartbeat(lock(link).known());
+        let heartbeat = Command::Heartbeat(link.lock().known());
         let Some(reply) = self.tell(installation, link, heartbeat).await else { return };
-        let Some(handover) = lock(link).account(reply.epoch) else { return };
+        let Some(handover) = link.lock().account(reply.epoch) else { return };
         let mut told: BTreeSet<LeaseId> = handover.leases.iter().map(|lease| lease.lease).collect();
         let mut next = handover;
         // Calls granted while the store is being told are told in the next round.
         while self.tell(installation, link, Command::Adopt(Box::new(next))).await.is_some() {
-            let mut link = lock(link);
+            let mut link = link.lock();
             let late = link.since_account(|lease| told.insert(lease.lease));
             if late.leases.is_empty() {
                 link.returned(reply.epoch);
@@ -119,7 +120,7 @@ impl Replica {
     /// Tells the store that this replica stops.
     pub(in crate::budget) async fn leave(&self) {
         for (installation, link) in self.links() {
-            let known = lock(&link).known();
+            let known = link.lock().known();
             self.tell(&installation, &link, Command::Leave(known)).await;
         }
     }

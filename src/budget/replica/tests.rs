@@ -40,20 +40,20 @@ impl Fickle {
     }
 
     fn set(&self, change: impl FnOnce(&mut State)) {
-        change(&mut lock(&self.state));
+        change(&mut self.state.lock());
     }
 
     fn ledger(&self) -> Ledger {
-        lock(&self.state).ledger.clone().unwrap()
+        self.state.lock().ledger.clone().unwrap()
     }
 
     fn count(&self, name: &str) -> usize {
-        lock(&self.state).calls.iter().filter(|call| **call == name).count()
+        self.state.lock().calls.iter().filter(|call| **call == name).count()
     }
 
     async fn answer(&self, call: &Call) -> Result<Reply, StoreAway> {
         let (reply, is_held) = {
-            let mut state = lock(&self.state);
+            let mut state = self.state.lock();
             state.calls.push(call.command.name());
             if state.is_away || (state.fails_adopts && call.command.name() == "adopt") {
                 return Err(StoreAway);
@@ -130,7 +130,7 @@ fn is_granted(reply: &Reply) -> bool {
 }
 
 async fn settle(replica: &Replica, lease: LeaseId, used: i64) {
-    let now = lock(&replica.link(&installation())).store_time();
+    let now = replica.link(&installation()).lock().store_time();
     let reset_in_ms = START + 3_000_000 - now;
     let figures = Figures { resource: "core".into(), limit: 15_000, used, reset_in_ms };
     let settle = Settle {
@@ -165,10 +165,10 @@ async fn an_older_reply_heard_late_puts_no_pool_back() {
     let (lease, older) = ask(&replica).await;
     settle(&replica, lease, 2).await;
     let link = replica.link(&installation());
-    let known = lock(&link).pool("core");
+    let known = link.lock().pool("core");
     assert_ne!(known, older.pool);
-    lock(&link).note(&older);
-    assert_eq!(lock(&link).pool("core"), known);
+    link.lock().note(&older);
+    assert_eq!(link.lock().pool("core"), known);
 }
 
 #[tokio::test(start_paused = true)]
@@ -177,7 +177,7 @@ async fn what_a_dropped_call_had_to_tell_is_told_by_the_next() {
     let (lease, reply) = ask(&replica).await;
     assert!(is_granted(&reply));
     replica.ended(&installation(), lease);
-    let has_to_tell = || lock(&replica.link(&installation())).has_ended();
+    let has_to_tell = || replica.link(&installation()).lock().has_ended();
     assert!(has_to_tell());
     store.set(|state| state.holds_admits = true);
     assert!(ask(&replica).now_or_never().is_none(), "its caller goes while the store thinks");

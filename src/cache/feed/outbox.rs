@@ -1,8 +1,8 @@
 //! News that is still to be sent, in order.
 
 use std::collections::VecDeque;
-use std::sync::{Mutex, MutexGuard};
 
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::{Notify, oneshot};
 
 use super::news::News;
@@ -95,7 +95,7 @@ impl Outbox {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().expect("nothing panics while it holds this lock")
+        self.state.lock()
     }
 }
 

@@ -1,5 +1,6 @@
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+
+use parking_lot::Mutex;
 
 use super::*;
 
@@ -22,7 +23,7 @@ impl Fixture {
             let said = Arc::clone(&said);
             async move {
                 tokio::time::sleep(Duration::from_millis(100)).await;
-                said.lock().unwrap().clone()
+                said.lock().clone()
             }
             .boxed()
         };
@@ -34,7 +35,7 @@ impl Fixture {
     }
 
     fn say(&self, answer: Result<&'static str, &str>) {
-        *self.answer.lock().unwrap() = answer.map(Bytes::from).map_err(str::to_owned);
+        *self.answer.lock() = answer.map(Bytes::from).map_err(str::to_owned);
     }
 
     fn count(&self) -> usize {

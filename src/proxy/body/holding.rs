@@ -3,13 +3,14 @@
 use std::fmt;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, Weak};
+use std::sync::{Arc, Weak};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt;
+use parking_lot::{Mutex, MutexGuard};
 use slab::Slab;
 use thiserror::Error;
 
@@ -91,7 +92,7 @@ impl Readers {
 
 impl Looks {
     fn lock(&self) -> MutexGuard<'_, Bodies> {
-        self.bodies.lock().expect("nothing panics while it holds this lock")
+        self.bodies.lock()
     }
 
     /// Looks at all bodies; false if there are none, and then nobody looks any more.
@@ -158,7 +159,7 @@ const WAITS: u64 = u64::MAX;
 
 impl<H> Holds<H> {
     fn rest(&self) -> MutexGuard<'_, Rest<H>> {
-        self.rest.lock().expect("nothing panics while it holds this lock")
+        self.rest.lock()
     }
 }
 
