@@ -16,6 +16,8 @@ const TURN_MAX_MS: i64 = 600_000;
 const GRACE_MS: i64 = 5_000;
 /// Later times are named, but not kept.
 const BOOKINGS_MAX: usize = 64;
+/// Times that are kept for one agent: one that sends many calls at once must not take all turns for minutes.
+const OF_ONE_AGENT: usize = 4;
 /// What is kept for all times together counts as this at most, and a rate as that many micro-points a second.
 const KEPT_MAX: Micro = 1_000_000 * U;
 const RATE_MAX: Micro = 1_000 * U;
@@ -52,6 +54,11 @@ impl Bookings {
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &Booking> {
         self.0.iter()
+    }
+
+    /// Whether no further time is kept for an agent.
+    pub(super) fn has_enough(&self, agent: &str) -> bool {
+        self.0.iter().filter(|booking| *booking.agent == *agent).count() >= OF_ONE_AGENT
     }
 
     /// Gives up times whose callers did not come.

@@ -279,6 +279,10 @@ impl Gate {
         let before = self.need_of_first(i64::try_from(ahead).unwrap_or(i64::MAX));
         let from = ask.now + self.wait_ms(ask.need.min(FRONT) + before - self.tok);
         let fair = from.max((last + step).min(ask.now + BOOKED_AHEAD_MS));
+        if self.bookings.has_enough(ask.agent) {
+            // It is told when its next turn may be, and may find it taken.
+            return Booked { at: fair, fair: last };
+        }
         let booking = Booking { at: fair, need: ask.need, agent: Arc::clone(ask.agent), weight: ask.weight };
         Booked { at: self.bookings.book(booking, self.rate), fair }
     }

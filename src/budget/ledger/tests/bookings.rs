@@ -157,3 +157,32 @@ fn a_time_nobody_comes_for_is_given_up() {
     crowd.run(START + 1_560_000);
     check(&crowd, &[agents()[0], agents()[2]], 120);
 }
+
+/// Whoever sends many calls at once is told times for all, but takes no more than a few turns from the others.
+#[test]
+fn a_burst_of_one_agent_does_not_take_all_turns() {
+    let mut crowd = Crowd::new(Bench::new(15_000), &agents(), 0, true, "core");
+    let [burst, other, _] = agents();
+    // The first ones are through.
+    let turn = Reason::Turn(GateKind::Content);
+    loop {
+        match crowd.bench.admit(&burst, true, "core", 0) {
+            Outcome::Granted { .. } => crowd.bench.answer(0, None, true),
+            Outcome::Refused { reason, .. } if reason == turn => break,
+            _ => {}
+        }
+        crowd.bench.now += 1_000;
+    }
+    let mut told = Vec::new();
+    for _ in 0..100 {
+        match crowd.bench.admit(&burst, true, "core", 0) {
+            Outcome::Refused { retry_after, .. } => told.push(retry_after),
+            outcome => panic!("{outcome:?}"),
+        }
+    }
+    assert!(*told.iter().max().unwrap() <= 61, "{told:?}");
+    match crowd.bench.admit(&other, true, "core", 0) {
+        Outcome::Refused { retry_after, .. } => assert!(retry_after <= 61, "{retry_after}"),
+        outcome => panic!("{outcome:?}"),
+    }
+}

@@ -61,7 +61,7 @@ do
 
   -- The times kept for refused callers, earliest first; see ledger/bookings.rs. Of a gate that keeps none, nothing is
   -- read: `booked` counts them.
-  local SLOW_TURN_MS, TURN_MAX_MS, GRACE_MS, BOOKINGS_MAX = 1500, 600000, 5000, 64
+  local SLOW_TURN_MS, TURN_MAX_MS, GRACE_MS, BOOKINGS_MAX, OF_ONE_AGENT = 1500, 600000, 5000, 64, 4
   local BOOKED_AHEAD_MS, LOOKED_AT = HOUR_MS, 64
   local KEPT_MAX, RATE_MAX = 1000000 * U, 1000 * U
 
@@ -258,7 +258,11 @@ do
     local from = ask.now + wait_ms(gate, min(ask.need, FRONT) + before - gate.tok)
     local fair = max(from, min(last + step, ask.now + BOOKED_AHEAD_MS))
     local at = fair
-    local bookings, after = Gate.bookings(gate), 1
+    local bookings, after, own = Gate.bookings(gate), 1, 0
+    for _, other in ipairs(bookings) do
+      if other.agent == ask.agent then own = own + 1 end
+    end
+    if own >= OF_ONE_AGENT then return fair, last end
     for _, other in ipairs(bookings) do
       local apart = turn_ms(max(ask.need, other.need), gate.rate)
       if at + apart > other.at and at < other.at + apart then at = other.at + apart end
