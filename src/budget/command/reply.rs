@@ -87,6 +87,12 @@ pub enum GateKind {
     Content,
 }
 
+impl GateKind {
+    /// The order in which a call asks them.
+    pub const ORDER: [GateKind; 4] =
+        [GateKind::Content, GateKind::Route, GateKind::Installation, GateKind::Pool];
+}
+
 impl Reason {
     /// The metric label `reason` of waiting times.
     pub fn as_str(self) -> &'static str {

@@ -53,7 +53,7 @@ impl Ledger {
         let outcome = match self.decide(admit, caps, now) {
             Ok(weighed) => self.grant(admit, &weighed, None, now),
             Err((held, weighed)) if admit.is_observing => {
-                self.leave_from(GateKind::Content, admit);
+                self.leave_all(admit);
                 self.grant(admit, &weighed, Some(held.reason), now)
             }
             Err((held, weighed)) => self.hold(admit, held, &weighed, now),
@@ -91,7 +91,7 @@ impl Ledger {
     fn decide(&mut self, admit: &Admit, caps: &Caps, now: i64) -> Result<Weighed, (Held, Weighed)> {
         let mut weighed = self.weigh(admit, caps, now);
         if let Some(held) = self.stopped(admit, &weighed, caps, now) {
-            self.leave_from(GateKind::Content, admit);
+            self.leave_all(admit);
             return Err((held, weighed));
         }
         self.set_clocks(admit, &mut weighed, now);
@@ -100,7 +100,7 @@ impl Ledger {
             *ceiling_to = (*ceiling_to).max(now - CEILING_SLACK_MS);
             let wait = *ceiling_to - now;
             if wait > 0 {
-                self.leave_from(GateKind::Content, admit);
+                self.leave_all(admit);
                 return Err((Held::stopped(wait, Reason::Ceiling), weighed));
             }
         }
@@ -191,7 +191,7 @@ impl Ledger {
     }
 
     fn grant(&mut self, admit: &Admit, weighed: &Weighed, would: Option<Reason>, now: i64) -> Outcome {
-        for kind in [GateKind::Content, GateKind::Route, GateKind::Installation, GateKind::Pool] {
+        for kind in GateKind::ORDER {
             let ask = self.ask(kind, admit, weighed);
             let debt = match kind {
                 GateKind::Pool => self.pool_of(admit).debt(),
@@ -275,12 +275,12 @@ impl Ledger {
     /// Lets a call wait with its places, or refuses it with a booking.
     fn hold(&mut self, admit: &Admit, held: Held, weighed: &Weighed, now: i64) -> Outcome {
         if held.reason == Reason::Closed {
-            self.leave_from(GateKind::Content, admit);
+            self.leave_all(admit);
             return Outcome::Refused { retry_after: div_ceil(held.wait_ms, 1000), reason: held.reason };
         }
         let step_ms = self.step(admit, held.gate, weighed);
         if held.wait_ms > admit.patience_ms {
-            self.leave_from(GateKind::Content, admit);
+            self.leave_all(admit);
             let kept = held.gate.and_then(|kind| self.book_at(kind, admit, weighed));
             let retry_after = kept.unwrap_or_else(|| {
                 let pool = self.pools.get_mut(&admit.place.resource).expect("the pool was prepared");
@@ -295,9 +295,8 @@ impl Ledger {
         // A call asks for the last time when its caller's patience ends.
         let hint = hint.min(admit.patience_ms).clamp(4, 60_000);
         if let Some(last) = held.gate {
-            let order = [GateKind::Content, GateKind::Route, GateKind::Installation, GateKind::Pool];
-            let until = order.iter().position(|kind| *kind == last).unwrap_or_default();
-            for kind in order.into_iter().take(until + 1) {
+            let until = GateKind::ORDER.iter().position(|kind| *kind == last).unwrap_or_default();
+            for kind in GateKind::ORDER.into_iter().take(until + 1) {
                 let ask = self.ask(kind, admit, weighed);
                 let is_held = kind == last;
                 match is_held || weighed.half_full.has(kind) {

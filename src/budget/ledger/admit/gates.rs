@@ -16,8 +16,10 @@ impl Ledger {
         caps: &Caps,
         now: i64,
     ) -> Result<(), Held> {
-        let all = [GateKind::Content, GateKind::Route, GateKind::Installation, GateKind::Pool];
-        for kind in all.into_iter().filter(|kind| weighed.asked.has(*kind)) {
+        for (place, kind) in GateKind::ORDER.into_iter().enumerate() {
+            if !weighed.asked.has(kind) {
+                continue;
+            }
             let ask = self.ask(kind, admit, weighed);
             let test = self.gate(kind, admit).test(&ask);
             let slots = match kind {
@@ -31,7 +33,9 @@ impl Ledger {
             if kind == GateKind::Pool && weighed.guarantee > 0 && !weighed.is_due {
                 wait_ms = wait_ms.min(self.member(admit).guaranteed_to - now + 1);
             }
-            self.leave_after(kind, admit);
+            GateKind::ORDER[place + 1..]
+                .iter()
+                .for_each(|later| self.gate(*later, admit).leave(&admit.place.head));
             return Err(Held { wait_ms, reason: Reason::Turn(kind), gate: Some(kind) });
         }
         Ok(())
@@ -85,20 +89,9 @@ impl Ledger {
         }
     }
 
-    /// Leaves this gate and those after it.
-    pub(super) fn leave_from(&mut self, kind: GateKind, admit: &Admit) {
-        self.gate(kind, admit).leave(&admit.place.head);
-        self.leave_after(kind, admit);
-    }
-
-    fn leave_after(&mut self, kind: GateKind, admit: &Admit) {
-        let next = match kind {
-            GateKind::Content => GateKind::Route,
-            GateKind::Route => GateKind::Installation,
-            GateKind::Installation => GateKind::Pool,
-            GateKind::Pool => return,
-        };
-        self.leave_from(next, admit);
+    /// Leaves every gate.
+    pub(super) fn leave_all(&mut self, admit: &Admit) {
+        GateKind::ORDER.iter().for_each(|kind| self.gate(*kind, admit).leave(&admit.place.head));
     }
 }
 
