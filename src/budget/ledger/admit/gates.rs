@@ -33,9 +33,9 @@ impl Ledger {
             if kind == GateKind::Pool && weighed.guarantee > 0 && !weighed.is_due {
                 wait_ms = wait_ms.min(self.member(admit).guaranteed_to - now + 1);
             }
-            GateKind::ORDER[place + 1..]
-                .iter()
-                .for_each(|later| self.gate(*later, admit).leave(&admit.place.head));
+            for later in &GateKind::ORDER[place + 1..] {
+                self.gate(*later, admit).leave(&admit.place.head);
+            }
             return Err(Held { wait_ms, reason: Reason::Turn(kind), gate: Some(kind) });
         }
         Ok(())
@@ -91,7 +91,9 @@ impl Ledger {
 
     /// Leaves every gate.
     pub(super) fn leave_all(&mut self, admit: &Admit) {
-        GateKind::ORDER.iter().for_each(|kind| self.gate(*kind, admit).leave(&admit.place.head));
+        for kind in GateKind::ORDER {
+            self.gate(kind, admit).leave(&admit.place.head);
+        }
     }
 }
 
