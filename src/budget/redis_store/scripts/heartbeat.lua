@@ -64,9 +64,7 @@ function Steps.heartbeat()
   redis.call('ZADD', REPLICAS, now, call.stamp.replica)
   redis.call('ZREMRANGEBYSCORE', REPLICAS, '-inf', '(' .. string.format('%.0f', now - FORGOTTEN_MS))
   sweep_all()
-  if now - ledger.kept_at >= MINUTE_MS or now < ledger.kept_at then
-    ledger.kept_at = now
-    afterwards = keep_for_a_while
-  end
+  -- Each replica does it, since each knows other resources.
+  afterwards = keep_for_a_while
   return Ledger.reply({ 'done' })
 end

@@ -33,7 +33,7 @@ do
   local LEDGER = {
     'epoch', 'pause_ms', 'seq', 'offset', 'silent_to', 'trial_calls', 'trial_left', 'trial_since',
     'trial_every', 'failures', 'hits', 'last_hit', 'learned', 'slots', 'plateau', 'grown_at', 'all_ms',
-    'all_points', 'all_at', 'kept_at',
+    'all_points', 'all_at',
   }
   local MISSING_MS = 10000
   -- The replicas at the time `counted_at`: all of them, and those that miss heartbeats.
@@ -65,7 +65,7 @@ do
       ledger = {
         epoch = 0, pause_ms = request.pause_ms, seq = 0, offset = 0, silent_to = 0, failures = 0, hits = 0,
         last_hit = -FORGET_MS, learned = UNLIMITED, slots = UNLIMITED, plateau = 0, grown_at = 0, all_ms = 0,
-        all_points = 0, all_at = 0, kept_at = 0,
+        all_points = 0, all_at = 0,
       }
       Trial.clear(ledger)
       Hash.set_record(LEDGER, BEGINNING, 'ledger', ledger)
