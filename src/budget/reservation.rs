@@ -86,9 +86,11 @@ impl Reservation {
         self.view
     }
 
-    /// Whether another call to the same installation waits in this process.
+    /// Whether slots are scarce: another call to the same installation waits in this process, and half of the slots are
+    /// taken here. Below that no call waits for one.
     pub fn is_wanted(&self) -> bool {
-        self.budget.queues.is_anyone_at(&self.charge.installation)
+        let slots = i64::from(self.budget.tuning.load().secondary.concurrent);
+        2 * self.in_flight.get() >= slots && self.budget.queues.is_anyone_at(&self.charge.installation)
     }
 
     /// While observing: what would have held the call.

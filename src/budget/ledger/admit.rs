@@ -7,7 +7,6 @@ use std::sync::Arc;
 
 use super::super::command::{Admit, Book, Caps, GateKind, Outcome, Reason, Share, View};
 use super::Ledger;
-use super::gate::Booked;
 use super::lease::Lease;
 use super::pool::Pool;
 use super::ring::Ring;
@@ -310,15 +309,17 @@ impl Ledger {
 
     /// Books a time that the gate keeps, if its turns are far apart. Returns whole seconds from now, at least 1.
     fn book_at(&mut self, kind: GateKind, admit: &Admit, weighed: &Weighed) -> Option<i64> {
-        let last = self.member(admit).booked_to;
         let ask = self.ask(kind, admit, weighed);
         let gate = self.gate(kind, admit);
         if !gate.is_slow(&ask) {
             return None;
         }
-        let Booked { at, fair } = gate.book(&ask, last, ceiling_apart(weighed));
-        self.member(admit).booked_to = fair;
+        let mut at = gate.book(&ask, ceiling_apart(weighed));
         let pool = self.pools.get_mut(&admit.place.resource).expect("the pool was prepared");
+        if kind == GateKind::Pool {
+            // The next window has points for all.
+            at = at.min(pool.reset.max(weighed.now) + GUARD_MS);
+        }
         pool.see(&admit.share, weighed.now);
         Some(div_ceil(at - weighed.now, 1000).max(1))
     }

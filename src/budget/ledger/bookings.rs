@@ -6,7 +6,9 @@
 
 use std::sync::Arc;
 
-use super::units::{FRONT, Micro, U};
+use rustc_hash::FxHashMap;
+
+use super::units::{FRONT, HOUR_MS, Micro, U};
 
 /// Turns closer together than this need no keeping: callers wait for longer, and the order decides among them.
 const SLOW_TURN_MS: i64 = 1_500;
@@ -18,6 +20,8 @@ const GRACE_MS: i64 = 5_000;
 const BOOKINGS_MAX: usize = 64;
 /// Times that are kept for one agent: one that sends many calls at once must not take all turns for minutes.
 const OF_ONE_AGENT: usize = 4;
+/// A time that was named counts for the next one for so long.
+const NAMED_COUNTS_MS: i64 = 600_000;
 /// What is kept for all times together counts as this at most, and a rate as that many micro-points a second.
 const KEPT_MAX: Micro = 1_000_000 * U;
 const RATE_MAX: Micro = 1_000 * U;
@@ -35,53 +39,53 @@ pub(super) struct Booking {
 
 /// The times that a gate keeps, earliest first.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Bookings(Vec<Booking>);
+pub(super) struct Bookings {
+    kept: Vec<Booking>,
+    /// The fair time named last to each agent, in epoch milliseconds.
+    named: FxHashMap<Arc<str>, i64>,
+}
 
 /// How long the bucket takes to fill for one call.
 pub(super) fn turn_ms(need: Micro, rate: Micro) -> i64 {
     (need * 1000 / rate).min(TURN_MAX_MS)
 }
 
-/// Whether a gate at which calls need so much keeps the times it names.
+/// Whether a gate keeps the times it names to calls that need so much. Dear calls go into debt, which no time kept for
+/// one can foresee.
 pub(super) fn is_slow(need: Micro, rate: Micro) -> bool {
-    turn_ms(need, rate) >= SLOW_TURN_MS
+    need <= FRONT && turn_ms(need, rate) >= SLOW_TURN_MS
 }
 
 impl Bookings {
     pub(super) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.kept.is_empty()
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &Booking> {
-        self.0.iter()
-    }
-
-    /// Whether no further time is kept for an agent.
-    pub(super) fn has_enough(&self, agent: &str) -> bool {
-        self.0.iter().filter(|booking| *booking.agent == *agent).count() >= OF_ONE_AGENT
+        self.kept.iter()
     }
 
     /// Gives up times whose callers did not come.
     pub(super) fn drop_lapsed(&mut self, now: i64) {
-        self.0.retain(|booking| booking.at + GRACE_MS > now);
+        self.kept.retain(|booking| booking.at + GRACE_MS > now);
     }
 
     /// The agent's first time, if it has come.
     pub(super) fn due(&self, agent: &str, now: i64) -> Option<usize> {
         let is_own = |booking: &Booking| *booking.agent == *agent;
-        self.0.iter().take_while(|booking| booking.at <= now).position(is_own)
+        self.kept.iter().take_while(|booking| booking.at <= now).position(is_own)
     }
 
     /// What the bucket must hold for the times before this one, all of which have come, too.
     pub(super) fn before(&self, place: usize) -> Micro {
-        self.0[..place].iter().fold(0, |before, booking| (before + booking.need).min(KEPT_MAX))
+        self.kept[..place].iter().fold(0, |before, booking| (before + booking.need).min(KEPT_MAX))
     }
 
     /// What the bucket must hold now for every time to be kept; may be negative.
     pub(super) fn kept(&self, rate: Micro, now: i64) -> Micro {
         let mut before = 0;
         let mut kept = Micro::MIN;
-        for booking in &self.0 {
+        for booking in &self.kept {
             let gained = rate.min(RATE_MAX) * (booking.at - now).clamp(0, 10 * TURN_MAX_MS) / 1000;
             kept = kept.max(before + booking.need.min(FRONT) - gained);
             before = (before + booking.need).min(KEPT_MAX);
@@ -91,22 +95,40 @@ impl Bookings {
 
     /// The agent came at its time.
     pub(super) fn take(&mut self, place: usize) {
-        self.0.remove(place);
+        self.kept.remove(place);
     }
 
-    /// Keeps the first time from the one named on that lies a turn away from all others; returns it.
-    pub(super) fn book(&mut self, mut booking: Booking, rate: Micro) -> i64 {
-        for other in &self.0 {
-            let apart = turn_ms(booking.need.max(other.need), rate);
-            if booking.at + apart > other.at && booking.at < other.at + apart {
-                booking.at = other.at + apart;
+    /// The first time from `at` on that lies a turn away from all that are kept.
+    pub(super) fn free_from(&self, mut at: i64, need: Micro, rate: Micro) -> i64 {
+        for other in &self.kept {
+            let apart = turn_ms(need.max(other.need), rate);
+            if at + apart > other.at && at < other.at + apart {
+                at = other.at + apart;
             }
         }
-        let at = booking.at;
-        if self.0.len() < BOOKINGS_MAX {
-            let place = self.0.partition_point(|other| other.at <= at);
-            self.0.insert(place, booking);
-        }
         at
+    }
+
+    /// Keeps a time, if there is room for one more, and for one more of the agent.
+    pub(super) fn keep(&mut self, booking: Booking) {
+        let own = self.kept.iter().filter(|other| other.agent == booking.agent).count();
+        if self.kept.len() < BOOKINGS_MAX && own < OF_ONE_AGENT {
+            let place = self.kept.partition_point(|other| other.at <= booking.at);
+            self.kept.insert(place, booking);
+        }
+    }
+
+    /// The fair time named last to an agent, as long as it counts.
+    pub(super) fn last_named(&self, agent: &str, now: i64) -> Option<i64> {
+        self.named.get(agent).copied().filter(|at| *at > now - NAMED_COUNTS_MS)
+    }
+
+    pub(super) fn name(&mut self, agent: &Arc<str>, at: i64) {
+        self.named.insert(Arc::clone(agent), at);
+    }
+
+    /// Forgets what does not count any more, even if the clock is set back.
+    pub(super) fn sweep(&mut self, now: i64) {
+        self.named.retain(|_, at| *at > now - 4 * HOUR_MS);
     }
 }

@@ -11,12 +11,12 @@ use std::sync::Arc;
 use rustc_hash::FxHashMap;
 
 use super::bookings::{self, Booking, Bookings};
-use super::units::{CREDIT, EVICTIONS, FRONT, HOUR_MS, Micro, PLACE_MS, U, div_ceil};
+use super::units::{CREDIT, EVICTIONS, FRONT, Micro, PLACE_MS, U, div_ceil};
 
 /// Tags this far behind are forgotten. Nobody notices, since no agent starts further behind.
 const SWEPT_BEHIND: Micro = 250 * U;
 /// The furthest ahead a time is named because of those named before.
-const BOOKED_AHEAD_MS: i64 = HOUR_MS;
+const NAMED_AHEAD_MS: i64 = 600_000;
 /// Heads at the front of the order whose weights count for the next time named.
 const LOOKED_AT: usize = 64;
 
@@ -91,13 +91,6 @@ pub(super) struct Test {
     pub(super) is_light: bool,
     /// How many heads are before it.
     pub(super) ahead: i64,
-}
-
-/// A time that was kept, and when it would have been if nobody else had one; epoch milliseconds.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Booked {
-    pub(super) at: i64,
-    pub(super) fair: i64,
 }
 
 impl Gate {
@@ -238,13 +231,17 @@ impl Gate {
             false => self.place(start, ask.head).unwrap_or_else(|place| place),
         };
         let ahead = i64::try_from(ahead).unwrap_or(i64::MAX);
-        let before = self.need_of_first(ahead);
         let express = if is_light { ask.express } else { 0 };
-        let mut short = ask.need.min(FRONT) + before - self.tok - express;
+        let alone = ask.need.min(FRONT) + self.need_of_first(ahead) - self.tok - express;
+        let (mut short, mut wait_ms) = (alone, self.wait_ms(alone));
         if !self.bookings.is_empty() && !ask.is_due {
-            short = short.max(ask.need + before + self.bookings.kept(self.rate, ask.now) - self.tok);
+            // What was promised is not overdrawn.
+            short = short.max(alone + express + self.bookings.kept(self.rate, ask.now));
+            if short > 0 {
+                wait_ms = self.bookings.free_from(ask.now + wait_ms, ask.need, self.rate) - ask.now;
+            }
         }
-        Test { short, wait_ms: self.wait_ms(short), is_light, ahead }
+        Test { short, wait_ms, is_light, ahead }
     }
 
     /// What the first heads of the order need in the bucket, if there are so many.
@@ -268,23 +265,27 @@ impl Gate {
         bookings::is_slow(ask.need, self.rate)
     }
 
-    /// Keeps the next time of an agent, in epoch milliseconds: the first free one from its fair time on. That is a step
-    /// after `last`, the fair time of the one before, so that what others hold does not cost it a part of its turns. The
-    /// step is what its weight leaves it of the turns, among those who want some here, and `apart_ms` at least.
-    pub(super) fn book(&mut self, ask: &Ask<'_>, last: i64, apart_ms: i64) -> Booked {
-        let turn = bookings::turn_ms(ask.need, self.rate);
-        let step = (turn * self.weights(ask) / ask.weight).max(apart_ms);
+    /// Names the next time of an agent, in epoch milliseconds, and keeps it: the first free one from its fair time on.
+    /// That is a step after its last fair time, so that what others hold does not cost it a part of its turns. The step is
+    /// what its weight leaves it of the turns, among those who want some here, and `apart_ms` at least.
+    pub(super) fn book(&mut self, ask: &Ask<'_>, apart_ms: i64) -> i64 {
         let start = self.start(ask);
         let ahead = self.place(start, ask.head).unwrap_or_else(|place| place);
         let before = self.need_of_first(i64::try_from(ahead).unwrap_or(i64::MAX));
         let from = ask.now + self.wait_ms(ask.need.min(FRONT) + before - self.tok);
-        let fair = from.max((last + step).min(ask.now + BOOKED_AHEAD_MS));
-        if self.bookings.has_enough(ask.agent) {
-            // It is told when its next turn may be, and may find it taken.
-            return Booked { at: fair, fair: last };
-        }
-        let booking = Booking { at: fair, need: ask.need, agent: Arc::clone(ask.agent), weight: ask.weight };
-        Booked { at: self.bookings.book(booking, self.rate), fair }
+        let next = self.next_fair(ask, apart_ms).unwrap_or_default();
+        let fair = from.max(next.min(ask.now + NAMED_AHEAD_MS));
+        self.bookings.name(ask.agent, fair);
+        let at = self.bookings.free_from(fair, ask.need, self.rate);
+        self.bookings.keep(Booking { at, need: ask.need, agent: Arc::clone(ask.agent), weight: ask.weight });
+        at
+    }
+
+    /// A step after the last fair time that was named to an agent, if one was.
+    fn next_fair(&self, ask: &Ask<'_>, apart_ms: i64) -> Option<i64> {
+        let last = self.bookings.last_named(ask.agent, ask.now)?;
+        let turn = bookings::turn_ms(ask.need, self.rate);
+        Some(last + (turn * self.weights(ask) / ask.weight).max(apart_ms))
     }
 
     /// The weights of those who wait here or have a time, and of who asks.
@@ -314,6 +315,10 @@ impl Gate {
         }
         if let Some(place) = self.bookings.due(ask.agent, ask.now) {
             self.bookings.take(place);
+        } else if !self.bookings.is_empty() && self.is_slow(ask) {
+            // A turn between the times of others is one of the agent's, too.
+            let next = self.next_fair(ask, 0).unwrap_or(ask.now).max(ask.now);
+            self.bookings.name(ask.agent, next.min(ask.now + NAMED_AHEAD_MS));
         }
         let lowest = self.order.first().map_or(start, |(tag, _)| *tag);
         self.v = self.v.max(start.min(lowest));
@@ -366,5 +371,6 @@ impl Gate {
         let behind = self.v - SWEPT_BEHIND;
         self.finish.retain(|_, finish| *finish > behind);
         self.finish.shrink_to(self.finish.len() * 2);
+        self.bookings.sweep(self.t);
     }
 }

@@ -19,10 +19,12 @@ use crate::github::client::BoxError;
 
 /// How often all bodies are looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// A reader that takes nothing for this many looks is cut off if somebody waits for what its body holds.
-const READER_PATIENCE: u64 = 5;
-/// A reader that takes nothing for this many looks is cut off in any case.
-const READER_PATIENCE_MAX: u64 = 30;
+/// A reader that takes nothing for this many looks is cut off if what its body holds is scarce. Buffers on the way take some
+/// megabytes, so a slow reader seems to take nothing for a while.
+const READER_PATIENCE: u64 = 15;
+/// A reader that takes nothing for this many looks is cut off in any case. On HTTP/1.1 the connection's own timer is
+/// shorter, which sees the bytes leave.
+const READER_PATIENCE_MAX: u64 = 120;
 
 /// What a body holds until it ends.
 pub(crate) trait Holdable: Send + 'static {
@@ -98,16 +100,16 @@ impl Looks {
     /// Looks at all bodies; false if there are none, and then nobody looks any more.
     fn look(&self) -> bool {
         let now = self.count.fetch_add(1, Ordering::Relaxed) + 1;
-        let forsaken: Vec<Arc<dyn Held>> = {
+        // Looked at when the list is free again: a body that ends within another one's poll leaves it.
+        let held: Vec<Arc<dyn Held>> = {
             let mut bodies = self.lock();
             if bodies.held.is_empty() {
                 bodies.is_looked_after = false;
                 return false;
             }
-            let held = bodies.held.iter().map(|(_, held)| held);
-            held.filter(|held| held.is_forsaken(now)).cloned().collect()
+            bodies.held.iter().map(|(_, held)| Arc::clone(held)).collect()
         };
-        forsaken.iter().for_each(|held| held.cut());
+        held.iter().filter(|held| held.is_forsaken(now)).for_each(|held| held.cut());
         true
     }
 }
@@ -295,7 +297,7 @@ mod tests {
         let (mut body, slot) = holding(&Readers::default(), stream::iter(["a", "b"]));
         assert!(body.frame().await.is_some());
         slot.want();
-        tokio::time::sleep(Duration::from_secs(4)).await;
+        tokio::time::sleep(Duration::from_secs(14)).await;
         assert!(slot.is_held());
         tokio::time::sleep(Duration::from_secs(3)).await;
         assert!(!slot.is_held());
@@ -307,11 +309,11 @@ mod tests {
     async fn a_slot_that_nobody_wants_is_held_for_longer() {
         let (mut body, slot) = holding(&Readers::default(), stream::iter(["a", "b"]));
         for _ in 0..2 {
-            tokio::time::sleep(Duration::from_secs(25)).await;
+            tokio::time::sleep(Duration::from_secs(110)).await;
             assert!(slot.is_held() && body.frame().await.unwrap().is_ok());
         }
         let (_never_read, slot) = holding(&Readers::default(), stream::iter(["a", "b"]));
-        tokio::time::sleep(Duration::from_secs(32)).await;
+        tokio::time::sleep(Duration::from_secs(122)).await;
         assert!(!slot.is_held());
     }
 
@@ -337,7 +339,7 @@ mod tests {
         for _ in 0..2 {
             let (body, slot) = holding(&readers, stream::iter(["a", "b"]));
             slot.want();
-            tokio::time::sleep(Duration::from_secs(7)).await;
+            tokio::time::sleep(Duration::from_secs(17)).await;
             assert!(!slot.is_held());
             drop(body);
             assert!(readers.lock().held.is_empty());

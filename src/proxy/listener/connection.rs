@@ -125,8 +125,13 @@ impl Serving {
                 connection.as_mut().graceful_shutdown();
                 // A request may be on its way. A peer that never finishes a stream is not waited for.
                 let last_chance = async {
-                    tokio::time::sleep(self.patience.head).await;
-                    given_up(&activity, self.patience.head, &unread).await;
+                    if unread.is_cancelled() {
+                        // Its other streams may take their time.
+                        tokio::time::sleep(self.patience.idle).await;
+                    } else {
+                        tokio::time::sleep(self.patience.head).await;
+                        given_up(&activity, self.patience.head, &unread).await;
+                    }
                 };
                 tokio::select! {
                     ended = connection => ended,

@@ -109,15 +109,15 @@ mod tests {
         let (readers, unread) = (Readers::default(), CancellationToken::new());
         let mut body = watched(full("short"), &readers, &unread);
         assert!(body.frame().await.is_some());
-        tokio::time::sleep(Duration::from_secs(25)).await;
+        tokio::time::sleep(Duration::from_secs(110)).await;
         assert!(!unread.is_cancelled());
-        tokio::time::sleep(Duration::from_secs(7)).await;
+        tokio::time::sleep(Duration::from_secs(12)).await;
         assert!(unread.is_cancelled());
         let unread = CancellationToken::new();
         let mut read = watched(full("short"), &readers, &unread);
         assert!(read.frame().await.is_some());
         drop(read);
-        tokio::time::sleep(Duration::from_secs(40)).await;
+        tokio::time::sleep(Duration::from_secs(150)).await;
         assert!(!unread.is_cancelled());
     }
 }

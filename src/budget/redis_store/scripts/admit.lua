@@ -287,8 +287,9 @@ do
   local function book_at(kind, apart_ms)
     local gate, ask = gates[kind], ask_of(kind)
     if not Gate.is_slow(gate, ask) then return nil end
-    local at, fair = Gate.book(gate, ask, Pool.member_for(pool, share.agent).booked_to, apart_ms)
-    Pool.member_for(pool, share.agent).booked_to = fair
+    local at = Gate.book(gate, ask, apart_ms)
+    -- The next window has points for all.
+    if kind == 'pool' then at = min(at, max(pool.reset, now) + GUARD_MS) end
     Pool.see(pool, share, now)
     return max(1, div_ceil(at - now, 1000))
   end

@@ -3,7 +3,7 @@
 -- KEYS     the installation's six; the resources it knows of
 -- returns  the reply: done
 -- clock    the server's
-local SWEPT_AT_ONCE = 100
+local SWEPT_AT_ONCE, NAMED_SWEPT_MS = 100, 4 * HOUR_MS
 
 -- Looks at the next fields of a hash, and drops those for which `is_over(field, value)` says that
 -- nobody would miss them.
@@ -41,6 +41,9 @@ local IS_OVER = {
     return not gate or (tonumber(tag) or Hash.garbled(STATE .. ' ' .. text)) <= gate.v - SWEPT_BEHIND
   end,
   head = function(text) return not gate_behind(text) end,
+  named = function(text, at)
+    return not gate_behind(text) or (tonumber(at) or Hash.garbled(STATE .. ' ' .. text)) <= now - NAMED_SWEPT_MS
+  end,
   booked = function(text) return not gate_behind(text .. '|') end,
   member = function(text, blob)
     local resource, agent = text:match('^([^|]*)|(.*)$')

@@ -8,8 +8,8 @@ local order_of, expiry_of = {}, {}
 
 local Gate = {}
 do
-  local GATE = { 'born', 'v', 'tok', 't', 'rem', 'rate', 'avg', 'heads', 'held', 'booked' }
-  local HEAD = { 'agent', 'weight', 'charge', 'need', 'is_held', texts = { agent = true } }
+  local GATE = { 'born', 'v', 'tok', 't', 'rem', 'rate', 'avg', 'heads', 'held', 'booked', added = { booked = 0 } }
+  local HEAD = { 'agent', 'charge', 'need', 'is_held', 'weight', texts = { agent = true }, added = { weight = 1 } }
   local SETS_TTL_MS = 600000
 
   function Gate.field(name) return 'gate:' .. name end
@@ -62,9 +62,10 @@ do
   -- The times kept for refused callers, earliest first; see ledger/bookings.rs. Of a gate that keeps none, nothing is
   -- read: `booked` counts them.
   local SLOW_TURN_MS, TURN_MAX_MS, GRACE_MS, BOOKINGS_MAX, OF_ONE_AGENT = 1500, 600000, 5000, 64, 4
-  local BOOKED_AHEAD_MS, LOOKED_AT = HOUR_MS, 64
+  local NAMED_AHEAD_MS, NAMED_COUNTS_MS, LOOKED_AT = 600000, 600000, 64
   local KEPT_MAX, RATE_MAX = 1000000 * U, 1000 * U
 
+  function Gate.named_field(gate, agent) return string.format('named:%.0f %s|%s', gate.born, gate.name, agent) end
   function Gate.booked_field(gate) return string.format('booked:%.0f %s', gate.born, gate.name) end
 
   local function turn_ms(need, rate) return min(TURN_MAX_MS, div(need * 1000, rate)) end
@@ -213,6 +214,15 @@ do
   -- Milliseconds until the bucket holds what is missing.
   local function wait_ms(gate, short) return div_ceil(max(0, short) * 1000, gate.rate) end
 
+  -- The first time from `at` on that lies a turn away from all that are kept.
+  local function free_from(gate, at, need)
+    for _, other in ipairs(Gate.bookings(gate)) do
+      local apart = turn_ms(max(need, other.need), gate.rate)
+      if at + apart > other.at and at < other.at + apart then at = other.at + apart end
+    end
+    return at
+  end
+
   function Gate.test(gate, ask)
     local place = due(gate, ask.agent, ask.now)
     if place then
@@ -225,12 +235,15 @@ do
     local reach = ask.is_interactive and start or start + ask.charge
     local is_light = ask.is_due or reach <= gate.v
     local ahead = is_light and 0 or Gate.ahead(gate, ask, start)
-    local before = need_of_first(gate, ahead)
-    local short = min(ask.need, FRONT) + before - gate.tok - (is_light and ask.express or 0)
+    local express = is_light and ask.express or 0
+    local alone = min(ask.need, FRONT) + need_of_first(gate, ahead) - gate.tok - express
+    local short, wait = alone, wait_ms(gate, alone)
     if gate.booked > 0 and not ask.is_due then
-      short = max(short, ask.need + before + kept(gate, ask.now) - gate.tok)
+      -- What was promised is not overdrawn.
+      short = max(short, alone + express + kept(gate, ask.now))
+      if short > 0 then wait = free_from(gate, ask.now + wait, ask.need) - ask.now end
     end
-    return { short = short, wait_ms = wait_ms(gate, short), is_light = is_light, ahead = ahead }
+    return { short = short, wait_ms = wait, is_light = is_light, ahead = ahead }
   end
 
   -- The weights of those who wait here or have a time, and of who asks.
@@ -248,31 +261,35 @@ do
     return weights
   end
 
-  -- Whether turns are so far apart here that the times named to refused callers are kept.
-  function Gate.is_slow(gate, ask) return turn_ms(ask.need, gate.rate) >= SLOW_TURN_MS end
+  -- A step after the last fair time that was named to an agent, if one was.
+  local function next_fair(gate, ask, apart_ms)
+    local last = Hash.get_number(STATE, Gate.named_field(gate, ask.agent))
+    if not last or last <= ask.now - NAMED_COUNTS_MS then return nil end
+    return last + max(div(turn_ms(ask.need, gate.rate) * weights_of(gate, ask), ask.weight), apart_ms)
+  end
 
-  -- Keeps the next time of an agent: the first free one from its fair time on; returns both.
-  function Gate.book(gate, ask, last, apart_ms)
-    local step = max(div(turn_ms(ask.need, gate.rate) * weights_of(gate, ask), ask.weight), apart_ms)
+  -- Whether the times named to refused calls that need so much are kept.
+  function Gate.is_slow(gate, ask)
+    return ask.need <= FRONT and turn_ms(ask.need, gate.rate) >= SLOW_TURN_MS
+  end
+
+  -- Names the next time of an agent, and keeps it: the first free one from its fair time on.
+  function Gate.book(gate, ask, apart_ms)
     local before = need_of_first(gate, Gate.ahead(gate, ask, Gate.start(gate, ask)))
     local from = ask.now + wait_ms(gate, min(ask.need, FRONT) + before - gate.tok)
-    local fair = max(from, min(last + step, ask.now + BOOKED_AHEAD_MS))
-    local at = fair
+    local fair = max(from, min(next_fair(gate, ask, apart_ms) or 0, ask.now + NAMED_AHEAD_MS))
+    Hash.put_number(STATE, Gate.named_field(gate, ask.agent), fair)
+    local at = free_from(gate, fair, ask.need)
     local bookings, after, own = Gate.bookings(gate), 1, 0
     for _, other in ipairs(bookings) do
       if other.agent == ask.agent then own = own + 1 end
+      if other.at <= at then after = after + 1 end
     end
-    if own >= OF_ONE_AGENT then return fair, last end
-    for _, other in ipairs(bookings) do
-      local apart = turn_ms(max(ask.need, other.need), gate.rate)
-      if at + apart > other.at and at < other.at + apart then at = other.at + apart end
-    end
-    while bookings[after] and bookings[after].at <= at do after = after + 1 end
-    if #bookings < BOOKINGS_MAX then
+    if #bookings < BOOKINGS_MAX and own < OF_ONE_AGENT then
       table.insert(bookings, after, { at = at, need = ask.need, agent = ask.agent, weight = ask.weight })
       write_bookings(gate)
     end
-    return at, fair
+    return at
   end
 
   -- Takes a call's part of the bucket, even if the call did not have to ask here.
@@ -304,6 +321,10 @@ do
     if place then
       table.remove(gate.bookings, place)
       write_bookings(gate)
+    elseif gate.booked > 0 and Gate.is_slow(gate, ask) then
+      -- A turn between the times of others is one of the agent's, too.
+      local next_at = max(next_fair(gate, ask, 0) or ask.now, ask.now)
+      Hash.put_number(STATE, Gate.named_field(gate, ask.agent), min(next_at, ask.now + NAMED_AHEAD_MS))
     end
     local lowest = gate.heads > 0 and redis.call('ZRANGE', order_of[gate.name], 0, 0, 'WITHSCORES')[2]
     gate.v = max(gate.v, min(start, lowest and tonumber(lowest) or start))

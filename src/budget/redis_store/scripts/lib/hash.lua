@@ -67,10 +67,13 @@ do
   -- A record is an array of whole numbers and texts, in the order of its schema. Returns the array, too.
   function Hash.decode(schema, blob, key, field)
     local ok, list = pcall(cmsgpack.unpack, blob)
-    if not ok or type(list) ~= 'table' or #list ~= #schema then Hash.garbled(key .. ' ' .. field) end
+    local added = schema.added
+    -- What other versions wrote lacks what was added since, or has at its end what is left out now.
+    if not ok or type(list) ~= 'table' or (#list < #schema and not added) then Hash.garbled(key .. ' ' .. field) end
     local record, texts = {}, schema.texts
     for place = 1, #schema do
       local name, value = schema[place], list[place]
+      if value == nil and added then value = added[name] end
       local is_sound
       if texts and texts[name] then
         is_sound = type(value) == 'string'
