@@ -219,7 +219,7 @@ impl Gate {
     }
 
     pub(super) fn test(&self, ask: &Ask<'_>) -> Test {
-        if let Some(place) = self.bookings.due(ask.agent, ask.now) {
+        if let Some(place) = self.due(ask) {
             let short = ask.need.min(FRONT) + self.bookings.before(place) - self.tok;
             return Test { short, wait_ms: self.wait_ms(short), is_light: true, ahead: 0 };
         }
@@ -238,10 +238,16 @@ impl Gate {
             // What was promised is not overdrawn.
             short = short.max(alone + express + self.bookings.kept(self.rate, ask.now));
             if short > 0 {
-                wait_ms = self.bookings.free_from(ask.now + wait_ms, ask.need, self.rate) - ask.now;
+                let free = self.bookings.free_from(ask.now + wait_ms, ask.need.min(FRONT), self.rate);
+                wait_ms = free - ask.now;
             }
         }
         Test { short, wait_ms, is_light, ahead }
+    }
+
+    /// The place of the agent's time that has come; a dear call does not use up one that was kept for a cheap one.
+    fn due(&self, ask: &Ask<'_>) -> Option<usize> {
+        if ask.need > FRONT { None } else { self.bookings.due(ask.agent, ask.now) }
     }
 
     /// What the first heads of the order need in the bucket, if there are so many.
@@ -313,7 +319,7 @@ impl Gate {
                 self.finish.insert(Arc::clone(ask.agent), start + ask.charge);
             }
         }
-        if let Some(place) = self.bookings.due(ask.agent, ask.now) {
+        if let Some(place) = self.due(ask) {
             self.bookings.take(place);
         } else if !self.bookings.is_empty() && self.is_slow(ask) {
             // A turn between the times of others is one of the agent's, too.

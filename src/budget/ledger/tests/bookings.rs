@@ -227,4 +227,7 @@ fn dear_calls_send_nobody_away_for_long() {
         let told = refused(&mut bench, &cheap, 4).unwrap_or_default();
         assert!(told <= 90, "{told}");
     }
+    // Nor are dear ones sent away because of the times of cheap ones.
+    let told = refused(&mut bench, &dear, 601).unwrap_or_default();
+    assert!(told <= 120, "a minute behind the estimate: {told}");
 }

@@ -107,11 +107,12 @@ do
   end
 
   -- The place of the agent's first time, if it has come.
-  local function due(gate, agent, now)
-    if gate.booked == 0 then return nil end
+  local function due(gate, ask)
+    -- A dear call does not use up a time that was kept for a cheap one.
+    if gate.booked == 0 or ask.need > FRONT then return nil end
     for place, booking in ipairs(Gate.bookings(gate)) do
-      if booking.at > now then return nil end
-      if booking.agent == agent then return place end
+      if booking.at > ask.now then return nil end
+      if booking.agent == ask.agent then return place end
     end
   end
 
@@ -224,7 +225,7 @@ do
   end
 
   function Gate.test(gate, ask)
-    local place = due(gate, ask.agent, ask.now)
+    local place = due(gate, ask)
     if place then
       local before = 0
       for other = 1, place - 1 do before = min(KEPT_MAX, before + gate.bookings[other].need) end
@@ -241,7 +242,7 @@ do
     if gate.booked > 0 and not ask.is_due then
       -- What was promised is not overdrawn.
       short = max(short, alone + express + kept(gate, ask.now))
-      if short > 0 then wait = free_from(gate, ask.now + wait, ask.need) - ask.now end
+      if short > 0 then wait = free_from(gate, ask.now + wait, min(FRONT, ask.need)) - ask.now end
     end
     return { short = short, wait_ms = wait, is_light = is_light, ahead = ahead }
   end
@@ -317,7 +318,7 @@ do
     else
       Gate.set_tag(gate, ask.agent, start + ask.charge)
     end
-    local place = due(gate, ask.agent, ask.now)
+    local place = due(gate, ask)
     if place then
       table.remove(gate.bookings, place)
       write_bookings(gate)
