@@ -238,8 +238,10 @@ impl Gate {
             // What was promised is not overdrawn.
             short = short.max(alone + express + self.bookings.kept(self.rate, ask.now));
             if short > 0 {
-                let free = self.bookings.free_from(ask.now + wait_ms, ask.need.min(FRONT), self.rate);
-                wait_ms = free - ask.now;
+                let from = ask.now + wait_ms;
+                let free = self.bookings.free_from(from, ask.need.min(FRONT), self.rate);
+                // A turn that is free but can't be spared: more was promised than the bucket fills with now.
+                wait_ms = if free > from { free - ask.now } else { self.wait_ms(short) };
             }
         }
         Test { short, wait_ms, is_light, ahead }

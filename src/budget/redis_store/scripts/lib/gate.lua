@@ -242,7 +242,12 @@ do
     if gate.booked > 0 and not ask.is_due then
       -- What was promised is not overdrawn.
       short = max(short, alone + express + kept(gate, ask.now))
-      if short > 0 then wait = free_from(gate, ask.now + wait, min(FRONT, ask.need)) - ask.now end
+      if short > 0 then
+        local from = ask.now + wait
+        local free = free_from(gate, from, min(FRONT, ask.need))
+        -- A turn that is free but can't be spared: more was promised than the bucket fills with now.
+        wait = free > from and free - ask.now or wait_ms(gate, short)
+      end
     end
     return { short = short, wait_ms = wait, is_light = is_light, ahead = ahead }
   end
