@@ -151,6 +151,7 @@ async fn reads(flow: &mut Flow, crab: &Octocrab) {
     flow.step("issues_all_pages", pages(crab, &format!("{R}/issues?state=all&per_page=30")).await);
     flow.step("contents_of_a_file", get(crab, &format!("{R}/contents/src/lib.rs")).await);
     flow.step("contents_of_a_directory", get(crab, &format!("{R}/contents/src")).await);
+    flow.step("contents_of_the_root", get(crab, &format!("{R}/contents/")).await);
     flow.step("tree", get(crab, &format!("{R}/git/trees/main?recursive=1")).await);
     flow.step(
         "renamed_repository",
