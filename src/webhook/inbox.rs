@@ -14,8 +14,8 @@ pub(super) const DELIVERIES_MAX: usize = 1_024;
 const BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Longest body, in bytes. GitHub sends none of more than 25 MB.
 pub(super) const BODY_BYTES_MAX: usize = 25 * 1024 * 1024;
-/// The part of that which bodies may take for what exceeds [`SHORT_BYTES`], so that a few long ones, signed or not, can't
-/// keep out the usual ones.
+/// The part of that which bodies may take for what exceeds [`SHORT_BYTES`], so that a few long ones, signed or not,
+/// can't keep out the usual ones.
 const LONG_BYTES_MAX: usize = BYTES_MAX / 2;
 const SHORT_BYTES: usize = 256 * 1024;
 /// A body reserves memory in pieces of this many bytes.

@@ -151,7 +151,8 @@ fn is_sane(text: &str, bytes_max: usize) -> bool {
         && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'))
 }
 
-/// Reads a body to its end. If there is no room for it, `body` becomes none, and the rest is read for its signature alone.
+/// Reads a body to its end. If there is no room for it, `body` becomes none, and the rest is read for its signature
+/// alone.
 async fn read(
     mut incoming: Incoming,
     expected: usize,

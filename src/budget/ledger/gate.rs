@@ -274,8 +274,8 @@ impl Gate {
     }
 
     /// Names the next time of an agent, in epoch milliseconds, and keeps it: the first free one from its fair time on.
-    /// That is a step after its last fair time, so that what others hold does not cost it a part of its turns. The step is
-    /// what its weight leaves it of the turns, among those who want some here, and `apart_ms` at least.
+    /// That is a step after its last fair time, so that what others hold does not cost it a part of its turns. The step
+    /// is what its weight leaves it of the turns, among those who want some here, and `apart_ms` at least.
     pub(super) fn book(&mut self, ask: &Ask<'_>, apart_ms: i64) -> i64 {
         let start = self.start(ask);
         let ahead = self.place(start, ask.head).unwrap_or_else(|place| place);

@@ -19,8 +19,8 @@ use crate::github::client::BoxError;
 
 /// How often all bodies are looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// A reader that takes nothing for this many looks is cut off if what its body holds is scarce. Buffers on the way take some
-/// megabytes, so a slow reader seems to take nothing for a while.
+/// A reader that takes nothing for this many looks is cut off if what its body holds is scarce. Buffers on the way take
+/// some megabytes, so a slow reader seems to take nothing for a while.
 const READER_PATIENCE: u64 = 15;
 /// A reader that takes nothing for this many looks is cut off in any case. On HTTP/1.1 the connection's own timer is
 /// shorter, which sees the bytes leave.
