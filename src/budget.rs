@@ -31,6 +31,9 @@ mod spending;
 pub mod store;
 mod turns;
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;

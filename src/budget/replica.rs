@@ -216,10 +216,10 @@ impl Replica {
             .collect()
     }
 
-    /// Whether an answer's figures have told of a pool.
-    pub(super) fn knows(&self, installation: &Arc<str>, resource: &str) -> bool {
-        let link = self.links.lock().get(installation).map(Arc::clone);
-        link.is_some_and(|link| link.lock().knows(resource))
+    /// Whether a reply tells what those who wait at the pool could not foresee when they were told when to ask again: the
+    /// first figures, or another window before the last one was over.
+    pub(super) fn surprises(&self, installation: &Arc<str>, pool: &Snapshot, now: i64) -> bool {
+        pool.is_known && self.link(installation).lock().surprises(pool, now)
     }
 
     /// A pool as last seen here, and the store's time in epoch milliseconds.

@@ -149,7 +149,6 @@ impl Reservation {
 
 /// Settles a call at the store, and in this replica's own books.
 async fn tell(budget: Arc<Budget>, charge: Arc<Charge>, settle: Settle) -> Option<View> {
-    let was_known = budget.replica.knows(&charge.installation, &charge.resource);
     let reply = budget.replica.call(&charge.installation, Command::Settle(Box::new(settle))).await;
     let labels = [&*charge.agent, &*charge.installation, &*charge.resource];
     if let Outcome::Settled { cost } = reply.outcome {
@@ -159,9 +158,9 @@ async fn tell(budget: Arc<Budget>, charge: Arc<Charge>, settle: Settle) -> Optio
     }
     if let Some(pool) = &reply.pool {
         budget.compare_guarantees(&charge, pool);
-        if pool.is_known && !was_known {
-            // Heads that waited for this answer ask together: the first to wake would take all there is.
-            budget.queues.ask_again(&charge.installation, Some(&charge.resource));
+        if budget.replica.surprises(&charge.installation, pool, reply.now) {
+            // Heads ask together: the first to wake would take all there is.
+            budget.queues.ask_again(&charge.installation, Some(&pool.resource));
         }
     }
     if let Some(view) = &reply.view {

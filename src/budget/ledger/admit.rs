@@ -10,7 +10,7 @@ use super::Ledger;
 use super::lease::Lease;
 use super::pool::Pool;
 use super::ring::Ring;
-use super::units::{DEBT, GUARD_MS, MINUTE_AND_MARGIN_S, Micro, U, div_ceil};
+use super::units::{DEBT, MINUTE_AND_MARGIN_S, Micro, U, div_ceil};
 use weigh::Weighed;
 
 /// How far an agent that stayed under its ceiling may catch up.
@@ -141,7 +141,7 @@ impl Ledger {
             return Some(Held::stopped(100, Reason::Trial));
         }
         if pool.is_known && pool.left < weighed.price {
-            let to_reset = pool.reset + GUARD_MS - now;
+            let to_reset = pool.to_next_window_ms(now);
             let wait = match (pool.trial, pool.in_flight > 0 && to_reset > 7_000) {
                 (Some(_), _) => 500,
                 (None, true) => 5_000,
@@ -150,7 +150,7 @@ impl Ledger {
             return Some(Held::stopped(wait, Reason::Exhausted));
         }
         self.ring_full(admit, caps, now).or_else(|| self.spaced(admit, now)).or_else(|| {
-            let wait = (self.pool_of(admit).reset + GUARD_MS - now).max(60_000);
+            let wait = self.pool_of(admit).to_next_window_ms(now).max(60_000);
             (admit.share.ceiling == Some(0)).then(|| Held::stopped(wait, Reason::Closed))
         })
     }
@@ -287,9 +287,13 @@ impl Ledger {
             });
             return Outcome::Refused { retry_after, reason: held.reason };
         }
-        let mut hint = held.wait_ms + held.wait_ms * admit.random / 20_000 + 1;
-        if held.gate.is_some() && held.wait_ms > 3_000 {
-            hint = (held.wait_ms * 4 / 5).max(3_000);
+        let wait_ms = match held.gate {
+            Some(GateKind::Pool) => held.wait_ms.min(self.pool_of(admit).to_next_window_ms(now)),
+            _ => held.wait_ms,
+        };
+        let mut hint = wait_ms + wait_ms * admit.random / 20_000 + 1;
+        if held.gate.is_some() && wait_ms > 3_000 {
+            hint = (wait_ms * 4 / 5).max(3_000);
         }
         // A call asks for the last time when its caller's patience ends.
         let hint = hint.min(admit.patience_ms).clamp(4, 60_000);
@@ -317,8 +321,7 @@ impl Ledger {
         let mut at = gate.book(&ask, ceiling_apart(weighed));
         let pool = self.pools.get_mut(&admit.place.resource).expect("the pool was prepared");
         if kind == GateKind::Pool {
-            // The next window has points for all.
-            at = at.min(pool.reset.max(weighed.now) + GUARD_MS);
+            at = at.min(weighed.now + pool.to_next_window_ms(weighed.now));
         }
         pool.see(&admit.share, weighed.now);
         Some(div_ceil(at - weighed.now, 1000).max(1))

@@ -219,6 +219,11 @@ impl Pool {
         self.members.retain(|_, member| member.window == window || member.is_present(began));
     }
 
+    /// Milliseconds until the next window, which has points for all.
+    pub(super) fn to_next_window_ms(&self, now: i64) -> i64 {
+        (self.reset + GUARD_MS - now).max(1)
+    }
+
     /// How deep in debt a dear call can put the bucket.
     pub(super) fn debt(&self) -> Micro {
         (self.limit / 200).max(8) * U

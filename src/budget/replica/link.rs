@@ -41,6 +41,8 @@ pub(super) struct Link {
     debt: Option<Debt>,
     cool: i64,
     pools: BTreeMap<Arc<str>, Snapshot>,
+    /// The window that answers told of last, for each pool: its number, and its end in epoch milliseconds.
+    windows: BTreeMap<Arc<str>, (i64, i64)>,
     held: BTreeMap<LeaseId, HandedLease>,
     sent: Sent,
     routes: FxHashMap<Arc<str>, Ring>,
@@ -93,6 +95,7 @@ impl Link {
             debt: None,
             cool: 0,
             pools: BTreeMap::new(),
+            windows: BTreeMap::new(),
             held: BTreeMap::new(),
             sent: Sent::default(),
             routes: FxHashMap::default(),
@@ -153,8 +156,11 @@ impl Link {
         self.pools.values().cloned().collect()
     }
 
-    pub(super) fn knows(&self, resource: &str) -> bool {
-        self.pools.contains_key(resource)
+    /// Whether an answer told of the pool for the first time, or of another window before the last one was over.
+    pub(super) fn surprises(&mut self, pool: &Snapshot, now: i64) -> bool {
+        let resource = Arc::clone(&pool.resource);
+        let before = self.windows.insert(resource, (pool.window_number, pool.reset));
+        before.is_none_or(|(number, end)| number != pool.window_number && now < end)
     }
 
     pub(super) fn pool(&self, resource: &str) -> Option<Snapshot> {

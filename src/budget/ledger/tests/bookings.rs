@@ -133,6 +133,26 @@ fn so_is_who_is_told_a_time_at_a_scarce_pool() {
     }
 }
 
+/// At the pace of a window that is nearly spent, its turn would come long after the next window has begun.
+#[test]
+fn who_waits_for_a_scarce_pool_asks_again_when_its_window_ends() {
+    let mut bench = Bench::new(300);
+    let [one, other, _] = agents();
+    bench.admit(&one, false, "core", 0);
+    // Users outside took nearly everything.
+    bench.windows.insert(text("core"), (START + 20_000, 285));
+    bench.answer(0, None, true);
+    let mut held = Vec::new();
+    for who in [&one, &other].into_iter().cycle().take(40) {
+        match bench.admit(who, false, "core", 60_000) {
+            Outcome::Granted { .. } => bench.answer(0, None, true),
+            Outcome::Wait { hint_ms, .. } => held.push(hint_ms),
+            outcome => panic!("{outcome:?}"),
+        }
+    }
+    assert!(!held.is_empty() && held.iter().all(|hint_ms| *hint_ms <= 22_000), "{held:?}");
+}
+
 #[test]
 fn who_waits_is_not_passed_by_those_who_come_back() {
     let patient = Who::plain("p", 2);

@@ -138,7 +138,7 @@ do
     -- The first one tells what they cost; a burst of them could exceed the limit.
     if weighed.is_unpriced and Pool.unpriced(pool, share.agent) > 0 then return stop(100, 'trial') end
     if pool.known == 1 and pool.left < weighed.price then
-      local to_reset = pool.reset + GUARD_MS - now
+      local to_reset = Pool.to_next_window_ms(pool, now)
       local wait = to_reset
       if pool.trial_calls > 0 then
         wait = 500
@@ -149,7 +149,7 @@ do
     end
     local held = ring_full() or spaced()
     if held then return held end
-    if share.ceiling == 0 then return stop(max(60000, pool.reset + GUARD_MS - now), 'closed') end
+    if share.ceiling == 0 then return stop(max(60000, Pool.to_next_window_ms(pool, now)), 'closed') end
   end
 
   local function leave_all()
@@ -288,8 +288,7 @@ do
     local gate, ask = gates[kind], ask_of(kind)
     if not Gate.is_slow(gate, ask) then return nil end
     local at = Gate.book(gate, ask, apart_ms)
-    -- The next window has points for all.
-    if kind == 'pool' then at = min(at, max(pool.reset, now) + GUARD_MS) end
+    if kind == 'pool' then at = min(at, now + Pool.to_next_window_ms(pool, now)) end
     Pool.see(pool, share, now)
     return max(1, div_ceil(at - now, 1000))
   end
@@ -313,8 +312,10 @@ do
       local retry_after = held.gate and book_at(held.gate, apart_ms) or book(pool, share, held.wait_ms, step_ms)
       return { 'refused', retry_after, held.reason }
     end
-    local hint = held.wait_ms + div(held.wait_ms * admit.random, 20000) + 1
-    if held.gate and held.wait_ms > 3000 then hint = max(3000, div(held.wait_ms * 4, 5)) end
+    local wait_ms = held.wait_ms
+    if held.gate == 'pool' then wait_ms = min(wait_ms, Pool.to_next_window_ms(pool, now)) end
+    local hint = wait_ms + div(wait_ms * admit.random, 20000) + 1
+    if held.gate and wait_ms > 3000 then hint = max(3000, div(wait_ms * 4, 5)) end
     -- A call asks for the last time when its caller's patience ends.
     hint = clamp(min(hint, admit.patience_ms), 4, 60000)
     for position = 1, held.position or 0 do

@@ -106,6 +106,8 @@ do
 
   function Pool.debt(pool) return max(8, div(pool.limit, 200)) * U end
   function Pool.express(pool) return min(8, div(pool.limit, 10)) * U end
+  -- Milliseconds until the next window, which has points for all.
+  function Pool.to_next_window_ms(pool, now) return max(1, pool.reset + GUARD_MS - now) end
   function Pool.weights(pool) return max(1, pool.weights) end
 
   function Pool.head_start(pool, now)
