@@ -129,8 +129,7 @@ def problem_of(call: Call, history: History) -> str:
         return "" if cut_by_github or ended_with(call, history, {"killed"}) else "an answer that was cut"
     # A drain closes kept connections; a request that was on its way before is answered, or cut when its time is over.
     fresh = call.quiet_since == call.started
-    # An answer of GitHub's that is cut may end before its head went down: then nothing comes at all.
-    whats = {"killed", "few descriptors", "answers cut"}
+    whats = {"killed", "few descriptors"}
     if not fresh or call.problem == "refused":
         whats.add("drained")
     elif any(is_turned_away(call, drain) for drain in drains(call, history)):

@@ -18,15 +18,12 @@ Params = dict[str, object]
 
 
 def add_fault(world: World, params: Params) -> None:
-    if params["kind"] in ("reset_mid_body", "truncated_body"):
-        world.trouble(-1, "answers cut")
     world.faults[id(params)] = params
     world.control("POST", "/faults", params)
 
 
 def drop_fault(world: World, params: Params) -> None:
     """The stand-in can only clear all of them, so those that go on are added again."""
-    world.end_trouble("answers cut")
     world.faults.pop(id(params), None)
     world.control("DELETE", "/faults")
     for other in world.faults.values():

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use github_sim::{Fault, FaultKind};
 use http::{Request, Response, Version};
 use http_body_util::{BodyExt, Empty};
 use hyper::body::Incoming;
@@ -14,7 +15,7 @@ use tokio::net::TcpStream;
 use tollgate::clock::{Clock, SystemClock};
 use tollgate::tls::{TlsError, TlsFiles};
 
-use crate::support::{Setup, Tollgate};
+use crate::support::{Setup, Tollgate, UNCACHED};
 
 /// Writes a fresh certificate for `localhost` that expires in `days`; returns it.
 fn write_certificate(files: &std::path::Path, days: i64) -> CertificateDer<'static> {
@@ -37,7 +38,7 @@ fn write_certificate(files: &std::path::Path, days: i64) -> CertificateDer<'stat
 async fn start() -> (Tollgate, TempDir, CertificateDer<'static>) {
     let files = TempDir::new().unwrap();
     let certificate = write_certificate(files.path(), 30);
-    let mut setup = Setup::worker();
+    let mut setup = Setup { cache: UNCACHED, ..Setup::worker() };
     let path = files.path().display();
     setup.server = format!("  tls: {{ cert_file: {path}/tls.pem, key_file: {path}/tls.key }}\n");
     (setup.start().await, files, certificate)
@@ -151,6 +152,19 @@ async fn many_requests_share_a_connection_and_resets_do_not_hurt_others() {
         async move { sender.send_request(request).await.unwrap().status().as_u16() }
     });
     assert_eq!(futures_util::future::join_all(asks).await, vec![200; 40]);
+}
+
+#[tokio::test]
+async fn of_an_answer_that_breaks_off_comes_what_there_is() {
+    let (tollgate, _files, certificate) = start().await;
+    let mut sender = http2(&tollgate, &certificate).await;
+    for kind in [FaultKind::TruncatedBody, FaultKind::ResetMidBody] {
+        tollgate.sim.faults().add(Fault::new(kind).on("GET", "/repos/acme/widgets/issues").times(1));
+        let request = ask(&tollgate, "/repos/acme/widgets/issues").body(Empty::new()).unwrap();
+        let response = sender.send_request(request).await.unwrap();
+        assert_eq!(response.status(), 200);
+        assert!(response.into_body().collect().await.is_err());
+    }
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -90,15 +90,19 @@ impl Drop for Running {
 }
 
 /// The body of an answer. The request runs until the body ends or is dropped.
+///
+/// A failure is handed on one poll late. hyper drops what it has not written yet when a body fails, also the head. So
+/// head and what has come are written first, and a caller whose answer is cut still sees that its write was carried out.
 #[derive(Debug)]
 pub(super) struct RunningBody {
     inner: ResponseBody,
+    failure: Option<<ResponseBody as Body>::Error>,
     running: Option<Running>,
 }
 
 impl RunningBody {
     pub(super) fn new(inner: ResponseBody, running: Running) -> RunningBody {
-        RunningBody { inner, running: Some(running) }
+        RunningBody { inner, failure: None, running: Some(running) }
     }
 }
 
@@ -110,11 +114,22 @@ impl Body for RunningBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
-        let frame = Pin::new(&mut self.inner).poll_frame(cx);
-        if matches!(frame, Poll::Ready(None | Some(Err(_)))) {
+        if let Some(failure) = self.failure.take() {
             self.running = None;
+            return Poll::Ready(Some(Err(failure)));
         }
-        frame
+        match ready!(Pin::new(&mut self.inner).poll_frame(cx)) {
+            Some(Ok(frame)) => Poll::Ready(Some(Ok(frame))),
+            Some(Err(failure)) => {
+                self.failure = Some(failure);
+                cx.waker().wake_by_ref();
+                Poll::Pending
+            }
+            None => {
+                self.running = None;
+                Poll::Ready(None)
+            }
+        }
     }
 
     fn is_end_stream(&self) -> bool {
