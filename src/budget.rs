@@ -42,6 +42,8 @@ use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 pub use command::{GateKind, Reason, Snapshot, View};
 pub use queue::Waits;
@@ -83,14 +85,28 @@ impl Tuning {
     }
 }
 
-/// GitHub's secondary limits for one installation, with a margin.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Secondary limits per installation; the defaults stay below what GitHub publishes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
 pub struct Secondary {
+    /// Requests under way at once, REST and GraphQL together.
+    #[schemars(range(min = 1))]
     pub concurrent: u32,
+    /// REST points a minute on one endpoint.
+    #[schemars(range(min = 1))]
     pub rest_points_per_minute: u32,
+    /// Points a minute over all endpoints, GraphQL with them. GitHub names no such limit, so it
+    /// lowers itself when GitHub objects.
+    #[schemars(range(min = 1))]
     pub rest_points_per_minute_total: u32,
+    /// GraphQL points a minute.
+    #[schemars(range(min = 1))]
     pub graphql_points_per_minute: u32,
+    /// Requests a minute that create content.
+    #[schemars(range(min = 1))]
     pub content_per_minute: u32,
+    /// Requests an hour that create content.
+    #[schemars(range(min = 1))]
     pub content_per_hour: u32,
 }
 

@@ -26,7 +26,9 @@ use std::time::Duration;
 use http::header::HeaderName;
 use http::{StatusCode, Uri};
 use ipnet::IpNet;
+use schemars::JsonSchema;
 use secrecy::{ExposeSecret, SecretString};
+use serde::{Deserialize, Serialize};
 
 pub use crate::budget::{OnStoreLoss, Secondary};
 pub use crate::links::LinkBase;
@@ -166,7 +168,8 @@ pub struct Budget {
 }
 
 /// Where the count is kept.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
 pub enum Store {
     /// Embedded; for one replica.
     Memory,
@@ -221,8 +224,9 @@ pub enum AuditLog {
     File(PathBuf),
 }
 
-/// What becomes of pull requests an agent opens.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// What becomes of pull requests agents open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
 pub enum DraftRule {
     /// They are made drafts.
     Force,
@@ -244,7 +248,8 @@ impl DraftRule {
 }
 
 /// How an approval proves itself.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
 pub enum ApprovalMode {
     /// A signed token bound to what was reviewed.
     Signed,

@@ -16,6 +16,8 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
 use super::command::{Call, Caps, Command, LeaseId, Outcome, Reason, Reply, Snapshot};
@@ -27,12 +29,13 @@ const REPLICAS_UNHEARD: i64 = 8;
 /// Seconds after which a caller refused because the store is away may try again.
 const TRY_AGAIN_S: i64 = 2;
 
-/// What to do while the store is away.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// What happens while the store is away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
 pub enum OnStoreLoss {
-    /// Go on with a bounded part of the budget.
+    /// Each replica goes on with a bounded local share.
     Degrade,
-    /// Admit nothing.
+    /// Requests are refused with 503.
     Refuse,
 }
 

@@ -133,7 +133,7 @@ fn file_of_variables(variable: &dyn Fn(&str) -> Option<OsString>, key: &AgentKey
     }
     let name = Some("github-token".to_owned());
     file.tokens.push(raw::PersonalToken { name, token_env: Some(TOKEN.to_owned()), token_file: None });
-    file.policy.approval.mode = Some(raw::ApprovalMode::Presence);
+    file.policy.approval.mode = Some(ApprovalMode::Presence);
     file.agents.push(raw::Agent {
         name: Some(AGENT.to_owned()),
         key_sha256: raw::KeyHashes(vec![secret::hex(&key.sha256())]),

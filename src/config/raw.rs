@@ -1,8 +1,9 @@
 //! The file as written: one type for each section, with the defaults of what it leaves out.
 //!
-//! The docs of these fields are the reference manual: `tollgate config schema` prints them, and
-//! editors show them beside the key. Nothing here is checked beyond its type; `validate`
-//! does that. An unknown key is an error everywhere, so that a typo in a limit starts no server.
+//! The docs of these fields are the reference manual: `tollgate config schema` prints them, and editors show them beside
+//! the key. Nothing here is checked beyond its type; `validate` does that. A type that is the same before and after has
+//! one place, where it is used ([`Secondary`], [`DraftRule`]). An unknown key is an error everywhere, so that a typo in a
+//! limit starts no server.
 
 mod units;
 
@@ -14,6 +15,7 @@ use serde::{Deserialize, Serialize};
 
 pub use units::{Percent, Period, Size};
 
+use super::{ApprovalMode, DraftRule, OnStoreLoss, Secondary, Store};
 use crate::policy::Class;
 
 /// Configuration of tollgate, a reverse proxy in front of the GitHub API for fleets of AI agents.
@@ -247,16 +249,6 @@ impl Default for Budget {
     }
 }
 
-/// Where the count is kept.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum Store {
-    /// Embedded; for one replica.
-    Memory,
-    /// Shared by all replicas.
-    Redis,
-}
-
 /// Where Redis is.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -289,16 +281,6 @@ pub struct Sentinel {
     pub nodes: Vec<String>,
 }
 
-/// What happens while the store is away.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum OnStoreLoss {
-    /// Each replica goes on with a bounded local share.
-    Degrade,
-    /// Requests are refused with 503.
-    Refuse,
-}
-
 /// Whether a decision is enforced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
@@ -307,52 +289,6 @@ pub enum Mode {
     Enforce,
     /// Decide and record, but let everything through.
     Observe,
-}
-
-/// Secondary limits per installation; the defaults stay below what GitHub publishes.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct Secondary {
-    /// Requests under way at once, REST and GraphQL together.
-    #[schemars(range(min = 1))]
-    pub concurrent: u32,
-    /// REST points a minute on one endpoint.
-    #[schemars(range(min = 1))]
-    pub rest_points_per_minute: u32,
-    /// Points a minute over all endpoints, GraphQL with them. GitHub names no such limit, so it
-    /// lowers itself when GitHub objects.
-    #[schemars(range(min = 1))]
-    pub rest_points_per_minute_total: u32,
-    /// GraphQL points a minute.
-    #[schemars(range(min = 1))]
-    pub graphql_points_per_minute: u32,
-    /// Requests a minute that create content.
-    #[schemars(range(min = 1))]
-    pub content_per_minute: u32,
-    /// Requests an hour that create content.
-    #[schemars(range(min = 1))]
-    pub content_per_hour: u32,
-}
-
-impl Default for Secondary {
-    fn default() -> Secondary {
-        let crate::budget::Secondary {
-            concurrent,
-            rest_points_per_minute,
-            rest_points_per_minute_total,
-            graphql_points_per_minute,
-            content_per_minute,
-            content_per_hour,
-        } = crate::budget::Secondary::default();
-        Secondary {
-            concurrent,
-            rest_points_per_minute,
-            rest_points_per_minute_total,
-            graphql_points_per_minute,
-            content_per_minute,
-            content_per_hour,
-        }
-    }
 }
 
 /// When a call is tried again: full jitter, `uniform(0, min(max_delay, base_delay * 2^n))`, and never
@@ -401,7 +337,7 @@ pub struct Policy {
     /// How a gated operation is approved.
     pub approval: Approval,
     /// What becomes of pull requests agents open.
-    pub draft_pull_requests: DraftPullRequests,
+    pub draft_pull_requests: DraftRule,
     /// Appended to the messages of unsigned commits made through the API; `{agent}` and
     /// `{request_id}` are filled in. Off by default.
     pub commit_trailer: Option<String>,
@@ -415,7 +351,7 @@ impl Default for Policy {
     fn default() -> Policy {
         Policy {
             approval: Approval::default(),
-            draft_pull_requests: DraftPullRequests::Force,
+            draft_pull_requests: DraftRule::Force,
             commit_trailer: None,
             audit_log: "stdout".to_owned(),
             mode: Mode::Enforce,
@@ -452,16 +388,6 @@ impl Default for Approval {
     }
 }
 
-/// How an approval proves itself.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum ApprovalMode {
-    /// A signed token bound to what was reviewed.
-    Signed,
-    /// Exactly one non-blank header; proves nothing about who approved.
-    Presence,
-}
-
 /// One who may approve. Needs `public_key_file` or `secret_file`.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -474,18 +400,6 @@ pub struct Issuer {
     pub public_key_file: Option<String>,
     /// Shared secret of at least 32 bytes (HS256). Whoever can check with it can sign, too.
     pub secret_file: Option<String>,
-}
-
-/// What becomes of pull requests agents open.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum DraftPullRequests {
-    /// They are made drafts.
-    Force,
-    /// Those that are none are refused.
-    Require,
-    /// They pass as they are.
-    Off,
 }
 
 /// One agent.
@@ -518,7 +432,7 @@ pub struct Agent {
     /// Those of them that wait for an approval; merge always does. Default: merge, ref-write, review.
     pub require_approval: Option<Vec<Class>>,
     /// What becomes of pull requests it opens. Default: that of `policy`.
-    pub draft_pull_requests: Option<DraftPullRequests>,
+    pub draft_pull_requests: Option<DraftRule>,
     /// Whether it is shut out.
     pub disabled: bool,
 }

@@ -2,9 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::policy::draft_rule;
 use super::{Check, raw};
-use crate::config::Agent;
+use crate::config::{Agent, DraftRule};
 use crate::policy::Class;
 use crate::policy::repositories::{RepositoryPattern, RepositorySet, is_account};
 use crate::secret;
@@ -34,7 +33,7 @@ fn agent(
     section: &str,
     raw: &raw::Agent,
     key_sha256: Vec<[u8; 32]>,
-    drafts: raw::DraftPullRequests,
+    drafts: DraftRule,
 ) -> Option<Agent> {
     check.rule(&format!("{section}.weight"), (1..=1000).contains(&raw.weight), || {
         "must be 1 to 1000".to_owned()
@@ -58,7 +57,7 @@ fn agent(
         installation,
         allow,
         require_approval,
-        draft_pull_requests: draft_rule(raw.draft_pull_requests.unwrap_or(drafts)),
+        draft_pull_requests: raw.draft_pull_requests.unwrap_or(drafts),
         disabled: raw.disabled,
     })
 }

@@ -3,7 +3,7 @@
 use http::StatusCode;
 
 use super::{Check, raw, redis};
-use crate::config::{Budget, Cache, OnStoreLoss, Retry, Secondary, Store};
+use crate::config::{Budget, Cache, Retry, Secondary};
 
 /// Longest a request or a failed call is held: whoever asked has long given up by then.
 const HELD_MAX: raw::Period = raw::Period::from_secs(600);
@@ -22,23 +22,17 @@ pub(super) fn budget(check: &mut Check<'_>, raw: &raw::Budget) -> Option<Budget>
         429 => StatusCode::TOO_MANY_REQUESTS,
         _ => StatusCode::FORBIDDEN,
     };
-    let secondary = secondary(check, &raw.secondary);
+    secondary(check, &raw.secondary);
     Some(Budget {
-        store: match raw.store {
-            raw::Store::Memory => Store::Memory,
-            raw::Store::Redis => Store::Redis,
-        },
+        store: raw.store,
         redis: redis?,
-        on_store_loss: match raw.on_store_loss {
-            raw::OnStoreLoss::Degrade => OnStoreLoss::Degrade,
-            raw::OnStoreLoss::Refuse => OnStoreLoss::Refuse,
-        },
+        on_store_loss: raw.on_store_loss,
         headroom_thousandths: i64::from(raw.headroom.0) * 10,
         max_wait: raw.max_wait.0,
         max_wait_limit: raw.max_wait_limit.0,
         over_budget_status,
         is_observing: raw.mode == raw::Mode::Observe,
-        secondary,
+        secondary: raw.secondary,
     })
 }
 
@@ -48,14 +42,14 @@ fn at_most(check: &mut Check<'_>, path: &str, value: raw::Period, most: raw::Per
 
 /// Each is at least 1. More than GitHub publishes brings its refusals on, unless the server is another
 /// that allows more; so that is a warning.
-fn secondary(check: &mut Check<'_>, raw: &raw::Secondary) -> Secondary {
+fn secondary(check: &mut Check<'_>, limits: &Secondary) {
     let rules = [
-        ("concurrent", raw.concurrent, Some(100)),
-        ("rest_points_per_minute", raw.rest_points_per_minute, Some(900)),
-        ("rest_points_per_minute_total", raw.rest_points_per_minute_total, None),
-        ("graphql_points_per_minute", raw.graphql_points_per_minute, Some(2000)),
-        ("content_per_minute", raw.content_per_minute, Some(80)),
-        ("content_per_hour", raw.content_per_hour, Some(500)),
+        ("concurrent", limits.concurrent, Some(100)),
+        ("rest_points_per_minute", limits.rest_points_per_minute, Some(900)),
+        ("rest_points_per_minute_total", limits.rest_points_per_minute_total, None),
+        ("graphql_points_per_minute", limits.graphql_points_per_minute, Some(2000)),
+        ("content_per_minute", limits.content_per_minute, Some(80)),
+        ("content_per_hour", limits.content_per_hour, Some(500)),
     ];
     for (key, value, published) in rules {
         let path = format!("budget.secondary.{key}");
@@ -69,14 +63,6 @@ fn secondary(check: &mut Check<'_>, raw: &raw::Secondary) -> Secondary {
             );
             check.warning(&path, message);
         }
-    }
-    Secondary {
-        concurrent: raw.concurrent,
-        rest_points_per_minute: raw.rest_points_per_minute,
-        rest_points_per_minute_total: raw.rest_points_per_minute_total,
-        graphql_points_per_minute: raw.graphql_points_per_minute,
-        content_per_minute: raw.content_per_minute,
-        content_per_hour: raw.content_per_hour,
     }
 }
 

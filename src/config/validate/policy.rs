@@ -6,7 +6,7 @@ use secrecy::ExposeSecret;
 use sha2::{Digest, Sha256};
 
 use super::{Check, raw};
-use crate::config::{ApprovalMode, AuditLog, DraftRule, Policy};
+use crate::config::{ApprovalMode, AuditLog, Policy};
 use crate::policy::approval::{Issuer, Verifier};
 
 /// Headers that mean something to a client, to us or to GitHub; an approval in one would be lost or leak.
@@ -83,31 +83,28 @@ pub(super) fn policy(check: &mut Check<'_>, raw: &raw::Policy) -> Option<Policy>
         "must be more than 0s and at most 24h".to_owned()
     });
     let issuers = issuers(check, &approval.issuers);
-    let mode = match approval.mode {
-        Some(raw::ApprovalMode::Signed) => {
+    match approval.mode {
+        Some(ApprovalMode::Signed) => {
             let is_reported = check.document.is_flawed("policy.approval.issuers");
             check.rule("policy.approval.mode", !approval.issuers.is_empty() || is_reported, || {
                 "`signed` needs `issuers`: nobody could approve".to_owned()
             });
-            ApprovalMode::Signed
         }
-        Some(raw::ApprovalMode::Presence) => {
+        Some(ApprovalMode::Presence) => {
             if !approval.issuers.is_empty() {
                 let message = "are not used: `mode` is `presence`, which takes any value of the header";
                 check.warning("policy.approval.issuers", message);
             }
-            ApprovalMode::Presence
         }
         None => {
             check.error(
                 "policy.approval.mode",
                 "is required: `signed`, or `presence` (which proves nothing about who approved)",
             );
-            return None;
         }
-    };
+    }
     Some(Policy {
-        approval_mode: mode,
+        approval_mode: approval.mode?,
         approval_header: header?,
         verifier: Verifier::new(issuers, approval.max_lifetime.0),
         allow_auto_merge: approval.allow_auto_merge,
@@ -115,15 +112,6 @@ pub(super) fn policy(check: &mut Check<'_>, raw: &raw::Policy) -> Option<Policy>
         audit_log: audit_log?,
         is_observing: raw.mode == raw::Mode::Observe,
     })
-}
-
-/// The rule of an agent, or that of the policy.
-pub(super) fn draft_rule(raw: raw::DraftPullRequests) -> DraftRule {
-    match raw {
-        raw::DraftPullRequests::Force => DraftRule::Force,
-        raw::DraftPullRequests::Require => DraftRule::Require,
-        raw::DraftPullRequests::Off => DraftRule::Off,
-    }
 }
 
 fn audit_log(check: &mut Check<'_>, text: &str) -> Option<AuditLog> {

@@ -3,7 +3,7 @@
 use http::Uri;
 
 use super::{Check, raw, upstream};
-use crate::config::{RedisAddress, RedisPlace, RedisSettings};
+use crate::config::{RedisAddress, RedisPlace, RedisSettings, Store};
 
 const SECTION: &str = "budget.redis";
 
@@ -15,13 +15,13 @@ const SENTINEL_PORT: u16 = 26379;
 pub(super) fn redis(check: &mut Check<'_>, raw: &raw::Budget) -> Option<Option<RedisSettings>> {
     let settings = raw.redis.as_ref().map(|redis| settings(check, redis));
     match (raw.store, settings) {
-        (raw::Store::Memory, None) => Some(None),
-        (raw::Store::Memory, Some(_)) => {
+        (Store::Memory, None) => Some(None),
+        (Store::Memory, Some(_)) => {
             check.warning(SECTION, "is not used: `budget.store` is `memory`");
             Some(None)
         }
-        (raw::Store::Redis, Some(settings)) => settings.map(Some),
-        (raw::Store::Redis, None) => {
+        (Store::Redis, Some(settings)) => settings.map(Some),
+        (Store::Redis, None) => {
             check.error(
                 "budget.store",
                 "`redis` needs `budget.redis` with `url`, `nodes` or `sentinel`, such as \
