@@ -45,13 +45,14 @@ pub mod in_force;
 mod names;
 pub mod overview;
 mod preference;
+mod rules;
 
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use http::{HeaderValue, Request, Response, StatusCode, request};
+use http::{HeaderValue, Request, Response, request};
 use hyper::body::Incoming;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -64,6 +65,7 @@ use forward::Unclaimed;
 use guard::Permitted;
 use in_force::InForce;
 use lookup::{Lookup, Read, own};
+use rules::Rules;
 use settle::{Answer, Attempts, Verdict};
 
 use crate::agent::Agents;
@@ -73,7 +75,7 @@ use crate::budget::Budget;
 use crate::cache::Cache;
 use crate::cache::feed::Feed;
 use crate::clock::Clock;
-use crate::config::{self, Agent, Config, PersonalToken, Policy, Server, Upstream};
+use crate::config::{self, Agent, Config, PersonalToken, Upstream};
 use crate::error::ProxyError;
 use crate::github::apps::App;
 use crate::github::client::{CaError, HttpClient};
@@ -82,7 +84,7 @@ use crate::github::tokens::Tokens;
 use crate::identity::Identities;
 use crate::links::LinkBase;
 use crate::metrics::Metrics;
-use crate::retry::{self, RetryBudget};
+use crate::retry::RetryBudget;
 use crate::spent::SpentStore;
 use crate::status::refusals::Refusals;
 
@@ -92,23 +94,15 @@ const AT_ONCE: Duration = Duration::from_millis(100);
 /// Everything the stages share under one configuration.
 #[derive(Debug, Clone)]
 pub struct Proxy {
-    server: Server,
+    rules: Rules,
     upstream: Arc<Upstream>,
     link_bases: Arc<[LinkBase]>,
     api_version: HeaderValue,
-    policy: Policy,
-    agents: Arc<Agents>,
-    /// Which of these agents are still served.
+    /// Which of the agents are still served.
     roster: Arc<Roster>,
-    identities: Arc<Identities>,
     installations: Arc<Installations>,
     tokens: Arc<Tokens>,
-    /// Names of numeric ids, for the guard.
-    names: guard::Names,
-    /// What GitHub said about repositories and branches, for the guard.
-    facts: guard::FactCache,
-    /// What node ids stand for, for the guard.
-    nodes: guard::Nodes,
+    known: guard::Known,
     /// Which approvals have been used.
     spent: Arc<dyn SpentStore>,
     audit: Audit,
@@ -124,15 +118,8 @@ pub struct Proxy {
     unclaimed: Arc<Unclaimed>,
     budget: Arc<Budget>,
     cache: Arc<Cache>,
-    retry: retry::Policy,
     retry_budget: Arc<RetryBudget>,
     route_names: Arc<names::RouteNames>,
-    max_wait: Duration,
-    max_wait_limit: Duration,
-    /// Let everything through, and log what would have been refused.
-    is_observing: bool,
-    /// The status of a rate-limit refusal: 403 or 429.
-    over_budget_status: StatusCode,
     client: HttpClient,
     /// What is known to have changed at GitHub; also tells the other replicas.
     feed: Arc<Feed>,
@@ -172,32 +159,23 @@ impl Proxy {
                 bytes.set(i64::try_from(cache.size()).unwrap_or(i64::MAX));
             }
         });
+        let rules = Rules::new(&config, shared.roster.agents(), shared.identities);
         let upstream = Arc::new(config.upstream);
         let installations = installations(config.apps, config.tokens, &client, &upstream, &clock);
         Ok(Proxy {
+            rules,
             link_bases: upstream.link_bases.clone().into(),
             api_version: HeaderValue::from_str(&upstream.api_version)
                 .expect("the configuration holds a date"),
-            server: config.server,
             upstream,
-            policy: config.policy,
             budget: shared.budget,
             cache,
-            retry: retry::Policy::new(config.retry),
             retry_budget: Arc::default(),
             route_names: Arc::default(),
-            max_wait: config.budget.max_wait,
-            max_wait_limit: config.budget.max_wait_limit,
-            is_observing: config.budget.is_observing,
-            over_budget_status: config.budget.over_budget_status,
-            agents: shared.roster.agents(),
             roster: shared.roster,
-            identities: shared.identities,
             installations,
             tokens: Arc::new(Tokens::new(Arc::clone(&clock), Arc::clone(&metrics))),
-            names: guard::Names::new(),
-            facts: guard::FactCache::new(),
-            nodes: guard::Nodes::new(),
+            known: guard::Known::default(),
             spent: shared.spent,
             audit: shared.audit,
             hints: hints::Hints::new(),
@@ -217,18 +195,8 @@ impl Proxy {
     /// The same proxy under a new configuration, whose agents are in the roster already. Keeps what
     /// was learned, and every setting that takes effect only at start-up; see [`Config::fixed`].
     pub fn renewed(&self, config: Config, agents: Arc<Agents>, identities: Arc<Identities>) -> Proxy {
-        let mut proxy = Proxy {
-            server: config.server,
-            policy: config.policy,
-            retry: retry::Policy::new(config.retry),
-            max_wait: config.budget.max_wait,
-            max_wait_limit: config.budget.max_wait_limit,
-            is_observing: config.budget.is_observing,
-            over_budget_status: config.budget.over_budget_status,
-            agents,
-            identities,
-            ..self.clone()
-        };
+        let rules = Rules::new(&config, agents, identities);
+        let mut proxy = Proxy { rules, ..self.clone() };
         if !self.installations.is_of(&config.apps, &config.tokens) {
             let (apps, tokens) = (config.apps, config.tokens);
             proxy.installations = installations(apps, tokens, &self.client, &self.upstream, &self.clock);
@@ -255,7 +223,7 @@ impl Proxy {
 
     /// Verifies the identity tokens of agents that come without a key.
     pub fn identities(&self) -> &Arc<Identities> {
-        &self.identities
+        &self.rules.identities
     }
 
     /// From now on refuses requests that wait, so that their callers get an answer before the process ends.
@@ -283,7 +251,7 @@ impl Proxy {
     /// connection without one, so even a panic becomes a 500.
     pub async fn handle(&self, request: Request<Incoming>, peer: &Peer) -> Response<ResponseBody> {
         let (mut head, body) = request.into_parts();
-        let ctx = Context::new(&head, peer, &self.server);
+        let ctx = Context::new(&head, peer, &self.rules.server);
         let mut awaited = Awaited { proxy: self, ctx, is_answered: false };
         let served = self.serve(&mut head, body, peer, &mut awaited.ctx);
         let served = AssertUnwindSafe(served).catch_unwind().await;
@@ -302,7 +270,7 @@ impl Proxy {
         let agent = self.identify(&head.headers, ctx).await?;
         self.check_served(&agent, head, ctx)?;
         ctx.agent = Some(Arc::clone(&agent));
-        let wait = preference::wait_of(&head.headers, self.max_wait, self.max_wait_limit);
+        let wait = preference::wait_of(&head.headers, self.rules.max_wait, self.rules.max_wait_limit);
         if own::is_about_me(head) {
             return Box::pin(self.about_me(&agent, ctx)).await;
         }

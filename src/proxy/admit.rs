@@ -108,7 +108,7 @@ impl Proxy {
     ) -> Result<(), ProxyError> {
         let call = permitted.call();
         let Some((most, limit)) = self.budget.price_max(charge).await else { return Ok(()) };
-        if i64::from(call.price) <= most || self.is_observing {
+        if i64::from(call.price) <= most || self.rules.is_observing {
             return Ok(());
         }
         let requests = graphql.request.price().map(|price| price.requests).unwrap_or_default();
@@ -138,8 +138,8 @@ impl Proxy {
     /// An agent's share in a pool, without a call.
     pub(super) fn share(&self, agent: &Agent, installation: &Installation, resource: &'static str) -> Charge {
         let guarantees = match &installation.kind {
-            Kind::App(app) => self.agents.guarantees_of(Some(&app.account)),
-            Kind::Personal(_) => self.agents.guarantees_of(None),
+            Kind::App(app) => self.rules.agents.guarantees_of(Some(&app.account)),
+            Kind::Personal(_) => self.rules.agents.guarantees_of(None),
         };
         Charge {
             installation: installation.label.clone(),

@@ -247,8 +247,8 @@ impl Proxy {
             ctx.repository = Some(name.clone());
         }
         let limit = match route.operation.uploads {
-            true => self.server.max_upload_bytes,
-            false => self.server.max_body_bytes,
+            true => self.rules.server.max_upload_bytes,
+            false => self.rules.server.max_body_bytes,
         };
         let plan = self.plan_body(agent, route.operation);
         let (body, room) = self.take_body(agent, &head.method, body, limit, plan, ctx).await?;
@@ -275,7 +275,7 @@ impl Proxy {
         let class = operation.class;
         // An approval is bound to every byte of the body.
         let may_be_gated = class == Class::Merge || agent.require_approval.contains(&class);
-        let is_amended = self.policy.commit_trailer.is_some() && trailer::is_appended(operation);
+        let is_amended = self.rules.policy.commit_trailer.is_some() && trailer::is_appended(operation);
         if judge::holds_content(operation) || (may_be_gated && !judge::body_decides(operation)) {
             BodyPlan::Long
         } else if judge::body_decides(operation) || is_amended {
@@ -346,7 +346,7 @@ impl Proxy {
             "api.github.localhost:80".to_owned(),
             format!("api.github.localhost:{port}"),
         ];
-        let public = self.server.public_url.as_deref().and_then(|url| url.split_once("://"));
+        let public = self.rules.server.public_url.as_deref().and_then(|url| url.split_once("://"));
         uri.scheme_str() == Some(if peer.is_tls { "https" } else { "http" })
             && (own.contains(&named) || public.is_some_and(|(_, host)| host.eq_ignore_ascii_case(&named)))
     }

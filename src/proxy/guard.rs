@@ -20,9 +20,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub(super) use approval::Sanction;
-pub(crate) use facts::FactCache;
-pub(crate) use nodes::Nodes;
-pub(super) use resolve::Names;
+use facts::FactCache;
+use nodes::Nodes;
+use resolve::Names;
 
 use http::Method;
 
@@ -41,6 +41,20 @@ use crate::policy::{Class, trailer};
 
 /// Look-ups for a call that are older than this are repeated before the call goes up.
 pub(super) const JUDGED_FOR: Duration = Duration::from_secs(1);
+
+/// How long what ids stand for is believed.
+const KNOWN_FOR: Duration = Duration::from_secs(300);
+
+/// What the guard's own questions have found out.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Known {
+    /// Names of numeric ids.
+    names: Names,
+    /// What GitHub said about repositories and branches.
+    facts: FactCache,
+    /// What node ids stand for.
+    nodes: Nodes,
+}
 
 /// A call that may be made, for which agent, and with whose rights.
 #[derive(Debug)]
@@ -181,7 +195,7 @@ impl Proxy {
     ) -> Result<(), ProxyError> {
         self.force_draft(agent, call)?;
         approval::pin_commit(call, sanction)?;
-        let Some(trailer) = &self.policy.commit_trailer else { return Ok(()) };
+        let Some(trailer) = &self.rules.policy.commit_trailer else { return Ok(()) };
         let trailer = trailer.replace("{agent}", &agent.name).replace("{request_id}", &ctx.request_id);
         let mutation = call.graphql.as_ref().and_then(|graphql| graphql.mutations.first());
         if let Some(mutation) = mutation {
@@ -234,7 +248,7 @@ impl Proxy {
         checked: Result<(), ProxyError>,
     ) -> Result<(), ProxyError> {
         match checked {
-            Err(error) if self.policy.is_observing && error.is_denial() => {
+            Err(error) if self.rules.policy.is_observing && error.is_denial() => {
                 // The class is checked twice; count it once.
                 if ctx.observed.replace(error.code()) != Some(error.code()) {
                     self.metrics.observed.with_label_values(&[agent.name.as_str(), error.code()]).inc();

@@ -29,7 +29,7 @@ impl Proxy {
             return Err(ProxyError::BadRequest("There is more than one Authorization header.".to_owned()));
         }
         let keys = candidate_keys(value.as_bytes());
-        match keys.iter().find_map(|key| self.agents.find(key)) {
+        match keys.iter().find_map(|key| self.rules.agents.find(key)) {
             Some((agent, digest)) => {
                 ctx.credential = Some(Credential::Key(digest));
                 Ok(Arc::clone(agent))
@@ -44,8 +44,8 @@ impl Proxy {
         credentials: &[Vec<u8>],
         ctx: &mut Context,
     ) -> Result<Arc<Agent>, ProxyError> {
-        let token = credentials.iter().find(|credential| self.identities.takes(credential));
-        match self.identities.identify(token.ok_or(ProxyError::BadCredentials)?).await {
+        let token = credentials.iter().find(|credential| self.rules.identities.takes(credential));
+        match self.rules.identities.identify(token.ok_or(ProxyError::BadCredentials)?).await {
             Ok(known) => {
                 let (issuer, subject) = (known.issuer, Arc::clone(&known.subject));
                 ctx.credential = Some(Credential::Identity { issuer, subject });

@@ -20,7 +20,7 @@ pub struct Overview {
 
 impl Proxy {
     pub fn overview(&self) -> Overview {
-        let parts = [("budget", self.is_observing), ("policy", self.policy.is_observing)];
+        let parts = [("budget", self.rules.is_observing), ("policy", self.rules.policy.is_observing)];
         let observing = parts.into_iter().filter(|(_, is_observing)| *is_observing);
         Overview {
             observing: observing.map(|(name, _)| name.to_owned()).collect(),

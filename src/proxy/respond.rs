@@ -58,7 +58,7 @@ impl Proxy {
                     agent: ctx.agent.as_ref().map(|agent| agent.name.as_str()),
                     request_id: &ctx.request_id,
                     is_graphql: ctx.is_graphql,
-                    over_budget_status: self.over_budget_status,
+                    over_budget_status: self.rules.over_budget_status,
                 };
                 (refusal(&error, &caller).map(full), outcome_of(&error))
             }

@@ -64,7 +64,7 @@ impl Proxy {
         // A mutation that was carried out in part must not be repeated, and its caller must see the answer.
         let is_answer = reading.is_partly_done && permitted.is_write();
         if let Some(refused) = reading.refused
-            && !self.is_observing
+            && !self.rules.is_observing
             && !is_answer
         {
             return self.refused_upstream(permitted, refused, &reading, attempts);

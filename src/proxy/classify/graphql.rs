@@ -30,7 +30,7 @@ impl Proxy {
         if target.query().is_some() {
             return Err(bad("A GraphQL request has no query string here; send everything in the body."));
         }
-        let limit = self.server.max_body_bytes.min(graphql::BODY_BYTES_MAX as u64);
+        let limit = self.rules.server.max_body_bytes.min(graphql::BODY_BYTES_MAX as u64);
         let (bytes, room) = self.hold(agent, body, limit, ctx).await?;
         let request = graphql::Request::read(&bytes).map_err(|error| refused(&error))?;
         let price = request.price().map_err(|error| refused(&error))?.points();

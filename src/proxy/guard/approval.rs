@@ -84,7 +84,7 @@ impl Proxy {
                     .to_owned(),
             ));
         }
-        let checked = match self.policy.approval_mode {
+        let checked = match self.rules.policy.approval_mode {
             ApprovalMode::Presence => self.check_presence(asker, call, organization),
             ApprovalMode::Signed => Box::pin(self.check_signed(asker, call, organization, ctx)).await,
         };
@@ -158,6 +158,7 @@ impl Proxy {
         }
         let invalid = |reason: String| ProxyError::ApprovalInvalid { reason, wanted: wanted() };
         let approval = self
+            .rules
             .policy
             .verifier
             .verify(token, &required, self.clock.now_seconds())
@@ -244,7 +245,7 @@ impl Proxy {
     }
 
     fn header_of<'a>(&self, call: &'a Call) -> Header<'a> {
-        let mut values = call.headers.get_all(&self.policy.approval_header).iter();
+        let mut values = call.headers.get_all(&self.rules.policy.approval_header).iter();
         match (values.next(), values.next()) {
             (None, _) => Header::None,
             (Some(value), None) => Header::One(value),
@@ -253,8 +254,8 @@ impl Proxy {
     }
 
     fn required(&self, call: &Call, wanted: Box<Wanted>) -> ProxyError {
-        let header = self.policy.approval_header.to_string();
-        let what_to_sign = match self.policy.approval_mode {
+        let header = self.rules.policy.approval_header.to_string();
+        let what_to_sign = match self.rules.policy.approval_mode {
             ApprovalMode::Signed => {
                 " (what to sign is in `tollgate.approval` of this answer; `tollgate approve --from` takes the answer as it is)"
             }

@@ -89,7 +89,7 @@ impl Proxy {
         let is_open =
             |class| asker.agent.allow.contains(&class) && !asker.agent.require_approval.contains(&class);
         let may_anyway = is_open(call.class) && is_open(Class::Write);
-        if may_anyway && !self.policy.allow_auto_merge {
+        if may_anyway && !self.rules.policy.allow_auto_merge {
             // The agent may do it either way, so there is nothing to ask.
             return Ok(());
         }
@@ -163,7 +163,7 @@ impl Proxy {
             Some(Unguarded { repository, .. }) => Some(Place { repository, ..place }),
             // Whoever approves a write to a guarded branch knows that it lands. If policy allows
             // auto-merge, maybe nobody does.
-            None => Some(place).filter(|_| self.policy.allow_auto_merge),
+            None => Some(place).filter(|_| self.rules.policy.allow_auto_merge),
         };
         let auto_merge = match &watched {
             Some(place) => self.auto_merge(asker, place, ctx).await?,

@@ -43,7 +43,7 @@ impl Proxy {
 
     /// Under `force`, turns a new pull request that is no draft into one.
     pub(super) fn force_draft(&self, agent: &Agent, call: &mut Call) -> Result<(), ProxyError> {
-        if !is_forced(agent, call, self.policy.is_observing)? {
+        if !is_forced(agent, call, self.rules.policy.is_observing)? {
             return Ok(());
         }
         call.set_member("draft", &Value::Bool(true))?;

@@ -35,7 +35,7 @@ pub(super) const MOVES_MAX: usize = 2;
 
 /// Answers by installation: what one may see another may not.
 #[derive(Debug, Clone)]
-pub(crate) struct FactCache {
+pub(super) struct FactCache {
     answers: Cache<(Arc<str>, u64, Question), Answered>,
 }
 
@@ -46,8 +46,8 @@ struct Answered {
     etag: Option<HeaderValue>,
 }
 
-impl FactCache {
-    pub(crate) fn new() -> FactCache {
+impl Default for FactCache {
+    fn default() -> FactCache {
         FactCache { answers: Cache::new(ANSWERS_MAX) }
     }
 }
@@ -65,7 +65,7 @@ impl Proxy {
     ) -> Result<Option<Fact>, ProxyError> {
         let installation = &asker.installation;
         let key = (Arc::clone(&installation.label), installation.rights, question.clone());
-        let known = self.facts.answers.get(&key);
+        let known = self.known.facts.answers.get(&key);
         if let Some(known) = &known
             && known.fact != Fact::Missing
             && self.clock.now_ms() - known.at_ms < question.believed_ms()
@@ -86,7 +86,7 @@ impl Proxy {
         if head.status == StatusCode::NOT_MODIFIED
             && let Some(known) = known
         {
-            self.facts.answers.insert(key, Answered { at_ms, ..known.clone() });
+            self.known.facts.answers.insert(key, Answered { at_ms, ..known.clone() });
             return Ok(Some(known.fact));
         }
         let read = read_answer(body, ANSWER_BYTES_MAX, self.upstream.request_timeout);
@@ -95,9 +95,9 @@ impl Proxy {
         match &fact {
             Some(fact) => {
                 let etag = head.headers.get(ETAG).cloned().filter(|_| head.status == StatusCode::OK);
-                self.facts.answers.insert(key, Answered { fact: fact.clone(), at_ms, etag });
+                self.known.facts.answers.insert(key, Answered { fact: fact.clone(), at_ms, etag });
             }
-            None => self.facts.answers.invalidate(&key),
+            None => self.known.facts.answers.invalidate(&key),
         }
         Ok(fact)
     }

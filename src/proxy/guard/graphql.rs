@@ -96,7 +96,7 @@ impl Proxy {
         if !mutations.into_iter().any(enables) {
             return Ok(());
         }
-        if !self.policy.allow_auto_merge {
+        if !self.rules.policy.allow_auto_merge {
             return Err(ProxyError::OperationForbidden(
                 "Auto-merge lands what is pushed after the approval, so it is not open here; asking again will not \
                  help. Ask for an approval of the merge itself."

@@ -5,7 +5,6 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderValue};
@@ -13,7 +12,7 @@ use http::{HeaderMap, Method, StatusCode};
 use moka::sync::Cache;
 use serde_json::{Value, json};
 
-use super::{Asker, permit};
+use super::{Asker, KNOWN_FOR, permit};
 use crate::config::Agent;
 use crate::error::ProxyError;
 use crate::policy::Class;
@@ -26,8 +25,6 @@ use crate::proxy::body::read_answer;
 use crate::proxy::classify::{Call, CallBody};
 use crate::proxy::context::Context;
 
-/// How long an answer is believed.
-const KNOWN_FOR: Duration = Duration::from_secs(300);
 /// How many ids are remembered.
 const IDS_MAX: u64 = 100_000;
 /// The longest answer read, in bytes.
@@ -68,12 +65,12 @@ pub(super) struct Node {
 
 /// What ids stand for, as GitHub said.
 #[derive(Debug, Clone)]
-pub(crate) struct Nodes {
+pub(super) struct Nodes {
     known: Cache<String, Node>,
 }
 
-impl Nodes {
-    pub(crate) fn new() -> Nodes {
+impl Default for Nodes {
+    fn default() -> Nodes {
         Nodes { known: Cache::builder().max_capacity(IDS_MAX).time_to_live(KNOWN_FOR).build() }
     }
 }
@@ -108,7 +105,7 @@ impl Proxy {
         let mut found: HashMap<String, Node> = HashMap::new();
         let mut missing: Vec<&String> = Vec::new();
         for id in ids {
-            match self.nodes.known.get(id) {
+            match self.known.nodes.known.get(id) {
                 Some(node) => drop(found.insert(id.clone(), node)),
                 None => missing.push(id),
             }
@@ -132,7 +129,7 @@ impl Proxy {
                 for (id, node) in
                     missing.iter().zip(nodes).filter_map(|(id, node)| Some((*id, Node::read(node)?)))
                 {
-                    self.nodes.known.insert(id.clone(), node.clone());
+                    self.known.nodes.known.insert(id.clone(), node.clone());
                     found.insert(id.clone(), node);
                 }
             }

@@ -13,7 +13,7 @@ use moka::sync::Cache;
 use serde::Deserialize;
 
 use super::facts::look_up;
-use super::{Asker, permit};
+use super::{Asker, KNOWN_FOR, permit};
 use crate::config::Agent;
 use crate::error::{Limit, ProxyError};
 use crate::github::apps::AppError;
@@ -26,8 +26,6 @@ use crate::proxy::body::read_answer;
 use crate::proxy::classify::Call;
 use crate::proxy::context::Context;
 
-/// How long a name is believed.
-const KNOWN_FOR: Duration = Duration::from_secs(300);
 /// How long "can't be seen" is believed.
 const UNKNOWN_FOR: Duration = Duration::from_secs(30);
 /// How many ids are remembered.
@@ -39,15 +37,15 @@ const ANSWER_BYTES_MAX: usize = 1024 * 1024;
 
 /// What numeric ids stand for.
 #[derive(Debug, Clone)]
-pub(crate) struct Names {
+pub(super) struct Names {
     repositories: Cache<u64, RepositoryName>,
     organizations: Cache<u64, String>,
     /// Per agent: what one may not see, another may.
     unseen: Cache<(String, &'static str, u64), ()>,
 }
 
-impl Names {
-    pub(crate) fn new() -> Names {
+impl Default for Names {
+    fn default() -> Names {
         Names {
             repositories: Cache::builder().max_capacity(IDS_MAX).time_to_live(KNOWN_FOR).build(),
             organizations: Cache::builder().max_capacity(IDS_MAX).time_to_live(KNOWN_FOR).build(),
@@ -76,7 +74,7 @@ impl Proxy {
         id: u64,
         ctx: &mut Context,
     ) -> Result<Option<RepositoryName>, ProxyError> {
-        if let Some(name) = self.names.repositories.get(&id) {
+        if let Some(name) = self.known.names.repositories.get(&id) {
             return Ok(Some(name));
         }
         let answer = self.ask_for_id(agent, "repositories", id, ctx).await?;
@@ -84,7 +82,7 @@ impl Proxy {
         let name =
             found.filter(|found| found.id == id).and_then(|found| RepositoryName::parse(&found.full_name));
         if let Some(name) = &name {
-            self.names.repositories.insert(id, name.clone());
+            self.known.names.repositories.insert(id, name.clone());
         }
         Ok(name)
     }
@@ -96,14 +94,14 @@ impl Proxy {
         id: u64,
         ctx: &mut Context,
     ) -> Result<Option<String>, ProxyError> {
-        if let Some(login) = self.names.organizations.get(&id) {
+        if let Some(login) = self.known.names.organizations.get(&id) {
             return Ok(Some(login));
         }
         let answer = self.ask_for_id(agent, "organizations", id, ctx).await?;
         let found = answer.and_then(|body| serde_json::from_slice::<Organization>(&body).ok());
         let login = found.filter(|found| found.id == id).map(|found| found.login.to_ascii_lowercase());
         if let Some(login) = &login {
-            self.names.organizations.insert(id, login.clone());
+            self.known.names.organizations.insert(id, login.clone());
         }
         Ok(login)
     }
@@ -117,7 +115,7 @@ impl Proxy {
         ctx: &mut Context,
     ) -> Result<Option<Bytes>, ProxyError> {
         let unseen = (agent.name.clone(), kind, id);
-        if self.names.unseen.contains_key(&unseen) {
+        if self.known.names.unseen.contains_key(&unseen) {
             return Ok(None);
         }
         for installation in self.installations_of(agent).await? {
@@ -136,7 +134,7 @@ impl Proxy {
                 _ => return Err(ProxyError::UpstreamUnreachable("a look-up that decides was not answered")),
             }
         }
-        self.names.unseen.insert(unseen, ());
+        self.known.names.unseen.insert(unseen, ());
         Ok(None)
     }
 

@@ -28,7 +28,7 @@ impl Proxy {
         let agent = permitted.agent();
         self.refuse_unserved(agent)?;
         let Some(latest) = self.successor() else { return Ok(()) };
-        let now = latest.agents.named(&agent.name).ok_or_else(|| unserved(agent, Standing::Removed))?;
+        let now = latest.rules.agents.named(&agent.name).ok_or_else(|| unserved(agent, Standing::Removed))?;
         if !latest.knows(ctx.credential.as_ref(), now) {
             return Err(ProxyError::BadCredentials);
         }
@@ -57,7 +57,7 @@ impl Proxy {
         match credential {
             Some(Credential::Key(digest)) => agent.key_sha256.contains(digest),
             Some(Credential::Identity { issuer, subject }) => {
-                self.identities.agent_of(issuer, subject).is_some_and(|found| Arc::ptr_eq(found, agent))
+                self.rules.identities.agent_of(issuer, subject).is_some_and(|found| Arc::ptr_eq(found, agent))
             }
             None => false,
         }
@@ -65,13 +65,13 @@ impl Proxy {
 
     fn check_approver(&self, latest: &Proxy, sanction: &Sanction) -> Result<(), ProxyError> {
         match sanction {
-            Sanction::Presence if latest.policy.approval_mode == ApprovalMode::Presence => Ok(()),
+            Sanction::Presence if latest.rules.policy.approval_mode == ApprovalMode::Presence => Ok(()),
             Sanction::Presence => Err(ProxyError::OperationForbidden(
                 "The configuration changed while the call waited: approvals are signed now. Send it again with one."
                     .to_owned(),
             )),
             Sanction::Signed { approval, wanted, .. } => {
-                let is_kept = latest.policy.verifier.has_kept(&self.policy.verifier, &approval.issuer);
+                let is_kept = latest.rules.policy.verifier.has_kept(&self.rules.policy.verifier, &approval.issuer);
                 let reason = || "who signed it may not approve any more".to_owned();
                 is_kept
                     .then_some(())

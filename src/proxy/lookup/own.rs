@@ -112,12 +112,12 @@ impl Proxy {
                 "draft_pull_requests": agent.draft_pull_requests.as_str(),
             },
             "approval": {
-                "mode": self.policy.approval_mode.as_str(),
-                "header": self.policy.approval_header.as_str(),
+                "mode": self.rules.policy.approval_mode.as_str(),
+                "header": self.rules.policy.approval_header.as_str(),
             },
             "holding": {
-                "default_seconds": self.max_wait.as_secs(),
-                "most_seconds": self.max_wait_limit.as_secs(),
+                "default_seconds": self.rules.max_wait.as_secs(),
+                "most_seconds": self.rules.max_wait_limit.as_secs(),
             },
         })))
     }

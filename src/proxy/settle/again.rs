@@ -76,11 +76,11 @@ impl Proxy {
 
     /// Whether one more attempt is allowed; if so, takes it from the budget that all calls share.
     pub(super) fn may_try_again(&self, attempts: &Attempts) -> bool {
-        self.retry.delay(attempts.made, None, 0.0).is_some() && self.retry_budget.try_take()
+        self.rules.retry.delay(attempts.made, None, 0.0).is_some() && self.retry_budget.try_take()
     }
 
     fn pause(&self, attempts: &Attempts, retry_after: Option<Duration>) -> Option<Duration> {
-        let pause = self.retry.delay(attempts.made, retry_after, rand::rng().random())?;
+        let pause = self.rules.retry.delay(attempts.made, retry_after, rand::rng().random())?;
         let is_in_time = Instant::now() + pause <= attempts.until;
         (is_in_time && self.retry_budget.try_take()).then_some(pause)
     }
