@@ -57,6 +57,13 @@ pub enum AppError {
     Garbled(&'static str, String),
 }
 
+impl AppError {
+    /// A status that is no success; `what` was asked for.
+    pub(crate) fn refused(status: StatusCode, what: &'static str, body: &[u8]) -> AppError {
+        AppError::Refused { status, what, message: message_of(body) }
+    }
+}
+
 /// One App, able to sign its JWTs.
 #[derive(Debug)]
 pub struct App {
@@ -221,7 +228,7 @@ impl App {
 }
 
 /// GitHub's `message` in an error body, cut to 200 characters.
-pub fn message_of(body: &[u8]) -> String {
+fn message_of(body: &[u8]) -> String {
     let message = serde_json::from_slice::<serde_json::Value>(body)
         .ok()
         .and_then(|value| value.get("message")?.as_str().map(str::to_owned))

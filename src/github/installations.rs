@@ -1,21 +1,22 @@
 //! Finds the installations that can serve an owner's repositories: asks GitHub and remembers the answer for minutes.
 
+mod questions;
+
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
-use http::{Method, StatusCode};
 use moka::Expiry;
 use moka::future::Cache;
 use moka::sync;
 use secrecy::ExposeSecret;
-use serde::Deserialize;
 
-use super::apps::{App, AppError, message_of};
+use super::apps::{App, AppError};
 use super::tokens::Token;
 use crate::config::{self, PersonalToken};
 use crate::policy::repositories::{RepositoryName, is_account};
+use questions::Found;
 
 static HASHER: LazyLock<RandomState> = LazyLock::new(RandomState::new);
 
@@ -30,8 +31,6 @@ const MISS_COUNTED_FOR: Duration = Duration::from_secs(60);
 const FAILED_FOR: Duration = Duration::from_secs(2);
 /// Owners remembered.
 const OWNERS_MAX: u64 = 10_000;
-/// Pages of a hundred installations read when all of them are listed.
-const PAGES_MAX: usize = 20;
 
 /// Where a credential comes from: an App's installation, or a personal access token.
 #[derive(Debug)]
@@ -69,23 +68,6 @@ pub struct AppInstallation {
     pub permissions: BTreeMap<String, String>,
     /// Covers only selected repositories of the account.
     is_selected: bool,
-}
-
-/// GitHub's installation object, reduced to what we need.
-#[derive(Debug, Deserialize)]
-struct Found {
-    id: u64,
-    account: Option<Account>,
-    #[serde(default)]
-    permissions: BTreeMap<String, String>,
-    #[serde(default)]
-    repository_selection: String,
-    suspended_at: Option<String>,
-}
-
-#[derive(Debug, Deserialize)]
-struct Account {
-    login: String,
 }
 
 /// Finds and remembers installations.
@@ -241,24 +223,16 @@ impl Installations {
         if !self.may_look_up(&key.1) {
             return false;
         }
-        let path = format!("/repos/{repository}/installation");
-        let unknown = |error: &AppError| {
-            tracing::warn!(installation = &*installation.label, %error, "it is not known what it covers");
-        };
         let asked = async {
-            match on.app.call(Method::GET, &path, None).await {
-                Ok((StatusCode::OK, _)) => true,
-                Ok((StatusCode::NOT_FOUND, _)) => {
+            match questions::covers(&on.app, repository).await {
+                Ok(true) => true,
+                Ok(false) => {
                     self.misses.insert(key.1.clone(), ());
                     self.misses.run_pending_tasks();
                     false
                 }
-                Ok((status, body)) => {
-                    unknown(&refused(status, "a repository's installation", &body));
-                    false
-                }
                 Err(error) => {
-                    unknown(&error);
+                    tracing::warn!(installation = &*installation.label, %error, "it is not known what it covers");
                     false
                 }
             }
@@ -281,7 +255,13 @@ impl Installations {
         let listed = async {
             let (mut serving, mut suspended) = (Vec::new(), Vec::new());
             for app in &self.apps {
-                list(app, &mut serving, &mut suspended).await?;
+                for found in questions::all(app).await? {
+                    if found.is_suspended() {
+                        suspended.extend(found.account().map(str::to_ascii_lowercase));
+                    } else if !is_known(&serving, app, &found) {
+                        serving.push(Arc::new(installation(app, found, "unknown")));
+                    }
+                }
             }
             serving.extend(self.personal.iter().cloned());
             Ok(Arc::new(Listed { serving: Arc::new(serving), suspended }))
@@ -335,9 +315,9 @@ impl Installations {
         let mut is_suspended = false;
         let mut failed = None;
         for app in &self.apps {
-            match look_up_of(app, owner).await {
+            match questions::on_account(app, owner).await {
                 Ok(None) => {}
-                Ok(Some(found)) if found.suspended_at.is_some() => {
+                Ok(Some(found)) if found.is_suspended() => {
                     tracing::warn!(app = app.name, owner, "the installation is suspended");
                     is_suspended = true;
                 }
@@ -357,21 +337,6 @@ impl Installations {
             (true, None) => Err(LookUpError::Absent(Absent::NotInstalled)),
         }
     }
-}
-
-/// The App's installation on an account, if there is one.
-async fn look_up_of(app: &App, owner: &str) -> Result<Option<Found>, AppError> {
-    // Organizations' and users' installations have different paths.
-    for kind in ["orgs", "users"] {
-        let path = format!("/{kind}/{owner}/installation");
-        let (status, body) = app.call(Method::GET, &path, None).await?;
-        match status {
-            StatusCode::OK => return Ok(Some(read("an installation", &body)?)),
-            StatusCode::NOT_FOUND => {}
-            status => return Err(refused(status, "an installation", &body)),
-        }
-    }
-    Ok(None)
 }
 
 /// How long a repository's coverage is trusted.
@@ -419,35 +384,8 @@ fn is_known(installations: &[Arc<Installation>], app: &App, found: &Found) -> bo
     true
 }
 
-async fn list(
-    app: &Arc<App>,
-    serving: &mut Vec<Arc<Installation>>,
-    suspended: &mut Vec<String>,
-) -> Result<(), AppError> {
-    for page in 1..=PAGES_MAX {
-        let path = format!("/app/installations?per_page=100&page={page}");
-        let (status, body) = app.call(Method::GET, &path, None).await?;
-        if status != StatusCode::OK {
-            return Err(refused(status, "the list of installations", &body));
-        }
-        let found: Vec<Found> = read("the list of installations", &body)?;
-        let count = found.len();
-        for found in found {
-            if found.suspended_at.is_some() {
-                suspended.extend(found.account.map(|account| account.login.to_ascii_lowercase()));
-            } else if !is_known(serving, app, &found) {
-                serving.push(Arc::new(installation(app, found, "unknown")));
-            }
-        }
-        if count < 100 {
-            break;
-        }
-    }
-    Ok(())
-}
-
 fn installation(app: &Arc<App>, found: Found, asked_for: &str) -> Installation {
-    let account = found.account.map_or_else(|| asked_for.to_owned(), |account| account.login);
+    let account = found.account().unwrap_or(asked_for).to_owned();
     Installation {
         label: format!("{}/{account}", app.name).into(),
         rights: HASHER.hash_one((app.identity(), found.id, &found.permissions)),
@@ -455,16 +393,8 @@ fn installation(app: &Arc<App>, found: Found, asked_for: &str) -> Installation {
             app: Arc::clone(app),
             id: found.id,
             account,
+            is_selected: found.is_selected(),
             permissions: found.permissions,
-            is_selected: found.repository_selection == "selected",
         }),
     }
-}
-
-fn read<T: serde::de::DeserializeOwned>(what: &'static str, body: &[u8]) -> Result<T, AppError> {
-    serde_json::from_slice(body).map_err(|error| AppError::Garbled(what, error.to_string()))
-}
-
-fn refused(status: StatusCode, what: &'static str, body: &[u8]) -> AppError {
-    AppError::Refused { status, what, message: message_of(body) }
 }

@@ -22,7 +22,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use serde_json::json;
 
-use super::apps::{AppError, message_of};
+use super::apps::AppError;
 use super::installations::{AppInstallation, Installation, Kind};
 use crate::clock::Clock;
 use crate::metrics::Metrics;
@@ -341,7 +341,7 @@ async fn mint(installation: &AppInstallation, key: &TokenKey) -> Result<Minted, 
     let (status, answer) = installation.app.call(Method::POST, &path, Some(&body)).await?;
     let what = "the request for an installation token";
     if status != StatusCode::CREATED && status != StatusCode::OK {
-        return Err(AppError::Refused { status, what, message: message_of(&answer) });
+        return Err(AppError::refused(status, what, &answer));
     }
     // serde_json's errors quote values, and a value here may be the token.
     serde_json::from_slice(&answer)

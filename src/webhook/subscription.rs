@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use crate::cache::changes::Changes;
 use crate::clock::Clock;
-use crate::github::apps::{App, AppError, message_of};
+use crate::github::apps::{App, AppError};
 use crate::github::installations::{Installations, Kind};
 
 const ASK_EVERY: Duration = Duration::from_secs(3_600);
@@ -71,7 +71,7 @@ async fn ask(
 ) -> Result<(), Arc<AppError>> {
     let (status, body) = app.call(Method::GET, "/app", None).await?;
     if status != StatusCode::OK {
-        return Err(Arc::new(AppError::Refused { status, what: WHAT, message: message_of(&body) }));
+        return Err(Arc::new(AppError::refused(status, WHAT, &body)));
     }
     let subscribed: Subscribed =
         serde_json::from_slice(&body).map_err(|error| AppError::Garbled(WHAT, error.to_string()))?;
