@@ -12,8 +12,8 @@ use crate::github::rate_limit::{Figures, RateLimit, Reading};
 const NOW: i64 = 1_700_000_000;
 const PATIENT: Wait = Wait { patience: Duration::from_secs(60), is_interactive: false };
 
-fn budget() -> Arc<Budget> {
-    let tuning = Tuning { headroom_thousandths: 0, secondary: Secondary::default(), is_observing: false };
+fn budget(secondary: Secondary) -> Arc<Budget> {
+    let tuning = Tuning { headroom_thousandths: 0, secondary, is_observing: false };
     let settings = Settings { tuning, on_store_loss: OnStoreLoss::Refuse, calls_max: 100 };
     let clock: Arc<dyn Clock> = Arc::new(ManualClock::at_seconds(NOW));
     let identity = Identity { replica: 1, seed: 1 };
@@ -64,7 +64,7 @@ async fn settle(call: &mut Reservation, reading: &Reading) {
 
 #[tokio::test(start_paused = true)]
 async fn who_waits_at_a_slow_pool_is_woken_when_answers_tell_of_another_window() {
-    let budget = budget();
+    let budget = budget(Secondary::default());
     let (first, second) = (charge("a"), charge("b"));
     settle(&mut budget.admit(&first, PATIENT).await.unwrap(), &answer(200, 600)).await;
     // Their answers are under way while the pool becomes slow.
@@ -84,4 +84,30 @@ async fn who_waits_at_a_slow_pool_is_woken_when_answers_tell_of_another_window()
     }
     assert!(waits.await.is_ok());
     assert_eq!(began.elapsed(), Duration::ZERO, "not when it was to ask again");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slot_is_wanted_if_half_are_taken_and_somebody_waits() {
+    let budget = budget(Secondary { concurrent: 8, ..Secondary::default() });
+    let (first, second) = (charge("a"), charge("b"));
+    settle(&mut budget.admit(&first, PATIENT).await.unwrap(), &answer(0, 3_000)).await;
+    let mut taken = Vec::new();
+    for _ in 0..3 {
+        taken.push(budget.admit(&first, PATIENT).await.unwrap());
+    }
+    let mut waits = Vec::new();
+    while waits.is_empty() {
+        let mut asked = Box::pin(budget.admit(&second, PATIENT));
+        match (&mut asked).now_or_never() {
+            Some(admitted) => taken.push(admitted.unwrap()),
+            None => waits.push(asked),
+        }
+    }
+    assert!(taken.len() >= 4 && taken[0].is_wanted(), "{}", taken.len());
+    taken.drain(3..);
+    assert!(!taken[0].is_wanted(), "five of eight slots are free");
+    taken.push(budget.admit(&charge("c"), PATIENT).await.unwrap());
+    assert!(taken[0].is_wanted());
+    drop(waits);
+    assert!(!taken[0].is_wanted(), "nobody waits");
 }
