@@ -5,6 +5,7 @@
 //! (RFC 8725 §3.1); of the token's header only the algorithm's name is used, and it must be the issuer's.
 //! [`crate::spent`] tells whether an approval was used before.
 
+pub mod covered;
 pub mod moving;
 mod token;
 

@@ -17,7 +17,7 @@ use http::{HeaderMap, Method, Uri, Version, request};
 use http_body::Body;
 use hyper::body::Incoming;
 use percent_encoding::percent_decode_str;
-use serde_json::Value;
+use serde_json::{Map, Value};
 use tokio::time::Instant;
 
 use super::Proxy;
@@ -137,12 +137,16 @@ impl Call {
         is_about_nodes || std::ptr::eq(self.route.operation, &raw const routes::LOOK_UP)
     }
 
-    /// A member of the body, or of the input of the call's one mutation.
-    pub(crate) fn member(&self, key: &str) -> Option<Value> {
+    /// The members of the body, or of the input of the call's one mutation; none if there is no such thing.
+    pub(crate) fn members(&self) -> Option<Cow<'_, Map<String, Value>>> {
         match &self.graphql {
-            Some(graphql) => graphql.mutations.first()?.input.get(key).cloned(),
-            None => json::object(self.body.held()).ok()?.remove(key),
+            Some(graphql) => Some(Cow::Borrowed(&graphql.mutations.first()?.input)),
+            None => Some(Cow::Owned(json::object(self.body.held()).ok()?)),
         }
+    }
+
+    pub(crate) fn member(&self, key: &str) -> Option<Value> {
+        self.members()?.get(key).cloned()
     }
 
     /// Sets a member of the body, or of the input of the call's one mutation; all else stays as it was sent.

@@ -170,6 +170,27 @@ async fn a_stack_is_merged_as_it_was_approved_or_not_at_all() {
     assert_eq!(tollgate.sim.books().merges.len(), 2);
 }
 
+/// Whoever approves a commit is not asked whether its merge may bypass rules.
+#[tokio::test]
+async fn an_approval_of_a_merge_covers_the_commit_and_no_more() {
+    for approval_mode in ["signed", "presence"] {
+        let tollgate = Setup { approval_mode, ..setup() }.start().await;
+        let path = format!("{MERGE}-async");
+        let more = json!({ "bypass_rules": true, "commit_message": "as reviewed" });
+        let refusal = refused(&tollgate, "PUT", &path, &more).await;
+        let approval = if approval_mode == "signed" { approve(&refusal) } else { "yes".to_owned() };
+        let send = async |path: &str, body: &Value| send(&tollgate, "PUT", path, body, Some(&approval)).await;
+        let answer = send(&path, &more).await;
+        assert_eq!(answer.verdict(), "403 approval_invalid", "{}", answer.text());
+        assert!(answer.text().contains("`bypass_rules`"), "{}", answer.text());
+        let asked = format!("{path}?bypass_rules=true");
+        assert_eq!(send(&asked, &json!({})).await.verdict(), "403 approval_invalid");
+        assert_eq!(writes(&tollgate), Vec::<String>::new());
+        let covered = json!({ "bypass_rules": false, "merge_action": "direct_merge", "commit_message": "x" });
+        assert_eq!(send(&path, &covered).await.verdict(), "202", "the approval was not used up");
+    }
+}
+
 #[tokio::test]
 async fn an_approval_that_was_sent_is_used_whatever_came_of_it() {
     let tollgate = setup().start().await;

@@ -136,6 +136,9 @@ async fn a_merge_is_pinned_to_the_approved_commit() {
     assert!(arrived.body.unwrap().contains(&format!("expectedHeadOid: \\\"{head}\\\"")));
     // With the input as a variable, and an approval made from the refusal of another spelling.
     let fresh = approve(&send(&tollgate, &literal, &json!({}), None).await);
+    let jumps = json!({"input": {"pullRequestId": pull, "jump": true}});
+    let jumped = send(&tollgate, &mutation("enqueuePullRequest"), &jumps, Some(&fresh)).await;
+    assert_eq!(jumped.verdict(), "403 approval_invalid", "nobody approved that: {}", jumped.text());
     let variables = json!({"input": {"pullRequestId": pull, "mergeMethod": "SQUASH"}});
     let merged = send(&tollgate, &mutation("mergePullRequest"), &variables, Some(&fresh)).await;
     assert_eq!((merged.verdict().as_str(), merged.json().get("errors")), ("200", None), "{}", merged.text());

@@ -16,6 +16,7 @@ use super::{Asker, Permitted};
 use crate::audit::Approver;
 use crate::config::{Agent, ApprovalMode};
 use crate::error::{ProxyError, Wanted};
+use crate::policy::approval::covered::uncovered;
 use crate::policy::approval::moving::{Moving, review_key};
 use crate::policy::approval::{Approval, Binding, PullAt, Requirement, request_sha256};
 use crate::policy::routes::Scope;
@@ -122,7 +123,10 @@ impl Proxy {
         };
         let wanted = || Box::new(wanted(asker, call, binding, organization));
         match self.header_of(call) {
-            Header::One(value) if is_visible(value) => Ok(Sanction::Presence),
+            Header::One(value) if is_visible(value) => match check_covered(call) {
+                Ok(()) => Ok(Sanction::Presence),
+                Err(reason) => Err(ProxyError::ApprovalInvalid { reason, wanted: wanted() }),
+            },
             Header::One(_) | Header::None => Err(self.required(call, wanted())),
             Header::More => Err(twice(wanted())),
         }
@@ -172,6 +176,7 @@ impl Proxy {
         if !self.spent.is_up() {
             return Err(ProxyError::ApprovalUnsure);
         }
+        check_covered(call).map_err(&invalid)?;
         if let Some(head_sha) = &approval.head_sha {
             check_commit(call, head_sha).map_err(|reason| invalid(reason.to_owned()))?;
         }
@@ -275,6 +280,25 @@ fn check_readable(call: &Call) -> Result<(), ProxyError> {
         .map_err(|error| ProxyError::BadRequest(format!("The request is ambiguous: {error}.")))
 }
 
+/// A merge is approved by the commit it lands; whoever approves it sees nothing of the request.
+fn check_covered(call: &Call) -> Result<(), String> {
+    if call.lands.is_none() {
+        return Ok(());
+    }
+    if call.target.query().is_some() {
+        return Err("a merge takes its parameters in the body; leave the query string out".to_owned());
+    }
+    match call.members().as_deref().and_then(uncovered) {
+        None => Ok(()),
+        Some(member) => {
+            let member = json::shown(member);
+            Err(format!(
+                "it names the commit of a merge and does not cover `{member}`; leave that out and use it again"
+            ))
+        }
+    }
+}
+
 /// How often the approval header came.
 enum Header<'a> {
     None,
@@ -329,9 +353,6 @@ fn check_commit(call: &Call, head_sha: &str) -> Result<(), &'static str> {
     if call.lands.is_none() {
         // The approval covers the whole request; the commit only says what its names mean.
         return Ok(());
-    }
-    if call.target.query().is_some() {
-        return Err("a merge takes its parameters in the body; leave the query string out");
     }
     match call.member(commit_key(call)) {
         None | Some(Value::Null) => Ok(()),
