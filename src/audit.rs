@@ -15,7 +15,7 @@ use std::time::Duration;
 use thiserror::Error;
 use tokio::sync::{mpsc, oneshot};
 
-pub use record::{Approver, Facts, Record, Verdict};
+pub use record::{Approver, Change, Facts, Record, Verdict};
 
 use crate::config::AuditLog;
 use crate::metrics::Metrics;

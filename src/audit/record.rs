@@ -3,9 +3,12 @@
 //! The line is written when the last owner of the [`Record`] drops it, so a write whose caller hung up still gets
 //! a line with GitHub's status.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use parking_lot::{Mutex, MutexGuard};
 use serde::Serialize;
+use serde_json::Value;
 
 use super::{Audit, AuditUnavailable};
 use crate::clock::Clock;
@@ -29,6 +32,18 @@ pub struct Approver {
     pub issuer: String,
     pub subject: String,
     pub jti: String,
+}
+
+/// One mutation of a GraphQL document.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Change {
+    pub operation: &'static str,
+    /// The repositories that its input names, also by node ids.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub repositories: Vec<String>,
+    /// What its node ids refer to, as far as that is known.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub ids: BTreeMap<String, String>,
 }
 
 /// The fields of a line.
@@ -56,8 +71,14 @@ pub struct Facts {
     /// Why it was refused, in words.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// The mutations of a GraphQL document, the first hundred.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub changes: Vec<Change>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub approver: Option<Approver>,
+    /// What the approval is for: its claims about that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub approved: Option<Value>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub upstream_status: Option<u16>,
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -9,7 +9,7 @@ use http::{HeaderMap, Method, Uri, request};
 use rand::RngExt;
 use tokio::time::Instant;
 
-use crate::audit::Record;
+use crate::audit::{Change, Record};
 use crate::budget::{View, Wait};
 use crate::cache::CacheResult;
 use crate::config::{Agent, Server};
@@ -63,6 +63,8 @@ pub(crate) struct Context {
     pub(crate) path: String,
     /// The repository it is about, once its name is known.
     pub(crate) repository: Option<RepositoryName>,
+    /// What its GraphQL document changes, for the audit log.
+    pub(crate) changes: Vec<Change>,
     /// Its line in the audit log, once it is known to be a write.
     pub(crate) record: Option<Arc<Record>>,
     /// What policy would have refused, while it only observes.
@@ -106,6 +108,7 @@ impl Context {
             class: None,
             path: String::new(),
             repository: None,
+            changes: Vec::new(),
             record: None,
             observed: None,
             tried: None,

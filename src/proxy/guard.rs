@@ -234,7 +234,9 @@ impl Proxy {
             class: Some(call.class.as_str()),
             verdict: Some(if ctx.observed.is_some() { Verdict::Observed } else { Verdict::Allowed }),
             rule: Some(ctx.observed.unwrap_or(if sanction.is_some() { "approval" } else { "allowed" })),
+            changes: ctx.changes.clone(),
             approver: sanction.and_then(Sanction::approver),
+            approved: sanction.and_then(|sanction| sanction.approved(call)),
             ..audit::Facts::default()
         };
         Some(Arc::new(Record::new(&self.audit, &self.clock, facts)))

@@ -146,6 +146,7 @@ impl Proxy {
                     repository: ctx.repository.as_ref().map(ToString::to_string),
                     path: ctx.path.clone(),
                     class: ctx.class.map(crate::policy::Class::as_str),
+                    changes: ctx.changes.clone(),
                     ..Facts::default()
                 };
                 refuse(&mut facts);

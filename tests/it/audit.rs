@@ -76,7 +76,9 @@ async fn writes_denials_and_approvals_have_a_line_each() {
         json!(["denied", "repository_forbidden", "/repos/foreign/lib", "foreign/lib"])
     );
     assert_eq!(of("denial")[1]["repository"], "acme/widgets");
+    let head = tollgate.sim.edit(|world| world.head_of("acme/widgets", 76)).unwrap();
     for line in [of("approval")[0], of("call")[1]] {
+        assert_eq!(line["approved"], json!({"pull_number": 76, "head_sha": head}));
         assert_eq!(
             json!([line["approver"]["issuer"], line["approver"]["subject"], line["class"], line["rule"]]),
             json!(["team", "jane", "merge", "approval"])
@@ -107,6 +109,31 @@ async fn a_denial_names_the_repository_however_it_was_asked_for() {
     for denial in lines(&tollgate, 2).await {
         assert_eq!(denial["repository"], "acme/widgets", "{denial}");
     }
+}
+
+#[tokio::test]
+async fn what_a_graphql_document_changes_is_known_one_by_one() {
+    let tollgate = setup().start().await;
+    let node = async |path: &str| tollgate.get(path).await.json()["node_id"].as_str().unwrap().to_owned();
+    let (issue, pull) =
+        (node("/repos/acme/widgets/issues/1").await, node("/repos/acme/widgets/pulls/76").await);
+    let both = format!(
+        "mutation {{ addComment(input: {{subjectId: \"{issue}\", body: \"x\"}}) {{ clientMutationId }} \
+         closePullRequest(input: {{pullRequestId: \"{pull}\"}}) {{ clientMutationId }} }}"
+    );
+    let merge = format!(
+        "mutation {{ mergePullRequest(input: {{pullRequestId: \"{pull}\"}}) {{ clientMutationId }} }}"
+    );
+    let send =
+        async |query: &str| tollgate.ask("POST", "/graphql").json(&json!({ "query": query })).send().await;
+    assert_eq!(send(&both).await.verdict(), "200");
+    assert_eq!(send(&merge).await.verdict(), "403 approval_required");
+    let lines = lines(&tollgate, 2).await;
+    let change = |operation: &str, id: &str, title: &str| json!({ "operation": operation, "repositories": ["acme/widgets"], "ids": { id: title } });
+    let closed = change("closePullRequest", &pull, "pull request #76");
+    assert_eq!(lines[0]["changes"], json!([change("addComment", &issue, "Issue"), closed]), "{}", lines[0]);
+    assert_eq!(lines[1]["changes"], json!([change("mergePullRequest", &pull, "pull request #76")]));
+    assert_eq!((&lines[0]["path"], &lines[1]["path"]), (&json!("/graphql"), &json!("/graphql")));
 }
 
 #[tokio::test]

@@ -27,6 +27,7 @@ impl Proxy {
         if head.method != Method::POST {
             return Err(bad("GraphQL is asked by POST, with one JSON object as the body."));
         }
+        "/graphql".clone_into(&mut ctx.path);
         if target.query().is_some() {
             return Err(bad("A GraphQL request has no query string here; send everything in the body."));
         }

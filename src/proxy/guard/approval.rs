@@ -53,6 +53,19 @@ impl Sanction {
             }),
         }
     }
+
+    /// What the approval is for, as far as it says so.
+    pub(super) fn approved(&self, call: &Call) -> Option<Value> {
+        match self {
+            Sanction::Presence => call.lands.map(|number| json!({ "pull_number": number })),
+            Sanction::Signed { wanted, .. } => {
+                let mut claims = wanted.claims.as_object().cloned()?;
+                // The others stand in the line already.
+                claims.retain(|claim, _| !matches!(claim.as_str(), "aud" | "action" | "repo"));
+                Some(Value::Object(claims))
+            }
+        }
+    }
 }
 
 impl Proxy {

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::nodes::Node;
+use crate::audit::Change;
 use crate::config::Agent;
 use crate::error::ProxyError;
 use crate::policy::Class;
@@ -18,6 +19,9 @@ use crate::policy::repositories::RepositoryName;
 use crate::proxy::Proxy;
 use crate::proxy::classify::{Call, GraphqlCall, refused};
 use crate::proxy::context::Context;
+
+/// Mutations of a document that the audit log names.
+const CHANGES_MAX: usize = 100;
 
 impl Proxy {
     /// Returns the repository that is changed, and the owner whose installation serves the call.
@@ -57,6 +61,8 @@ impl Proxy {
             let checked = check_node(agent, id, &nodes).map(drop);
             self.tolerate(agent, ctx, checked)?;
         }
+        ctx.changes =
+            graphql.mutations.iter().take(CHANGES_MAX).map(|mutation| change(mutation, &nodes)).collect();
         let mut repositories: Vec<RepositoryName> = Vec::new();
         for mutation in &graphql.mutations {
             for repository in touched(agent, mutation, &nodes)? {
@@ -106,6 +112,20 @@ impl Proxy {
         call.class = Class::Merge;
         call.action = Some("auto-merge");
         Ok(())
+    }
+}
+
+/// A mutation as the audit log tells of it.
+fn change(mutation: &Mutation, nodes: &HashMap<String, Node>) -> Change {
+    let known = || mutation.ids.iter().filter_map(|id| Some((id, nodes.get(id)?)));
+    let named = mutation.repository.iter().chain(known().filter_map(|(_, node)| node.repository.as_ref()));
+    let mut repositories: Vec<String> = named.map(RepositoryName::to_string).collect();
+    repositories.sort_unstable();
+    repositories.dedup();
+    Change {
+        operation: mutation.operation.id,
+        repositories,
+        ids: known().map(|(id, node)| (id.clone(), node.title.clone())).collect(),
     }
 }
 
