@@ -98,6 +98,7 @@ async fn protection_by_a_branch_rule_or_a_ruleset_counts_and_rules_of_form_do_no
         assert!(world.add_rule("acme/widgets", "100%done", "pull_request"));
         assert!(world.add_rule("acme/widgets", "not-there-yet", "creation"));
         assert!(world.add_rule("acme/widgets", "feature/x", "commit_message_pattern"));
+        assert!(world.add_rule("acme/widgets", "feature/x", "copilot_code_review"));
     });
     let sha = tip(&tollgate, "main").await;
     let file = |branch: &str| json!({"message": "m", "content": CONTENT, "branch": branch});

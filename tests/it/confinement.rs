@@ -22,6 +22,7 @@ async fn other_repositories_are_refused_before_anything_is_sent() {
         "/search/code?q=x+repo:acme/gadgets",
         "/search/users?q=solo",
         "/repos/acme/widgets/compare/solo:notes:main...main",
+        "/repos/acme/widgets/compare/acme:main...acme:feature",
         "/organizations/1/repos",
         "/repos/acme/widgets/code-scanning/codeql/variant-analyses/1/repos/acme/secret-plans",
     ] {
@@ -38,7 +39,7 @@ async fn other_repositories_are_refused_before_anything_is_sent() {
     assert_eq!(tollgate.arrived_lines(), Vec::<String>::new());
     let metrics = tollgate.metrics().await;
     assert!(
-        metrics.contains("tollgate_denied_total{agent=\"worker\",code=\"repository_forbidden\"} 15"),
+        metrics.contains("tollgate_denied_total{agent=\"worker\",code=\"repository_forbidden\"} 16"),
         "{metrics}"
     );
 }

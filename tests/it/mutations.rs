@@ -268,6 +268,21 @@ async fn an_approved_review_is_of_the_commit_that_was_seen() {
 }
 
 #[tokio::test]
+async fn whose_review_is_dismissed_is_shown() {
+    let tollgate = setup().start().await;
+    let comment = json!({"event": "COMMENT", "body": "x"});
+    let review =
+        tollgate.ask("POST", "/repos/acme/widgets/pulls/76/reviews").json(&comment).send().await.json();
+    let input = json!({"input": {"pullRequestReviewId": review["node_id"], "message": "x"}});
+    let refusal = send(&tollgate, &mutation("dismissPullRequestReview"), &input, None).await;
+    assert_eq!(refusal.verdict(), "403 approval_required", "{}", refusal.text());
+    let author = review["user"]["login"].as_str().unwrap();
+    let shown =
+        json!({ review["node_id"].as_str().unwrap(): format!("review of pull request #76 by {author}") });
+    assert_eq!(refusal.json()["tollgate"]["approval"]["ids"], shown, "{}", refusal.text());
+}
+
+#[tokio::test]
 async fn nothing_lands_behind_a_class_that_is_open() {
     let agents = vec![agent("worker", &["repositories: [acme/widgets]", "require_approval: [merge]"])];
     let tollgate = Setup { approval_mode: "signed", ..Setup::with(agents) }.start().await;

@@ -78,6 +78,25 @@ async fn policy_only_observes_and_the_gate_does_not() {
 }
 
 #[tokio::test]
+async fn so_it_is_by_graphql() {
+    let tollgate = setup().start().await;
+    let gadgets = tollgate.ask("GET", "/repos/acme/gadgets").by(1).send().await.json()["node_id"].clone();
+    for (input, field, verdict) in [
+        (json!({"repositoryId": gadgets, "title": "x"}), "createIssue", "200"),
+        (json!({"pullRequestId": "PR_unseen"}), "mergePullRequest", "403 repository_forbidden"),
+    ] {
+        let name = format!("{}{}Input", field[..1].to_uppercase(), &field[1..]);
+        let query = format!("mutation($input: {name}!) {{ {field}(input: $input) {{ clientMutationId }} }}");
+        let body = json!({ "query": query, "variables": { "input": input } });
+        let answer = tollgate.ask("POST", "/graphql").json(&body).send().await;
+        assert_eq!(answer.verdict(), verdict, "{field}: {}", answer.text());
+    }
+    // What GitHub makes of it is GitHub's: the agent's token is for its own repositories.
+    let metrics = tollgate.metrics().await;
+    assert!(metrics.contains("tollgate_observed_total{agent=\"named\",reason=\"repository_forbidden\"} 1"));
+}
+
+#[tokio::test]
 async fn a_commit_trailer_names_the_agent() {
     let further = "  commit_trailer: \"Agent: {agent} ({request_id})\"\n".to_owned();
     let tollgate =

@@ -94,7 +94,15 @@ pub(super) fn check_compared(agent: &Agent, call: &Call) -> Result<(), ProxyErro
         let parts: Vec<&str> = end.split(':').collect();
         let inside = match parts.as_slice() {
             [_] => true,
-            [owner, _] => agent.repositories.contains_owner(owner),
+            [owner, _] if !agent.repositories.contains_owner(owner) => {
+                // GitHub finds the repository by its owner, which may have several in the network.
+                return Err(ProxyError::RepositoryForbidden(format!(
+                    "`{owner}:…` may be in any repository of {owner}, and agent {} has not all of them. Name the branch \
+                     alone, or `OWNER:REPOSITORY:BRANCH`.",
+                    agent.name
+                )));
+            }
+            [_, _] => true,
             [owner, name, _] => {
                 RepositoryName::new(owner, name).is_some_and(|name| agent.repositories.contains(&name))
             }

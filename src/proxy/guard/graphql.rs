@@ -65,9 +65,15 @@ impl Proxy {
             graphql.mutations.iter().take(CHANGES_MAX).map(|mutation| change(mutation, &nodes)).collect();
         let mut repositories: Vec<RepositoryName> = Vec::new();
         for mutation in &graphql.mutations {
-            for repository in touched(agent, mutation, &nodes)? {
-                if !repositories.contains(&repository) {
-                    repositories.push(repository);
+            let checked = check_touched(agent, mutation, &nodes);
+            match call.class {
+                Class::Read | Class::Write => self.tolerate(agent, ctx, checked)?,
+                // What is gated is about what can be seen, even while policy only observes.
+                _ => checked?,
+            }
+            for repository in touched(mutation, &nodes) {
+                if !repositories.contains(repository) {
+                    repositories.push(repository.clone());
                 }
             }
             for id in &mutation.ids {
@@ -117,16 +123,24 @@ impl Proxy {
 
 /// A mutation as the audit log tells of it.
 fn change(mutation: &Mutation, nodes: &HashMap<String, Node>) -> Change {
-    let known = || mutation.ids.iter().filter_map(|id| Some((id, nodes.get(id)?)));
-    let named = mutation.repository.iter().chain(known().filter_map(|(_, node)| node.repository.as_ref()));
-    let mut repositories: Vec<String> = named.map(RepositoryName::to_string).collect();
-    repositories.sort_unstable();
-    repositories.dedup();
+    let ids = mutation.ids.iter().filter_map(|id| Some((id.clone(), nodes.get(id)?.title.clone())));
     Change {
         operation: mutation.operation.id,
-        repositories,
-        ids: known().map(|(id, node)| (id.clone(), node.title.clone())).collect(),
+        repositories: touched(mutation, nodes).into_iter().map(RepositoryName::to_string).collect(),
+        ids: ids.collect(),
     }
+}
+
+/// The repositories that a mutation's input names, also by ids that are known.
+fn touched<'a>(mutation: &'a Mutation, nodes: &'a HashMap<String, Node>) -> Vec<&'a RepositoryName> {
+    let by_id = mutation.ids.iter().filter_map(|id| nodes.get(id)?.repository.as_ref());
+    let mut touched = Vec::new();
+    for repository in mutation.repository.iter().chain(by_id) {
+        if !touched.contains(&repository) {
+            touched.push(repository);
+        }
+    }
+    touched
 }
 
 /// What an id stands for; an error if that is outside the agent's repositories and no account.
@@ -151,16 +165,14 @@ fn outside(agent: &Agent, id: &str) -> ProxyError {
     ))
 }
 
-/// The repositories a mutation touches: at least one, except for agents with every repository.
-fn touched(
+/// Whether a mutation touches what the agent may, and at least one repository, except for agents with every one.
+fn check_touched(
     agent: &Agent,
     mutation: &Mutation,
     nodes: &HashMap<String, Node>,
-) -> Result<Vec<RepositoryName>, ProxyError> {
-    let mut repositories = Vec::new();
+) -> Result<(), ProxyError> {
     if let Some(repository) = &mutation.repository {
         super::confine::check_repository(agent, repository)?;
-        repositories.push(repository.clone());
     }
     for id in &mutation.ids {
         let node = check_node(agent, id, nodes)?;
@@ -170,15 +182,14 @@ fn touched(
         if node.is_account && is_owner && !agent.repositories.is_everything() {
             return Err(outside(agent, id));
         }
-        repositories.extend(node.repository.clone());
     }
-    if repositories.is_empty() && !agent.repositories.is_everything() {
+    if touched(mutation, nodes).is_empty() && !agent.repositories.is_everything() {
         return Err(ProxyError::RepositoryForbidden(format!(
             "`{}` names nothing in a repository; it is for agents with every repository, and {} has not.",
             mutation.operation.id, agent.name
         )));
     }
-    Ok(repositories)
+    Ok(())
 }
 
 fn named(branch: &Branch, nodes: &HashMap<String, Node>) -> NamedBranch {

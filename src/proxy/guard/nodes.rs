@@ -36,6 +36,8 @@ const QUESTION: &str = "query TollgateNodes($ids: [ID!]!) { nodes(ids: $ids) { _
     ... on RepositoryNode { repository { nameWithOwner } } \
     ... on Ref { name prefix repository { nameWithOwner } } \
     ... on PullRequest { number } \
+    ... on PullRequestReview { pullRequest { number } author { login } } \
+    ... on LinkedBranch { ref { name prefix repository { nameWithOwner } } } \
     ... on GitObject { repository { nameWithOwner } } \
     ... on Label { repository { nameWithOwner } } \
     ... on Milestone { repository { nameWithOwner } } \
@@ -59,7 +61,7 @@ pub(super) struct Node {
     pub(super) branch: Option<NamedBranch>,
     /// For a pull request: its number.
     pub(super) pull: Option<u64>,
-    /// What an approver sees: a ref's name, a pull request's number, otherwise the type.
+    /// What an approver sees: a ref's name, the number of a pull request, also of the one reviewed, otherwise the type.
     pub(super) title: String,
 }
 
@@ -81,14 +83,20 @@ impl Node {
         let named = |value: &Value| value["nameWithOwner"].as_str().and_then(RepositoryName::parse);
         let repository = named(value)
             .or_else(|| named(&value["repository"]))
-            .or_else(|| named(&value["discussion"]["repository"]));
+            .or_else(|| named(&value["discussion"]["repository"]))
+            .or_else(|| named(&value["ref"]["repository"]));
         let text = |key: &str| value[key].as_str().unwrap_or_default();
         let branch = (kind == "Ref").then(|| of_full_ref(&format!("{}{}", text("prefix"), text("name"))));
         let pull = value["number"].as_u64().filter(|_| kind == "PullRequest");
         let title = match (&branch, pull) {
             (Some(_), _) => format!("{}{}", text("prefix"), text("name")),
             (None, Some(number)) => format!("pull request #{number}"),
-            (None, None) => kind.to_owned(),
+            (None, None) => {
+                match (value["pullRequest"]["number"].as_u64(), value["author"]["login"].as_str()) {
+                    (Some(number), Some(author)) => format!("review of pull request #{number} by {author}"),
+                    _ => kind.to_owned(),
+                }
+            }
         };
         Some(Node { repository, is_account: ACCOUNTS.contains(&kind), branch, pull, title })
     }

@@ -20,13 +20,15 @@ const A_PAGE: usize = 100;
 /// What is not escaped in a path segment or a query value.
 const PLAIN: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
-/// Rules about the form of commits and names, which guard nothing: if an organization has them for
-/// all branches, agents' branches are still their own. (GitHub's "Available rules for rulesets".)
-const RULES_OF_FORM: [&str; 9] = [
+/// Rules about the form of commits and names, and one that asks for a review by Copilot, which guard nothing: if an
+/// organization has them for all branches, agents' branches are still their own. (GitHub's "Available rules for
+/// rulesets".)
+const RULES_OF_FORM: [&str; 10] = [
     "branch_name_pattern",
     "commit_author_email_pattern",
     "commit_message_pattern",
     "committer_email_pattern",
+    "copilot_code_review",
     "file_extension_restriction",
     "file_path_restriction",
     "max_file_path_length",

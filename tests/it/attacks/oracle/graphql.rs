@@ -62,7 +62,7 @@ const WALKS: [&str; 7] = [
     "tempclonetoken",
 ];
 /// The only words in the proxy's own query for an id's owner.
-const QUESTION: [&str; 29] = [
+const QUESTION: [&str; 33] = [
     "query",
     "tollgatenodes",
     "ids",
@@ -77,6 +77,10 @@ const QUESTION: [&str; 29] = [
     "name",
     "prefix",
     "pullrequest",
+    "pullrequestreview",
+    "author",
+    "login",
+    "linkedbranch",
     "number",
     "gitobject",
     "label",
