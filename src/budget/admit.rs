@@ -9,8 +9,11 @@ use rand::RngExt;
 use tokio::time::Instant;
 
 use super::command::{Admit, Book, Cancel, Command, GateKind, LeaseId, Outcome, Place, Reason, Reply, View};
-use super::queue::{QueueKey, Ticket, Told, Turn};
+use super::queue::{Outlook, QueueKey, Ticket, Told, Turn};
 use super::{Budget, Charge, NotAdmitted, Refusal, Reservation, Wait};
+
+/// Whoever waits for less than this may never see its turn come.
+const HASTY: Duration = Duration::from_secs(1);
 
 impl Budget {
     /// Holds a call until it may go.
@@ -24,21 +27,21 @@ impl Budget {
         let arrived = Instant::now();
         let deadline = arrived + wait.patience;
         let mut seat = Seat::take(self, charge, wait.is_interactive);
-        if let Some((rest, step)) = seat.ticket.outlook()
-            && rest > wait.patience
+        if let Some(outlook) = seat.ticket.outlook()
+            && outlook.rest > wait.patience
             && !self.tuning.load().is_observing
         {
-            return Err(Box::pin(self.book(charge, rest, step)).await);
+            return Err(Box::pin(self.book(charge, outlook)).await);
         }
         let mut last_reason = None;
         loop {
             if seat.ticket.turn(deadline).await == Turn::Late {
-                let (rest, step) = seat.ticket.outlook().unwrap_or_default();
+                let outlook = seat.ticket.outlook().unwrap_or_default();
                 drop(seat);
-                return Err(Box::pin(self.book(charge, rest, step)).await);
+                return Err(Box::pin(self.book(charge, outlook)).await);
             }
             let patience = deadline.saturating_duration_since(Instant::now());
-            let (lease, reply) = self.ask(charge, wait.is_interactive, patience, &seat).await;
+            let (lease, reply) = self.ask(charge, wait, patience, &seat).await;
             let view = reply.view.unwrap_or_default();
             match reply.outcome {
                 Outcome::Granted { would, .. } => {
@@ -51,7 +54,13 @@ impl Budget {
                 Outcome::Wait { hint_ms, step_ms, reason, has_place } => {
                     last_reason = Some(reason);
                     self.turns.told(charge, hint_ms, step_ms);
-                    seat.hold(hint_ms, step_ms, has_place);
+                    let told = Told {
+                        ask_at: Some(Instant::now() + millis(hint_ms)),
+                        step: millis(step_ms),
+                        ends_with_window: reason.ends_with_window(),
+                        route: has_place.then(|| Arc::clone(&charge.route)),
+                    };
+                    seat.ticket.hold(told);
                 }
                 Outcome::Refused { retry_after, reason } => {
                     seat.ticket.leave(true);
@@ -70,7 +79,7 @@ impl Budget {
     async fn ask(
         self: &Arc<Budget>,
         charge: &Charge,
-        is_interactive: bool,
+        wait: Wait,
         patience: Duration,
         seat: &Seat<'_>,
     ) -> (LeaseId, Reply) {
@@ -88,7 +97,8 @@ impl Budget {
             points: charge.points(),
             creates_content: charge.creates_content,
             repository: charge.repository.clone(),
-            is_interactive,
+            is_interactive: wait.is_interactive,
+            is_hasty: wait.patience < HASTY,
             patience_ms: i64::try_from(patience.as_millis()).unwrap_or(i64::MAX / 4),
             random: self.roll(),
             is_observing: self.tuning.load().is_observing,
@@ -100,13 +110,13 @@ impl Budget {
     }
 
     /// Refuses a call, with the next free time of its agent.
-    async fn book(&self, charge: &Charge, rest: Duration, step: Duration) -> NotAdmitted {
-        let millis = |duration: Duration| i64::try_from(duration.as_millis()).unwrap_or(i64::MAX / 4);
+    async fn book(&self, charge: &Charge, outlook: Outlook) -> NotAdmitted {
         let book = Book {
             share: charge.share(),
             resource: Arc::clone(&charge.resource),
-            wait_ms: millis(rest),
-            step_ms: millis(step),
+            wait_ms: millis_of(outlook.rest),
+            step_ms: millis_of(outlook.step),
+            ends_with_window: outlook.ends_with_window,
         };
         let reply = self.replica.call(&charge.installation, Command::Book(book)).await;
         let (retry_after, reason) = match reply.outcome {
@@ -120,6 +130,14 @@ impl Budget {
     fn roll(&self) -> i64 {
         self.dice.lock().random_range(0..1000)
     }
+}
+
+fn millis(value: i64) -> Duration {
+    Duration::from_millis(u64::try_from(value).unwrap_or_default())
+}
+
+fn millis_of(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX / 4)
 }
 
 /// What came with a grant.
@@ -154,15 +172,6 @@ impl<'a> Seat<'a> {
             is_write: charge.is_write,
         };
         Seat { budget, charge, place, ticket: budget.queues.join(key, &charge.route, is_interactive) }
-    }
-
-    fn hold(&mut self, hint_ms: i64, step_ms: i64, has_place: bool) {
-        let millis = |value: i64| Duration::from_millis(u64::try_from(value).unwrap_or_default());
-        self.ticket.hold(Told {
-            ask_at: Some(Instant::now() + millis(hint_ms)),
-            step: millis(step_ms),
-            route: has_place.then(|| Arc::clone(&self.charge.route)),
-        });
     }
 }
 

@@ -195,6 +195,8 @@ pub struct Admit {
     pub is_interactive: bool,
     /// The longest the caller can be held, in milliseconds.
     pub patience_ms: i64,
+    /// Its caller never waits long enough to stand in an order.
+    pub is_hasty: bool,
     /// 0..=999, drawn by the replica.
     pub random: i64,
     /// Decide, but let the call through.
@@ -249,6 +251,8 @@ pub struct Book {
     pub wait_ms: i64,
     /// Milliseconds between two turns of its agent.
     pub step_ms: i64,
+    /// Whether what holds it ends with the pool's window.
+    pub ends_with_window: bool,
 }
 
 /// Takes back a call that certainly was not sent.

@@ -100,6 +100,8 @@ pub(super) struct Told {
     pub(super) ask_at: Option<Instant>,
     /// The time between two turns of the agent.
     pub(super) step: Duration,
+    /// Whether what holds it ends with the pool's window.
+    pub(super) ends_with_window: bool,
     /// The route on which a place is kept meanwhile; none if there is no place.
     pub(super) route: Option<Arc<str>>,
 }
@@ -167,6 +169,16 @@ impl Queue {
         }
         self.told.route = route;
     }
+}
+
+/// What a call that is not at the head can expect.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Outlook {
+    /// The time until its turn, and between two turns of the agent.
+    pub(super) rest: Duration,
+    pub(super) step: Duration,
+    /// Whether what holds the head ends with the pool's window.
+    pub(super) ends_with_window: bool,
 }
 
 /// What a waiting call is to do.
@@ -248,13 +260,14 @@ impl Queues {
 }
 
 impl Ticket<'_> {
-    /// The time until this call's turn, and between two turns; none at the head.
-    pub(super) fn outlook(&self) -> Option<(Duration, Duration)> {
+    /// None at the head.
+    pub(super) fn outlook(&self) -> Option<Outlook> {
         let queue = self.queue.lock();
         let before = queue.waiting.range(..self.rank).count();
         let before = u32::try_from(before).unwrap_or(u32::MAX);
         let rest = queue.told.ask_at?.saturating_duration_since(Instant::now());
-        (before > 0).then(|| (rest + queue.told.step * before, queue.told.step))
+        let Told { step, ends_with_window, .. } = queue.told;
+        (before > 0).then(|| Outlook { rest: rest + step * before, step, ends_with_window })
     }
 
     /// Waits until it is time to ask, or patience ends.

@@ -113,6 +113,11 @@ impl Reason {
         }
     }
 
+    /// Whether what holds the call ends with the pool's window.
+    pub(crate) fn ends_with_window(self) -> bool {
+        matches!(self, Reason::Exhausted | Reason::Turn(GateKind::Pool))
+    }
+
     /// Whether a secondary limit or GitHub itself holds the call, and not the agent's share of a pool.
     pub fn is_upstream(self) -> bool {
         !matches!(

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use super::super::command::{Admit, Book, Caps, GateKind, Outcome, Reason, Share, View};
 use super::Ledger;
+use super::gate::Pace;
 use super::lease::Lease;
 use super::pool::Pool;
 use super::ring::Ring;
@@ -283,7 +284,7 @@ impl Ledger {
             let kept = held.gate.and_then(|kind| self.book_at(kind, admit, weighed));
             let retry_after = kept.unwrap_or_else(|| {
                 let pool = self.pools.get_mut(&admit.place.resource).expect("the pool was prepared");
-                book(pool, &admit.share, held.wait_ms, step_ms, now)
+                book(pool, &admit.share, held.wait_ms, step_ms, held.reason.ends_with_window(), now)
             });
             return Outcome::Refused { retry_after, reason: held.reason };
         }
@@ -311,23 +312,28 @@ impl Ledger {
         Outcome::Wait { hint_ms: hint, step_ms, reason: held.reason, has_place: held.gate.is_some() }
     }
 
-    /// Books a time that the gate keeps, if its turns are far apart. Returns whole seconds from now, at least 1.
+    /// Books a time that the gate keeps, if it keeps any for such a caller. Returns whole seconds from now, at least 1.
     fn book_at(&mut self, kind: GateKind, admit: &Admit, weighed: &Weighed) -> Option<i64> {
         let ask = self.ask(kind, admit, weighed);
-        let gate = self.gate(kind, admit);
-        if !gate.is_slow(&ask) {
+        if !self.gate(kind, admit).keeps(&ask, admit.is_hasty) {
             return None;
         }
-        let mut at = gate.book(&ask, ceiling_apart(weighed));
+        let (is_pool, now) = (kind == GateKind::Pool, weighed.now);
+        let to_next_window_ms = self.pool_of(admit).to_next_window_ms(now);
+        let sure_ms = guaranteed_apart(weighed).filter(|_| is_pool);
+        let pace = Pace {
+            apart_ms: ceiling_apart(weighed),
+            sure: sure_ms.map(|sure_ms| (self.member(admit).guaranteed_to + 1, sure_ms)),
+            latest: if is_pool { now + to_next_window_ms } else { i64::MAX },
+        };
+        let at = self.gate(kind, admit).book(&ask, &pace);
         let pool = self.pools.get_mut(&admit.place.resource).expect("the pool was prepared");
-        if kind == GateKind::Pool {
-            at = at.min(weighed.now + pool.to_next_window_ms(weighed.now));
-        }
-        pool.see(&admit.share, weighed.now);
-        Some(div_ceil(at - weighed.now, 1000).max(1))
+        let Some(at) = at else { return Some(book(pool, &admit.share, to_next_window_ms, 0, true, now)) };
+        pool.see(&admit.share, now);
+        Some(div_ceil(at - now, 1000).max(1))
     }
 
-    /// Milliseconds between two turns of the agent, at least what its ceiling leaves between them.
+    /// Milliseconds between two turns of the agent: by its weight or its guarantee, at least what its ceiling leaves.
     fn step(&mut self, admit: &Admit, gate: Option<GateKind>, weighed: &Weighed) -> i64 {
         let apart = ceiling_apart(weighed);
         if gate.is_none() && !self.pool_of(admit).is_known {
@@ -337,14 +343,16 @@ impl Ledger {
         let kind = gate.unwrap_or(GateKind::Pool);
         let need = self.ask(kind, admit, weighed).need;
         let turn = (need * 1000 / self.gate(kind, admit).rate).min(60_000);
-        apart.max(turn * self.pool_of(admit).weights() / admit.share.weight)
+        let by_weight = turn * self.pool_of(admit).weights() / admit.share.weight;
+        by_weight.min(guaranteed_apart(weighed).unwrap_or(i64::MAX)).max(apart)
     }
 
     /// Books a time for a caller that the replica's own queue refuses.
     pub(super) fn book_only(&mut self, booking: &Book, caps: &Caps, now: i64) -> (Outcome, Option<View>) {
         self.refill(&booking.resource, caps.headroom, now);
         let pool = self.pool(&booking.resource, now);
-        let retry_after = book(pool, &booking.share, booking.wait_ms, booking.step_ms, now);
+        let retry_after =
+            book(pool, &booking.share, booking.wait_ms, booking.step_ms, booking.ends_with_window, now);
         let outcome = Outcome::Refused { retry_after, reason: Reason::Turn(GateKind::Pool) };
         (outcome, Some(self.view(&booking.resource, &booking.share, now)))
     }
@@ -361,12 +369,25 @@ fn ceiling_apart(weighed: &Weighed) -> i64 {
     if weighed.ceiling > 0 { weighed.units * 1000 / weighed.ceiling } else { 0 }
 }
 
+/// Milliseconds between two turns that an agent's guarantee pays for.
+fn guaranteed_apart(weighed: &Weighed) -> Option<i64> {
+    (weighed.guarantee > 0).then(|| weighed.units * 1000 / weighed.guarantee)
+}
+
 /// Books the agent's next time, one step after the last one booked, so that callers that obey come
 /// back one by one. Returns whole seconds from now, at least 1.
-fn book(pool: &mut Pool, share: &Share, wait_ms: i64, step_ms: i64, now: i64) -> i64 {
+///
+/// `ends_with_window`: what holds the call ends with the pool's window. Then the times go on from there at the pace of
+/// a whole window.
+fn book(pool: &mut Pool, share: &Share, wait_ms: i64, step_ms: i64, ends_with_window: bool, now: i64) -> i64 {
     let booked_to = pool.member(&share.agent).booked_to;
     let next = if booked_to > now { booked_to + step_ms } else { 0 };
-    let at = (now + wait_ms).max(next.min(now + wait_ms + 60_000));
+    let mut at = (now + wait_ms).max(next.min(now + wait_ms + 60_000));
+    let end = now + pool.to_next_window_ms(now);
+    if ends_with_window && pool.is_known && at >= end {
+        let after = if booked_to >= end { booked_to + pool.fresh_step_ms(share) } else { end };
+        at = after.min(end + (pool.window_ms / 2).min(60_000));
+    }
     pool.member_mut(&share.agent).booked_to = at;
     pool.see(share, now);
     div_ceil(at - now, 1000).max(1)

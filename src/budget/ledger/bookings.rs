@@ -1,8 +1,9 @@
 //! Times that a gate has promised to callers it refused.
 //!
 //! Where turns are further apart than callers wait, nobody stands in the order when a turn comes, and whichever agent
-//! happens to ask at that moment would take it. So such a gate keeps the turn of each time it names: others may take
-//! only what the bucket does not need for the times to come, and the agent that comes back at its time goes first.
+//! happens to ask at that moment would take it. A caller that hardly waits never stands there at all. So a gate keeps
+//! the turn of each time it names to such a caller: others may take only what the bucket does not need for the times to
+//! come, and the agent that comes back at its time goes first.
 
 use std::sync::Arc;
 
@@ -10,7 +11,7 @@ use rustc_hash::FxHashMap;
 
 use super::units::{FRONT, HOUR_MS, Micro, U};
 
-/// Turns closer together than this need no keeping: callers wait for longer, and the order decides among them.
+/// Turns closer together than this need no keeping for callers that wait for longer: the order decides among them.
 const SLOW_TURN_MS: i64 = 1_500;
 /// Turns further apart than this count as this.
 const TURN_MAX_MS: i64 = 600_000;
@@ -50,10 +51,10 @@ pub(super) fn turn_ms(need: Micro, rate: Micro) -> i64 {
     (need * 1000 / rate).min(TURN_MAX_MS)
 }
 
-/// Whether a gate keeps the times it names to calls that need so much. Dear calls go into debt, which no time kept for
-/// one can foresee.
-pub(super) fn is_slow(need: Micro, rate: Micro) -> bool {
-    need <= FRONT && turn_ms(need, rate) >= SLOW_TURN_MS
+/// Whether a gate keeps the times it names to callers, or to hasty ones, for calls that need so much. Dear calls go into
+/// debt, which no time kept for one can foresee.
+pub(super) fn keeps(need: Micro, rate: Micro, is_hasty: bool) -> bool {
+    need <= FRONT && (is_hasty || turn_ms(need, rate) >= SLOW_TURN_MS)
 }
 
 impl Bookings {

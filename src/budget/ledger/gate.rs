@@ -80,6 +80,17 @@ pub(super) struct Ask<'a> {
     pub(super) now: i64,
 }
 
+/// What bounds the times that are named to an agent.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Pace {
+    /// What its ceiling leaves between two of its turns, in milliseconds.
+    pub(super) apart_ms: i64,
+    /// When its guarantee is behind again, in epoch milliseconds, and milliseconds between two of its guaranteed turns.
+    pub(super) sure: Option<(i64, i64)>,
+    /// Later times can't be told from here, in epoch milliseconds.
+    pub(super) latest: i64,
+}
+
 /// What a gate tells a head.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Test {
@@ -268,32 +279,44 @@ impl Gate {
         div_ceil(short.max(0) * 1000, self.rate)
     }
 
-    /// Whether turns are so far apart here that the times named to refused callers are kept.
-    pub(super) fn is_slow(&self, ask: &Ask<'_>) -> bool {
-        bookings::is_slow(ask.need, self.rate)
+    /// Whether turns are so far apart here that nobody stands in the order when one comes.
+    fn is_slow(&self, ask: &Ask<'_>) -> bool {
+        bookings::keeps(ask.need, self.rate, false)
+    }
+
+    /// Whether the time named to a refused caller is kept.
+    pub(super) fn keeps(&self, ask: &Ask<'_>, is_hasty: bool) -> bool {
+        bookings::keeps(ask.need, self.rate, is_hasty)
     }
 
     /// Names the next time of an agent, in epoch milliseconds, and keeps it: the first free one from its fair time on.
     /// That is a step after its last fair time, so that what others hold does not cost it a part of its turns. The step
-    /// is what its weight leaves it of the turns, among those who want some here, and `apart_ms` at least.
-    pub(super) fn book(&mut self, ask: &Ask<'_>, apart_ms: i64) -> i64 {
+    /// is what its weight leaves it of the turns, among those who want some here, within its pace. None if that is too
+    /// late.
+    pub(super) fn book(&mut self, ask: &Ask<'_>, pace: &Pace) -> Option<i64> {
         let start = self.start(ask);
         let ahead = self.place(start, ask.head).unwrap_or_else(|place| place);
         let before = self.need_of_first(i64::try_from(ahead).unwrap_or(i64::MAX));
-        let from = ask.now + self.wait_ms(ask.need.min(FRONT) + before - self.tok);
-        let next = self.next_fair(ask, apart_ms).unwrap_or_default();
+        let (sure_at, sure_ms) = pace.sure.unwrap_or((i64::MAX, i64::MAX));
+        let from =
+            (ask.now + self.wait_ms(ask.need.min(FRONT) + before - self.tok)).min(sure_at.max(ask.now));
+        let next = self.next_fair(ask, sure_ms, pace.apart_ms).unwrap_or_default();
         let fair = from.max(next.min(ask.now + NAMED_AHEAD_MS));
+        // Whose guarantee is behind goes before all others.
+        let at = self.bookings.free_from(fair, ask.need, self.rate).min(fair.max(sure_at));
+        if at > pace.latest {
+            return None;
+        }
         self.bookings.name(ask.agent, fair);
-        let at = self.bookings.free_from(fair, ask.need, self.rate);
         self.bookings.keep(Booking { at, need: ask.need, agent: Arc::clone(ask.agent), weight: ask.weight });
-        at
+        Some(at)
     }
 
     /// A step after the last fair time that was named to an agent, if one was.
-    fn next_fair(&self, ask: &Ask<'_>, apart_ms: i64) -> Option<i64> {
+    fn next_fair(&self, ask: &Ask<'_>, most_ms: i64, least_ms: i64) -> Option<i64> {
         let last = self.bookings.last_named(ask.agent, ask.now)?;
         let turn = bookings::turn_ms(ask.need, self.rate);
-        Some(last + (turn * self.weights(ask) / ask.weight).max(apart_ms))
+        Some(last + (turn * self.weights(ask) / ask.weight).min(most_ms).max(least_ms))
     }
 
     /// The weights of those who wait here or have a time, and of who asks.
@@ -325,7 +348,7 @@ impl Gate {
             self.bookings.take(place);
         } else if !self.bookings.is_empty() && self.is_slow(ask) {
             // A turn between the times of others is one of the agent's, too.
-            let next = self.next_fair(ask, 0).unwrap_or(ask.now).max(ask.now);
+            let next = self.next_fair(ask, i64::MAX, 0).unwrap_or(ask.now).max(ask.now);
             self.bookings.name(ask.agent, next.min(ask.now + NAMED_AHEAD_MS));
         }
         let lowest = self.order.first().map_or(start, |(tag, _)| *tag);

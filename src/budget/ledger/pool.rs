@@ -224,6 +224,12 @@ impl Pool {
         (self.reset + GUARD_MS - now).max(1)
     }
 
+    /// Milliseconds between two turns of an agent in a window of which nothing is spent.
+    pub(super) fn fresh_step_ms(&self, share: &Share) -> i64 {
+        let turn = self.gate.avg * self.window_ms / (self.limit * U);
+        turn * self.weights() / share.weight
+    }
+
     /// How deep in debt a dear call can put the bucket.
     pub(super) fn debt(&self) -> Micro {
         (self.limit / 200).max(8) * U

@@ -3,6 +3,7 @@
 mod bookings;
 mod fairness;
 mod shared;
+mod windows;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -46,6 +47,7 @@ struct Bench {
     windows: HashMap<Arc<str>, (i64, i64)>,
     virtual_times: HashMap<String, Micro>,
     limit: i64,
+    window_ms: i64,
 }
 
 #[derive(Clone)]
@@ -69,6 +71,7 @@ impl Bench {
             windows: HashMap::new(),
             virtual_times: HashMap::new(),
             limit,
+            window_ms: 3_600_000,
         }
     }
 
@@ -113,6 +116,7 @@ impl Bench {
             repository: is_write.then(|| text("acme/widgets")),
             is_interactive: agent.is_interactive,
             patience_ms,
+            is_hasty: patience_ms == 0,
             random: i64::try_from(self.numbers * 37 % 1000).unwrap(),
             is_observing: false,
         };
@@ -141,7 +145,7 @@ impl Bench {
         let resource = Arc::clone(&granted.admit.place.resource);
         let window = self.windows.entry(Arc::clone(&resource)).or_insert((0, 0));
         if window.0 <= self.now {
-            *window = (self.now + 3_600_000, 0);
+            *window = (self.now + self.window_ms, 0);
         }
         let cost = if refused.is_some() { 0 } else { granted.cost };
         window.1 += cost;
@@ -322,7 +326,13 @@ impl Bench {
             }
             Step::Book { agent, wait_ms } => {
                 let share = AGENTS[*agent].share();
-                let book = Book { share, resource: text("core"), wait_ms: *wait_ms, step_ms: 700 };
+                let book = Book {
+                    share,
+                    resource: text("core"),
+                    wait_ms: *wait_ms,
+                    step_ms: 700,
+                    ends_with_window: wait_ms % 2 == 0,
+                };
                 self.apply(Command::Book(book));
             }
             Step::Renew => {

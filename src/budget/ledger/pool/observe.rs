@@ -1,6 +1,6 @@
 //! What GitHub's answers say about a pool: its window, and what users outside take of it.
 
-use super::super::units::{GUARD_MS, HOUR_MS, LIMIT_UNTOLD, MATCH_MS, U};
+use super::super::units::{GUARD_MS, HOUR_MS, LIMIT_UNTOLD, MATCH_MS, MINUTE_MS, U};
 use super::Pool;
 
 /// Answers that agree on a window that is not ours.
@@ -49,10 +49,12 @@ impl Pool {
         if !self.is_known || self.trial.is_some() {
             let is_first = !self.is_known;
             (self.is_known, self.trial) = (true, None);
+            if is_first {
+                self.window_ms = untold(&self.resource).1;
+            }
             self.set(limit, used, reset, now);
             if is_first {
                 self.born = now;
-                self.window_ms = if reset_in_ms <= 60_000 { 60_000 } else { HOUR_MS };
                 self.gate.restart(now, self.head_start(now));
             }
             return Observed::Current;
@@ -84,6 +86,12 @@ impl Pool {
 
     fn set(&mut self, limit: i64, used: i64, reset: i64, now: i64) {
         (self.limit, self.used, self.reset) = (limit, used, reset);
+        self.window_ms = match () {
+            () if reset - now > MINUTE_MS => HOUR_MS,
+            // What is left of a window tells nothing of its length, but its end does if the one before was near.
+            () if reset - self.reset_before <= MINUTE_MS + MATCH_MS => MINUTE_MS,
+            () => self.window_ms,
+        };
         (self.outside_seen, self.outside_at) = (used - self.own, now);
     }
 

@@ -5,31 +5,33 @@ use std::collections::BTreeMap;
 use super::*;
 
 /// A caller of an agent's: when it asks next, and whether that is a time it was told.
-struct Caller {
-    who: Who,
+pub(super) struct Caller {
+    pub(super) who: Who,
+    /// What its calls are counted under.
+    label: &'static str,
     at: i64,
     is_told: bool,
-    patience_ms: i64,
+    pub(super) patience_ms: i64,
 }
 
 /// What came of the calls of an agent.
 #[derive(Debug, Default, Clone, Copy, PartialEq)]
-struct Came {
-    served: i64,
+pub(super) struct Came {
+    pub(super) served: i64,
     /// Refused at the very time it had been told.
     in_vain: i64,
 }
 
-struct Crowd {
+pub(super) struct Crowd {
     bench: Bench,
-    callers: Vec<Caller>,
+    pub(super) callers: Vec<Caller>,
     is_write: bool,
     resource: &'static str,
     came: BTreeMap<&'static str, Came>,
 }
 
 impl Crowd {
-    fn new(
+    pub(super) fn new(
         mut bench: Bench,
         agents: &[Who],
         callers: usize,
@@ -43,6 +45,7 @@ impl Crowd {
             let late = i64::try_from(number).unwrap() * 130;
             agents.iter().map(move |who| Caller {
                 who: *who,
+                label: who.name,
                 at: START + 200 + late,
                 is_told: false,
                 patience_ms: 4_000,
@@ -52,16 +55,16 @@ impl Crowd {
     }
 
     /// Lets all ask in the order of their times; each asks again as soon as it has an answer.
-    fn run(&mut self, until: i64) {
+    pub(super) fn run(&mut self, until: i64) {
         while let Some(next) = (0..self.callers.len()).min_by_key(|place| self.callers[*place].at) {
-            let Caller { who, at, is_told, patience_ms } = self.callers[next];
+            let Caller { who, label, at, is_told, patience_ms } = self.callers[next];
             if at >= until {
                 return;
             }
             self.bench.now = self.bench.now.max(at);
             let now = self.bench.now;
             let outcome = self.bench.admit(&who, self.is_write, self.resource, patience_ms);
-            let came = self.came.entry(who.name).or_default();
+            let came = self.came.entry(label).or_default();
             let (at, is_told) = match outcome {
                 Outcome::Granted { .. } => {
                     came.served += 1;
@@ -76,21 +79,25 @@ impl Crowd {
                 }
                 Outcome::Done | Outcome::Settled { .. } => unreachable!(),
             };
-            self.callers[next] = Caller { who, at, is_told, patience_ms };
+            self.callers[next] = Caller { who, label, at, is_told, patience_ms };
             self.bench.check();
         }
     }
 
-    fn forget(&mut self) {
+    pub(super) fn add(&mut self, who: Who, label: &'static str, at: i64, patience_ms: i64) {
+        self.callers.push(Caller { who, label, at, is_told: false, patience_ms });
+    }
+
+    pub(super) fn forget(&mut self) {
         self.came.clear();
     }
 
-    fn came(&self, name: &str) -> Came {
+    pub(super) fn came(&self, name: &str) -> Came {
         self.came.get(name).copied().unwrap_or_default()
     }
 }
 
-fn agents() -> [Who; 3] {
+pub(super) fn agents() -> [Who; 3] {
     [("a", 1), ("b", 3), ("c", 2)].map(|(name, weight)| Who::plain(name, weight))
 }
 
@@ -232,6 +239,7 @@ fn dear_calls_send_nobody_away_for_long() {
             repository: None,
             is_interactive: false,
             patience_ms: 0,
+            is_hasty: false,
             random: 0,
             is_observing: false,
         };

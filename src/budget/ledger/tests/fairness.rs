@@ -196,7 +196,13 @@ fn bookings_lie_a_step_apart() {
     let mut bench = Bench::new(5_000);
     let share = Who::plain("a", 1).share();
     let book = |bench: &mut Bench| {
-        let book = Book { share: share.clone(), resource: text("core"), wait_ms: 4_000, step_ms: 2_000 };
+        let book = Book {
+            share: share.clone(),
+            resource: text("core"),
+            wait_ms: 4_000,
+            step_ms: 2_000,
+            ends_with_window: false,
+        };
         match bench.apply(Command::Book(book)).outcome {
             Outcome::Refused { retry_after, .. } => retry_after,
             other => panic!("{other:?}"),

@@ -283,12 +283,15 @@ do
     return { 'granted', weighed.price, would or '' }
   end
 
-  -- Books a time that the gate keeps, if its turns are far apart. Returns whole seconds from now.
-  local function book_at(kind, apart_ms)
+  -- Books a time that the gate keeps, if it keeps any for such a caller. Returns whole seconds from now.
+  local function book_at(kind, apart_ms, sure_ms)
     local gate, ask = gates[kind], ask_of(kind)
-    if not Gate.is_slow(gate, ask) then return nil end
-    local at = Gate.book(gate, ask, apart_ms)
-    if kind == 'pool' then at = min(at, now + Pool.to_next_window_ms(pool, now)) end
+    if not Gate.keeps(gate, ask, admit.is_hasty) then return nil end
+    local is_pool, to_next_window_ms = kind == 'pool', Pool.to_next_window_ms(pool, now)
+    local sure_at, latest = HUGE, is_pool and now + to_next_window_ms or HUGE
+    if is_pool and sure_ms < HUGE then sure_at = Pool.member_for(pool, share.agent).guaranteed_to + 1 end
+    local at = Gate.book(gate, ask, apart_ms, sure_at, is_pool and sure_ms or HUGE, latest)
+    if not at then return book(pool, share, to_next_window_ms, 0, true) end
     Pool.see(pool, share, now)
     return max(1, div_ceil(at - now, 1000))
   end
@@ -299,17 +302,20 @@ do
       leave_all()
       return { 'refused', div_ceil(held.wait_ms, 1000), held.reason }
     end
-    -- Time between two turns of the agent: at least what its ceiling leaves between them.
+    -- Time between two turns of the agent: by its weight or its guarantee, at least what its ceiling leaves.
     local apart_ms = weighed.ceiling > 0 and div(weighed.units * 1000, weighed.ceiling) or 0
+    local sure_ms = weighed.guarantee > 0 and div(weighed.units * 1000, weighed.guarantee) or HUGE
     local step_ms = apart_ms
     if held.gate or pool.known == 1 then
       local kind = held.gate or 'pool'
       local turn = min(60000, div(ask_of(kind).need * 1000, gates[kind].rate))
-      step_ms = max(step_ms, div(turn * Pool.weights(pool), share.weight))
+      step_ms = max(step_ms, min(sure_ms, div(turn * Pool.weights(pool), share.weight)))
     end
     if held.wait_ms > admit.patience_ms then
       leave_all()
-      local retry_after = held.gate and book_at(held.gate, apart_ms) or book(pool, share, held.wait_ms, step_ms)
+      local ends_with_window = held.reason == 'exhausted' or held.reason == 'turn:pool'
+      local retry_after = held.gate and book_at(held.gate, apart_ms, sure_ms)
+        or book(pool, share, held.wait_ms, step_ms, ends_with_window)
       return { 'refused', retry_after, held.reason }
     end
     local wait_ms = held.wait_ms

@@ -7,6 +7,6 @@ function Steps.book(booking)
   Ledger.begin()
   local pool = Pool.of(booking.resource, ledger, now)
   Pool.refill(pool, ledger, caps.headroom, now)
-  local retry_after = book(pool, booking.share, booking.wait_ms, booking.step_ms)
+  local retry_after = book(pool, booking.share, booking.wait_ms, booking.step_ms, booking.ends_with_window)
   return Ledger.reply({ 'refused', retry_after, 'turn:pool' }, Ledger.view(pool, booking.share), pool)
 end

@@ -268,24 +268,28 @@ do
   end
 
   -- A step after the last fair time that was named to an agent, if one was.
-  local function next_fair(gate, ask, apart_ms)
+  local function next_fair(gate, ask, most_ms, least_ms)
     local last = Hash.get_number(STATE, Gate.named_field(gate, ask.agent))
     if not last or last <= ask.now - NAMED_COUNTS_MS then return nil end
-    return last + max(div(turn_ms(ask.need, gate.rate) * weights_of(gate, ask), ask.weight), apart_ms)
+    return last + max(min(div(turn_ms(ask.need, gate.rate) * weights_of(gate, ask), ask.weight), most_ms), least_ms)
   end
 
-  -- Whether the times named to refused calls that need so much are kept.
-  function Gate.is_slow(gate, ask)
-    return ask.need <= FRONT and turn_ms(ask.need, gate.rate) >= SLOW_TURN_MS
+  -- Whether the time named to a refused caller is kept.
+  function Gate.keeps(gate, ask, is_hasty)
+    return ask.need <= FRONT and (is_hasty or turn_ms(ask.need, gate.rate) >= SLOW_TURN_MS)
   end
 
-  -- Names the next time of an agent, and keeps it: the first free one from its fair time on.
-  function Gate.book(gate, ask, apart_ms)
+  -- Names the next time of an agent, and keeps it: the first free one from its fair time on; nil if that is later than
+  -- `latest`. `sure_at`: when its guarantee is behind again, `sure_ms`: between two of its guaranteed turns.
+  function Gate.book(gate, ask, apart_ms, sure_at, sure_ms, latest)
     local before = need_of_first(gate, Gate.ahead(gate, ask, Gate.start(gate, ask)))
     local from = ask.now + wait_ms(gate, min(ask.need, FRONT) + before - gate.tok)
-    local fair = max(from, min(next_fair(gate, ask, apart_ms) or 0, ask.now + NAMED_AHEAD_MS))
+    from = min(from, max(sure_at, ask.now))
+    local fair = max(from, min(next_fair(gate, ask, sure_ms, apart_ms) or 0, ask.now + NAMED_AHEAD_MS))
+    -- Whose guarantee is behind goes before all others.
+    local at = min(free_from(gate, fair, ask.need), max(fair, sure_at))
+    if at > latest then return nil end
     Hash.put_number(STATE, Gate.named_field(gate, ask.agent), fair)
-    local at = free_from(gate, fair, ask.need)
     local bookings, after, own = Gate.bookings(gate), 1, 0
     for _, other in ipairs(bookings) do
       if other.agent == ask.agent then own = own + 1 end
@@ -327,9 +331,9 @@ do
     if place then
       table.remove(gate.bookings, place)
       write_bookings(gate)
-    elseif gate.booked > 0 and Gate.is_slow(gate, ask) then
+    elseif gate.booked > 0 and Gate.keeps(gate, ask, false) then
       -- A turn between the times of others is one of the agent's, too.
-      local next_at = max(next_fair(gate, ask, 0) or ask.now, ask.now)
+      local next_at = max(next_fair(gate, ask, HUGE, 0) or ask.now, ask.now)
       Hash.put_number(STATE, Gate.named_field(gate, ask.agent), min(next_at, ask.now + NAMED_AHEAD_MS))
     end
     local lowest = gate.heads > 0 and redis.call('ZRANGE', order_of[gate.name], 0, 0, 'WITHSCORES')[2]

@@ -109,6 +109,10 @@ do
   -- Milliseconds until the next window, which has points for all.
   function Pool.to_next_window_ms(pool, now) return max(1, pool.reset + GUARD_MS - now) end
   function Pool.weights(pool) return max(1, pool.weights) end
+  -- Milliseconds between two turns of an agent in a window of which nothing is spent.
+  function Pool.fresh_step_ms(pool, share)
+    return div(div(Pool.gate(pool).avg * pool.window_ms, pool.limit * U) * Pool.weights(pool), share.weight)
+  end
 
   function Pool.head_start(pool, now)
     if now >= pool.watched_from and redis.call('ZCARD', seen_of[pool.resource]) <= 1 then
@@ -199,8 +203,21 @@ do
     if pool.left <= 0 then gate.tok = min(gate.tok, 0) end
   end
 
+  -- A resource's limit and window, if GitHub names none.
+  local function untold(resource)
+    if resource == 'search' then return 30, MINUTE_MS end
+    if resource == 'code_search' then return 10, MINUTE_MS end
+    return LIMIT_UNTOLD, HOUR_MS
+  end
+
   function Pool.set_figures(pool, limit, used, reset, now)
     pool.limit, pool.used, pool.reset = limit, used, reset
+    -- What is left of a window tells nothing of its length, but its end does if the one before was near.
+    if reset - now > MINUTE_MS then
+      pool.window_ms = HOUR_MS
+    elseif reset - pool.reset_before <= MINUTE_MS + MATCH_MS then
+      pool.window_ms = MINUTE_MS
+    end
     pool.outside_seen, pool.outside_at = used - pool.own, now
   end
 
@@ -213,9 +230,10 @@ do
       local is_first = pool.known == 0
       pool.known = 1
       Trial.clear(pool)
+      if is_first then local _, window_ms = untold(pool.resource) pool.window_ms = window_ms end
       Pool.set_figures(pool, limit, used, reset, now)
       if is_first then
-        pool.born, pool.window_ms = now, reset_in_ms <= 60000 and 60000 or HOUR_MS
+        pool.born = now
         Gate.restart(Pool.gate(pool), now, Pool.head_start(pool, now))
       end
       return 'current'
@@ -254,9 +272,7 @@ do
     if pool.bare < 3 then return end
     Trial.clear(pool)
     if pool.known == 1 then return end
-    pool.limit, pool.window_ms = LIMIT_UNTOLD, HOUR_MS
-    if pool.resource == 'search' then pool.limit, pool.window_ms = 30, 60000 end
-    if pool.resource == 'code_search' then pool.limit, pool.window_ms = 10, 60000 end
+    pool.limit, pool.window_ms = untold(pool.resource)
     pool.known, pool.reset, pool.born, pool.outside_at = 1, now + pool.window_ms, now, now
     Gate.restart(Pool.gate(pool), now, Pool.head_start(pool, now))
   end

@@ -1,0 +1,130 @@
+//! What is told near the end of a window, and to callers that hardly wait.
+
+use super::bookings::{Crowd, agents};
+use super::*;
+
+/// Tells of each refusal, until something else comes.
+fn told(bench: &mut Bench, who: &Who, calls: usize, patience_ms: i64) -> Vec<i64> {
+    let mut told = Vec::new();
+    for _ in 0..calls {
+        match bench.admit(who, false, "core", patience_ms) {
+            Outcome::Refused { retry_after, .. } => told.push(retry_after),
+            Outcome::Granted { .. } => bench.answer(0, None, true),
+            Outcome::Wait { .. } => {}
+            outcome => panic!("{outcome:?}"),
+        }
+    }
+    told
+}
+
+/// A pool of which `used` points are used, in a window that ends in `ends_in_ms`; two agents have been seen.
+fn spent(limit: i64, used: i64, ends_in_ms: i64, agents: &[Who]) -> Bench {
+    let mut bench = Bench::new(limit);
+    bench.windows.insert(text("core"), (START + ends_in_ms, used));
+    for who in agents {
+        if let Outcome::Granted { .. } = bench.admit(who, false, "core", 0) {
+            bench.answer(0, None, true);
+        }
+    }
+    bench
+}
+
+#[test]
+fn nobody_is_sent_away_far_beyond_a_spent_window() {
+    let [one, other, _] = [("a", 1), ("b", 20), ("c", 20)].map(|(name, weight)| Who::plain(name, weight));
+    let mut bench = spent(5_000, 5_000, 25_000, &[one, other]);
+    for who in [&one, &other] {
+        let Outcome::Wait { hint_ms, step_ms, .. } = bench.admit(who, false, "core", 60_000) else {
+            panic!("{} is held until the window ends", who.name)
+        };
+        let mut told = told(&mut bench, who, 1, 4_000);
+        for place in 1..4 {
+            let (share, wait_ms) = (who.share(), hint_ms + step_ms * place);
+            let book = Book { share, resource: text("core"), wait_ms, step_ms, ends_with_window: true };
+            let Outcome::Refused { retry_after, .. } = bench.apply(Command::Book(book)).outcome else {
+                panic!()
+            };
+            told.push(retry_after);
+        }
+        // In the next window a turn of the light agent comes every 15 s, one of the heavy one in less than a second.
+        let most = if who.weight == 1 { 26 + 3 * 16 } else { 26 + 4 };
+        assert!(told.iter().all(|seconds| (26..=most).contains(seconds)), "{}: {told:?}", who.name);
+    }
+}
+
+/// Times of a window that is nearly spent lie within it, or at the beginning of the next one.
+#[test]
+fn times_of_a_scarce_window_end_with_it() {
+    let everyone = agents();
+    let mut bench = spent(3_600, 3_560, 30_000, &everyone);
+    for _ in 0..8 {
+        for who in &everyone {
+            let told = told(&mut bench, who, 1, 0);
+            assert!(told.iter().all(|seconds| *seconds <= 31 + 6 * 8), "{}: {told:?}", who.name);
+        }
+    }
+}
+
+#[test]
+fn a_new_window_is_used_by_those_who_come_when_they_were_told() {
+    for (agents, callers) in [(&agents()[..1], 1), (&agents()[..1], 3), (&agents()[..], 3)] {
+        let mut bench = Bench::new(10);
+        bench.window_ms = 60_000;
+        let mut crowd = Crowd::new(bench, agents, callers, false, "code_search");
+        crowd.run(START + 120_000);
+        crowd.forget();
+        crowd.run(START + 120_000 + 20 * 60_000);
+        let served: i64 = agents.iter().map(|who| crowd.came(who.name).served).sum();
+        assert!(served >= 20 * 8, "{served} of {} by {callers} callers each", 20 * 10);
+    }
+}
+
+/// Whoever asks with no patience is refused at each moment that is not its agent's turn, and others of the same agent
+/// wait in the order meanwhile.
+#[test]
+fn who_hardly_waits_is_served_beside_those_who_wait() {
+    let [one, other, _] = agents();
+    let mut crowd = Crowd::new(Bench::new(5_000), &[one, other], 2, false, "core");
+    crowd.add(one, "hasty", START + 300, 0);
+    crowd.run(START + 300_000);
+    crowd.forget();
+    crowd.run(START + 900_000);
+    assert!(crowd.came("hasty").served >= 40, "{:?} {:?}", crowd.came("hasty"), crowd.came("a"));
+}
+
+#[test]
+fn a_guarantee_holds_for_who_comes_when_it_was_told() {
+    let sure = Who { guarantee: 2_500, ..Who::plain("sure", 1) };
+    let rival = Who::plain("rival", 10);
+    let mut bench = Bench::new(30);
+    bench.window_ms = 60_000;
+    let mut crowd = Crowd::new(bench, &[sure, rival], 1, false, "search");
+    crowd.callers[0].patience_ms = 0;
+    for late in [10, 20, 30, 40] {
+        crowd.add(rival, "rival", START + late, 4_000);
+    }
+    crowd.run(START + 120_000);
+    crowd.forget();
+    crowd.run(START + 120_000 + 20 * 60_000);
+    let (sure, rival) = (crowd.came("sure"), crowd.came("rival"));
+    // Fifteen a minute are its own, one in four seconds. It comes whole seconds later, and by its weight it had less than
+    // five.
+    assert!(sure.served >= 20 * 7, "{sure:?} {rival:?}");
+}
+
+/// A ceiling is in points an hour, so it has to be known how long a window is.
+#[test]
+fn a_window_seen_in_its_last_minute_is_an_hour_long() {
+    let held = Who { ceiling: Some(600), ..Who::plain("held", 1) };
+    let mut bench = Bench::new(5_000);
+    bench.windows.insert(text("graphql"), (START + 28_000, 10));
+    let mut served = 0;
+    for _ in 0..60 {
+        if let Outcome::Granted { .. } = bench.admit(&held, false, "graphql", 0) {
+            served += 1;
+            bench.answer(0, None, true);
+        }
+        bench.now += 1_000;
+    }
+    assert!(served <= 14, "{served}");
+}
