@@ -134,6 +134,13 @@ PLANTED = (
         "the store is gone",
     ),
     Breakage(
+        "an alert that takes all jobs for one",
+        "dashboards/alerts.yaml",
+        "unless on (job) group by (job) (tollgate_build_info)",
+        "unless on () group by (job) (tollgate_build_info)",
+        "one of two jobs is dead",
+    ),
+    Breakage(
         "an alert without a silent case",
         "dashboards/alerts_test.yaml",
         "alertname: TollgateAuditLost\n        exp_alerts: []",

@@ -261,8 +261,11 @@ class World:
                 raise Failure(f"an identity was answered {status}, not {wanted}: {answer.decode()}")
         self._tell(HOOK_SECRET, 202)
         self._tell("another", 401)
-        # The store hangs for a moment.
+        # The store hangs for a moment, and refuses for another.
         self.redis.say("CLIENT", "PAUSE", "700", "ALL")
+        self.redis.say("SET", "tollgate:1:disabled", "no set")
+        time.sleep(1)
+        self.redis.say("DEL", "tollgate:1:disabled")
 
     def _once(self) -> None:
         self._approvals()
