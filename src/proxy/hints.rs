@@ -165,7 +165,7 @@ impl Proxy {
         }
         if files > FILES {
             Some(Hint::ManyFiles)
-        } else if repeats > REPEATS {
+        } else if repeats > REPEATS && call.route.scope != Scope::Graphql {
             Some(Hint::Repeated)
         } else {
             (has_more(headers) && page_size(&call.target) < PAGE_MAX).then_some(Hint::SmallPages)

@@ -60,7 +60,9 @@ impl Proxy {
         };
         self.record(permitted, &reading);
         let has_ended = peek::is_as_good_as_ended(answer.body());
-        ctx.view = Some(admitted.settle(&reading, took, has_ended).await);
+        let view = admitted.settle(&reading, took, has_ended).await;
+        // While only observing, the caller gets GitHub's refusal, with GitHub's figures.
+        ctx.view = (reading.refused.is_none() || !self.rules.is_observing).then_some(view);
         // A mutation that was carried out in part must not be repeated, and its caller must see the answer.
         let is_answer = reading.is_partly_done && permitted.is_write();
         if let Some(refused) = reading.refused

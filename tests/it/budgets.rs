@@ -333,6 +333,12 @@ async fn observing_lets_everything_through_and_says_what_it_would_have_held() {
     tollgate.sim.faults().add(fault);
     let limited = tollgate.get("/repos/acme/widgets").await;
     assert_eq!((limited.verdict().as_str(), limited.header("retry-after")), ("403", "60"));
+    // Clients know a primary limit by GitHub's own figures.
+    let form = LimitForm::Primary403;
+    let fault = Fault::new(FaultKind::Limit { form, retry_after: None }).on("GET", "/repos/acme").times(1);
+    tollgate.sim.faults().add(fault);
+    let spent = tollgate.get("/repos/acme/widgets").await;
+    assert_eq!((spent.verdict().as_str(), spent.header("x-ratelimit-remaining")), ("403", "0"));
     assert_eq!(tollgate.get("/repos/acme/widgets").await.verdict(), "200");
 }
 

@@ -38,6 +38,12 @@ async fn small_pages_and_repeats_are_named() {
     let same =
         tollgate.ask("GET", "/repos/acme/widgets/issues/1").header("if-none-match", &etag).send().await;
     assert_eq!((same.status.as_u16(), hint(&same)), (304, None));
+    // GraphQL knows no conditions.
+    let query = json!({"query": "{ viewer { login } }"});
+    for _ in 0..7 {
+        let asked = tollgate.ask("POST", "/graphql").json(&query).send().await;
+        assert_eq!((asked.status.as_u16(), hint(&asked)), (200, None));
+    }
     assert_eq!(told(&tollgate).await, [repeats, pages]);
 }
 
