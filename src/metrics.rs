@@ -98,7 +98,7 @@ pub struct Metrics {
     pub audit_lost: IntCounterVec,
     /// No labels; see [`crate::telemetry::lines_lost`].
     pub log_lost: IntCounterVec,
-    /// `{installation,result}`: installation tokens minted; ok or failed.
+    /// `{installation,result}`: installation tokens minted; ok, failed or `unknown_repository`.
     pub token_refresh: IntCounterVec,
     /// `{installation,access}`: when the newest token expires, epoch seconds.
     pub token_expiry: IntGaugeVec,

@@ -62,6 +62,17 @@ impl AppError {
     pub(crate) fn refused(status: StatusCode, what: &'static str, body: &[u8]) -> AppError {
         AppError::Refused { status, what, message: message_of(body) }
     }
+
+    /// Whether a token was refused since GitHub shows the App no repository of a name. GitHub answers the same status if
+    /// the permissions asked for were not granted (GitHub Docs, "Create an installation access token for an app").
+    pub(crate) fn is_about_a_name(&self) -> bool {
+        match self {
+            AppError::Refused { status: StatusCode::UNPROCESSABLE_ENTITY, message, .. } => {
+                !message.contains("permission")
+            }
+            _ => false,
+        }
+    }
 }
 
 /// One App, able to sign its JWTs.

@@ -209,6 +209,17 @@ impl Installations {
         if covering.is_empty() { of_owner } else { covering.into() }
     }
 
+    /// Whether an App's installation covers a repository, which exists then.
+    ///
+    /// # Errors
+    /// If GitHub can't be asked.
+    pub async fn sees(installation: &Installation, repository: &RepositoryName) -> Result<bool, AppError> {
+        match &installation.kind {
+            Kind::App(on) => questions::covers(&on.app, repository).await,
+            Kind::Personal(_) => Ok(true),
+        }
+    }
+
     /// Asks GitHub if the installation is limited to selected repositories; an unknown answer counts as not covered.
     async fn covers(&self, installation: &Arc<Installation>, repository: &RepositoryName) -> bool {
         let Kind::App(on) = &installation.kind else { return true };

@@ -306,6 +306,7 @@ impl Tokens {
         let now = self.clock.now_ms();
         let outcome = match &minted {
             Ok(_) => "ok",
+            Err(error) if error.is_about_a_name() => "unknown_repository",
             Err(_) => "failed",
         };
         self.metrics.token_refresh.with_label_values(&[&*key.installation, outcome]).inc();
@@ -320,8 +321,14 @@ impl Tokens {
                 Ok(token)
             }
             Err(error) => {
-                tracing::warn!(installation = &*key.installation, access = key.access.as_str(), %error,
-                    "no new token; one in use is kept to its end");
+                let (installation, access) = (&*key.installation, key.access.as_str());
+                if error.is_about_a_name() {
+                    let repositories = key.repositories.as_deref().unwrap_or_default().join(", ");
+                    tracing::warn!(installation, access, repositories, %error,
+                        "no token for all of these: one does not exist, or the App does not cover it");
+                } else {
+                    tracing::warn!(installation, access, %error, "no new token; one in use is kept to its end");
+                }
                 let error = Arc::new(error);
                 slot.not_before_ms.store(now + RETRY_AFTER_MS, Ordering::Relaxed);
                 *slot.last_error.lock() = Some(Arc::clone(&error));

@@ -84,12 +84,11 @@ impl Proxy {
     /// that the call names.
     pub(super) async fn token_for(&self, permitted: &mut Permitted) -> Result<Arc<Token>, ProxyError> {
         let minted = self.mint(permitted).await;
-        let unknown_repository = |error: &AppError| matches!(error, AppError::Refused { status, .. } if *status == http::StatusCode::UNPROCESSABLE_ENTITY);
         match minted {
             Ok(token) => Ok(token),
-            Err(error) if unknown_repository(&error) && permitted.token_repositories().is_some() => {
+            Err(error) if error.is_about_a_name() && permitted.token_repositories().is_some() => {
                 if permitted.narrow_to_repository() {
-                    return self.mint(permitted).await.map_err(|error| match unknown_repository(&error) {
+                    return self.mint(permitted).await.map_err(|error| match error.is_about_a_name() {
                         true => not_covered(permitted),
                         false => self.unavailable(&error),
                     });

@@ -277,6 +277,7 @@ async fn check_online_shows_what_github_has() {
     for (repositories, code, expected) in [
         ("[acme/*, other/tool]", Some(0), "agent worker: other is served by bot/other"),
         ("[acme/*, foreign/lib]", Some(1), "wrong: agent worker: no installation covers foreign"),
+        ("[acme/widgets, acme/widgetz]", Some(1), "wrong: agent worker: acme/widgetz does not exist, or no"),
     ] {
         let setup = Setup::with(vec![agent("worker", &[&format!("repositories: {repositories}")])]);
         let config = setup.write_config(&sim, &files);

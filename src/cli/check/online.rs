@@ -19,6 +19,7 @@ use crate::github::installations::{Installation, Installations, Kind};
 use crate::github::rate_limit::RateLimit;
 use crate::github::tokens::{Access, Tokens};
 use crate::metrics::Metrics;
+use crate::policy::repositories::RepositoryName;
 use crate::redis_client::{self, RedisSettings};
 
 /// Longest answer read.
@@ -141,6 +142,7 @@ impl Online {
                 Ok(found) => {
                     let labels: Vec<&str> = found.iter().map(|one| &*one.label).collect();
                     writeln!(out, "agent {}: {owner} is served by {}", agent.name, labels.join(" and "))?;
+                    wrong += report_names(agent, owner, &found, out).await?;
                 }
                 Err(error) => {
                     writeln!(out, "wrong: agent {}: {owner}: {error}", agent.name)?;
@@ -217,4 +219,30 @@ fn limits(body: &Value) -> String {
     let one = |(name, pool): (&String, &Value)| format!("{name} {} of {}", pool["remaining"], pool["limit"]);
     resources
         .map_or_else(|| "unknown".to_owned(), |pools| pools.iter().map(one).collect::<Vec<_>>().join(", "))
+}
+
+/// Whether each repository that an agent names can be seen. GitHub gives no token for names of which it can't see one.
+async fn report_names(
+    agent: &Agent,
+    owner: &str,
+    installations: &[Arc<Installation>],
+    out: &mut dyn Write,
+) -> anyhow::Result<usize> {
+    let mut wrong = 0;
+    for name in agent.repositories.named_of(owner).unwrap_or_default() {
+        let Some(repository) = RepositoryName::new(owner, &name) else { continue };
+        let mut is_seen = false;
+        for installation in installations {
+            is_seen |= Installations::sees(installation, &repository).await.unwrap_or(true);
+        }
+        if !is_seen {
+            writeln!(
+                out,
+                "wrong: agent {}: {repository} does not exist, or no installation covers it",
+                agent.name
+            )?;
+            wrong += 1;
+        }
+    }
+    Ok(wrong)
 }
