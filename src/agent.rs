@@ -13,6 +13,9 @@ use subtle::ConstantTimeEq;
 
 use crate::config::Agent;
 
+/// What metrics and logs call callers that are no agent.
+pub const NOBODY: &str = "none";
+
 type KeyDigest = [u8; 32];
 
 /// All configured agents.

@@ -36,6 +36,9 @@ use super::raw;
 use super::watch::{self, Contents};
 use crate::secret;
 
+/// A shorter secret is warned of.
+const OWN_SECRET_BYTES_MIN: usize = 16;
+
 /// Where the values come from that the file only names.
 pub struct Sources<'a> {
     /// Relative paths of the file start here.
@@ -253,6 +256,24 @@ impl Check<'_> {
             path,
             value.into_string().map(SecretString::from).map_err(|_| format!("{shown} is not text")),
         )
+    }
+
+    /// Like [`Check::secret`], for one that operators make up themselves.
+    fn own_secret(
+        &mut self,
+        section: &str,
+        stem: &str,
+        env: Option<&str>,
+        file: Option<&str>,
+    ) -> Option<SecretString> {
+        let secret = self.secret(section, stem, env, file)?;
+        let length = secret.expose_secret().trim().len();
+        if length < OWN_SECRET_BYTES_MIN {
+            let path = format!("{section}.{stem}_{}", if env.is_some() { "env" } else { "file" });
+            let message = "names a secret that can be guessed; `openssl rand -hex 32` makes a better one";
+            self.warning(&path, format!("{message} ({length} bytes)"));
+        }
+        Some(secret)
     }
 
     fn secret_file(&mut self, path: &str, name: &str) -> Option<SecretString> {

@@ -20,6 +20,7 @@ use super::classify::media_type;
 use super::context::Context;
 use super::lookup::Reused;
 use super::settle::Answer;
+use crate::agent::NOBODY;
 use crate::audit::{Facts, Record, Verdict};
 use crate::budget::View;
 use crate::cache::CacheResult;
@@ -158,7 +159,7 @@ impl Proxy {
 
     fn count_denial(&self, error: &ProxyError, ctx: &Context) {
         if error.is_denial() {
-            let agent = ctx.agent.as_ref().map_or("none", |agent| agent.name.as_str());
+            let agent = ctx.agent.as_ref().map_or(NOBODY, |agent| agent.name.as_str());
             self.metrics.denied.with_label_values(&[agent, error.code()]).inc();
         }
         if error.side() == Side::Internal {
@@ -182,7 +183,7 @@ impl Proxy {
 
     fn record_request(&self, ctx: &Context, status: StatusCode, outcome: &str) {
         let took = ctx.started.elapsed();
-        let agent = ctx.agent.as_ref().map_or("none", |agent| agent.name.as_str());
+        let agent = ctx.agent.as_ref().map_or(NOBODY, |agent| agent.name.as_str());
         let (route, resource) =
             ctx.operation.map_or(("none", "none"), |known| (known.template, known.resource));
         self.metrics.requests.with_label_values(&[agent, resource, outcome]).inc();

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{Check, raw};
+use crate::agent::NOBODY;
 use crate::config::{Agent, DraftRule};
 use crate::policy::Class;
 use crate::policy::repositories::{RepositoryPattern, RepositorySet, is_account};
@@ -15,6 +16,10 @@ pub(super) fn agents(check: &mut Check<'_>, file: &raw::File) -> Vec<Agent> {
     let raw = &file.agents;
     check.not_empty("agents", raw.is_empty(), "names nobody: nobody could use tollgate");
     check.names("agents", raw.iter().map(|agent| agent.name.as_deref()));
+    let is_nobody = |agent: &raw::Agent| agent.name.as_deref() == Some(NOBODY);
+    for (i, _) in raw.iter().enumerate().filter(|(_, agent)| is_nobody(agent)) {
+        check.error(&format!("agents[{i}].name"), "is what metrics and logs call callers that are no agent");
+    }
     guarantees(check, raw);
     let mut owners = BTreeMap::new();
     let agents = raw.iter().enumerate().filter_map(|(i, raw)| {

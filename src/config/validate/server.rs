@@ -30,7 +30,7 @@ pub(super) fn server(check: &mut Check<'_>, raw: &raw::Server) -> Option<Server>
     check.rule("server.drain_timeout", raw.drain_timeout.0 <= day, || "must be 24h at most".to_owned());
     let (env, file) = (raw.admin_token_env.as_deref(), raw.admin_token_file.as_deref());
     let admin_token =
-        (env.is_some() || file.is_some()).then(|| check.secret("server", "admin_token", env, file));
+        (env.is_some() || file.is_some()).then(|| check.own_secret("server", "admin_token", env, file));
     let tls = raw.tls.as_ref().map(|tls| certificate(check, tls));
     Some(Server {
         tls: tls.unwrap_or_default(),
@@ -58,7 +58,7 @@ pub(super) fn webhook(check: &mut Check<'_>, raw: &raw::Webhook, server: &raw::S
         }
     }
     let (env, file) = (raw.secret_env.as_deref(), raw.secret_file.as_deref());
-    let secret = check.secret("webhook", "secret", env, file);
+    let secret = check.own_secret("webhook", "secret", env, file);
     Some(Webhook { listen: listen?, secret: secret? })
 }
 

@@ -84,7 +84,7 @@ impl Place {
         }
         let variables = vec![
             ("GITHUB_TOKEN", "ghp_example".to_owned()),
-            ("WEBHOOK_SECRET", "hush".to_owned()),
+            ("WEBHOOK_SECRET", "hush, and nobody guesses it".to_owned()),
             ("EMPTY", String::new()),
             ("APP_KEY", app.replace('\n', "\\n")),
         ];
@@ -446,9 +446,12 @@ fn takes_over_the_webhook() {
     let text = "webhook: { listen: \"[::1]:8081\", secret_env: WEBHOOK_SECRET }";
     let (config, warnings) = Place::new().load(&completed(text)).unwrap();
     assert!(warnings.is_empty(), "{warnings}");
-    assert!(!format!("{config:?}").contains("hush"));
+    assert!(!format!("{config:?}").contains("hush, and nobody guesses it"));
     let webhook = config.webhook.unwrap();
-    assert_eq!((webhook.listen.port(), webhook.secret.expose_secret()), (8081, "hush"));
+    assert_eq!(
+        (webhook.listen.port(), webhook.secret.expose_secret()),
+        (8081, "hush, and nobody guesses it")
+    );
     let (config, _) = Place::new().load(&completed("")).unwrap();
     assert!(config.webhook.is_none());
 }
@@ -532,6 +535,7 @@ fn agent_rules() {
     };
     let cases = [
         (agent("weight: 1000"), ""),
+        (format!("agents:\n{}", named("none", HASH_A)), "agents[0].name, line 2: is what metrics and logs call"),
         (agent("weight: 0"), "agents[0].weight, line 5: must be 1 to 1000"),
         (agent("weight: 1.5"), "agents[0].weight, line 5: expected a whole number from 0 to 4294967295, found the number 1.5"),
         (agent("weight: -1"), "agents[0].weight, line 5: expected a whole number"),
@@ -802,6 +806,10 @@ fn takes_over_the_budget() {
 #[test]
 fn warns_of_what_is_taken_but_unwise() {
     for (text, expected) in [
+        (
+            "server:\n  admin_token_env: GITHUB_TOKEN",
+            "warning: server.admin_token_env, line 2: names a secret that can be guessed",
+        ),
         (
             "server:\n  trusted_proxies: [0.0.0.0/0]",
             "warning: server.trusted_proxies[0], line 2: trusts everyone",
