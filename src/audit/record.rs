@@ -46,6 +46,13 @@ pub struct Change {
     pub ids: BTreeMap<String, String>,
 }
 
+impl Change {
+    /// A mutation of which no more is known yet.
+    pub fn of(operation: &'static str) -> Change {
+        Change { operation, repositories: Vec::new(), ids: BTreeMap::new() }
+    }
+}
+
 /// The fields of a line.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct Facts {
@@ -71,7 +78,7 @@ pub struct Facts {
     /// Why it was refused, in words.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
-    /// The mutations of a GraphQL document, the first hundred.
+    /// The mutations of a GraphQL document.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub changes: Vec<Change>,
     #[serde(skip_serializing_if = "Option::is_none")]

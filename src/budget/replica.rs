@@ -219,10 +219,10 @@ impl Replica {
             .collect()
     }
 
-    /// Whether a reply tells what those who wait at the pool could not foresee when they were told when to ask again: the
-    /// first figures, or another window before the last one was over.
-    pub(super) fn surprises(&self, installation: &Arc<str>, pool: &Snapshot, now: i64) -> bool {
-        pool.is_known && self.link(installation).lock().surprises(pool, now)
+    /// Notes the window that an answer told of. True if those who wait at the pool could not foresee it when they were
+    /// told when to ask again: the first figures, or another window before the last one was over.
+    pub(super) fn note_window(&self, installation: &Arc<str>, pool: &Snapshot, now: i64) -> bool {
+        pool.is_known && self.link(installation).lock().note_window(pool, now)
     }
 
     /// A pool as last seen here, and the store's time in epoch milliseconds.

@@ -158,7 +158,7 @@ async fn tell(budget: Arc<Budget>, charge: Arc<Charge>, settle: Settle) -> Optio
     }
     if let Some(pool) = &reply.pool {
         budget.compare_guarantees(&charge, pool);
-        if budget.replica.surprises(&charge.installation, pool, reply.now) {
+        if budget.replica.note_window(&charge.installation, pool, reply.now) {
             // Heads ask together: the first to wake would take all there is.
             budget.queues.ask_again(&charge.installation, Some(&pool.resource));
         }

@@ -1,9 +1,9 @@
 //! The file as written: one type for each section, with the defaults of what it leaves out.
 //!
-//! The docs of these fields are the reference manual: `tollgate config schema` prints them, and editors show them beside
-//! the key. Nothing here is checked beyond its type; `validate` does that. A type that is the same before and after has
-//! one place, where it is used (`budget::Secondary`, `config::DraftRule`). An unknown key is an error everywhere, so that a typo in a
-//! limit starts no server.
+//! The docs of these fields are the reference manual: `tollgate config schema` prints them, and editors show them
+//! beside the key. Nothing here is checked beyond its type; `validate` does that. A type that is the same before and
+//! after has one place, where it is used (`budget::Secondary`, `config::DraftRule`). An unknown key is an error
+//! everywhere, so that a typo in a limit starts no server.
 
 mod agents;
 mod budget;

@@ -63,12 +63,13 @@ impl AppError {
         AppError::Refused { status, what, message: message_of(body) }
     }
 
-    /// Whether a token was refused since GitHub shows the App no repository of a name. GitHub answers the same status if
-    /// the permissions asked for were not granted (GitHub Docs, "Create an installation access token for an app").
+    /// Whether a token was refused since GitHub shows the App no repository of a name that it was to be narrowed to.
+    /// GitHub answers the same status if the permissions asked for were not granted (GitHub Docs, "Create an
+    /// installation access token for an app").
     pub(crate) fn is_about_a_name(&self) -> bool {
         match self {
             AppError::Refused { status: StatusCode::UNPROCESSABLE_ENTITY, message, .. } => {
-                !message.contains("permission")
+                message.contains("repositor") && !message.contains("permission")
             }
             _ => false,
         }

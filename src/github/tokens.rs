@@ -306,7 +306,7 @@ impl Tokens {
         let now = self.clock.now_ms();
         let outcome = match &minted {
             Ok(_) => "ok",
-            Err(error) if error.is_about_a_name() => "unknown_repository",
+            Err(error) if key.repositories.is_some() && error.is_about_a_name() => "unknown_repository",
             Err(_) => "failed",
         };
         self.metrics.token_refresh.with_label_values(&[&*key.installation, outcome]).inc();
@@ -322,7 +322,7 @@ impl Tokens {
             }
             Err(error) => {
                 let (installation, access) = (&*key.installation, key.access.as_str());
-                if error.is_about_a_name() {
+                if outcome == "unknown_repository" {
                     let repositories = key.repositories.as_deref().unwrap_or_default().join(", ");
                     tracing::warn!(installation, access, repositories, %error,
                         "no token for all of these: one does not exist, or the App does not cover it");

@@ -78,7 +78,7 @@ async fn writes_denials_and_approvals_have_a_line_each() {
     assert_eq!(of("denial")[1]["repository"], "acme/widgets");
     let head = tollgate.sim.edit(|world| world.head_of("acme/widgets", 76)).unwrap();
     for line in [of("approval")[0], of("call")[1]] {
-        assert_eq!(line["approved"], json!({"pull_number": 76, "head_sha": head}));
+        assert_eq!(line["approved"], json!({"action": "merge", "pull_number": 76, "head_sha": head}));
         assert_eq!(
             json!([line["approver"]["issuer"], line["approver"]["subject"], line["class"], line["rule"]]),
             json!(["team", "jane", "merge", "approval"])

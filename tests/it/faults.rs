@@ -126,7 +126,7 @@ async fn an_answer_that_breaks_off_breaks_off_here_too() {
         tollgate.sim.faults().add(Fault::new(kind).on("GET", "/repos/acme").times(1));
         let request = tollgate.head("GET /repos/acme/widgets/issues HTTP/1.1", "");
         let answer = tollgate.raw(request.as_bytes()).await;
-        // The head, and chunks without the last one: no client takes it for complete.
+        // The head, and no last chunk: no client takes it for complete.
         assert!(answer.starts_with("HTTP/1.1 200 OK\r\n") && !answer.ends_with("0\r\n\r\n"), "{answer}");
     }
     eventually_idle(&tollgate).await;

@@ -155,7 +155,7 @@ async fn many_requests_share_a_connection_and_resets_do_not_hurt_others() {
 }
 
 #[tokio::test]
-async fn of_an_answer_that_breaks_off_comes_what_there_is() {
+async fn of_an_answer_that_breaks_off_comes_the_head() {
     let (tollgate, _files, certificate) = start().await;
     let mut sender = http2(&tollgate, &certificate).await;
     for kind in [FaultKind::TruncatedBody, FaultKind::ResetMidBody] {

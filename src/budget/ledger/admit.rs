@@ -273,28 +273,28 @@ impl Ledger {
     }
 
     /// Lets a call wait with its places, or refuses it with a booking.
-    fn hold(&mut self, admit: &Admit, held: Held, weighed: &Weighed, now: i64) -> Outcome {
+    fn hold(&mut self, admit: &Admit, mut held: Held, weighed: &Weighed, now: i64) -> Outcome {
         if held.reason == Reason::Closed {
             self.leave_all(admit);
             return Outcome::Refused { retry_after: div_ceil(held.wait_ms, 1000), reason: held.reason };
         }
         let step_ms = self.step(admit, held.gate, weighed);
+        if held.gate == Some(GateKind::Pool) {
+            held.wait_ms = held.wait_ms.min(self.pool_of(admit).to_next_window_ms(now));
+        }
         if held.wait_ms > admit.patience_ms {
             self.leave_all(admit);
             let kept = held.gate.and_then(|kind| self.book_at(kind, admit, weighed));
             let retry_after = kept.unwrap_or_else(|| {
+                let fresh_ms = held.reason.ends_with_window().then(|| self.fresh_step(admit, weighed));
                 let pool = self.pools.get_mut(&admit.place.resource).expect("the pool was prepared");
-                book(pool, &admit.share, held.wait_ms, step_ms, held.reason.ends_with_window(), now)
+                book(pool, &admit.share, held.wait_ms, step_ms, fresh_ms, now)
             });
             return Outcome::Refused { retry_after, reason: held.reason };
         }
-        let wait_ms = match held.gate {
-            Some(GateKind::Pool) => held.wait_ms.min(self.pool_of(admit).to_next_window_ms(now)),
-            _ => held.wait_ms,
-        };
-        let mut hint = wait_ms + wait_ms * admit.random / 20_000 + 1;
-        if held.gate.is_some() && wait_ms > 3_000 {
-            hint = (wait_ms * 4 / 5).max(3_000);
+        let mut hint = held.wait_ms + held.wait_ms * admit.random / 20_000 + 1;
+        if held.gate.is_some() && held.wait_ms > 3_000 {
+            hint = (held.wait_ms * 4 / 5).max(3_000);
         }
         // A call asks for the last time when its caller's patience ends.
         let hint = hint.min(admit.patience_ms).clamp(4, 60_000);
@@ -327,8 +327,11 @@ impl Ledger {
             latest: if is_pool { now + to_next_window_ms } else { i64::MAX },
         };
         let at = self.gate(kind, admit).book(&ask, &pace);
+        let fresh_ms = self.fresh_step(admit, weighed);
         let pool = self.pools.get_mut(&admit.place.resource).expect("the pool was prepared");
-        let Some(at) = at else { return Some(book(pool, &admit.share, to_next_window_ms, 0, true, now)) };
+        let Some(at) = at else {
+            return Some(book(pool, &admit.share, to_next_window_ms, 0, Some(fresh_ms), now));
+        };
         pool.see(&admit.share, now);
         Some(div_ceil(at - now, 1000).max(1))
     }
@@ -347,12 +350,18 @@ impl Ledger {
         by_weight.min(guaranteed_apart(weighed).unwrap_or(i64::MAX)).max(apart)
     }
 
+    /// Milliseconds between two turns of the agent in a window of which nothing is spent.
+    fn fresh_step(&self, admit: &Admit, weighed: &Weighed) -> i64 {
+        let by_weight = self.pool_of(admit).fresh_step_ms(&admit.share);
+        by_weight.min(guaranteed_apart(weighed).unwrap_or(i64::MAX)).max(ceiling_apart(weighed))
+    }
+
     /// Books a time for a caller that the replica's own queue refuses.
     pub(super) fn book_only(&mut self, booking: &Book, caps: &Caps, now: i64) -> (Outcome, Option<View>) {
         self.refill(&booking.resource, caps.headroom, now);
         let pool = self.pool(&booking.resource, now);
-        let retry_after =
-            book(pool, &booking.share, booking.wait_ms, booking.step_ms, booking.ends_with_window, now);
+        let fresh_ms = booking.ends_with_window.then(|| pool.fresh_step_ms(&booking.share));
+        let retry_after = book(pool, &booking.share, booking.wait_ms, booking.step_ms, fresh_ms, now);
         let outcome = Outcome::Refused { retry_after, reason: Reason::Turn(GateKind::Pool) };
         (outcome, Some(self.view(&booking.resource, &booking.share, now)))
     }
@@ -377,15 +386,14 @@ fn guaranteed_apart(weighed: &Weighed) -> Option<i64> {
 /// Books the agent's next time, one step after the last one booked, so that callers that obey come
 /// back one by one. Returns whole seconds from now, at least 1.
 ///
-/// `ends_with_window`: what holds the call ends with the pool's window. Then the times go on from there at the pace of
-/// a whole window.
-fn book(pool: &mut Pool, share: &Share, wait_ms: i64, step_ms: i64, ends_with_window: bool, now: i64) -> i64 {
+/// If what holds the call ends with the pool's window, the times go on from there, `fresh_ms` apart.
+fn book(pool: &mut Pool, share: &Share, wait_ms: i64, step_ms: i64, fresh_ms: Option<i64>, now: i64) -> i64 {
     let booked_to = pool.member(&share.agent).booked_to;
     let next = if booked_to > now { booked_to + step_ms } else { 0 };
     let mut at = (now + wait_ms).max(next.min(now + wait_ms + 60_000));
     let end = now + pool.to_next_window_ms(now);
-    if ends_with_window && pool.is_known && at >= end {
-        let after = if booked_to >= end { booked_to + pool.fresh_step_ms(share) } else { end };
+    if let Some(fresh_ms) = fresh_ms.filter(|_| pool.is_known && at >= end) {
+        let after = if booked_to >= end { booked_to + fresh_ms } else { end };
         at = after.min(end + (pool.window_ms / 2).min(60_000));
     }
     pool.member_mut(&share.agent).booked_to = at;

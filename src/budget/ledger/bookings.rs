@@ -51,8 +51,8 @@ pub(super) fn turn_ms(need: Micro, rate: Micro) -> i64 {
     (need * 1000 / rate).min(TURN_MAX_MS)
 }
 
-/// Whether a gate keeps the times it names to callers, or to hasty ones, for calls that need so much. Dear calls go into
-/// debt, which no time kept for one can foresee.
+/// Whether a gate keeps the times it names to callers, or to hasty ones, for calls that need so much. Dear calls go
+/// into debt, which no time kept for one can foresee.
 pub(super) fn keeps(need: Micro, rate: Micro, is_hasty: bool) -> bool {
     need <= FRONT && (is_hasty || turn_ms(need, rate) >= SLOW_TURN_MS)
 }

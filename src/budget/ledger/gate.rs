@@ -231,7 +231,9 @@ impl Gate {
 
     pub(super) fn test(&self, ask: &Ask<'_>) -> Test {
         if let Some(place) = self.due(ask) {
-            let short = ask.need.min(FRONT) + self.bookings.before(place) - self.tok;
+            // Whose guarantee is behind goes before those whose times came earlier, too.
+            let before = if ask.is_due { 0 } else { self.bookings.before(place) };
+            let short = ask.need.min(FRONT) + before - self.tok;
             return Test { short, wait_ms: self.wait_ms(short), is_light: true, ahead: 0 };
         }
         let start = self.start(ask);

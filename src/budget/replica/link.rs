@@ -156,8 +156,8 @@ impl Link {
         self.pools.values().cloned().collect()
     }
 
-    /// Whether an answer told of the pool for the first time, or of another window before the last one was over.
-    pub(super) fn surprises(&mut self, pool: &Snapshot, now: i64) -> bool {
+    /// Notes the window that an answer told of. True if it is the first one, or another before the last one was over.
+    pub(super) fn note_window(&mut self, pool: &Snapshot, now: i64) -> bool {
         let resource = Arc::clone(&pool.resource);
         let before = self.windows.insert(resource, (pool.window_number, pool.reset));
         before.is_none_or(|(number, end)| number != pool.window_number && now < end)

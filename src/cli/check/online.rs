@@ -1,5 +1,6 @@
 //! `tollgate check --online`: do GitHub and the shared store agree with the file? Reads only.
 
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::sync::Arc;
 
@@ -121,8 +122,9 @@ impl Online {
                 }
             }
         }
+        let mut seen = BTreeMap::new();
         for agent in &self.agents {
-            wrong += self.report_agent(agent, out).await?;
+            wrong += self.report_agent(agent, &mut seen, out).await?;
         }
         if let Some(installation) = all.first() {
             wrong += self.report_version(installation, out).await?;
@@ -131,7 +133,12 @@ impl Online {
     }
 
     /// Whether every owner an agent names has an installation.
-    async fn report_agent(&self, agent: &Agent, out: &mut dyn Write) -> anyhow::Result<usize> {
+    async fn report_agent(
+        &self,
+        agent: &Agent,
+        seen: &mut BTreeMap<String, bool>,
+        out: &mut dyn Write,
+    ) -> anyhow::Result<usize> {
         let mut wrong = 0;
         for owner in agent.repositories.owners() {
             match self.installations.of_owner(owner).await {
@@ -142,7 +149,7 @@ impl Online {
                 Ok(found) => {
                     let labels: Vec<&str> = found.iter().map(|one| &*one.label).collect();
                     writeln!(out, "agent {}: {owner} is served by {}", agent.name, labels.join(" and "))?;
-                    wrong += report_names(agent, owner, &found, out).await?;
+                    wrong += report_names(agent, owner, &found, seen, out).await?;
                 }
                 Err(error) => {
                     writeln!(out, "wrong: agent {}: {owner}: {error}", agent.name)?;
@@ -221,20 +228,36 @@ fn limits(body: &Value) -> String {
         .map_or_else(|| "unknown".to_owned(), |pools| pools.iter().map(one).collect::<Vec<_>>().join(", "))
 }
 
-/// Whether each repository that an agent names can be seen. GitHub gives no token for names of which it can't see one.
+/// Whether each repository that an agent names can be seen; `seen` is what earlier agents found out. GitHub gives no
+/// token for names of which it can't see one.
 async fn report_names(
     agent: &Agent,
     owner: &str,
     installations: &[Arc<Installation>],
+    seen: &mut BTreeMap<String, bool>,
     out: &mut dyn Write,
 ) -> anyhow::Result<usize> {
     let mut wrong = 0;
     for name in agent.repositories.named_of(owner).unwrap_or_default() {
         let Some(repository) = RepositoryName::new(owner, &name) else { continue };
-        let mut is_seen = false;
-        for installation in installations {
-            is_seen |= Installations::sees(installation, &repository).await.unwrap_or(true);
-        }
+        let key = repository.to_string().to_lowercase();
+        let is_seen = match seen.get(&key) {
+            Some(is_seen) => *is_seen,
+            None => {
+                let mut is_seen = false;
+                for installation in installations {
+                    is_seen |= match Installations::sees(installation, &repository).await {
+                        Ok(sees) => sees,
+                        Err(error) => {
+                            writeln!(out, "not checked: agent {}: {repository}: {error}", agent.name)?;
+                            true
+                        }
+                    };
+                }
+                seen.insert(key, is_seen);
+                is_seen
+            }
+        };
         if !is_seen {
             writeln!(
                 out,

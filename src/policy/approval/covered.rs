@@ -2,8 +2,8 @@
 
 use serde_json::{Map, Value};
 
-/// Members of a merge's body or input that say which commit lands, and how its merge is written down. Whoever approves a
-/// pull request's commit is shown nothing else (GitHub Docs, "REST API endpoints for pull requests"; the schema of
+/// Members of a merge's body or input that say which commit lands, and how its merge is written down. Whoever approves
+/// a pull request's commit is shown nothing else (GitHub Docs, "REST API endpoints for pull requests"; the schema of
 /// `MergePullRequestInput` and `EnqueuePullRequestInput`).
 const COVERED: [&str; 12] = [
     "authorEmail",

@@ -6,6 +6,7 @@ use http::{Method, request};
 use hyper::body::Incoming;
 
 use super::{Call, CallBody, GraphqlCall, bad};
+use crate::audit::Change;
 use crate::config::Agent;
 use crate::error::ProxyError;
 use crate::policy::Class;
@@ -49,6 +50,7 @@ impl Proxy {
             [only] => only.operation,
             _ => &GRAPHQL,
         };
+        ctx.changes = mutations.iter().map(|mutation| Change::of(mutation.operation.id)).collect();
         ctx.operation = Some(operation);
         ctx.class = Some(class);
         let route = Route { operation, scope: Scope::Graphql, params: Vec::new() };

@@ -58,10 +58,17 @@ impl Sanction {
     pub(super) fn approved(&self, call: &Call) -> Option<Value> {
         match self {
             Sanction::Presence => call.lands.map(|number| json!({ "pull_number": number })),
-            Sanction::Signed { wanted, .. } => {
+            Sanction::Signed { approval, wanted, .. } => {
                 let mut claims = wanted.claims.as_object().cloned()?;
-                // The others stand in the line already.
-                claims.retain(|claim, _| !matches!(claim.as_str(), "aud" | "action" | "repo"));
+                let is_left_out = |claim: &str| match claim {
+                    // An approval need not name these.
+                    "head_sha" => approval.head_sha.is_none(),
+                    "base" => approval.base.is_none(),
+                    // They stand in the line already.
+                    "aud" | "repo" => true,
+                    _ => false,
+                };
+                claims.retain(|claim, _| !is_left_out(claim));
                 Some(Value::Object(claims))
             }
         }
@@ -306,7 +313,7 @@ fn check_covered(call: &Call) -> Result<(), String> {
         Some(member) => {
             let member = json::shown(member);
             Err(format!(
-                "it names the commit of a merge and does not cover `{member}`; leave that out and use it again"
+                "an approval of a merge covers its commit and not `{member}`; leave that out and use it again"
             ))
         }
     }

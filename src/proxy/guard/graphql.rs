@@ -20,9 +20,6 @@ use crate::proxy::Proxy;
 use crate::proxy::classify::{Call, GraphqlCall, refused};
 use crate::proxy::context::Context;
 
-/// Mutations of a document that the audit log names.
-const CHANGES_MAX: usize = 100;
-
 impl Proxy {
     /// Returns the repository that is changed, and the owner whose installation serves the call.
     pub(super) async fn confine_graphql(
@@ -61,8 +58,7 @@ impl Proxy {
             let checked = check_node(agent, id, &nodes).map(drop);
             self.tolerate(agent, ctx, checked)?;
         }
-        ctx.changes =
-            graphql.mutations.iter().take(CHANGES_MAX).map(|mutation| change(mutation, &nodes)).collect();
+        ctx.changes = graphql.mutations.iter().map(|mutation| change(mutation, &nodes)).collect();
         let mut repositories: Vec<RepositoryName> = Vec::new();
         for mutation in &graphql.mutations {
             let checked = check_touched(agent, mutation, &nodes);

@@ -92,7 +92,8 @@ impl Drop for Running {
 /// The body of an answer. The request runs until the body ends or is dropped.
 ///
 /// A failure is handed on one poll late. hyper drops what it has not written yet when a body fails, also the head. So
-/// head and what has come are written first, and a caller whose answer is cut still sees that its write was carried out.
+/// head and what has come are written first, as far as the socket takes them, and a caller whose answer is cut still
+/// sees that its write was carried out.
 #[derive(Debug)]
 pub(super) struct RunningBody {
     inner: ResponseBody,
@@ -133,7 +134,7 @@ impl Body for RunningBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.inner.is_end_stream()
+        self.failure.is_none() && self.inner.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {

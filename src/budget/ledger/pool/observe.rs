@@ -50,7 +50,9 @@ impl Pool {
             let is_first = !self.is_known;
             (self.is_known, self.trial) = (true, None);
             if is_first {
-                self.window_ms = untold(&self.resource).1;
+                // Ceilings and guarantees in `graphql` depend on it; GitHub has no shorter window there.
+                let is_hourly = &*self.resource == "graphql" || reset_in_ms > MINUTE_MS;
+                self.window_ms = if is_hourly { HOUR_MS } else { MINUTE_MS };
             }
             self.set(limit, used, reset, now);
             if is_first {
@@ -87,9 +89,10 @@ impl Pool {
     fn set(&mut self, limit: i64, used: i64, reset: i64, now: i64) {
         (self.limit, self.used, self.reset) = (limit, used, reset);
         self.window_ms = match () {
-            () if reset - now > MINUTE_MS => HOUR_MS,
-            // What is left of a window tells nothing of its length, but its end does if the one before was near.
-            () if reset - self.reset_before <= MINUTE_MS + MATCH_MS => MINUTE_MS,
+            () if reset - now > MINUTE_MS + MATCH_MS => HOUR_MS,
+            // What is left of a window tells nothing of its length, but its end does: it begins with the first call
+            // after the one before.
+            () if (1..HOUR_MS / 2).contains(&(reset - self.reset_before)) => MINUTE_MS,
             () => self.window_ms,
         };
         (self.outside_seen, self.outside_at) = (used - self.own, now);

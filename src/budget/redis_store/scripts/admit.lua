@@ -284,14 +284,14 @@ do
   end
 
   -- Books a time that the gate keeps, if it keeps any for such a caller. Returns whole seconds from now.
-  local function book_at(kind, apart_ms, sure_ms)
+  local function book_at(kind, apart_ms, sure_ms, fresh_ms)
     local gate, ask = gates[kind], ask_of(kind)
     if not Gate.keeps(gate, ask, admit.is_hasty) then return nil end
     local is_pool, to_next_window_ms = kind == 'pool', Pool.to_next_window_ms(pool, now)
     local sure_at, latest = HUGE, is_pool and now + to_next_window_ms or HUGE
     if is_pool and sure_ms < HUGE then sure_at = Pool.member_for(pool, share.agent).guaranteed_to + 1 end
     local at = Gate.book(gate, ask, apart_ms, sure_at, is_pool and sure_ms or HUGE, latest)
-    if not at then return book(pool, share, to_next_window_ms, 0, true) end
+    if not at then return book(pool, share, to_next_window_ms, 0, fresh_ms) end
     Pool.see(pool, share, now)
     return max(1, div_ceil(at - now, 1000))
   end
@@ -311,17 +311,17 @@ do
       local turn = min(60000, div(ask_of(kind).need * 1000, gates[kind].rate))
       step_ms = max(step_ms, min(sure_ms, div(turn * Pool.weights(pool), share.weight)))
     end
+    if held.gate == 'pool' then held.wait_ms = min(held.wait_ms, Pool.to_next_window_ms(pool, now)) end
     if held.wait_ms > admit.patience_ms then
       leave_all()
+      local fresh_ms = max(apart_ms, min(sure_ms, Pool.fresh_step_ms(pool, share)))
       local ends_with_window = held.reason == 'exhausted' or held.reason == 'turn:pool'
-      local retry_after = held.gate and book_at(held.gate, apart_ms, sure_ms)
-        or book(pool, share, held.wait_ms, step_ms, ends_with_window)
+      local retry_after = held.gate and book_at(held.gate, apart_ms, sure_ms, fresh_ms)
+        or book(pool, share, held.wait_ms, step_ms, ends_with_window and fresh_ms)
       return { 'refused', retry_after, held.reason }
     end
-    local wait_ms = held.wait_ms
-    if held.gate == 'pool' then wait_ms = min(wait_ms, Pool.to_next_window_ms(pool, now)) end
-    local hint = wait_ms + div(wait_ms * admit.random, 20000) + 1
-    if held.gate and wait_ms > 3000 then hint = max(3000, div(wait_ms * 4, 5)) end
+    local hint = held.wait_ms + div(held.wait_ms * admit.random, 20000) + 1
+    if held.gate and held.wait_ms > 3000 then hint = max(3000, div(held.wait_ms * 4, 5)) end
     -- A call asks for the last time when its caller's patience ends.
     hint = clamp(min(hint, admit.patience_ms), 4, 60000)
     for position = 1, held.position or 0 do

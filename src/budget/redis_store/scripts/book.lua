@@ -7,6 +7,7 @@ function Steps.book(booking)
   Ledger.begin()
   local pool = Pool.of(booking.resource, ledger, now)
   Pool.refill(pool, ledger, caps.headroom, now)
-  local retry_after = book(pool, booking.share, booking.wait_ms, booking.step_ms, booking.ends_with_window)
+  local fresh_ms = booking.ends_with_window and Pool.fresh_step_ms(pool, booking.share)
+  local retry_after = book(pool, booking.share, booking.wait_ms, booking.step_ms, fresh_ms)
   return Ledger.reply({ 'refused', retry_after, 'turn:pool' }, Ledger.view(pool, booking.share), pool)
 end

@@ -228,7 +228,9 @@ do
     local place = due(gate, ask)
     if place then
       local before = 0
-      for other = 1, place - 1 do before = min(KEPT_MAX, before + gate.bookings[other].need) end
+      -- Whose guarantee is behind goes before those whose times came earlier, too.
+      local others = ask.is_due and 0 or place - 1
+      for other = 1, others do before = min(KEPT_MAX, before + gate.bookings[other].need) end
       local short = min(ask.need, FRONT) + before - gate.tok
       return { short = short, wait_ms = wait_ms(gate, short), is_light = true, ahead = 0 }
     end

@@ -212,10 +212,12 @@ do
 
   function Pool.set_figures(pool, limit, used, reset, now)
     pool.limit, pool.used, pool.reset = limit, used, reset
-    -- What is left of a window tells nothing of its length, but its end does if the one before was near.
-    if reset - now > MINUTE_MS then
+    -- What is left of a window tells nothing of its length, but its end does: it begins with the first call after the
+    -- one before.
+    local apart = reset - pool.reset_before
+    if reset - now > MINUTE_MS + MATCH_MS then
       pool.window_ms = HOUR_MS
-    elseif reset - pool.reset_before <= MINUTE_MS + MATCH_MS then
+    elseif apart >= 1 and apart < HOUR_MS / 2 then
       pool.window_ms = MINUTE_MS
     end
     pool.outside_seen, pool.outside_at = used - pool.own, now
@@ -230,7 +232,10 @@ do
       local is_first = pool.known == 0
       pool.known = 1
       Trial.clear(pool)
-      if is_first then local _, window_ms = untold(pool.resource) pool.window_ms = window_ms end
+      if is_first then
+        local is_hourly = pool.resource == 'graphql' or reset_in_ms > MINUTE_MS
+        pool.window_ms = is_hourly and HOUR_MS or MINUTE_MS
+      end
       Pool.set_figures(pool, limit, used, reset, now)
       if is_first then
         pool.born = now
