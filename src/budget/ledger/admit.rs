@@ -1,17 +1,17 @@
 //! Whether a call may go now: stops first, then clocks, then gates.
 
 mod gates;
+mod hold;
 mod weigh;
 
 use std::sync::Arc;
 
-use super::super::command::{Admit, Book, Caps, GateKind, Outcome, Reason, Share, View};
+use super::super::command::{Admit, Caps, GateKind, Outcome, Reason, View};
 use super::Ledger;
-use super::gate::Pace;
 use super::lease::Lease;
 use super::pool::Pool;
 use super::ring::Ring;
-use super::units::{DEBT, MINUTE_AND_MARGIN_S, Micro, U, div_ceil};
+use super::units::{DEBT, MINUTE_AND_MARGIN_S, Micro, U};
 use weigh::Weighed;
 
 /// How far an agent that stayed under its ceiling may catch up.
@@ -272,133 +272,11 @@ impl Ledger {
         }
     }
 
-    /// Lets a call wait with its places, or refuses it with a booking.
-    fn hold(&mut self, admit: &Admit, mut held: Held, weighed: &Weighed, now: i64) -> Outcome {
-        if held.reason == Reason::Closed {
-            self.leave_all(admit);
-            return Outcome::Refused { retry_after: div_ceil(held.wait_ms, 1000), reason: held.reason };
-        }
-        let step_ms = self.step(admit, held.gate, weighed);
-        if held.gate == Some(GateKind::Pool) {
-            held.wait_ms = held.wait_ms.min(self.pool_of(admit).to_next_window_ms(now));
-        }
-        if held.wait_ms > admit.patience_ms {
-            self.leave_all(admit);
-            let kept = held.gate.and_then(|kind| self.book_at(kind, admit, weighed));
-            let retry_after = kept.unwrap_or_else(|| {
-                let fresh_ms = held.reason.ends_with_window().then(|| self.fresh_step(admit, weighed));
-                let pool = self.pools.get_mut(&admit.place.resource).expect("the pool was prepared");
-                book(pool, &admit.share, held.wait_ms, step_ms, fresh_ms, now)
-            });
-            return Outcome::Refused { retry_after, reason: held.reason };
-        }
-        let mut hint = held.wait_ms + held.wait_ms * admit.random / 20_000 + 1;
-        if held.gate.is_some() && held.wait_ms > 3_000 {
-            hint = (held.wait_ms * 4 / 5).max(3_000);
-        }
-        // A call asks for the last time when its caller's patience ends.
-        let hint = hint.min(admit.patience_ms).clamp(4, 60_000);
-        if let Some(last) = held.gate {
-            let until = GateKind::ORDER.iter().position(|kind| *kind == last).unwrap_or_default();
-            for kind in GateKind::ORDER.into_iter().take(until + 1) {
-                let ask = self.ask(kind, admit, weighed);
-                let is_held = kind == last;
-                match is_held || weighed.half_full.has(kind) {
-                    true => self.gate(kind, admit).join(&ask, is_held, now, hint + 1_000),
-                    false => self.gate(kind, admit).leave(&admit.place.head),
-                }
-            }
-        }
-        Outcome::Wait { hint_ms: hint, step_ms, reason: held.reason, has_place: held.gate.is_some() }
-    }
-
-    /// Books a time that the gate keeps, if it keeps any for such a caller. Returns whole seconds from now, at least 1.
-    fn book_at(&mut self, kind: GateKind, admit: &Admit, weighed: &Weighed) -> Option<i64> {
-        let ask = self.ask(kind, admit, weighed);
-        if !self.gate(kind, admit).keeps(&ask, admit.is_hasty) {
-            return None;
-        }
-        let (is_pool, now) = (kind == GateKind::Pool, weighed.now);
-        let to_next_window_ms = self.pool_of(admit).to_next_window_ms(now);
-        let sure_ms = guaranteed_apart(weighed).filter(|_| is_pool);
-        let pace = Pace {
-            apart_ms: ceiling_apart(weighed),
-            sure: sure_ms.map(|sure_ms| (self.member(admit).guaranteed_to + 1, sure_ms)),
-            latest: if is_pool { now + to_next_window_ms } else { i64::MAX },
-        };
-        let at = self.gate(kind, admit).book(&ask, &pace);
-        let fresh_ms = self.fresh_step(admit, weighed);
-        let pool = self.pools.get_mut(&admit.place.resource).expect("the pool was prepared");
-        let Some(at) = at else {
-            return Some(book(pool, &admit.share, to_next_window_ms, 0, Some(fresh_ms), now));
-        };
-        pool.see(&admit.share, now);
-        Some(div_ceil(at - now, 1000).max(1))
-    }
-
-    /// Milliseconds between two turns of the agent: by its weight or its guarantee, at least what its ceiling leaves.
-    fn step(&mut self, admit: &Admit, gate: Option<GateKind>, weighed: &Weighed) -> i64 {
-        let apart = ceiling_apart(weighed);
-        if gate.is_none() && !self.pool_of(admit).is_known {
-            // Nobody can tell before the first call is answered.
-            return apart;
-        }
-        let kind = gate.unwrap_or(GateKind::Pool);
-        let need = self.ask(kind, admit, weighed).need;
-        let turn = (need * 1000 / self.gate(kind, admit).rate).min(60_000);
-        let by_weight = turn * self.pool_of(admit).weights() / admit.share.weight;
-        by_weight.min(guaranteed_apart(weighed).unwrap_or(i64::MAX)).max(apart)
-    }
-
-    /// Milliseconds between two turns of the agent in a window of which nothing is spent.
-    fn fresh_step(&self, admit: &Admit, weighed: &Weighed) -> i64 {
-        let by_weight = self.pool_of(admit).fresh_step_ms(&admit.share);
-        by_weight.min(guaranteed_apart(weighed).unwrap_or(i64::MAX)).max(ceiling_apart(weighed))
-    }
-
-    /// Books a time for a caller that the replica's own queue refuses.
-    pub(super) fn book_only(&mut self, booking: &Book, caps: &Caps, now: i64) -> (Outcome, Option<View>) {
-        self.refill(&booking.resource, caps.headroom, now);
-        let pool = self.pool(&booking.resource, now);
-        let fresh_ms = booking.ends_with_window.then(|| pool.fresh_step_ms(&booking.share));
-        let retry_after = book(pool, &booking.share, booking.wait_ms, booking.step_ms, fresh_ms, now);
-        let outcome = Outcome::Refused { retry_after, reason: Reason::Turn(GateKind::Pool) };
-        (outcome, Some(self.view(&booking.resource, &booking.share, now)))
-    }
-
     /// How many calls may be in flight at once.
     pub(super) fn slots(&self, caps: &Caps, now: i64) -> i64 {
         let slots = caps.concurrent.min(self.cooldown.slots(caps));
         self.isolation.as_ref().map_or(slots, |isolation| isolation.slots(slots, now))
     }
-}
-
-/// Milliseconds that an agent's ceiling leaves between two of its turns.
-fn ceiling_apart(weighed: &Weighed) -> i64 {
-    if weighed.ceiling > 0 { weighed.units * 1000 / weighed.ceiling } else { 0 }
-}
-
-/// Milliseconds between two turns that an agent's guarantee pays for.
-fn guaranteed_apart(weighed: &Weighed) -> Option<i64> {
-    (weighed.guarantee > 0).then(|| weighed.units * 1000 / weighed.guarantee)
-}
-
-/// Books the agent's next time, one step after the last one booked, so that callers that obey come
-/// back one by one. Returns whole seconds from now, at least 1.
-///
-/// If what holds the call ends with the pool's window, the times go on from there, `fresh_ms` apart.
-fn book(pool: &mut Pool, share: &Share, wait_ms: i64, step_ms: i64, fresh_ms: Option<i64>, now: i64) -> i64 {
-    let booked_to = pool.member(&share.agent).booked_to;
-    let next = if booked_to > now { booked_to + step_ms } else { 0 };
-    let mut at = (now + wait_ms).max(next.min(now + wait_ms + 60_000));
-    let end = now + pool.to_next_window_ms(now);
-    if let Some(fresh_ms) = fresh_ms.filter(|_| pool.is_known && at >= end) {
-        let after = if booked_to >= end { booked_to + fresh_ms } else { end };
-        at = after.min(end + (pool.window_ms / 2).min(60_000));
-    }
-    pool.member_mut(&share.agent).booked_to = at;
-    pool.see(share, now);
-    div_ceil(at - now, 1000).max(1)
 }
 
 fn route_cap(admit: &Admit, caps: &Caps) -> i64 {
