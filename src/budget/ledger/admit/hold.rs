@@ -52,10 +52,12 @@ impl Ledger {
     /// Books a time that the gate keeps, if it keeps any for such a caller. Returns whole seconds from now, at least 1.
     fn book_at(&mut self, kind: GateKind, admit: &Admit, weighed: &Weighed) -> Option<i64> {
         let ask = self.ask(kind, admit, weighed);
-        if !self.gate(kind, admit).keeps(&ask, admit.is_hasty) {
+        let (is_pool, now) = (kind == GateKind::Pool, weighed.now);
+        // All calls ask a pool anyway. At a gate that applies from half full they would have to ask for as long as it
+        // keeps a time.
+        if !self.gate(kind, admit).keeps(&ask, admit.is_hasty && is_pool) {
             return None;
         }
-        let (is_pool, now) = (kind == GateKind::Pool, weighed.now);
         let to_next_window_ms = self.pool_of(admit).to_next_window_ms(now);
         let sure_ms = guaranteed_apart(weighed).filter(|_| is_pool);
         let pace = Pace {

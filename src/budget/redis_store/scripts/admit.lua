@@ -286,8 +286,10 @@ do
   -- Books a time that the gate keeps, if it keeps any for such a caller. Returns whole seconds from now.
   local function book_at(kind, apart_ms, sure_ms, fresh_ms)
     local gate, ask = gates[kind], ask_of(kind)
-    if not Gate.keeps(gate, ask, admit.is_hasty) then return nil end
     local is_pool, to_next_window_ms = kind == 'pool', Pool.to_next_window_ms(pool, now)
+    -- All calls ask a pool anyway. At a gate that applies from half full they would have to ask for as long as it keeps
+    -- a time.
+    if not Gate.keeps(gate, ask, admit.is_hasty and is_pool) then return nil end
     local sure_at, latest = HUGE, is_pool and now + to_next_window_ms or HUGE
     if is_pool and sure_ms < HUGE then sure_at = Pool.member_for(pool, share.agent).guaranteed_to + 1 end
     local at = Gate.book(gate, ask, apart_ms, sure_at, is_pool and sure_ms or HUGE, latest)
