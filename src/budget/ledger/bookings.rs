@@ -1,9 +1,9 @@
 //! Times that a gate has promised to callers it refused.
 //!
 //! Where turns are further apart than callers wait, nobody stands in the order when a turn comes, and whichever agent
-//! happens to ask at that moment would take it. A caller that hardly waits never stands there at all. So a gate keeps
-//! the turn of each time it names to such a caller: others may take only what the bucket does not need for the times to
-//! come, and the agent that comes back at its time goes first.
+//! happens to ask at that moment would take it. A caller that hardly waits never stands there at all, which matters at
+//! pools. So a gate keeps the turn of each time it names to such callers: others may take only what the bucket does not
+//! need for the times to come, and the agent that comes back at its time goes first.
 
 use std::sync::Arc;
 

@@ -115,3 +115,23 @@ fn a_window_seen_in_its_last_minute_is_an_hour_long() {
     }
     assert!(served <= 14, "{served}");
 }
+
+/// A gate that applies from half full would apply to everybody for as long as it kept a time.
+#[test]
+fn only_pools_keep_the_times_of_those_who_hardly_wait() {
+    let mut bench = Bench::new(1_000_000);
+    let [one, ..] = agents();
+    bench.admit(&one, false, "core", 0);
+    bench.answer(0, None, true);
+    let mut refused = 0;
+    while refused < 3 {
+        match bench.admit(&one, false, "core", 0) {
+            Outcome::Granted { .. } => bench.answer(0, None, true),
+            Outcome::Refused { reason: Reason::Turn(GateKind::Installation), .. } => refused += 1,
+            Outcome::Refused { reason: Reason::Turn(_), .. } => {}
+            outcome => panic!("{outcome:?}"),
+        }
+        bench.now += 10;
+    }
+    assert!(!bench.ledger.installation.holds_somebody());
+}
