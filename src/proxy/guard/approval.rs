@@ -308,15 +308,16 @@ fn check_covered(call: &Call) -> Result<(), String> {
     if call.target.query().is_some() {
         return Err("a merge takes its parameters in the body; leave the query string out".to_owned());
     }
-    match call.members().as_deref().and_then(uncovered) {
-        None => Ok(()),
-        Some(member) => {
-            let member = json::shown(member);
-            Err(format!(
-                "an approval of a merge covers its commit and not `{member}`; leave that out and use it again"
-            ))
-        }
-    }
+    let members = match call.members() {
+        Some(members) => members,
+        None if call.body.held().is_empty() => return Ok(()),
+        None => return Err("the merge's body is not one plain JSON object".to_owned()),
+    };
+    let Some(member) = uncovered(&members) else { return Ok(()) };
+    let member = json::shown(member);
+    Err(format!(
+        "an approval of a merge covers its commit and not `{member}`; leave that out and use it again"
+    ))
 }
 
 /// How often the approval header came.
