@@ -277,6 +277,21 @@ async fn a_refusal_with_a_retry_after_does_not_hold_to_the_window_s_end() {
     );
 }
 
+/// No limit of GitHub's holds a call that waits for the pool's first answer: clients would report one.
+#[tokio::test]
+async fn a_call_that_waits_for_the_first_figures_is_told_of_its_budget() {
+    let tollgate = pair().start().await;
+    let slow = Fault::new(FaultKind::SlowFirstByte { ms: 3_000 }).on("GET", "/repos/acme/gadgets");
+    let slow = tollgate.sim.faults().add(slow);
+    let (first, second) = tokio::join!(tollgate.get("/repos/acme/gadgets"), async {
+        eventually("the first call", || tollgate.sim.faults().fired(slow) == 1).await;
+        tollgate.ask("GET", "/repos/acme/widgets").by(1).header("prefer", "wait=0").send().await
+    });
+    assert_eq!(first.verdict(), "200", "{}", first.text());
+    assert_eq!(second.verdict(), "403 budget_exhausted", "{}", second.text());
+    assert_eq!((second.header("retry-after"), second.header("x-ratelimit-remaining")), ("1", "0"));
+}
+
 async fn both(tollgate: &Tollgate) -> (String, String) {
     let rest = tollgate.get("/repos/acme/widgets").await.verdict();
     let query = json!({ "query": "{ viewer { login } }" });

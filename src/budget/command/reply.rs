@@ -58,8 +58,10 @@ pub enum Reason {
     Cooldown,
     /// This agent probably used up a limit that nobody can see.
     Box,
-    /// A first call has to find out how things stand.
+    /// A first call has to find out whether GitHub serves again.
     Trial,
+    /// A first call has to find out what the pool holds, or what such a call costs.
+    Unknown,
     /// The window is spent.
     Exhausted,
     /// The agent's ceiling is reached.
@@ -101,7 +103,7 @@ impl Reason {
             Reason::Start => "start",
             Reason::Cooldown => "cooldown",
             Reason::Box => "box",
-            Reason::Trial => "trial",
+            Reason::Trial | Reason::Unknown => "trial",
             Reason::Exhausted => "exhausted",
             Reason::Ceiling | Reason::Closed => "ceiling",
             Reason::Spacing => "spacing",
@@ -124,6 +126,7 @@ impl Reason {
             self,
             Reason::StoreAway
                 | Reason::Start
+                | Reason::Unknown
                 | Reason::Exhausted
                 | Reason::Ceiling
                 | Reason::Closed

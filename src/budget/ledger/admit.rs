@@ -133,13 +133,13 @@ impl Ledger {
             return Some(Held::stopped(500, Reason::Trial));
         }
         if let Some(wait) = self.pool_on_trial(admit, now) {
-            return Some(Held::stopped(wait, Reason::Trial));
+            return Some(Held::stopped(wait, Reason::Unknown));
         }
         let pool = self.pool_of(admit);
         let unpriced = pool.member(&admit.share.agent).unpriced;
         if weighed.is_unpriced && unpriced > 0 {
             // The first one tells what they cost; a burst of them could exceed the limit.
-            return Some(Held::stopped(100, Reason::Trial));
+            return Some(Held::stopped(100, Reason::Unknown));
         }
         if pool.is_known && pool.left < weighed.price {
             let to_reset = pool.to_next_window_ms(now);

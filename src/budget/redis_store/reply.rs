@@ -104,6 +104,7 @@ fn reason(name: &str) -> Result<Reason, Garbled> {
         "cooldown" => Reason::Cooldown,
         "box" => Reason::Box,
         "trial" => Reason::Trial,
+        "unknown" => Reason::Unknown,
         "exhausted" => Reason::Exhausted,
         "ceiling" => Reason::Ceiling,
         "closed" => Reason::Closed,

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 START_SECONDS = 20
 # Longer than tollgate holds a request.
 REQUEST_SECONDS = 30
-THREADS_PER_AGENT = 12
+# Four agents' together stay below half of GitHub's slots in flight: from there on, slots hold calls as well.
+THREADS_PER_AGENT = 10
+BODY_SHOWN = 500
 
 
 @dataclass
@@ -55,7 +57,7 @@ class Fleet:
             try:
                 connection.request("GET", self._path, headers=headers)
                 answer = connection.getresponse()
-                answer.read()
+                body = answer.read()
             except (OSError, http.client.HTTPException) as error:
                 self._problem(name, repr(error))
                 return
@@ -69,7 +71,7 @@ class Fleet:
                     self.tallies[name].later += 1
                 self._stop.wait(int(retry_after))
             else:
-                self._problem(name, f"{answer.status} {answer.getheader('x-tollgate-error')}")
+                self._problem(name, f"{answer.status} {answer.getheader('x-tollgate-error')}: {body[:BODY_SHOWN]}")
                 return
 
     def _problem(self, name: str, text: str):

@@ -133,10 +133,10 @@ do
       end
     end
     if pool.trial_calls > 0 and Trial.is_spent(pool, now) then
-      return stop(now < pool.trial_since + 1000 and 100 or 500, 'trial')
+      return stop(now < pool.trial_since + 1000 and 100 or 500, 'unknown')
     end
     -- The first one tells what they cost; a burst of them could exceed the limit.
-    if weighed.is_unpriced and Pool.unpriced(pool, share.agent) > 0 then return stop(100, 'trial') end
+    if weighed.is_unpriced and Pool.unpriced(pool, share.agent) > 0 then return stop(100, 'unknown') end
     if pool.known == 1 and pool.left < weighed.price then
       local to_reset = Pool.to_next_window_ms(pool, now)
       local wait = to_reset
