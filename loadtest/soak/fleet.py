@@ -25,7 +25,7 @@ from world import APP_ID, World
 
 KEYS = Path(__file__).resolve().parents[1] / "github-sim" / "keys"
 REPLICAS = 3
-# A core of each installation: 50 a second, twice what the clients ask for.
+# The pool of each installation: 50 a second, twice what the clients ask for.
 LIMIT, WINDOW = 15_000, 300
 # tollgate renews five minutes before the end, and up to a minute earlier: every one to two minutes, then.
 TOKEN_SECONDS = 420
