@@ -5,6 +5,7 @@
 //! pools. So a gate keeps the turn of each time it names to such callers: others may take only what the bucket does not
 //! need for the times to come, and the agent that comes back at its time goes first.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
@@ -82,13 +83,13 @@ impl Bookings {
         self.kept[..place].iter().fold(0, |before, booking| (before + booking.need).min(KEPT_MAX))
     }
 
-    /// What the bucket must hold now for every time to be kept; may be negative.
-    pub(super) fn kept(&self, rate: Micro, now: i64) -> Micro {
+    /// What the bucket must hold now for every time before the window ends to be kept, if there is any; may be negative.
+    pub(super) fn kept(&self, rate: Micro, now: i64, ends_at: i64) -> Option<Micro> {
         let mut before = 0;
-        let mut kept = Micro::MIN;
-        for booking in &self.kept {
+        let mut kept = None;
+        for booking in self.kept.iter().take_while(|booking| booking.at < ends_at) {
             let gained = rate.min(RATE_MAX) * (booking.at - now).clamp(0, 10 * TURN_MAX_MS) / 1000;
-            kept = kept.max(before + booking.need.min(FRONT) - gained);
+            kept = kept.max(Some(before + booking.need.min(FRONT) - gained));
             before = (before + booking.need).min(KEPT_MAX);
         }
         kept
@@ -99,9 +100,9 @@ impl Bookings {
         self.kept.remove(place);
     }
 
-    /// The first time from `at` on that lies a turn away from all that are kept.
-    pub(super) fn free_from(&self, mut at: i64, need: Micro, rate: Micro) -> i64 {
-        for other in &self.kept {
+    /// The first time from `at` on that lies a turn away from all that are kept within `window`.
+    pub(super) fn free_from(&self, mut at: i64, need: Micro, rate: Micro, window: &Range<i64>) -> i64 {
+        for other in self.kept.iter().filter(|other| window.contains(&other.at)) {
             let apart = turn_ms(need.max(other.need), rate);
             if at + apart > other.at && at < other.at + apart {
                 at = other.at + apart;

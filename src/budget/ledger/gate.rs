@@ -5,20 +5,19 @@
 //! nor on agents coming and going. The bucket says how many may go: a head with `k` smaller tags
 //! before it goes when the bucket holds enough for all of them and itself.
 
+mod turns;
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
 
-use super::bookings::{self, Booking, Bookings};
+use super::bookings::Bookings;
 use super::units::{CREDIT, EVICTIONS, FRONT, Micro, PLACE_MS, U, div_ceil};
+pub(super) use turns::{Refused, Turn};
 
 /// Tags this far behind are forgotten. Nobody notices, since no agent starts further behind.
 const SWEPT_BEHIND: Micro = 250 * U;
-/// The furthest ahead a time is named because of those named before.
-const NAMED_AHEAD_MS: i64 = 600_000;
-/// Heads at the front of the order whose weights count for the next time named.
-const LOOKED_AT: usize = 64;
 
 /// One gate.
 #[derive(Debug, Clone)]
@@ -76,19 +75,28 @@ pub(super) struct Ask<'a> {
     pub(super) is_due: bool,
     /// What a light head may overdraw.
     pub(super) express: Micro,
+    /// Milliseconds between two of its agent's turns: what its ceiling leaves at least, what its guarantee pays for at
+    /// most.
+    pub(super) least_ms: i64,
+    pub(super) most_ms: i64,
+    /// The window whose turns the gate gives out.
+    pub(super) window: Window,
     /// Epoch milliseconds.
     pub(super) now: i64,
 }
 
-/// What bounds the times that are named to an agent.
+/// A window, after which a bucket begins anew and fills at another rate.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Pace {
-    /// What its ceiling leaves between two of its turns, in milliseconds.
-    pub(super) apart_ms: i64,
-    /// When its guarantee is behind again, in epoch milliseconds, and milliseconds between two of its guaranteed turns.
-    pub(super) sure: Option<(i64, i64)>,
-    /// Later times can't be told from here, in epoch milliseconds.
-    pub(super) latest: i64,
+pub(super) struct Window {
+    /// Epoch milliseconds.
+    pub(super) ends_at: i64,
+    /// Micro-points a second in the next one.
+    pub(super) next_rate: Micro,
+}
+
+impl Window {
+    /// Of a gate whose limit knows no windows.
+    pub(super) const ENDLESS: Window = Window { ends_at: i64::MAX, next_rate: U };
 }
 
 /// What a gate tells a head.
@@ -249,10 +257,13 @@ impl Gate {
         let (mut short, mut wait_ms) = (alone, self.wait_ms(alone));
         if !self.bookings.is_empty() && !ask.is_due {
             // What was promised is not overdrawn.
-            short = short.max(alone + express + self.bookings.kept(self.rate, ask.now));
+            if let Some(kept) = self.bookings.kept(self.rate, ask.now, ask.window.ends_at) {
+                short = short.max(alone + express + kept);
+            }
             if short > 0 {
                 let from = ask.now + wait_ms;
-                let free = self.bookings.free_from(from, ask.need.min(FRONT), self.rate);
+                let window = i64::MIN..ask.window.ends_at;
+                let free = self.bookings.free_from(from, ask.need.min(FRONT), self.rate, &window);
                 // A turn that is free but can't be spared: more was promised than the bucket fills with now.
                 wait_ms = if free > from { free - ask.now } else { self.wait_ms(short) };
             }
@@ -281,62 +292,6 @@ impl Gate {
         div_ceil(short.max(0) * 1000, self.rate)
     }
 
-    /// Whether turns are so far apart here that nobody stands in the order when one comes.
-    fn is_slow(&self, ask: &Ask<'_>) -> bool {
-        bookings::keeps(ask.need, self.rate, false)
-    }
-
-    /// Whether the time named to a refused caller is kept.
-    pub(super) fn keeps(&self, ask: &Ask<'_>, is_hasty: bool) -> bool {
-        bookings::keeps(ask.need, self.rate, is_hasty)
-    }
-
-    /// Names the next time of an agent, in epoch milliseconds, and keeps it: the first free one from its fair time on.
-    /// That is a step after its last fair time, so that what others hold does not cost it a part of its turns. The step
-    /// is what its weight leaves it of the turns, among those who want some here, within its pace. None if that is too
-    /// late.
-    pub(super) fn book(&mut self, ask: &Ask<'_>, pace: &Pace) -> Option<i64> {
-        let start = self.start(ask);
-        let ahead = self.place(start, ask.head).unwrap_or_else(|place| place);
-        let before = self.need_of_first(i64::try_from(ahead).unwrap_or(i64::MAX));
-        let (sure_at, sure_ms) = pace.sure.unwrap_or((i64::MAX, i64::MAX));
-        let from =
-            (ask.now + self.wait_ms(ask.need.min(FRONT) + before - self.tok)).min(sure_at.max(ask.now));
-        let next = self.next_fair(ask, sure_ms, pace.apart_ms).unwrap_or_default();
-        let fair = from.max(next.min(ask.now + NAMED_AHEAD_MS));
-        // Whose guarantee is behind goes before all others.
-        let at = self.bookings.free_from(fair, ask.need, self.rate).min(fair.max(sure_at));
-        if at > pace.latest {
-            return None;
-        }
-        self.bookings.name(ask.agent, fair);
-        self.bookings.keep(Booking { at, need: ask.need, agent: Arc::clone(ask.agent), weight: ask.weight });
-        Some(at)
-    }
-
-    /// A step after the last fair time that was named to an agent, if one was.
-    fn next_fair(&self, ask: &Ask<'_>, most_ms: i64, least_ms: i64) -> Option<i64> {
-        let last = self.bookings.last_named(ask.agent, ask.now)?;
-        let turn = bookings::turn_ms(ask.need, self.rate);
-        Some(last + (turn * self.weights(ask) / ask.weight).min(most_ms).max(least_ms))
-    }
-
-    /// The weights of those who wait here or have a time, and of who asks.
-    fn weights(&self, ask: &Ask<'_>) -> i64 {
-        let waiting = self.order.iter().take(LOOKED_AT).filter_map(|(_, head)| self.waiting.get(head));
-        let waiting = waiting.map(|waiting| (&waiting.agent, waiting.weight));
-        let booked = self.bookings.iter().map(|booking| (&booking.agent, booking.weight));
-        let mut seen = vec![ask.agent];
-        let mut weights = ask.weight;
-        for (agent, weight) in booked.chain(waiting) {
-            if !seen.contains(&agent) {
-                seen.push(agent);
-                weights += weight;
-            }
-        }
-        weights
-    }
-
     /// Lets a head through.
     pub(super) fn serve(&mut self, ask: &Ask<'_>, debt: Micro) {
         let start = self.start(ask);
@@ -346,13 +301,7 @@ impl Gate {
                 self.finish.insert(Arc::clone(ask.agent), start + ask.charge);
             }
         }
-        if let Some(place) = self.due(ask) {
-            self.bookings.take(place);
-        } else if !self.bookings.is_empty() && self.is_slow(ask) {
-            // A turn between the times of others is one of the agent's, too.
-            let next = self.next_fair(ask, i64::MAX, 0).unwrap_or(ask.now).max(ask.now);
-            self.bookings.name(ask.agent, next.min(ask.now + NAMED_AHEAD_MS));
-        }
+        self.take_turn(ask);
         let lowest = self.order.first().map_or(start, |(tag, _)| *tag);
         self.v = self.v.max(start.min(lowest));
         self.take(ask.need, debt);

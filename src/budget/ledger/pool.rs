@@ -10,7 +10,8 @@ use std::sync::Arc;
 use rustc_hash::FxHashMap;
 
 use super::super::command::{Share, Snapshot, Spent, View};
-use super::gate::Gate;
+use super::bookings::turn_ms;
+use super::gate::{Gate, Window};
 use super::lease::Lease;
 use super::units::{
     EVICTIONS, GUARD_MS, HOUR_MS, LIMIT_MAX, LIMIT_UNTOLD, MATCH_MS, Micro, SEEN_MS, U, div_ceil,
@@ -60,8 +61,10 @@ pub(super) struct Pool {
     is_alone: bool,
     /// The last step in which [`Pool::begin`] ran.
     step: u64,
-    /// The points that are certainly left to us; set by [`Pool::refill`].
+    /// The points that are certainly left to us, and the rate of a window of which nothing is spent, in micro-points a
+    /// second; set by [`Pool::refill`].
     pub(super) left: i64,
+    next_rate: Micro,
 }
 
 impl Pool {
@@ -96,6 +99,7 @@ impl Pool {
             is_alone: false,
             step: 0,
             left: 1,
+            next_rate: U,
         }
     }
 
@@ -224,10 +228,14 @@ impl Pool {
         (self.reset + GUARD_MS - now).max(1)
     }
 
-    /// Milliseconds between two turns of an agent in a window of which nothing is spent.
+    /// The present window, at its gate.
+    pub(super) fn as_window(&self, now: i64) -> Window {
+        Window { ends_at: now + self.to_next_window_ms(now), next_rate: self.next_rate }
+    }
+
+    /// Milliseconds between two turns of an agent in the next window.
     pub(super) fn fresh_step_ms(&self, share: &Share) -> i64 {
-        let turn = self.gate.avg * self.window_ms / (self.limit * U);
-        turn * self.weights() / share.weight
+        turn_ms(self.gate.avg, self.next_rate) * self.weights() / share.weight
     }
 
     /// How deep in debt a dear call can put the bucket.
@@ -280,7 +288,7 @@ impl Pool {
         scale: impl Fn(Micro) -> Micro,
     ) {
         if !self.is_known {
-            (self.left, self.gate.rate) = (1, U);
+            (self.left, self.gate.rate, self.next_rate) = (1, U, U);
             return;
         }
         while self.dear > 0 && now >= self.dear_at + 60_000 {
@@ -293,6 +301,7 @@ impl Pool {
             rate = rate.max(self.left * U * 100 / left_ms);
         }
         let rate = scale(rate.max(1)).max(1);
+        self.next_rate = scale(self.rate_of_a_window(headroom)).max(1);
         if is_cooling {
             self.gate.pause(now);
         }
@@ -302,6 +311,13 @@ impl Pool {
         if self.left <= 0 {
             self.gate.tok = self.gate.tok.min(0);
         }
+    }
+
+    /// Micro-points a second in a window of which nothing is spent. The first turn comes at once, the others share it.
+    fn rate_of_a_window(&self, headroom: i64) -> Micro {
+        let points = (self.limit - self.kept(self.window_ms, headroom) - 1).max(1);
+        let rate = points * U * 1000 / self.window_ms;
+        (rate - self.outside).max(rate / 10)
     }
 
     /// The most points a single call can ever be charged before it is sent.

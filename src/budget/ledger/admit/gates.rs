@@ -2,7 +2,7 @@
 
 use super::super::super::command::{Admit, Caps, GateKind, Reason};
 use super::super::Ledger;
-use super::super::gate::{Ask, Gate, Test};
+use super::super::gate::{Ask, Gate, Test, Window};
 use super::super::lease::Asked;
 use super::super::units::U;
 use super::Held;
@@ -72,6 +72,15 @@ impl Ledger {
             is_interactive: admit.is_interactive,
             is_due: weighed.is_due && kind == GateKind::Pool,
             express,
+            least_ms: weighed.ceiling_apart_ms(),
+            most_ms: match kind {
+                GateKind::Pool => weighed.guaranteed_apart_ms(),
+                _ => i64::MAX,
+            },
+            window: match kind {
+                GateKind::Pool => self.pool_of(admit).as_window(weighed.now),
+                _ => Window::ENDLESS,
+            },
             now: weighed.now,
         }
     }

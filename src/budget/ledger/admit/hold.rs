@@ -2,7 +2,7 @@
 
 use super::super::super::command::{Admit, Book, Caps, GateKind, Outcome, Reason, Share, View};
 use super::super::Ledger;
-use super::super::gate::Pace;
+use super::super::gate::{Refused, Turn};
 use super::super::pool::Pool;
 use super::super::units::div_ceil;
 use super::Held;
@@ -21,12 +21,7 @@ impl Ledger {
         }
         if held.wait_ms > admit.patience_ms {
             self.leave_all(admit);
-            let kept = held.gate.and_then(|kind| self.book_at(kind, admit, weighed));
-            let retry_after = kept.unwrap_or_else(|| {
-                let fresh_ms = held.reason.ends_with_window().then(|| self.fresh_step(admit, weighed));
-                let pool = self.pools.get_mut(&admit.place.resource).expect("the pool was prepared");
-                book(pool, &admit.share, held.wait_ms, step_ms, fresh_ms, now)
-            });
+            let retry_after = self.book(admit, &held, step_ms, weighed);
             return Outcome::Refused { retry_after, reason: held.reason };
         }
         let mut hint = held.wait_ms + held.wait_ms * admit.random / 20_000 + 1;
@@ -49,35 +44,47 @@ impl Ledger {
         Outcome::Wait { hint_ms: hint, step_ms, reason: held.reason, has_place: held.gate.is_some() }
     }
 
-    /// Books a time that the gate keeps, if it keeps any for such a caller. Returns whole seconds from now, at least 1.
-    fn book_at(&mut self, kind: GateKind, admit: &Admit, weighed: &Weighed) -> Option<i64> {
-        let ask = self.ask(kind, admit, weighed);
-        let (is_pool, now) = (kind == GateKind::Pool, weighed.now);
-        // All calls ask a pool anyway. At a gate that applies from half full they would have to ask for as long as it
-        // keeps a time.
-        if !self.gate(kind, admit).keeps(&ask, admit.is_hasty && is_pool) {
-            return None;
-        }
+    /// Books a time for a caller that does not wait as long. Returns whole seconds from now, at least 1.
+    fn book(&mut self, admit: &Admit, held: &Held, step_ms: i64, weighed: &Weighed) -> i64 {
+        let now = weighed.now;
         let to_next_window_ms = self.pool_of(admit).to_next_window_ms(now);
-        let sure_ms = guaranteed_apart(weighed).filter(|_| is_pool);
-        let pace = Pace {
-            apart_ms: ceiling_apart(weighed),
-            sure: sure_ms.map(|sure_ms| (self.member(admit).guaranteed_to + 1, sure_ms)),
-            latest: if is_pool { now + to_next_window_ms } else { i64::MAX },
+        // Of a window that is spent, the next turn is the next one's.
+        let is_over = held.reason == Reason::Exhausted && held.wait_ms >= to_next_window_ms;
+        let turn = match held.gate.or_else(|| is_over.then_some(GateKind::Pool)) {
+            Some(kind) => self.book_at(kind, admit, if is_over { now + held.wait_ms } else { now }, weighed),
+            None => Turn::Soon,
         };
-        let at = self.gate(kind, admit).book(&ask, &pace);
-        let fresh_ms = self.fresh_step(admit, weighed);
+        let fresh_ms = held.reason.ends_with_window().then(|| self.fresh_step(admit, weighed));
         let pool = self.pools.get_mut(&admit.place.resource).expect("the pool was prepared");
-        let Some(at) = at else {
-            return Some(book(pool, &admit.share, to_next_window_ms, 0, Some(fresh_ms), now));
+        match turn {
+            Turn::Kept(at) => {
+                pool.see(&admit.share, now);
+                div_ceil(at - now, 1000).max(1)
+            }
+            Turn::Soon => book(pool, &admit.share, held.wait_ms, step_ms, fresh_ms, now),
+            Turn::Later => book(pool, &admit.share, to_next_window_ms, 0, fresh_ms, now),
+        }
+    }
+
+    fn book_at(&mut self, kind: GateKind, admit: &Admit, opens_at: i64, weighed: &Weighed) -> Turn {
+        let is_pool = kind == GateKind::Pool;
+        let refused = Refused {
+            // All calls ask a pool anyway. At a gate that applies from half full they would have to ask for as long as
+            // it keeps a time.
+            is_hasty: admit.is_hasty && is_pool,
+            opens_at,
+            sure_at: match is_pool && weighed.guarantee > 0 {
+                true => self.member(admit).guaranteed_to + 1,
+                false => i64::MAX,
+            },
         };
-        pool.see(&admit.share, now);
-        Some(div_ceil(at - now, 1000).max(1))
+        let ask = self.ask(kind, admit, weighed);
+        self.gate(kind, admit).book(&ask, refused)
     }
 
     /// Milliseconds between two turns of the agent: by its weight or its guarantee, at least what its ceiling leaves.
     fn step(&mut self, admit: &Admit, gate: Option<GateKind>, weighed: &Weighed) -> i64 {
-        let apart = ceiling_apart(weighed);
+        let apart = weighed.ceiling_apart_ms();
         if gate.is_none() && !self.pool_of(admit).is_known {
             // Nobody can tell before the first call is answered.
             return apart;
@@ -86,13 +93,13 @@ impl Ledger {
         let need = self.ask(kind, admit, weighed).need;
         let turn = (need * 1000 / self.gate(kind, admit).rate).min(60_000);
         let by_weight = turn * self.pool_of(admit).weights() / admit.share.weight;
-        by_weight.min(guaranteed_apart(weighed).unwrap_or(i64::MAX)).max(apart)
+        by_weight.min(weighed.guaranteed_apart_ms()).max(apart)
     }
 
     /// Milliseconds between two turns of the agent in a window of which nothing is spent.
     fn fresh_step(&self, admit: &Admit, weighed: &Weighed) -> i64 {
         let by_weight = self.pool_of(admit).fresh_step_ms(&admit.share);
-        by_weight.min(guaranteed_apart(weighed).unwrap_or(i64::MAX)).max(ceiling_apart(weighed))
+        by_weight.min(weighed.guaranteed_apart_ms()).max(weighed.ceiling_apart_ms())
     }
 
     /// Books a time for a caller that the replica's own queue refuses.
@@ -109,16 +116,6 @@ impl Ledger {
         let outcome = Outcome::Refused { retry_after, reason: Reason::Turn(GateKind::Pool) };
         (outcome, Some(self.view(&booking.resource, &booking.share, now)))
     }
-}
-
-/// Milliseconds that an agent's ceiling leaves between two of its turns.
-fn ceiling_apart(weighed: &Weighed) -> i64 {
-    if weighed.ceiling > 0 { weighed.units * 1000 / weighed.ceiling } else { 0 }
-}
-
-/// Milliseconds between two turns that an agent's guarantee pays for.
-fn guaranteed_apart(weighed: &Weighed) -> Option<i64> {
-    (weighed.guarantee > 0).then(|| weighed.units * 1000 / weighed.guarantee)
 }
 
 /// Books the agent's next time, one step after the last one booked, so that callers that obey come

@@ -24,6 +24,18 @@ pub(super) struct Weighed {
     pub(super) now: i64,
 }
 
+impl Weighed {
+    /// Milliseconds that the agent's ceiling leaves between two of its turns.
+    pub(super) fn ceiling_apart_ms(&self) -> i64 {
+        if self.ceiling > 0 { self.units * 1000 / self.ceiling } else { 0 }
+    }
+
+    /// Milliseconds between two turns that the agent's guarantee pays for; `i64::MAX` without one.
+    pub(super) fn guaranteed_apart_ms(&self) -> i64 {
+        if self.guarantee > 0 { self.units * 1000 / self.guarantee } else { i64::MAX }
+    }
+}
+
 impl Ledger {
     /// Price and fair units, and which gates are asked.
     pub(super) fn weigh(&self, admit: &Admit, caps: &Caps, now: i64) -> Weighed {

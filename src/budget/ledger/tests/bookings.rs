@@ -19,7 +19,7 @@ pub(super) struct Caller {
 pub(super) struct Came {
     pub(super) served: i64,
     /// Refused at the very time it had been told.
-    in_vain: i64,
+    pub(super) in_vain: i64,
 }
 
 pub(super) struct Crowd {

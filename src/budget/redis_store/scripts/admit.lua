@@ -173,6 +173,12 @@ do
     weighed.is_due = member.guaranteed_to <= now
   end
 
+  -- Milliseconds between two of the agent's turns: what its ceiling leaves, and what its guarantee pays for.
+  local function ceiling_apart_ms() return weighed.ceiling > 0 and div(weighed.units * 1000, weighed.ceiling) or 0 end
+  local function guaranteed_apart_ms()
+    return weighed.guarantee > 0 and div(weighed.units * 1000, weighed.guarantee) or HUGE
+  end
+
   local function ask_of(kind)
     local charge, need, express = div(weighed.units, share.weight), admit.points * U, 0
     if kind == 'content' then charge, need = div(U, share.weight), U else express = Pool.express(pool) end
@@ -180,6 +186,8 @@ do
     return {
       agent = share.agent, head = place.head, weight = share.weight, charge = charge, need = need,
       is_interactive = admit.is_interactive, is_due = weighed.is_due and kind == 'pool', express = express, now = now,
+      least_ms = ceiling_apart_ms(), most_ms = kind == 'pool' and guaranteed_apart_ms() or HUGE,
+      ends_at = kind == 'pool' and now + Pool.to_next_window_ms(pool, now) or HUGE, next_rate = pool.next_rate,
     }
   end
 
@@ -283,19 +291,32 @@ do
     return { 'granted', weighed.price, would or '' }
   end
 
-  -- Books a time that the gate keeps, if it keeps any for such a caller. Returns whole seconds from now.
-  local function book_at(kind, apart_ms, sure_ms, fresh_ms)
-    local gate, ask = gates[kind], ask_of(kind)
-    local is_pool, to_next_window_ms = kind == 'pool', Pool.to_next_window_ms(pool, now)
-    -- All calls ask a pool anyway. At a gate that applies from half full they would have to ask for as long as it keeps
-    -- a time.
-    if not Gate.keeps(gate, ask, admit.is_hasty and is_pool) then return nil end
-    local sure_at, latest = HUGE, is_pool and now + to_next_window_ms or HUGE
-    if is_pool and sure_ms < HUGE then sure_at = Pool.member_for(pool, share.agent).guaranteed_to + 1 end
-    local at = Gate.book(gate, ask, apart_ms, sure_at, is_pool and sure_ms or HUGE, latest)
-    if not at then return book(pool, share, to_next_window_ms, 0, fresh_ms) end
-    Pool.see(pool, share, now)
-    return max(1, div_ceil(at - now, 1000))
+  -- Books a time for a caller that does not wait as long. Returns whole seconds from now.
+  local function book_for(held, step_ms)
+    local to_next_window_ms = Pool.to_next_window_ms(pool, now)
+    -- Of a window that is spent, the next turn is the next one's.
+    local is_over = held.reason == 'exhausted' and held.wait_ms >= to_next_window_ms
+    local kind, at, is_later = held.gate or is_over and 'pool' or nil, nil, false
+    if kind then
+      local is_pool = kind == 'pool'
+      local is_sure = is_pool and weighed.guarantee > 0
+      at, is_later = Gate.book(gates[kind], ask_of(kind), {
+        -- All calls ask a pool anyway. At a gate that applies from half full they would have to ask for as long as it
+        -- keeps a time.
+        is_hasty = admit.is_hasty and is_pool,
+        opens_at = is_over and now + held.wait_ms or now,
+        sure_at = is_sure and Pool.member_for(pool, share.agent).guaranteed_to + 1 or HUGE,
+      })
+    end
+    if at then
+      Pool.see(pool, share, now)
+      return max(1, div_ceil(at - now, 1000))
+    end
+    local ends_with_window = held.reason == 'exhausted' or held.reason == 'turn:pool'
+    local fresh_ms = ends_with_window
+      and max(ceiling_apart_ms(), min(guaranteed_apart_ms(), Pool.fresh_step_ms(pool, share)))
+    if is_later then return book(pool, share, to_next_window_ms, 0, fresh_ms) end
+    return book(pool, share, held.wait_ms, step_ms, fresh_ms)
   end
 
   -- Lets a call wait with its places, or refuses it with a booking.
@@ -305,22 +326,16 @@ do
       return { 'refused', div_ceil(held.wait_ms, 1000), held.reason }
     end
     -- Time between two turns of the agent: by its weight or its guarantee, at least what its ceiling leaves.
-    local apart_ms = weighed.ceiling > 0 and div(weighed.units * 1000, weighed.ceiling) or 0
-    local sure_ms = weighed.guarantee > 0 and div(weighed.units * 1000, weighed.guarantee) or HUGE
-    local step_ms = apart_ms
+    local step_ms = ceiling_apart_ms()
     if held.gate or pool.known == 1 then
       local kind = held.gate or 'pool'
       local turn = min(60000, div(ask_of(kind).need * 1000, gates[kind].rate))
-      step_ms = max(step_ms, min(sure_ms, div(turn * Pool.weights(pool), share.weight)))
+      step_ms = max(step_ms, min(guaranteed_apart_ms(), div(turn * Pool.weights(pool), share.weight)))
     end
     if held.gate == 'pool' then held.wait_ms = min(held.wait_ms, Pool.to_next_window_ms(pool, now)) end
     if held.wait_ms > admit.patience_ms then
       leave_all()
-      local fresh_ms = max(apart_ms, min(sure_ms, Pool.fresh_step_ms(pool, share)))
-      local ends_with_window = held.reason == 'exhausted' or held.reason == 'turn:pool'
-      local retry_after = held.gate and book_at(held.gate, apart_ms, sure_ms, fresh_ms)
-        or book(pool, share, held.wait_ms, step_ms, ends_with_window and fresh_ms)
-      return { 'refused', retry_after, held.reason }
+      return { 'refused', book_for(held, step_ms), held.reason }
     end
     local hint = held.wait_ms + div(held.wait_ms * admit.random, 20000) + 1
     if held.gate and held.wait_ms > 3000 then hint = max(3000, div(held.wait_ms * 4, 5)) end

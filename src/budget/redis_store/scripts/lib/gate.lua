@@ -68,7 +68,13 @@ do
   function Gate.named_field(gate, agent) return string.format('named:%.0f %s|%s', gate.born, gate.name, agent) end
   function Gate.booked_field(gate) return string.format('booked:%.0f %s', gate.born, gate.name) end
 
-  local function turn_ms(need, rate) return min(TURN_MAX_MS, div(need * 1000, rate)) end
+  function Gate.turn_ms(need, rate) return min(TURN_MAX_MS, div(need * 1000, rate)) end
+  local turn_ms = Gate.turn_ms
+
+  -- Whether the times named to refused callers are kept.
+  local function keeps(need, rate, is_hasty)
+    return need <= FRONT and (is_hasty or turn_ms(need, rate) >= SLOW_TURN_MS)
+  end
 
   function Gate.bookings(gate)
     if gate.bookings then return gate.bookings end
@@ -116,10 +122,11 @@ do
     end
   end
 
-  -- What the bucket must hold now for every time to be kept.
-  local function kept(gate, now)
+  -- What the bucket must hold now for every time before the window ends to be kept; nil for none.
+  local function kept(gate, now, ends_at)
     local before, most = 0, nil
     for _, booking in ipairs(Gate.bookings(gate)) do
+      if booking.at >= ends_at then break end
       local gained = div(min(gate.rate, RATE_MAX) * clamp(booking.at - now, 0, 10 * TURN_MAX_MS), 1000)
       local needed = before + min(FRONT, booking.need) - gained
       most = max(most or needed, needed)
@@ -215,11 +222,13 @@ do
   -- Milliseconds until the bucket holds what is missing.
   local function wait_ms(gate, short) return div_ceil(max(0, short) * 1000, gate.rate) end
 
-  -- The first time from `at` on that lies a turn away from all that are kept.
-  local function free_from(gate, at, need)
+  -- The first time from `at` on that lies a turn away from all that are kept in the same window, this one or the next.
+  local function free_from(gate, at, need, rate, ends_at, is_later)
     for _, other in ipairs(Gate.bookings(gate)) do
-      local apart = turn_ms(max(need, other.need), gate.rate)
-      if at + apart > other.at and at < other.at + apart then at = other.at + apart end
+      if (other.at >= ends_at) == is_later then
+        local apart = turn_ms(max(need, other.need), rate)
+        if at + apart > other.at and at < other.at + apart then at = other.at + apart end
+      end
     end
     return at
   end
@@ -243,10 +252,11 @@ do
     local short, wait = alone, wait_ms(gate, alone)
     if gate.booked > 0 and not ask.is_due then
       -- What was promised is not overdrawn.
-      short = max(short, alone + express + kept(gate, ask.now))
+      local needed = kept(gate, ask.now, ask.ends_at)
+      if needed then short = max(short, alone + express + needed) end
       if short > 0 then
         local from = ask.now + wait
-        local free = free_from(gate, from, min(FRONT, ask.need))
+        local free = free_from(gate, from, min(FRONT, ask.need), gate.rate, ask.ends_at, false)
         -- A turn that is free but can't be spared: more was promised than the bucket fills with now.
         wait = free > from and free - ask.now or wait_ms(gate, short)
       end
@@ -269,28 +279,42 @@ do
     return weights
   end
 
-  -- A step after the last fair time that was named to an agent, if one was.
-  local function next_fair(gate, ask, most_ms, least_ms)
+  -- A step after the last fair time that was named to an agent, if one was and others want turns here, too. One that
+  -- leads beyond the window's end is as long as in the next.
+  local function next_fair(gate, ask)
     local last = Hash.get_number(STATE, Gate.named_field(gate, ask.agent))
     if not last or last <= ask.now - NAMED_COUNTS_MS then return nil end
-    return last + max(min(div(turn_ms(ask.need, gate.rate) * weights_of(gate, ask), ask.weight), most_ms), least_ms)
+    local weights = weights_of(gate, ask)
+    if weights == ask.weight and ask.least_ms == 0 then return nil end
+    local function after(rate)
+      return last + max(min(div(turn_ms(ask.need, rate) * weights, ask.weight), ask.most_ms), ask.least_ms)
+    end
+    return min(after(gate.rate), max(after(ask.next_rate), ask.ends_at))
   end
 
-  -- Whether the time named to a refused caller is kept.
-  function Gate.keeps(gate, ask, is_hasty)
-    return ask.need <= FRONT and (is_hasty or turn_ms(ask.need, gate.rate) >= SLOW_TURN_MS)
-  end
-
-  -- Names the next time of an agent, and keeps it: the first free one from its fair time on; nil if that is later than
-  -- `latest`. `sure_at`: when its guarantee is behind again, `sure_ms`: between two of its guaranteed turns.
-  function Gate.book(gate, ask, apart_ms, sure_at, sure_ms, latest)
+  -- Finds the next time of an agent, and keeps it where turns are far apart. Returns it, or nil if it is not kept, and
+  -- whether it is one of the next window.
+  function Gate.book(gate, ask, refused)
     local before = need_of_first(gate, Gate.ahead(gate, ask, Gate.start(gate, ask)))
+    local ends_at, rate = ask.ends_at, gate.rate
+    local next_at = min(next_fair(gate, ask) or 0, ask.now + NAMED_AHEAD_MS)
     local from = ask.now + wait_ms(gate, min(ask.need, FRONT) + before - gate.tok)
-    from = min(from, max(sure_at, ask.now))
-    local fair = max(from, min(next_fair(gate, ask, sure_ms, apart_ms) or 0, ask.now + NAMED_AHEAD_MS))
-    -- Whose guarantee is behind goes before all others.
-    local at = min(free_from(gate, fair, ask.need), max(fair, sure_at))
-    if at > latest then return nil end
+    local fair = max(min(from, max(refused.sure_at, ask.now)), refused.opens_at, next_at)
+    local function free(from_at, is_later)
+      -- Whose guarantee is behind goes before all others.
+      return min(free_from(gate, from_at, ask.need, rate, ends_at, is_later), max(from_at, refused.sure_at))
+    end
+    local at = free(fair, false)
+    local is_later = at >= ends_at
+    if is_later then
+      rate = ask.next_rate
+      local first = ends_at + turn_ms(before, rate)
+      fair = max(next_at, first)
+      -- A window begins with its first call, so its first turn is for whoever may come.
+      local is_free = ask.least_ms == 0 and free(first, true) == first
+      at = is_free and first or free(fair, true)
+    end
+    if not keeps(ask.need, rate, refused.is_hasty) then return nil, is_later end
     Hash.put_number(STATE, Gate.named_field(gate, ask.agent), fair)
     local bookings, after, own = Gate.bookings(gate), 1, 0
     for _, other in ipairs(bookings) do
@@ -333,9 +357,9 @@ do
     if place then
       table.remove(gate.bookings, place)
       write_bookings(gate)
-    elseif gate.booked > 0 and Gate.keeps(gate, ask, false) then
+    elseif gate.booked > 0 and keeps(ask.need, gate.rate, false) then
       -- A turn between the times of others is one of the agent's, too.
-      local next_at = max(next_fair(gate, ask, HUGE, 0) or ask.now, ask.now)
+      local next_at = max(next_fair(gate, ask) or ask.now, ask.now)
       Hash.put_number(STATE, Gate.named_field(gate, ask.agent), min(next_at, ask.now + NAMED_AHEAD_MS))
     end
     local lowest = gate.heads > 0 and redis.call('ZRANGE', order_of[gate.name], 0, 0, 'WITHSCORES')[2]

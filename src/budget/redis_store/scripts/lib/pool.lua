@@ -109,9 +109,9 @@ do
   -- Milliseconds until the next window, which has points for all.
   function Pool.to_next_window_ms(pool, now) return max(1, pool.reset + GUARD_MS - now) end
   function Pool.weights(pool) return max(1, pool.weights) end
-  -- Milliseconds between two turns of an agent in a window of which nothing is spent.
+  -- Milliseconds between two turns of an agent in the next window.
   function Pool.fresh_step_ms(pool, share)
-    return div(div(Pool.gate(pool).avg * pool.window_ms, pool.limit * U) * Pool.weights(pool), share.weight)
+    return div(Gate.turn_ms(Pool.gate(pool).avg, pool.next_rate) * Pool.weights(pool), share.weight)
   end
 
   function Pool.head_start(pool, now)
@@ -183,10 +183,17 @@ do
     return max(burst, min(8, div(pool.limit, 10)) * U, div(pool.limit, 100) * U)
   end
 
+  -- Micro-points a second in a window of which nothing is spent. The first turn comes at once, the others share it.
+  local function rate_of_a_window(pool, headroom)
+    local points = max(1, pool.limit - Pool.kept(pool, pool.window_ms, headroom) - 1)
+    local rate = div(points * U * 1000, pool.window_ms)
+    return max(rate - pool.outside, div(rate, 10))
+  end
+
   function Pool.refill(pool, ledger, headroom, now)
     local gate = Pool.gate(pool)
     if pool.known == 0 then
-      pool.left, gate.rate = 1, U
+      pool.left, gate.rate, pool.next_rate = 1, U, U
       return
     end
     while pool.dear > 0 and now >= pool.dear_at + 60000 do
@@ -197,6 +204,7 @@ do
     local rate = div((pool.left * U - max(0, gate.tok)) * 1000, left_ms) - pool.outside
     if pool.left > 0 then rate = max(rate, div(pool.left * U * 100, left_ms)) end
     rate = max(1, ledger.scale(max(1, rate)))
+    pool.next_rate = max(1, ledger.scale(rate_of_a_window(pool, headroom)))
     if now < ledger.silent_to then Gate.pause(gate, now) end
     gate.rate = rate
     Gate.fill(gate, now, rate, Pool.depth(pool))

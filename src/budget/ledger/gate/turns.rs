@@ -1,0 +1,115 @@
+//! The turns of refused callers: which one is named to them, and what it takes from their agent's part.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use super::super::bookings::{self, Booking};
+use super::super::units::{FRONT, Micro};
+use super::{Ask, Gate, Window};
+
+/// The furthest ahead a time is named because of those named before.
+const NAMED_AHEAD_MS: i64 = 600_000;
+/// Heads at the front of the order whose weights count for the next time named.
+const LOOKED_AT: usize = 64;
+
+/// What a refused caller's time depends on, beside what it asked for.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::budget::ledger) struct Refused {
+    /// Whether it hardly waits, so that all its times are kept.
+    pub(in crate::budget::ledger) is_hasty: bool,
+    /// Nobody goes before, in epoch milliseconds.
+    pub(in crate::budget::ledger) opens_at: i64,
+    /// When its agent's guarantee is behind again, in epoch milliseconds; `i64::MAX` without one.
+    pub(in crate::budget::ledger) sure_at: i64,
+}
+
+/// When the next turn of an agent comes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::budget::ledger) enum Turn {
+    /// At this time, in epoch milliseconds, which is kept.
+    Kept(i64),
+    /// Before the window ends. Turns are too close together to keep one.
+    Soon,
+    /// In the next window, likewise.
+    Later,
+}
+
+impl Gate {
+    /// Finds the next time of an agent, and keeps it where turns are far apart: the first free one from its fair time
+    /// on. Times that would come after the window's end are those of the next one, from its beginning on.
+    pub(in crate::budget::ledger) fn book(&mut self, ask: &Ask<'_>, refused: Refused) -> Turn {
+        let start = self.start(ask);
+        let ahead = self.place(start, ask.head).unwrap_or_else(|place| place);
+        let before = self.need_of_first(i64::try_from(ahead).unwrap_or(i64::MAX));
+        let Window { ends_at, next_rate } = ask.window;
+        let Refused { is_hasty, opens_at, sure_at } = refused;
+        // Whose guarantee is behind goes before all others.
+        let free = |fair: i64, rate: Micro, window: &Range<i64>| {
+            self.bookings.free_from(fair, ask.need, rate, window).min(fair.max(sure_at))
+        };
+        let next = self.next_fair(ask).unwrap_or_default().min(ask.now + NAMED_AHEAD_MS);
+        let from = ask.now + self.wait_ms(ask.need.min(FRONT) + before - self.tok);
+        let mut fair = from.min(sure_at.max(ask.now)).max(opens_at).max(next);
+        let mut rate = self.rate;
+        let mut at = free(fair, rate, &(i64::MIN..ends_at));
+        let is_later = at >= ends_at;
+        if is_later {
+            let window = ends_at..i64::MAX;
+            rate = next_rate;
+            let first = ends_at + bookings::turn_ms(before, rate);
+            fair = next.max(first);
+            // A window begins with its first call, so its first turn is for whoever may come.
+            let is_free = ask.least_ms == 0 && free(first, rate, &window) == first;
+            at = if is_free { first } else { free(fair, rate, &window) };
+        }
+        if !bookings::keeps(ask.need, rate, is_hasty) {
+            return if is_later { Turn::Later } else { Turn::Soon };
+        }
+        self.bookings.name(ask.agent, fair);
+        self.bookings.keep(Booking { at, need: ask.need, agent: Arc::clone(ask.agent), weight: ask.weight });
+        Turn::Kept(at)
+    }
+
+    /// A step after the last fair time that was named to an agent, if one was and others want turns here, too. So what
+    /// they hold does not cost it a part of its turns. The step is what its weight leaves it of the turns, within its
+    /// pace; one that leads beyond the window's end is as long as in the next.
+    fn next_fair(&self, ask: &Ask<'_>) -> Option<i64> {
+        let last = self.bookings.last_named(ask.agent, ask.now)?;
+        let weights = self.weights(ask);
+        if weights == ask.weight && ask.least_ms == 0 {
+            return None;
+        }
+        let after = |rate: Micro| {
+            let turn = bookings::turn_ms(ask.need, rate);
+            last + (turn * weights / ask.weight).min(ask.most_ms).max(ask.least_ms)
+        };
+        Some(after(self.rate).min(after(ask.window.next_rate).max(ask.window.ends_at)))
+    }
+
+    /// The weights of those who wait here or have a time, and of who asks.
+    fn weights(&self, ask: &Ask<'_>) -> i64 {
+        let waiting = self.order.iter().take(LOOKED_AT).filter_map(|(_, head)| self.waiting.get(head));
+        let waiting = waiting.map(|waiting| (&waiting.agent, waiting.weight));
+        let booked = self.bookings.iter().map(|booking| (&booking.agent, booking.weight));
+        let mut seen = vec![ask.agent];
+        let mut weights = ask.weight;
+        for (agent, weight) in booked.chain(waiting) {
+            if !seen.contains(&agent) {
+                seen.push(agent);
+                weights += weight;
+            }
+        }
+        weights
+    }
+
+    /// Uses up the agent's time that has come, or its next turn.
+    pub(super) fn take_turn(&mut self, ask: &Ask<'_>) {
+        if let Some(place) = self.due(ask) {
+            self.bookings.take(place);
+        } else if !self.bookings.is_empty() && bookings::keeps(ask.need, self.rate, false) {
+            // A turn between the times of others is one of the agent's, too.
+            let next = self.next_fair(ask).unwrap_or(ask.now).max(ask.now);
+            self.bookings.name(ask.agent, next.min(ask.now + NAMED_AHEAD_MS));
+        }
+    }
+}
