@@ -1,6 +1,6 @@
 //! What GitHub's answers say about a pool: its window, and what users outside take of it.
 
-use super::super::units::{GUARD_MS, HOUR_MS, LIMIT_UNTOLD, MATCH_MS, MINUTE_MS, U};
+use super::super::units::{GUARD_MS, HOUR_MS, LIMIT_UNTOLD, MATCH_MS, MINUTE_MS, Micro, U};
 use super::Pool;
 
 /// Answers that agree on a window that is not ours.
@@ -110,9 +110,15 @@ impl Pool {
             return Observed::Odd;
         }
         let used = odd.used;
+        // By our time no window has ended: we were wrong about this one, or are now. So answers that speak of the other
+        // end again are not those of the window before, and unless less is used, the bucket gains nothing.
+        let before = self.reset_before;
+        let most = if used < self.used { Micro::MAX } else { self.gate.tok.max(0) };
         self.roll_over(now);
-        self.trial = None;
+        self.gate.lower_to(most);
+        (self.trial, self.reset_before) = (None, before);
         self.set(limit, used, reset, now);
+        self.reset_before = before.min(reset - MATCH_MS - 1);
         Observed::Current
     }
 

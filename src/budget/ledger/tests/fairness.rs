@@ -315,6 +315,27 @@ fn a_window_that_is_not_open_yet_slides() {
     }
 }
 
+/// Found as 127 refusals in a row, none of which were taken for what they were.
+#[test]
+fn a_window_that_ends_earlier_than_believed_is_followed() {
+    for (ends_in_ms, others_end_in_ms) in [(210_000, 300_000), (300_000, 210_000)] {
+        let mut pool = Pool::new(text("core"), START, Trial::new(1, 0), 0);
+        pool.observe(300, 20, others_end_in_ms, START);
+        for used in 21..30 {
+            pool.observe(300, used, ends_in_ms, START);
+        }
+        assert_eq!((pool.reset - START, pool.used), (ends_in_ms, 29));
+        // Back again, as where the other figures came from a place that was wrong.
+        for used in 30..34 {
+            pool.observe(300, used, others_end_in_ms, START);
+        }
+        assert_eq!((pool.reset - START, pool.used), (others_end_in_ms, 33));
+        pool.observe(300, 0, -10_000, START);
+        assert_eq!(pool.used, 33, "the window before");
+        assert!(pool.gate.tok <= 5_000_000, "{}", pool.gate.tok);
+    }
+}
+
 /// Whichever of two ends is true, the later one spends nothing that is not there yet.
 #[test]
 fn of_two_ends_of_a_window_the_later_one_holds() {

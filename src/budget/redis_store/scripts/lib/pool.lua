@@ -262,6 +262,7 @@ do
       if reset > pool.reset + GUARD_MS then pool.reset = reset end
       return 'current'
     end
+    local before, most = pool.reset_before, nil
     if not (reset > pool.reset and now >= pool.reset - MATCH_MS) then
       if abs(pool.odd_reset - reset) > MATCH_MS or now > pool.odd_since + 30000 then
         pool.odd_reset, pool.odd_count, pool.odd_since, pool.odd_used = reset, 1, now, used
@@ -270,10 +271,17 @@ do
       pool.odd_count, pool.odd_used = pool.odd_count + 1, max(pool.odd_used, used)
       if pool.odd_count < 3 then return 'odd' end
       used = pool.odd_used
+      most = used < pool.used and HUGE or max(0, Pool.gate(pool).tok)
     end
     Pool.roll_over(pool, now)
     Trial.clear(pool)
+    if most then
+      -- By our time no window has ended: we were wrong about this one, or are now.
+      Gate.lower_to(Pool.gate(pool), most)
+      pool.reset_before = before
+    end
     Pool.set_figures(pool, limit, used, reset, now)
+    if most then pool.reset_before = min(before, reset - MATCH_MS - 1) end
     return 'current'
   end
 
