@@ -53,7 +53,8 @@ impl Budget {
                 }
                 Outcome::Wait { hint_ms, step_ms, reason, has_place } => {
                     last_reason = Some(reason);
-                    self.turns.told(charge, hint_ms, step_ms);
+                    // The next call waits one step more.
+                    self.turns.told(charge, millis(hint_ms.saturating_add(step_ms)));
                     let told = Told {
                         ask_at: Some(Instant::now() + millis(hint_ms)),
                         step: millis(step_ms),
@@ -65,6 +66,7 @@ impl Budget {
                 Outcome::Refused { retry_after, reason } => {
                     seat.ticket.leave(true);
                     let retry_after = u64::try_from(retry_after).unwrap_or(1).max(1);
+                    self.turns.told(charge, Duration::from_secs(retry_after));
                     return Err(NotAdmitted::Refused(Refusal { retry_after, reason, view }));
                 }
                 // Not an answer to this question, so the store can't be relied on.
@@ -123,6 +125,7 @@ impl Budget {
             Outcome::Refused { retry_after, reason } => (u64::try_from(retry_after).unwrap_or(1), reason),
             _ => (1, Reason::Turn(GateKind::Pool)),
         };
+        self.turns.told(charge, Duration::from_secs(retry_after));
         NotAdmitted::Refused(Refusal { retry_after, reason, view: reply.view.unwrap_or_default() })
     }
 

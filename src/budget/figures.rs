@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::command::{Command, Look, Snapshot, View};
 use super::{Budget, Charge, Room, Statement, Waits};
@@ -22,15 +23,21 @@ impl Budget {
     }
 
     /// What a pool has left for an agent, as far as this replica knows. Asks nobody.
-    pub fn room(&self, installation: &Arc<str>, resource: &str, agent: &str) -> Room {
-        let wait = self.turns.next(installation, resource, agent);
+    pub fn room(&self, installation: &Arc<str>, resource: &str, agent: &str, is_write: bool) -> Room {
+        let wait = self.turns.next(installation, resource, agent, is_write);
         let Some((pool, now_ms)) = self.replica.pool(installation, resource) else {
             return Room { wait, points: Room::UNKNOWN };
         };
         let kept = self.tuning.load().headroom_thousandths * pool.limit / 1000;
         let spent = if pool.reset <= now_ms { 0 } else { pool.used.max(pool.own) };
-        let points = if now_ms < pool.cool { 0 } else { pool.limit - kept - spent - pool.in_flight };
-        Room { wait, points: points.max(0) }
+        let points = pool.limit - kept - spent - pool.in_flight;
+        let opens_at = match () {
+            () if now_ms < pool.cool => pool.cool,
+            () if points <= 0 => pool.reset,
+            () => return Room { wait, points },
+        };
+        let opens_in = u64::try_from(opens_at - now_ms).map(Duration::from_millis).unwrap_or_default();
+        Room { wait: wait.max(opens_in), points: 0 }
     }
 
     /// Warns once, when an installation's limit is first seen, if more is guaranteed than can be kept.

@@ -14,8 +14,8 @@ const TURNS_MAX: u64 = 100_000;
 /// Longer than any call is held.
 const KEPT_FOR: Duration = Duration::from_secs(120);
 
-/// An agent at a pool: installation, resource, agent.
-type Key = (Arc<str>, Box<str>, Box<str>);
+/// An agent at a pool: installation, resource, agent, and whether it writes, which has limits of its own.
+type Key = (Arc<str>, Box<str>, Box<str>, bool);
 
 /// The turns to come.
 pub(super) struct Turns {
@@ -35,20 +35,25 @@ impl Default for Turns {
 }
 
 impl Turns {
-    /// A call was told to wait; the next one will have to wait one step more.
-    pub(super) fn told(&self, charge: &Charge, hint_ms: i64, step_ms: i64) {
-        let wait = Duration::from_millis(u64::try_from(hint_ms.saturating_add(step_ms)).unwrap_or_default());
-        let key = key(&charge.installation, &charge.resource, &charge.agent);
+    /// A call was told when its turn comes; the next one would have to wait for so long.
+    pub(super) fn told(&self, charge: &Charge, wait: Duration) {
+        let key = key(&charge.installation, &charge.resource, &charge.agent, charge.is_write);
         self.next.insert(key, Instant::now() + wait.min(KEPT_FOR));
     }
 
     /// How long an agent's next call would have to wait.
-    pub(super) fn next(&self, installation: &Arc<str>, resource: &str, agent: &str) -> Duration {
-        let next = self.next.get(&key(installation, resource, agent));
+    pub(super) fn next(
+        &self,
+        installation: &Arc<str>,
+        resource: &str,
+        agent: &str,
+        is_write: bool,
+    ) -> Duration {
+        let next = self.next.get(&key(installation, resource, agent, is_write));
         next.map_or(Duration::ZERO, |next| next.saturating_duration_since(Instant::now()))
     }
 }
 
-fn key(installation: &Arc<str>, resource: &str, agent: &str) -> Key {
-    (Arc::clone(installation), resource.into(), agent.into())
+fn key(installation: &Arc<str>, resource: &str, agent: &str, is_write: bool) -> Key {
+    (Arc::clone(installation), resource.into(), agent.into(), is_write)
 }

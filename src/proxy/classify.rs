@@ -171,6 +171,14 @@ impl Call {
         !self.branches.is_empty() || by_graphql.into_iter().any(|mutation| !mutation.branches.is_empty())
     }
 
+    /// Whether GitHub counts the call as one that changes something, whatever the policy makes of it.
+    pub(crate) fn is_write(&self) -> bool {
+        match self.route.scope {
+            Scope::Graphql => self.changes_by_graphql(),
+            _ => !matches!(self.method, Method::GET | Method::HEAD),
+        }
+    }
+
     /// Whether the call changes something by GraphQL.
     pub(crate) fn changes_by_graphql(&self) -> bool {
         self.graphql.as_ref().is_some_and(|graphql| graphql.request.kind() != Kind::Query)

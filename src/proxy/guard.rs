@@ -24,8 +24,6 @@ use facts::FactCache;
 use nodes::Nodes;
 use resolve::Names;
 
-use http::Method;
-
 use super::Proxy;
 use super::classify::{Call, CallBody};
 use super::context::Context;
@@ -144,10 +142,7 @@ impl Permitted {
 
     /// Whether the call changes something at GitHub, so that a second attempt could do it twice.
     pub(super) fn is_write(&self) -> bool {
-        match self.call.route.scope {
-            Scope::Graphql => self.call.changes_by_graphql(),
-            _ => !matches!(self.call.method, Method::GET | Method::HEAD),
-        }
+        self.call.is_write()
     }
 
     /// Narrows the token to the call's repository. False if there is none, or the token can't be

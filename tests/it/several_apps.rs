@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use github_sim::{FurtherApp, INSTALLATION_STEP, PrimaryLimits, SimConfig};
+use github_sim::{Fault, FaultKind, FurtherApp, INSTALLATION_STEP, LimitForm, PrimaryLimits, SimConfig};
 use serde_json::json;
 
 use crate::support::{Setup, Tollgate, UNCACHED, agent};
@@ -134,6 +134,38 @@ async fn one_app_that_fails_leaves_the_other() {
         assert_eq!(tollgate.get(WIDGETS).await.verdict(), "200");
     }
     assert_eq!(tollgate.by_app().len(), 2, "it is taken up again");
+}
+
+/// The other one has its whole quota, but is slower than calls come.
+#[tokio::test]
+async fn one_app_on_hold_leaves_the_other() {
+    let tollgate = setup(None).start().await;
+    for _ in 0..2 {
+        assert_eq!(tollgate.get(WIDGETS).await.verdict(), "200");
+    }
+    let form = LimitForm::Secondary403;
+    let fault =
+        Fault::new(FaultKind::Limit { form, retry_after: Some(600) }).on("GET", "/repos/acme").times(1);
+    tollgate.sim.faults().add(fault);
+    assert_eq!(tollgate.get(WIDGETS).await.verdict(), "403 upstream_limited", "the one that GitHub refused");
+    for call in 0..14 {
+        let answer = tollgate.ask("GET", WIDGETS).header("prefer", "wait=20").send().await;
+        assert_eq!(answer.verdict(), "200", "{call}: {}", answer.text());
+    }
+}
+
+/// Whoever does not wait is refused by the App whose turn it is not; the other one serves the next call.
+#[tokio::test]
+async fn who_does_not_wait_is_served_by_both() {
+    let tollgate = setup(None).start().await;
+    let mut served = 0;
+    for _ in 0..60 {
+        let answer = tollgate.ask("GET", WIDGETS).header("prefer", "wait=0").send().await;
+        served += usize::from(answer.verdict() == "200");
+    }
+    let counts = tollgate.by_app();
+    // The bucket of each holds ten at the start.
+    assert!(served >= 18 && counts.values().all(|count| *count >= 8), "{served}: {counts:?}");
 }
 
 #[tokio::test]

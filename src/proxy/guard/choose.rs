@@ -40,7 +40,8 @@ impl Proxy {
         let candidates: Vec<&Arc<Installation>> =
             candidates.iter().filter(|one| may_stand_in(one, first, access)).collect();
         let resource = call.route.operation.resource;
-        let room = |one: &&Arc<Installation>| self.budget.room(&one.label, resource, &agent.name);
+        let is_write = call.is_write();
+        let room = |one: &&Arc<Installation>| self.budget.room(&one.label, resource, &agent.name, is_write);
         let rooms: Vec<Room> = candidates.iter().map(room).collect();
         let best = (0..rooms.len()).min_by_key(|&place| (rooms[place].wait, Reverse(rooms[place].points)))?;
         let own = place_of(call, rooms.len());
