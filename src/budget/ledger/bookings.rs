@@ -95,6 +95,10 @@ impl Bookings {
         kept
     }
 
+    pub(super) fn is_any_before(&self, at: i64) -> bool {
+        self.kept.first().is_some_and(|booking| booking.at < at)
+    }
+
     /// The agent came at its time.
     pub(super) fn take(&mut self, place: usize) {
         self.kept.remove(place);

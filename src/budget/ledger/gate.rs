@@ -90,13 +90,20 @@ pub(super) struct Ask<'a> {
 pub(super) struct Window {
     /// Epoch milliseconds.
     pub(super) ends_at: i64,
-    /// Micro-points a second in the next one.
+    /// Micro-points a second that are left for the rest of it, those in the bucket with them, and in the next one.
+    pub(super) pace: Micro,
     pub(super) next_rate: Micro,
 }
 
 impl Window {
     /// Of a gate whose limit knows no windows.
-    pub(super) const ENDLESS: Window = Window { ends_at: i64::MAX, next_rate: U };
+    pub(super) const ENDLESS: Window = Window { ends_at: i64::MAX, pace: 0, next_rate: U };
+
+    /// What a call may overdraw that comes at its time. A bucket is full when its window ends, but the last of the
+    /// turns that it pays for comes a turn earlier.
+    fn overdraft(self, need: Micro) -> Micro {
+        if self.ends_at < i64::MAX { need } else { 0 }
+    }
 }
 
 /// What a gate tells a head.
@@ -241,7 +248,7 @@ impl Gate {
         if let Some(place) = self.due(ask) {
             // Whose guarantee is behind goes before those whose times came earlier, too.
             let before = if ask.is_due { 0 } else { self.bookings.before(place) };
-            let short = ask.need.min(FRONT) + before - self.tok;
+            let short = ask.need.min(FRONT) + before - self.tok - ask.window.overdraft(ask.need);
             return Test { short, wait_ms: self.wait_ms(short), is_light: true, ahead: 0 };
         }
         let start = self.start(ask);

@@ -61,9 +61,10 @@ pub(super) struct Pool {
     is_alone: bool,
     /// The last step in which [`Pool::begin`] ran.
     step: u64,
-    /// The points that are certainly left to us, and the rate of a window of which nothing is spent, in micro-points a
-    /// second; set by [`Pool::refill`].
+    /// The points that are certainly left to us; and, in micro-points a second, what that is for the rest of the window,
+    /// and what a window has of which nothing is spent. Set by [`Pool::refill`].
     pub(super) left: i64,
+    pace: Micro,
     next_rate: Micro,
 }
 
@@ -99,6 +100,7 @@ impl Pool {
             is_alone: false,
             step: 0,
             left: 1,
+            pace: U,
             next_rate: U,
         }
     }
@@ -230,7 +232,7 @@ impl Pool {
 
     /// The present window, at its gate.
     pub(super) fn as_window(&self, now: i64) -> Window {
-        Window { ends_at: now + self.to_next_window_ms(now), next_rate: self.next_rate }
+        Window { ends_at: now + self.to_next_window_ms(now), pace: self.pace, next_rate: self.next_rate }
     }
 
     /// Milliseconds between two turns of an agent in the next window.
@@ -288,7 +290,7 @@ impl Pool {
         scale: impl Fn(Micro) -> Micro,
     ) {
         if !self.is_known {
-            (self.left, self.gate.rate, self.next_rate) = (1, U, U);
+            (self.left, self.gate.rate, self.pace, self.next_rate) = (1, U, U, U);
             return;
         }
         while self.dear > 0 && now >= self.dear_at + 60_000 {
@@ -301,6 +303,7 @@ impl Pool {
             rate = rate.max(self.left * U * 100 / left_ms);
         }
         let rate = scale(rate.max(1)).max(1);
+        self.pace = scale(self.left.max(0) * U * 1000 / left_ms - self.outside);
         self.next_rate = scale(self.rate_of_a_window(headroom)).max(1);
         if is_cooling {
             self.gate.pause(now);
@@ -313,9 +316,9 @@ impl Pool {
         }
     }
 
-    /// Micro-points a second in a window of which nothing is spent. The first turn comes at once, the others share it.
+    /// Micro-points a second in a window of which nothing is spent.
     fn rate_of_a_window(&self, headroom: i64) -> Micro {
-        let points = (self.limit - self.kept(self.window_ms, headroom) - 1).max(1);
+        let points = (self.limit - self.kept(self.window_ms, headroom)).max(1);
         let rate = points * U * 1000 / self.window_ms;
         (rate - self.outside).max(rate / 10)
     }

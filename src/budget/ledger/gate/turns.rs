@@ -41,7 +41,7 @@ impl Gate {
         let start = self.start(ask);
         let ahead = self.place(start, ask.head).unwrap_or_else(|place| place);
         let before = self.need_of_first(i64::try_from(ahead).unwrap_or(i64::MAX));
-        let Window { ends_at, next_rate } = ask.window;
+        let Window { ends_at, next_rate, pace: _ } = ask.window;
         let Refused { is_hasty, opens_at, sure_at } = refused;
         // Whose guarantee is behind goes before all others.
         let free = |fair: i64, rate: Micro, window: &Range<i64>| {
@@ -49,17 +49,21 @@ impl Gate {
         };
         let next = self.next_fair(ask).unwrap_or_default().min(ask.now + NAMED_AHEAD_MS);
         let from = ask.now + self.wait_ms(ask.need.min(FRONT) + before - self.tok);
-        let mut fair = from.min(sure_at.max(ask.now)).max(opens_at).max(next);
+        let from = from.min(sure_at.max(ask.now)).max(opens_at);
+        let mut fair = from.max(next);
         let mut rate = self.rate;
-        let mut at = free(fair, rate, &(i64::MIN..ends_at));
+        // What would be left over is for whoever may come: the turns of a window in which nobody has a time any more, and
+        // the first of the next, which begins with that call.
+        let is_anybodys = ask.least_ms == 0 && ends_at < i64::MAX;
+        let is_rest = is_anybodys && ahead == 0 && !self.bookings.is_any_before(ends_at);
+        let mut at = if is_rest { from } else { free(fair, rate, &(i64::MIN..ends_at)) };
         let is_later = at >= ends_at;
         if is_later {
             let window = ends_at..i64::MAX;
             rate = next_rate;
             let first = ends_at + bookings::turn_ms(before, rate);
             fair = next.max(first);
-            // A window begins with its first call, so its first turn is for whoever may come.
-            let is_free = ask.least_ms == 0 && free(first, rate, &window) == first;
+            let is_free = is_anybodys && free(first, rate, &window) == first;
             at = if is_free { first } else { free(fair, rate, &window) };
         }
         if !bookings::keeps(ask.need, rate, is_hasty) {
@@ -83,7 +87,10 @@ impl Gate {
             let turn = bookings::turn_ms(ask.need, rate);
             last + (turn * weights / ask.weight).min(ask.most_ms).max(ask.least_ms)
         };
-        Some(after(self.rate).min(after(ask.window.next_rate).max(ask.window.ends_at)))
+        let Window { ends_at, pace, next_rate } = ask.window;
+        // Turns that lie in the bucket are to be shared, too.
+        let rate = self.rate.max(pace.min(next_rate));
+        Some(after(rate).min(after(next_rate).max(ends_at)))
     }
 
     /// The weights of those who wait here or have a time, and of who asks.

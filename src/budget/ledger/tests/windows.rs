@@ -73,9 +73,10 @@ fn times_of_the_next_window_are_kept_too() {
             let came: Vec<_> = agents.iter().map(|who| (who.weight, crowd.came(who.name))).collect();
             let (all, in_vain) =
                 came.iter().fold((0, 0), |sum, (_, came)| (sum.0 + came.served, sum.1 + came.in_vain));
-            // One or two points are kept back, and a window lasts a second longer.
-            assert!(all >= 20 * limit * 3 / 4, "{all} of {}: {came:?}", 20 * limit);
-            assert!(in_vain <= all / 15, "{came:?}");
+            // A point is kept back, and a window lasts a second longer.
+            assert!(all >= 20 * (limit - 1) * 17 / 20, "{all} of {}: {came:?}", 20 * (limit - 1));
+            // A new call of the same agent may take the time that another caller was told.
+            assert!(in_vain <= if callers == 1 { all / 50 } else { all / 8 }, "{in_vain} of {all}: {came:?}");
             let weights: i64 = agents.iter().map(|who| who.weight).sum();
             for (weight, came) in &came {
                 let fair = all * weight / weights;

@@ -188,6 +188,7 @@ do
       is_interactive = admit.is_interactive, is_due = weighed.is_due and kind == 'pool', express = express, now = now,
       least_ms = ceiling_apart_ms(), most_ms = kind == 'pool' and guaranteed_apart_ms() or HUGE,
       ends_at = kind == 'pool' and now + Pool.to_next_window_ms(pool, now) or HUGE, next_rate = pool.next_rate,
+      pace = kind == 'pool' and pool.pace or 0,
     }
   end
 

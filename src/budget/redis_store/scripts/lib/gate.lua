@@ -240,7 +240,9 @@ do
       -- Whose guarantee is behind goes before those whose times came earlier, too.
       local others = ask.is_due and 0 or place - 1
       for other = 1, others do before = min(KEPT_MAX, before + gate.bookings[other].need) end
-      local short = min(ask.need, FRONT) + before - gate.tok
+      -- A bucket is full when its window ends, but the last of the turns that it pays for comes a turn earlier.
+      local overdraft = ask.ends_at < HUGE and ask.need or 0
+      local short = min(ask.need, FRONT) + before - gate.tok - overdraft
       return { short = short, wait_ms = wait_ms(gate, short), is_light = true, ahead = 0 }
     end
     local start = Gate.start(gate, ask)
@@ -289,30 +291,37 @@ do
     local function after(rate)
       return last + max(min(div(turn_ms(ask.need, rate) * weights, ask.weight), ask.most_ms), ask.least_ms)
     end
-    return min(after(gate.rate), max(after(ask.next_rate), ask.ends_at))
+    -- Turns that lie in the bucket are to be shared, too.
+    local rate = max(gate.rate, min(ask.pace, ask.next_rate))
+    return min(after(rate), max(after(ask.next_rate), ask.ends_at))
   end
 
   -- Finds the next time of an agent, and keeps it where turns are far apart. Returns it, or nil if it is not kept, and
   -- whether it is one of the next window.
   function Gate.book(gate, ask, refused)
-    local before = need_of_first(gate, Gate.ahead(gate, ask, Gate.start(gate, ask)))
+    local ahead = Gate.ahead(gate, ask, Gate.start(gate, ask))
+    local before = need_of_first(gate, ahead)
     local ends_at, rate = ask.ends_at, gate.rate
-    local next_at = min(next_fair(gate, ask) or 0, ask.now + NAMED_AHEAD_MS)
-    local from = ask.now + wait_ms(gate, min(ask.need, FRONT) + before - gate.tok)
-    local fair = max(min(from, max(refused.sure_at, ask.now)), refused.opens_at, next_at)
     local function free(from_at, is_later)
       -- Whose guarantee is behind goes before all others.
       return min(free_from(gate, from_at, ask.need, rate, ends_at, is_later), max(from_at, refused.sure_at))
     end
-    local at = free(fair, false)
+    local next_at = min(next_fair(gate, ask) or 0, ask.now + NAMED_AHEAD_MS)
+    local from = ask.now + wait_ms(gate, min(ask.need, FRONT) + before - gate.tok)
+    from = max(min(from, max(refused.sure_at, ask.now)), refused.opens_at)
+    local fair = max(from, next_at)
+    -- What would be left over is for whoever may come: the turns of a window in which nobody has a time any more, and
+    -- the first of the next, which begins with that call.
+    local is_anybodys = ask.least_ms == 0 and ends_at < HUGE
+    local earliest = Gate.bookings(gate)[1]
+    local is_rest = is_anybodys and ahead == 0 and not (earliest and earliest.at < ends_at)
+    local at = is_rest and from or free(fair, false)
     local is_later = at >= ends_at
     if is_later then
       rate = ask.next_rate
       local first = ends_at + turn_ms(before, rate)
       fair = max(next_at, first)
-      -- A window begins with its first call, so its first turn is for whoever may come.
-      local is_free = ask.least_ms == 0 and free(first, true) == first
-      at = is_free and first or free(fair, true)
+      at = is_anybodys and free(first, true) == first and first or free(fair, true)
     end
     if not keeps(ask.need, rate, refused.is_hasty) then return nil, is_later end
     Hash.put_number(STATE, Gate.named_field(gate, ask.agent), fair)

@@ -183,9 +183,9 @@ do
     return max(burst, min(8, div(pool.limit, 10)) * U, div(pool.limit, 100) * U)
   end
 
-  -- Micro-points a second in a window of which nothing is spent. The first turn comes at once, the others share it.
+  -- Micro-points a second in a window of which nothing is spent.
   local function rate_of_a_window(pool, headroom)
-    local points = max(1, pool.limit - Pool.kept(pool, pool.window_ms, headroom) - 1)
+    local points = max(1, pool.limit - Pool.kept(pool, pool.window_ms, headroom))
     local rate = div(points * U * 1000, pool.window_ms)
     return max(rate - pool.outside, div(rate, 10))
   end
@@ -193,7 +193,7 @@ do
   function Pool.refill(pool, ledger, headroom, now)
     local gate = Pool.gate(pool)
     if pool.known == 0 then
-      pool.left, gate.rate, pool.next_rate = 1, U, U
+      pool.left, gate.rate, pool.pace, pool.next_rate = 1, U, U, U
       return
     end
     while pool.dear > 0 and now >= pool.dear_at + 60000 do
@@ -204,6 +204,7 @@ do
     local rate = div((pool.left * U - max(0, gate.tok)) * 1000, left_ms) - pool.outside
     if pool.left > 0 then rate = max(rate, div(pool.left * U * 100, left_ms)) end
     rate = max(1, ledger.scale(max(1, rate)))
+    pool.pace = ledger.scale(div(max(0, pool.left) * U * 1000, left_ms) - pool.outside)
     pool.next_rate = max(1, ledger.scale(rate_of_a_window(pool, headroom)))
     if now < ledger.silent_to then Gate.pause(gate, now) end
     gate.rate = rate
