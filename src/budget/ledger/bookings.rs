@@ -115,10 +115,15 @@ impl Bookings {
         at
     }
 
+    /// Whether a further time of the agent would be kept.
+    pub(super) fn has_room_for(&self, agent: &str) -> bool {
+        let own = self.kept.iter().filter(|other| *other.agent == *agent).count();
+        self.kept.len() < BOOKINGS_MAX && own < OF_ONE_AGENT
+    }
+
     /// Keeps a time, if there is room for one more, and for one more of the agent.
     pub(super) fn keep(&mut self, booking: Booking) {
-        let own = self.kept.iter().filter(|other| other.agent == booking.agent).count();
-        if self.kept.len() < BOOKINGS_MAX && own < OF_ONE_AGENT {
+        if self.has_room_for(&booking.agent) {
             let place = self.kept.partition_point(|other| other.at <= booking.at);
             self.kept.insert(place, booking);
         }

@@ -57,7 +57,7 @@ impl Ledger {
         let fresh_ms = held.reason.ends_with_window().then(|| self.fresh_step(admit, weighed));
         let pool = self.pools.get_mut(&admit.place.resource).expect("the pool was prepared");
         match turn {
-            Turn::Kept(at) => {
+            Turn::At(at) => {
                 pool.see(&admit.share, now);
                 div_ceil(at - now, 1000).max(1)
             }

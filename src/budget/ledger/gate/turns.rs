@@ -8,7 +8,7 @@ use super::super::units::{FRONT, Micro};
 use super::{Ask, Gate, Window};
 
 /// The furthest ahead a time is named because of those named before.
-const NAMED_AHEAD_MS: i64 = 600_000;
+const NAMED_AHEAD_MS: i64 = 3_600_000;
 /// Heads at the front of the order whose weights count for the next time named.
 const LOOKED_AT: usize = 64;
 
@@ -26,8 +26,8 @@ pub(in crate::budget::ledger) struct Refused {
 /// When the next turn of an agent comes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::budget::ledger) enum Turn {
-    /// At this time, in epoch milliseconds, which is kept.
-    Kept(i64),
+    /// At this time, in epoch milliseconds, which is kept unless too many are.
+    At(i64),
     /// Before the window ends. Turns are too close together to keep one.
     Soon,
     /// In the next window, likewise.
@@ -47,7 +47,11 @@ impl Gate {
         let free = |fair: i64, rate: Micro, window: &Range<i64>| {
             self.bookings.free_from(fair, ask.need, rate, window).min(fair.max(sure_at))
         };
-        let next = self.next_fair(ask).unwrap_or_default().min(ask.now + NAMED_AHEAD_MS);
+        let latest = ask.now + NAMED_AHEAD_MS;
+        let next = self.next_fair(ask).unwrap_or_default();
+        // Kept, a time named before it is fair would be somebody else's turn.
+        let is_early = next > latest;
+        let next = next.min(latest);
         let from = ask.now + self.wait_ms(ask.need.min(FRONT) + before - self.tok);
         let from = from.min(sure_at.max(ask.now)).max(opens_at);
         let mut fair = from.max(next);
@@ -70,17 +74,20 @@ impl Gate {
             return if is_later { Turn::Later } else { Turn::Soon };
         }
         self.bookings.name(ask.agent, fair);
-        self.bookings.keep(Booking { at, need: ask.need, agent: Arc::clone(ask.agent), weight: ask.weight });
-        Turn::Kept(at)
+        if !is_early {
+            let (agent, weight) = (Arc::clone(ask.agent), ask.weight);
+            self.bookings.keep(Booking { at, need: ask.need, agent, weight });
+        }
+        Turn::At(at)
     }
 
-    /// A step after the last fair time that was named to an agent, if one was and others want turns here, too. So what
-    /// they hold does not cost it a part of its turns. The step is what its weight leaves it of the turns, within its
-    /// pace; one that leads beyond the window's end is as long as in the next.
+    /// A step after the last fair time that was named to an agent, if one was and others want turns here, too, or not all
+    /// of its own are kept. So what others hold does not cost it a part of its turns. The step is what its weight leaves
+    /// it of the turns, within its pace; one that leads beyond the window's end is as long as in the next.
     fn next_fair(&self, ask: &Ask<'_>) -> Option<i64> {
         let last = self.bookings.last_named(ask.agent, ask.now)?;
         let weights = self.weights(ask);
-        if weights == ask.weight && ask.least_ms == 0 {
+        if weights == ask.weight && ask.least_ms == 0 && self.bookings.has_room_for(ask.agent) {
             return None;
         }
         let after = |rate: Micro| {

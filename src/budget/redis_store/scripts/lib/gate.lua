@@ -62,7 +62,7 @@ do
   -- The times kept for refused callers, earliest first; see ledger/bookings.rs. Of a gate that keeps none, nothing is
   -- read: `booked` counts them.
   local SLOW_TURN_MS, TURN_MAX_MS, GRACE_MS, BOOKINGS_MAX, OF_ONE_AGENT = 1500, 600000, 5000, 64, 4
-  local NAMED_AHEAD_MS, NAMED_COUNTS_MS, LOOKED_AT = 600000, 600000, 64
+  local NAMED_AHEAD_MS, NAMED_COUNTS_MS, LOOKED_AT = 3600000, 600000, 64
   local KEPT_MAX, RATE_MAX = 1000000 * U, 1000 * U
 
   function Gate.named_field(gate, agent) return string.format('named:%.0f %s|%s', gate.born, gate.name, agent) end
@@ -281,13 +281,22 @@ do
     return weights
   end
 
-  -- A step after the last fair time that was named to an agent, if one was and others want turns here, too. One that
-  -- leads beyond the window's end is as long as in the next.
+  -- Whether a further time of the agent would be kept.
+  local function has_room_for(gate, agent)
+    local own = 0
+    for _, other in ipairs(Gate.bookings(gate)) do
+      if other.agent == agent then own = own + 1 end
+    end
+    return #Gate.bookings(gate) < BOOKINGS_MAX and own < OF_ONE_AGENT
+  end
+
+  -- A step after the last fair time that was named to an agent, if one was and others want turns here, too, or not all
+  -- of its own are kept. One that leads beyond the window's end is as long as in the next.
   local function next_fair(gate, ask)
     local last = Hash.get_number(STATE, Gate.named_field(gate, ask.agent))
     if not last or last <= ask.now - NAMED_COUNTS_MS then return nil end
     local weights = weights_of(gate, ask)
-    if weights == ask.weight and ask.least_ms == 0 then return nil end
+    if weights == ask.weight and ask.least_ms == 0 and has_room_for(gate, ask.agent) then return nil end
     local function after(rate)
       return last + max(min(div(turn_ms(ask.need, rate) * weights, ask.weight), ask.most_ms), ask.least_ms)
     end
@@ -306,7 +315,10 @@ do
       -- Whose guarantee is behind goes before all others.
       return min(free_from(gate, from_at, ask.need, rate, ends_at, is_later), max(from_at, refused.sure_at))
     end
-    local next_at = min(next_fair(gate, ask) or 0, ask.now + NAMED_AHEAD_MS)
+    local latest, next_at = ask.now + NAMED_AHEAD_MS, next_fair(gate, ask) or 0
+    -- Kept, a time named before it is fair would be somebody else's turn.
+    local is_early = next_at > latest
+    next_at = min(next_at, latest)
     local from = ask.now + wait_ms(gate, min(ask.need, FRONT) + before - gate.tok)
     from = max(min(from, max(refused.sure_at, ask.now)), refused.opens_at)
     local fair = max(from, next_at)
@@ -325,12 +337,11 @@ do
     end
     if not keeps(ask.need, rate, refused.is_hasty) then return nil, is_later end
     Hash.put_number(STATE, Gate.named_field(gate, ask.agent), fair)
-    local bookings, after, own = Gate.bookings(gate), 1, 0
-    for _, other in ipairs(bookings) do
-      if other.agent == ask.agent then own = own + 1 end
-      if other.at <= at then after = after + 1 end
-    end
-    if #bookings < BOOKINGS_MAX and own < OF_ONE_AGENT then
+    if not is_early and has_room_for(gate, ask.agent) then
+      local bookings, after = Gate.bookings(gate), 1
+      for _, other in ipairs(bookings) do
+        if other.at <= at then after = after + 1 end
+      end
       table.insert(bookings, after, { at = at, need = ask.need, agent = ask.agent, weight = ask.weight })
       write_bookings(gate)
     end
