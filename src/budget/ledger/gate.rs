@@ -262,7 +262,9 @@ impl Gate {
         let express = if is_light { ask.express } else { 0 };
         let alone = ask.need.min(FRONT) + self.need_of_first(ahead) - self.tok - express;
         let (mut short, mut wait_ms) = (alone, self.wait_ms(alone));
-        if !self.bookings.is_empty() && !ask.is_due {
+        // Whoever comes at its time at a pool may overdraw, so an urgent call in between makes nobody come in vain.
+        let goes_first = ask.is_due || (is_light && ask.is_interactive && ask.window.ends_at < i64::MAX);
+        if !self.bookings.is_empty() && !goes_first {
             // What was promised is not overdrawn.
             if let Some(kept) = self.bookings.kept(self.rate, ask.now, ask.window.ends_at) {
                 short = short.max(alone + express + kept);

@@ -23,7 +23,7 @@ pub(super) struct Came {
 }
 
 pub(super) struct Crowd {
-    bench: Bench,
+    pub(super) bench: Bench,
     pub(super) callers: Vec<Caller>,
     is_write: bool,
     resource: &'static str,

@@ -86,6 +86,28 @@ fn times_of_the_next_window_are_kept_too() {
     }
 }
 
+/// Of an agent under its share: the turns until then were all promised to callers of the others.
+#[test]
+fn an_urgent_call_does_not_wait_for_the_times_of_others() {
+    let human = Who { is_interactive: true, ..Who::plain("human", 1) };
+    let mut bench = Bench::new(30);
+    bench.window_ms = 60_000;
+    let mut crowd = Crowd::new(bench, &agents(), 4, false, "search");
+    crowd.run(START + 120_000);
+    crowd.forget();
+    for minute in 0..20 {
+        crowd.run(START + 120_000 + minute * 60_000 + 30_000);
+        let told = crowd.bench.admit(&human, false, "search", 4_000);
+        assert!(matches!(told, Outcome::Granted { .. }), "{minute}: {told:?}");
+        crowd.bench.answer(0, None, true);
+    }
+    let (served, in_vain) = agents()
+        .iter()
+        .map(|who| crowd.came(who.name))
+        .fold((0, 0), |sum, came| (sum.0 + came.served, sum.1 + came.in_vain));
+    assert!(in_vain <= served / 20, "{in_vain} of {served}");
+}
+
 /// Whoever asks with no patience is refused at each moment that is not its agent's turn, and others of the same agent
 /// wait in the order meanwhile.
 #[test]
