@@ -341,10 +341,7 @@ impl Proxy {
                 Err(ProxyError::Draining) => return Err(ProxyError::Draining),
                 Err(refused) => return otherwise.unwrap_or(Err(refused.after(attempts.are_made()))),
             };
-            let admitted = match self.look_again(permitted, admitted, ctx).await? {
-                Some(admitted) => admitted,
-                None => self.admit(permitted, ctx).await?,
-            };
+            let admitted = self.look_again(permitted, admitted, ctx).await?;
             let request = self.inject(permitted, &admitted, read.as_deref_mut()).await?;
             let attempt = self.forward(permitted, request, admitted, ctx).await?;
             match self.settle(permitted, attempt, &mut attempts, ctx).await? {

@@ -8,7 +8,7 @@ use github_sim::{Fault, FaultKind};
 use serde_json::{Value, json};
 use tollgate::clock::{Clock, ManualClock, SystemClock};
 
-use crate::support::{Answer, Setup, Tollgate, agent};
+use crate::support::{Answer, Setup, Tollgate, agent, eventually};
 
 const CONTENT: &str = "eA==";
 
@@ -334,6 +334,38 @@ async fn a_write_that_is_judged_again_does_not_wait_for_itself() {
     }
     let late = futures_util::future::join_all([11, 12].map(put)).await;
     assert_eq!(late, ["201", "201"]);
+}
+
+/// It was looked at between two waits, and not after the second one.
+#[tokio::test]
+async fn a_write_that_waits_twice_is_judged_again_twice() {
+    let further = "budget: { secondary: { concurrent: 1 } }\n".to_owned();
+    let tollgate = Setup { further, ..setup() }.start().await;
+    let put = async |name: &str| {
+        let path = format!("/repos/acme/widgets/contents/{name}");
+        let file = json!({"message": "m", "content": CONTENT, "branch": "feature/x"});
+        tollgate.ask("PUT", &path).header("prefer", "wait=30").json(&file).send().await.verdict()
+    };
+    let asked_for_pulls =
+        || look_ups(&tollgate).iter().filter(|line| line.contains("head=acme:feature%2Fx")).count();
+    for name in 0..11 {
+        assert_eq!(put(&name.to_string()).await, "201");
+    }
+    // Either read takes the only slot for so long.
+    for (path, ms) in [("/repos/acme/gadgets/labels", 1_300), ("/repos/acme/gadgets/issues", 2_500)] {
+        tollgate.sim.faults().add(Fault::new(FaultKind::SlowFirstByte { ms }).on("GET", path));
+    }
+    let judged = asked_for_pulls();
+    let (late, ()) = tokio::join!(put("unseen"), async {
+        eventually("the first look", || asked_for_pulls() == judged + 1).await;
+        let first = tollgate.get("/repos/acme/gadgets/labels").await;
+        eventually("the look after the first wait", || asked_for_pulls() == judged + 2).await;
+        assert!(tollgate.sim.edit(|world| world.set_auto_merge("acme/widgets", 76, true)));
+        let second = tollgate.get("/repos/acme/gadgets/issues").await;
+        assert_eq!((first.verdict().as_str(), second.verdict().as_str()), ("200", "200"));
+    });
+    assert_eq!(late, "403 operation_forbidden");
+    assert!(tollgate.sim.books().merges.is_empty(), "it landed unseen");
 }
 
 /// Anyone who can open pull requests can open a hundred to hide one.

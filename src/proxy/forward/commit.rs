@@ -29,6 +29,7 @@ impl Proxy {
         // A new token, if the call waited for long.
         self.try_token(permitted, token, ctx).await;
         self.check_open()?;
+        Box::pin(self.check_waited(permitted, ctx)).await?;
         if let Sanction::Signed { approval, wanted, stack } = sanction {
             self.check_again(permitted, approval, stack, wanted, ctx).await?;
             // The approval of a call that may no longer go up is not used up.

@@ -1,6 +1,8 @@
 //! The class of an operation that depends on its branch: stronger if that is the default branch, a
 //! protected one, a tag, or can't be known.
 
+use std::time::Duration;
+
 use serde_json::Value;
 use tokio::time::Instant;
 
@@ -15,6 +17,12 @@ use crate::proxy::admit::Admitted;
 use crate::proxy::classify::Call;
 use crate::proxy::context::Context;
 use crate::proxy::{AT_ONCE, Proxy};
+
+/// How often a call that has to wait after each look at its branches is looked at again.
+const LOOKS_MAX: usize = 4;
+/// How old a second look may be when the call goes up. An agent's writes to a repository are a
+/// second apart, and one that gave its place up waits for the next.
+const JUDGED_AGAIN_FOR: Duration = Duration::from_secs(2);
 
 /// A branch of a repository, under its current name.
 struct Place {
@@ -102,39 +110,78 @@ impl Proxy {
     }
 
     /// Checks the branches again of a call that goes up as a plain write because nothing guarded
-    /// them, if it has waited since. None if `admitted` had to be given back for that.
+    /// them, for as long as it has waited since. It may have to give `admitted` back for that, and
+    /// to wait once more.
     pub(in crate::proxy) async fn look_again(
         &self,
-        permitted: &Permitted,
+        permitted: &mut Permitted,
         admitted: Admitted,
         ctx: &mut Context,
-    ) -> Result<Option<Admitted>, ProxyError> {
-        if permitted.call().free_at.is_none_or(|at| at.elapsed() < JUDGED_FOR) {
-            return Ok(Some(admitted));
+    ) -> Result<Admitted, ProxyError> {
+        if permitted.call.free_at.is_none() {
+            return Ok(admitted);
         }
-        let hold_until = ctx.hold_until;
-        ctx.hold_until = hold_until.min(Instant::now() + AT_ONCE);
-        let looked = Box::pin(self.check_still_free(permitted, ctx)).await;
-        ctx.hold_until = hold_until;
-        match looked {
-            Ok(()) => Ok(Some(admitted)),
-            // The look-up may lack the very slot, or a trial's one call, that `admitted` holds.
-            Err(held) if held.limit().is_some() => {
-                drop(admitted);
-                Box::pin(self.check_still_free(permitted, ctx)).await.map(|()| None)
-            }
-            Err(error) => Err(error),
+        // Minting may take long. Afterwards injection finds the token.
+        self.token_for(permitted).await?;
+        if !is_judged_before(&permitted.call, JUDGED_FOR) {
+            return Ok(admitted);
         }
+        // The call has had its turn, and is the next of its agent's.
+        let is_interactive = std::mem::replace(&mut ctx.is_interactive, true);
+        let admitted = Box::pin(self.judge_until_sent(permitted, admitted, ctx)).await;
+        ctx.is_interactive = is_interactive;
+        admitted
     }
 
-    async fn check_still_free(&self, permitted: &Permitted, ctx: &mut Context) -> Result<(), ProxyError> {
-        if self.are_free(&permitted.asker(), permitted.call(), ctx).await? {
+    async fn judge_until_sent(
+        &self,
+        permitted: &mut Permitted,
+        mut admitted: Admitted,
+        ctx: &mut Context,
+    ) -> Result<Admitted, ProxyError> {
+        let mut keep_for = AT_ONCE;
+        for _ in 0..LOOKS_MAX {
+            let hold_until = ctx.hold_until;
+            ctx.hold_until = hold_until.min(Instant::now() + keep_for);
+            let looked = self.check_still_free(permitted, ctx).await;
+            ctx.hold_until = hold_until;
+            match looked {
+                Ok(()) => return Ok(admitted),
+                // The look-up may lack the very slot, or a trial's one call, that `admitted` holds.
+                Err(held) if held.limit().is_some() => drop(admitted),
+                Err(error) => return Err(error),
+            }
+            let since = Instant::now();
+            self.check_still_free(permitted, ctx).await?;
+            // If the look-up only had to wait for its agent's turn, it can be done without giving up the place.
+            keep_for = AT_ONCE + since.elapsed() * 2;
+            admitted = self.admit(permitted, ctx).await?;
+            if !is_judged_before(&permitted.call, JUDGED_AGAIN_FOR) {
+                return Ok(admitted);
+            }
+        }
+        Err(waited())
+    }
+
+    /// Checks the branches of a plain write once more, if it has waited since.
+    pub(in crate::proxy) async fn check_waited(
+        &self,
+        permitted: &Permitted,
+        ctx: &mut Context,
+    ) -> Result<(), ProxyError> {
+        let call = permitted.call();
+        if !is_judged_before(call, JUDGED_AGAIN_FOR) || self.are_free(&permitted.asker(), call, ctx).await? {
             return Ok(());
         }
-        Err(ProxyError::OperationForbidden(
-            "The call waited, and meanwhile something guards its branch, or that can't be known. Send it again."
-                .to_owned(),
-        ))
+        Err(waited())
+    }
+
+    async fn check_still_free(&self, permitted: &mut Permitted, ctx: &mut Context) -> Result<(), ProxyError> {
+        if !self.are_free(&permitted.asker(), &permitted.call, ctx).await? {
+            return Err(waited());
+        }
+        permitted.call.free_at = Some(Instant::now());
+        Ok(())
     }
 
     async fn are_free(&self, asker: &Asker, call: &Call, ctx: &mut Context) -> Result<bool, ProxyError> {
@@ -328,6 +375,18 @@ impl Proxy {
 /// Pull requests in the repository `at` from a branch of `head`, which may be the same.
 fn pulls_from(at: RepositoryName, head: &RepositoryName, branch: &str) -> Question {
     Question::PullsFrom { at, owner: head.owner().to_owned(), branch: branch.to_owned() }
+}
+
+/// Whether the call is a plain write only because of a look-up of this age or older.
+fn is_judged_before(call: &Call, age: Duration) -> bool {
+    call.free_at.is_some_and(|at| at.elapsed() >= age)
+}
+
+fn waited() -> ProxyError {
+    ProxyError::OperationForbidden(
+        "The call waited, and meanwhile something guards its branch, or that can't be known. Send it again."
+            .to_owned(),
+    )
 }
 
 fn lands_unseen() -> ProxyError {
