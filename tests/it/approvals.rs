@@ -499,6 +499,30 @@ async fn a_stack_is_looked_at_again_when_the_call_has_waited() {
     assert_eq!(writes(&tollgate), Vec::<String>::new());
 }
 
+/// It was looked at again only if it had been in a stack before.
+#[tokio::test]
+async fn what_becomes_a_stack_while_the_call_waits_is_not_landed() {
+    let tollgate = setup().start().await;
+    let path = "/repos/acme/widgets/pulls/77/merge-async";
+    let mut claims = refused(&tollgate, "PUT", path, &json!({})).await.json()["tollgate"]["approval"].clone();
+    claims.as_object_mut().unwrap().remove("base");
+    let approval = sign(&filled(&claims));
+    // The read that tries the new token is slow.
+    tollgate.sim.faults().add(
+        Fault::new(FaultKind::SlowFirstByte { ms: 1_300 }).on("GET", "/repos/acme/widgets").after(1).times(1),
+    );
+    let body = json!({});
+    let merge = send(&tollgate, "PUT", path, &body, Some(&approval));
+    let stack = async {
+        tokio::time::sleep(Duration::from_millis(600)).await;
+        assert!(tollgate.sim.edit(|world| world.stack("acme/widgets", &[76, 77])));
+    };
+    let (answer, ()) = tokio::join!(merge, stack);
+    assert_eq!(answer.verdict(), "403 approval_invalid", "{}", answer.text());
+    assert!(answer.json()["message"].as_str().unwrap().contains("stack"), "{}", answer.text());
+    assert_eq!(writes(&tollgate), Vec::<String>::new());
+}
+
 #[tokio::test]
 async fn an_approval_of_tomorrow_is_used_tomorrow() {
     let mut tollgate = setup().start().await;

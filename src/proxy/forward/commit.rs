@@ -43,8 +43,8 @@ impl Proxy {
     }
 
     /// The call may have waited since it was judged. Meanwhile the approval may have expired, or
-    /// the pull request may have been retargeted. And commits that nothing pins may have been
-    /// pushed: below in a stack, or under a review that is submitted.
+    /// the pull request may have been retargeted, or have become part of a stack. And commits that
+    /// nothing pins may have been pushed: below in a stack, or under a review that is submitted.
     async fn check_again(
         &self,
         permitted: &Permitted,
@@ -62,8 +62,8 @@ impl Proxy {
         if !Box::pin(self.means_approved(permitted, approval, ctx)).await? {
             return refused("the pull request's head is another than the approved commit");
         }
-        let may_be_retargeted = approval.base.is_some() && ctx.started.elapsed() >= JUDGED_FOR;
-        let Some(number) = permitted.call().lands.filter(|_| !stack.is_empty() || may_be_retargeted) else {
+        let may_have_changed = !stack.is_empty() || ctx.started.elapsed() >= JUDGED_FOR;
+        let Some(number) = permitted.call().lands.filter(|_| may_have_changed) else {
             return Ok(());
         };
         let now = Box::pin(self.landing(&permitted.asker(), number, ctx)).await?;
