@@ -94,6 +94,40 @@ async fn writes_denials_and_approvals_have_a_line_each() {
     }
 }
 
+/// The agent pushes after the approval. GitHub gets the approved commit, and so must the log.
+#[tokio::test]
+async fn the_line_names_the_approved_commit_whatever_the_branch_holds_now() {
+    let tollgate = setup().start().await;
+    assert!(tollgate.sim.edit(|world| world.stack("acme/widgets", &[76, 77])));
+    let head_of = |number| tollgate.sim.edit(|world| world.head_of("acme/widgets", number)).unwrap();
+    let branch_of_77 = tollgate.get("/repos/acme/widgets/pulls/77").await.json()["head"]["ref"].clone();
+    let use_after_push = async |method: &str, path: &str, body: Value, branch: &str| {
+        let send = async |approval: &str| {
+            let ask = tollgate.ask(method, path).header("x-merge-approval", approval);
+            ask.json(&body).send().await
+        };
+        let approval = approve(&send("").await);
+        tollgate.sim.edit(|world| world.push_commit("acme/widgets", branch, "later.txt", "x")).unwrap();
+        send(&approval).await.verdict()
+    };
+    // The stack first: a push to its lower branch would make its approval void.
+    let (below, top) = (head_of(76), head_of(77));
+    let path = "/repos/acme/widgets/pulls/77/merge-async";
+    use_after_push("PUT", path, json!({}), branch_of_77.as_str().unwrap()).await;
+    let merge = json!({"base": "main", "head": "feature/x"});
+    use_after_push("POST", "/repos/acme/widgets/merges", merge, "feature/x").await;
+    assert_ne!((head_of(76), head_of(77)), (below.clone(), top.clone()));
+    let lines = lines(&tollgate, 6).await;
+    let approved = |operation: &str, claim: &str| {
+        let of_it = lines.iter().filter(|line| line["operation"] == operation && line["event"] != "denial");
+        of_it.map(|line| line["approved"][claim].clone()).collect::<Vec<_>>()
+    };
+    let stack = json!([{"pull_number": 76, "head_sha": below}, {"pull_number": 77, "head_sha": top}]);
+    assert_eq!(approved("repos/merge", "head_sha"), [json!(below), json!(below)]);
+    assert_eq!(approved("pulls/merge-async", "head_sha"), [json!(top), json!(top)], "{lines:#?}");
+    assert_eq!(approved("pulls/merge-async", "stack"), [stack.clone(), stack]);
+}
+
 #[tokio::test]
 async fn a_denial_names_the_repository_however_it_was_asked_for() {
     let tollgate = setup().start().await;

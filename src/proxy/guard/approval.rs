@@ -60,15 +60,20 @@ impl Sanction {
             Sanction::Presence => call.lands.map(|number| json!({ "pull_number": number })),
             Sanction::Signed { approval, wanted, .. } => {
                 let mut claims = wanted.claims.as_object().cloned()?;
-                let is_left_out = |claim: &str| match claim {
-                    // An approval need not name these.
-                    "head_sha" => approval.head_sha.is_none(),
-                    "base" => approval.base.is_none(),
-                    // They stand in the line already.
-                    "aud" | "repo" => true,
-                    _ => false,
-                };
-                claims.retain(|claim, _| !is_left_out(claim));
+                // They stand in the line already.
+                claims.remove("aud");
+                claims.remove("repo");
+                // What is wanted is the state of now. The approval may name another, or none.
+                for (claim, stated) in [("head_sha", &approval.head_sha), ("base", &approval.base)] {
+                    match stated {
+                        Some(stated) => claims.insert(claim.to_owned(), json!(stated)),
+                        None => claims.remove(claim),
+                    };
+                }
+                let stack = claims.get_mut("stack").and_then(Value::as_array_mut);
+                if let Some(top) = stack.and_then(|stack| stack.last_mut()) {
+                    top["head_sha"] = json!(approval.head_sha);
+                }
                 Some(Value::Object(claims))
             }
         }
