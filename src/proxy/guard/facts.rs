@@ -19,6 +19,7 @@ use super::{Asker, permit};
 use crate::cache::changes::{Area, Reach, SETTLES_WITHIN};
 use crate::error::{ProxyError, Side};
 use crate::policy::Class;
+use crate::policy::repositories::RepositoryName;
 use crate::policy::routes::{self, Route, Scope};
 use crate::policy::target::Target;
 use crate::proxy::Proxy;
@@ -69,7 +70,7 @@ impl Proxy {
         if let Some(known) = &known
             && known.fact != Fact::Missing
             && self.clock.now_ms() - known.at_ms < question.believed_ms()
-            && known.at_ms >= self.guard_settled_at(question)
+            && known.at_ms >= self.guard_settled_at(question, &known.fact)
         {
             return Ok(Some(known.fact.clone()));
         }
@@ -105,13 +106,20 @@ impl Proxy {
 
 impl Proxy {
     /// From when on GitHub's answers reflect the last change to a repository's branch guards that a
-    /// webhook or a write told of, in epoch milliseconds.
-    fn guard_settled_at(&self, question: &Question) -> i64 {
-        let Some(name) = question.repository() else { return 0 };
-        let reach =
-            Reach { repository: Some(name.to_string().to_ascii_lowercase()), area: Some(Area::Guard) };
+    /// webhook or a write told of, in epoch milliseconds. Changes are told by the current name,
+    /// which the question may not name.
+    fn guard_settled_at(&self, question: &Question, known: &Fact) -> i64 {
+        let current = match known {
+            Fact::Repository { name, .. } => Some(name),
+            _ => None,
+        };
         let settles_ms = i64::try_from(SETTLES_WITHIN.as_millis()).unwrap_or(i64::MAX);
-        self.feed.changes().last(&reach).saturating_add(settles_ms)
+        let settled_at = |name: &RepositoryName| {
+            let repository = Some(name.to_string().to_ascii_lowercase());
+            let reach = Reach { repository, area: Some(Area::Guard) };
+            self.feed.changes().last(&reach).saturating_add(settles_ms)
+        };
+        question.repository().into_iter().chain(current).map(settled_at).max().unwrap_or(0)
     }
 }
 

@@ -158,3 +158,38 @@ async fn a_branch_that_is_protected_from_now_on_is_guarded_from_now_on() {
     let answer = write("/repos/acme/widgets/contents/b").await;
     assert_eq!(answer.verdict(), "403 approval_required", "{}", answer.text());
 }
+
+/// The event names the repository as it is called now.
+#[tokio::test]
+async fn a_new_default_branch_is_guarded_under_the_former_name_too() {
+    let agents = vec![agent("worker", &["repositories: [acme/*]"])];
+    let told = Told::of(Setup { further: section(), ..Setup::with(agents) }).await;
+    let tollgate = &told.tollgate;
+    assert!(tollgate.sim.edit(|world| world.add_branch("acme/new-name", "develop")));
+    let commit = async |file: &str| {
+        let tip = tollgate.sim.edit(|world| world.branch_tip("acme/new-name", "develop")).unwrap();
+        let input = json!({
+            "branch": {"repositoryNameWithOwner": "acme/old-name", "branchName": "develop"},
+            "expectedHeadOid": tip,
+            "message": {"headline": "m"},
+            "fileChanges": {"additions": [{"path": file, "contents": "eA=="}]},
+        });
+        let query = "mutation($input: CreateCommitOnBranchInput!) {
+            createCommitOnBranch(input: $input) { commit { oid } }
+        }";
+        let document = json!({"query": query, "variables": {"input": input}});
+        tollgate.ask("POST", "/graphql").json(&document).send().await
+    };
+    assert_eq!(commit("a").await.verdict(), "200");
+    assert!(tollgate.sim.edit(|world| world.set_default_branch("acme/new-name", "develop")));
+    let payload = json!({
+        "action": "edited",
+        "changes": {"default_branch": {"from": "main"}},
+        "repository": {"full_name": "acme/new-name"},
+    });
+    let delivery = delivery("repository", "1", payload.to_string());
+    assert_eq!(told.send(&delivery).await.status.as_u16(), 202);
+    eventually("the event", || told.feed.is_delivered("1")).await;
+    let answer = commit("b").await;
+    assert!(answer.text().contains("approval_required"), "{}", answer.text());
+}
