@@ -52,6 +52,10 @@ pub enum GraphqlError {
     Subscription,
     #[error("`{0}` lists or picks from many repositories; name one with `repository(owner:, name:)`")]
     Walk(String),
+    #[error(
+        "`{0}` shows what belongs to an account and to no repository, which is for agents with every repository"
+    )]
+    Account(String),
     #[error("the root field `{0}` is for agents with every repository")]
     Root(String),
     #[error("the argument `{1}` of `{0}` must have a value that can be judged")]
@@ -88,6 +92,7 @@ impl GraphqlError {
     pub fn fault(&self) -> Fault {
         match self {
             GraphqlError::Walk(_)
+            | GraphqlError::Account(_)
             | GraphqlError::Root(_)
             | GraphqlError::Outside(_)
             | GraphqlError::Search(_) => Fault::Outside,

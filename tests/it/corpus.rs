@@ -168,7 +168,8 @@ async fn a_confined_agent_is_refused_only_what_spans_repositories() {
             refused.push(query.name);
         }
     }
-    // Lists over an account's repositories, other repositories, ids of nothing, unconfined searches.
+    // Lists over an account's repositories, its teams' members, a project's items, other repositories, ids of nothing,
+    // unconfined searches.
     assert_eq!(
         refused,
         [
@@ -181,9 +182,11 @@ async fn a_confined_agent_is_refused_only_what_spans_repositories() {
             "directives",
             "gh-api-paginate",
             "gh-project-fields",
+            "gh-project-items",
             "gh-repo-list",
             "gh-repo-network",
             "keyword-names",
+            "probot-reviewers",
             "probot-signed-commits",
             "pygithub-discussion-comments",
             "pygithub-nodes",

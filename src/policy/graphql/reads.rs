@@ -1,7 +1,7 @@
 //! Whether a GraphQL document only reads what its agent may see.
 //!
-//! Root fields are allow-listed and their arguments judged. Fields that list objects across repositories are
-//! refused. Links to single objects pass, since the token is minted for the agent's repositories and GitHub
+//! Root fields are allow-listed and their arguments judged. Fields that list objects across repositories, or show
+//! what is an account's own, are refused. Links to single objects pass, since the token is minted for the agent's repositories and GitHub
 //! enforces the rest. Ids are returned to the caller, who has to ask GitHub what they are.
 
 use std::borrow::Cow;
@@ -9,7 +9,7 @@ use std::borrow::Cow;
 use serde_json::Value;
 
 use super::document::{Document, Field, Kind, Selection, Variables};
-use super::types;
+use super::types::{self, Reach};
 use super::{GraphqlError, Request};
 use crate::policy::repositories::{RepositoryName, RepositorySet, is_account};
 use crate::policy::search;
@@ -102,16 +102,15 @@ impl Judge<'_> {
             return;
         }
         let way = on.and_then(|on| types::way(on, &field.name));
-        let is_walk = match way {
-            Some(way) => way.is_walk,
-            None => {
-                !field.selections.is_empty()
-                    && types::is_walk_somewhere(&field.name)
-                    && on != Some("Repository")
-            }
+        let reach = match way {
+            Some(way) => way.reach,
+            None if field.selections.is_empty() => Reach::One,
+            None => types::reach_of_unknown(on, &field.name),
         };
-        if is_walk && !self.everything {
-            self.fault = Some(GraphqlError::Walk(field.name.clone()));
+        if reach != Reach::One && !self.everything {
+            let name = field.name.clone();
+            let is_many = reach == Reach::Many;
+            self.fault = Some(if is_many { GraphqlError::Walk(name) } else { GraphqlError::Account(name) });
             return;
         }
         // `OWNER:BRANCH` is a branch in another repository of the fork network; no branch name has a colon.

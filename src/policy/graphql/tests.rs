@@ -234,7 +234,7 @@ fn reads_stay_with_the_agent_s_repositories() {
             Some("other"),
             0,
         ),
-        ("{ viewer { login organizations(first: 3) { nodes { login } } } }", json!({}), None, 0),
+        ("{ viewer { login projectsV2(first: 3) { nodes { id title } } } }", json!({}), None, 0),
         ("{ rateLimit { cost } __schema { types { name } } relay { viewer { login } } }", json!({}), None, 0),
         (
             "{ repository(owner: \"acme\", name: \"widgets\") { parent { nameWithOwner } pullRequest(number: 1) { headRepository { nameWithOwner } author { login } } } }",
@@ -256,10 +256,80 @@ fn reads_stay_with_the_agent_s_repositories() {
             Some("other"),
             0,
         ),
+        // What gh asks for names of reviewers and projects.
+        (
+            "{ organization(login: \"other\") { id login team(slug: \"core\") { id slug parentTeam { name } organization { login } } projectsV2(first: 100) { nodes { id title owner { ... on User { login } } fields(first: 9) { totalCount } } } projects(first: 100) { nodes { id name } } } }",
+            json!({}),
+            Some("other"),
+            0,
+        ),
+        (
+            "{ repository(owner: \"acme\", name: \"widgets\") { owner { login ... on Organization { name } } assignableUsers(first: 9) { nodes { id login name } } issue(number: 1) { projectItems(first: 9) { nodes { project { title } status: fieldValueByName(name: \"Status\") { ... on ProjectV2ItemFieldSingleSelectValue { name } } } } projectCards(first: 9) { nodes { project { name } column { name } } } } pullRequest(number: 2) { author { ... on User { name } } reviewRequests(first: 9) { nodes { requestedReviewer { ... on Team { slug organization { login } } } } } } rulesets(first: 9) { nodes { name } } } }",
+            json!({}),
+            Some("acme"),
+            0,
+        ),
+        (
+            "{ user(login: \"other\") { id login name email } repositoryOwner(login: \"other\") { id login } }",
+            json!({}),
+            Some("other"),
+            0,
+        ),
     ] {
         let reads = reads::judge(&request(document, &variables).unwrap(), &repositories);
         let reads = reads.unwrap_or_else(|error| panic!("{document}: {error}"));
         assert_eq!((reads.owner.as_deref(), reads.ids.len()), (owner, ids), "{document}");
+    }
+}
+
+/// REST refuses `/orgs/acme/members` and the like.
+#[test]
+fn what_is_an_account_s_own_is_for_agents_with_every_repository() {
+    let (named, everything) = (set(&["acme/widgets"]), set(&["*"]));
+    for field in [
+        "membersWithRole(first: 9) { nodes { login } }",
+        "pendingMembers(first: 9) { nodes { login } }",
+        "teams(first: 9) { nodes { slug members(first: 9) { nodes { login } } } }",
+        "team(slug: \"core\") { childTeams(first: 9) { nodes { invitations(first: 9) { totalCount } } } }",
+        "samlIdentityProvider { externalIdentities(first: 9) { totalCount } }",
+        "ipAllowListEntries(first: 9) { nodes { allowListValue } }",
+        "domains(first: 9) { nodes { domain } }",
+        "rulesets(first: 9) { nodes { name } }",
+        "memberStatuses(first: 9) { nodes { message } }",
+        "... on MemberStatusable { memberStatuses(first: 9) { nodes { message } } }",
+        "enterpriseOwners(first: 9) { nodes { login } }",
+        "auditLog(first: 9) { totalCount }",
+        "projectsV2(first: 9) { nodes { items(first: 9) { totalCount } } }",
+        "... on ProjectV2Owner { projectV2(number: 1) { views(first: 1) { nodes { project { items(first: 9) { totalCount } } } } } }",
+        "sponsors(first: 9) { totalCount }",
+        "somethingNew(first: 9) { totalCount }",
+        "... on SomethingNew { membersWithRole(first: 9) { totalCount } }",
+    ] {
+        for document in [
+            format!("{{ organization(login: \"acme\") {{ {field} }} }}"),
+            format!(
+                "{{ organization(login: \"acme\") {{ ...F }} }} fragment F on Organization {{ {field} }}"
+            ),
+            format!(
+                "{{ repository(owner: \"acme\", name: \"widgets\") {{ owner {{ ... on Organization {{ {field} }} }} }} }}"
+            ),
+        ] {
+            let request = request(&document, &json!({})).unwrap();
+            assert!(reads::judge(&request, &named).is_err(), "{document}");
+            assert!(reads::judge(&request, &everything).is_ok(), "{document}");
+        }
+    }
+    for document in [
+        "{ user(login: \"jane\") { organizations(first: 9) { nodes { login } } } }",
+        "{ user(login: \"jane\") { organization(login: \"acme\") { login } } }",
+        "{ viewer { enterprises(first: 9) { nodes { slug } } } }",
+        "{ repository(owner: \"acme\", name: \"widgets\") { issue(number: 1) { author { ... on User { followers(first: 9) { totalCount } } } } } }",
+        "{ repository(owner: \"acme\", name: \"widgets\") { issue(number: 1) { author { ... on EnterpriseUserAccount { organizations(first: 9) { totalCount } } } } } }",
+        "{ repository(owner: \"acme\", name: \"widgets\") { issue(number: 1) { projectItems(first: 9) { nodes { project { items(first: 9) { totalCount } } } } } } }",
+        "{ repository(owner: \"acme\", name: \"widgets\") { pullRequest(number: 1) { commits(first: 1) { nodes { commit { checkSuites(first: 9) { nodes { app { ipAllowListEntries(first: 9) { totalCount } } } } } } } } } }",
+        "{ repository(owner: \"acme\", name: \"widgets\") { somethingNew { membersWithRole(first: 9) { totalCount } } } }",
+    ] {
+        assert!(reads::judge(&request(document, &json!({})).unwrap(), &named).is_err(), "{document}");
     }
 }
 

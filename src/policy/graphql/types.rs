@@ -9,37 +9,96 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 const TABLE: &str = include_str!("../data/graphql-types.tsv");
 
+/// What belongs to an account and to no repository. REST shows such things (`/orgs/…`, `/users/…`) only to agents for
+/// all repositories. By these fields clients find reviewers and name projects, so all others that are no scalars are
+/// walks, also fields that the table does not know.
+const ACCOUNTS: [(&str, &[&str]); 22] = [
+    ("Actor", &[]),
+    ("App", &[]),
+    ("Enterprise", &[]),
+    ("EnterpriseOwnerInfo", &[]),
+    ("EnterpriseUserAccount", &[]),
+    ("MemberStatusable", &[]),
+    ("Organization", &["project", "projectV2", "projects", "projectsV2", "team", "teams"]),
+    ("PackageOwner", &[]),
+    ("ProfileOwner", &[]),
+    ("Project", &["creator", "owner", "progress"]),
+    ("ProjectColumn", &["project"]),
+    ("ProjectOwner", &["project", "projects"]),
+    ("ProjectV2", &["creator", "field", "fields", "owner", "view", "views"]),
+    ("ProjectV2Owner", &["projectV2", "projectsV2"]),
+    ("ProjectV2Recent", &[]),
+    ("RepositoryDiscussionAuthor", &[]),
+    ("RepositoryDiscussionCommentAuthor", &[]),
+    ("RepositoryOwner", &[]),
+    ("Sponsorable", &[]),
+    ("Team", &["ancestors", "childTeams", "organization", "parentTeam"]),
+    ("UpdateProjectV2ItemPositionPayload", &[]),
+    ("User", &["project", "projectV2", "projects", "projectsV2"]),
+];
+
+/// How far a field reaches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reach {
+    /// To a single object, or to a list of what belongs to one repository.
+    One,
+    /// To objects in many repositories, or to any one of an account's.
+    Many,
+    /// To what is an account's own.
+    Account,
+}
+
 /// What a field leads to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Way {
     pub(super) leads_to: &'static str,
-    /// The field lists objects from many repositories, or picks any of an account's.
-    pub(super) is_walk: bool,
+    pub(super) reach: Reach,
 }
 
 struct Types {
     ways: FxHashMap<(&'static str, &'static str), Way>,
     names: FxHashMap<&'static str, &'static str>,
-    /// Fields that are such a walk on some type: refused where the type is unknown.
-    walks: FxHashSet<&'static str>,
+    /// How far fields of these names reach where the type is unknown.
+    far: FxHashMap<&'static str, Reach>,
 }
 
 static TYPES: LazyLock<Types> = LazyLock::new(|| {
     let mut types =
-        Types { ways: FxHashMap::default(), names: FxHashMap::default(), walks: FxHashSet::default() };
+        Types { ways: FxHashMap::default(), names: FxHashMap::default(), far: FxHashMap::default() };
+    let mut near = FxHashSet::default();
     for line in TABLE.lines().skip(1) {
         let mut columns = line.split('\t');
         let mut next = || columns.next().expect("graphql-types.tsv has four columns");
         let (on, field, leads_to, walk) = (next(), next(), next(), next());
-        types.ways.insert((on, field), Way { leads_to, is_walk: walk == "many" });
+        let reach = match open_fields(on) {
+            _ if walk == "many" => Reach::Many,
+            Some(open) if !open.contains(&field) => Reach::Account,
+            _ => Reach::One,
+        };
+        types.ways.insert((on, field), Way { leads_to, reach });
         types.names.insert(on, on);
         types.names.insert(leads_to, leads_to);
-        if walk == "many" {
-            types.walks.insert(field);
+        match reach {
+            Reach::One => {
+                near.insert(field);
+            }
+            Reach::Many => {
+                types.far.insert(field, reach);
+            }
+            Reach::Account => {
+                types.far.entry(field).or_insert(reach);
+            }
         }
     }
+    // Names such as `organization` and `status` mostly stand for something harmless.
+    types.far.retain(|name, reach| *reach == Reach::Many || !near.contains(name));
     types
 });
+
+/// The fields of an account that are open to agents without every repository; none for any other type.
+fn open_fields(on: &str) -> Option<&'static [&'static str]> {
+    ACCOUNTS.iter().find(|(account, _)| *account == on).map(|(_, open)| *open)
+}
 
 /// The type that a type condition names, if the schema has it.
 pub(super) fn known(name: &str) -> Option<&'static str> {
@@ -52,7 +111,11 @@ pub(super) fn way(on: &'static str, field: &str) -> Option<Way> {
     TYPES.ways.get(&(on, field) as &(&str, &str)).copied()
 }
 
-/// Whether a field of this name is a walk on some type.
-pub(super) fn is_walk_somewhere(field: &str) -> bool {
-    TYPES.walks.contains(field)
+/// How far a field may reach that the schema does not have, on a type that it may not have either.
+pub(super) fn reach_of_unknown(on: Option<&str>, field: &str) -> Reach {
+    match on {
+        Some("Repository") => Reach::One,
+        Some(on) if open_fields(on).is_some() => Reach::Account,
+        _ => TYPES.far.get(field).copied().unwrap_or(Reach::One),
+    }
 }

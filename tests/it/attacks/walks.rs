@@ -3,7 +3,7 @@
 use super::mutations::Ids;
 use super::run::Run;
 
-const ROWS: [(&str, &str); 69] = [
+const ROWS: [(&str, &str); 75] = [
     (
         r#"{ repository(owner: "acme", name: "widgets") { ref(qualifiedName: "main") { compare(headRef: "solo:main") { aheadBy } } } }"#,
         "",
@@ -80,6 +80,21 @@ const ROWS: [(&str, &str); 69] = [
     ),
     (r#"{ organization(login: "acme") { repositories(first: 9) { nodes { nameWithOwner } } } }"#, ""),
     (r#"{ organization(login: "acme") { repository(name: "secret-plans") { id } } }"#, ""),
+    (r#"{ organization(login: "acme") { membersWithRole(first: 9) { nodes { login } } } }"#, ""),
+    (
+        r#"{ organization(login: "acme") { teams(first: 9) { nodes { members(first: 9) { nodes { login } } } } } }"#,
+        "",
+    ),
+    (
+        r#"{ organization(login: "acme") { projectsV2(first: 9) { nodes { items(first: 9) { totalCount } } } } }"#,
+        "",
+    ),
+    (r#"{ organization(login: "acme") { newerThanTheTable(first: 9) { totalCount } } }"#, ""),
+    (
+        r#"{ repository(owner: "acme", name: "widgets") { owner { ... on Organization { ipAllowListEntries(first: 9) { totalCount } } } } }"#,
+        "",
+    ),
+    (r#"{ user(login: "solo") { organizations(first: 9) { nodes { login } } } }"#, ""),
     (r#"{ user(login: "solo") { repositories(first: 9) { nodes { nameWithOwner } } } }"#, ""),
     (r#"{ repositoryOwner(login: "acme") { repositories(first: 9) { nodes { nameWithOwner } } } }"#, ""),
     (r#"{ repositoryOwner(login: "acme") { repository(name: "secret-plans") { id } } }"#, ""),
