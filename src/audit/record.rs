@@ -13,9 +13,6 @@ use serde_json::Value;
 use super::{Audit, AuditUnavailable};
 use crate::clock::Clock;
 
-/// Longest path in a line, in bytes; the rest is cut off.
-const PATH_BYTES_MAX: usize = 1_024;
-
 /// What was decided.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -66,8 +63,11 @@ pub struct Facts {
     pub operation: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub repository: Option<String>,
-    /// The path without its query.
+    /// The path without its query, whole: its end may be what matters. A request's target is bounded.
     pub path: String,
+    /// The branches that it writes to, as it names them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub branches: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub class: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -112,10 +112,7 @@ pub struct Record {
 }
 
 impl Record {
-    pub fn new(audit: &Audit, clock: &std::sync::Arc<dyn Clock>, mut facts: Facts) -> Record {
-        let end =
-            (0..=PATH_BYTES_MAX.min(facts.path.len())).rev().find(|at| facts.path.is_char_boundary(*at));
-        facts.path.truncate(end.unwrap_or_default());
+    pub fn new(audit: &Audit, clock: &std::sync::Arc<dyn Clock>, facts: Facts) -> Record {
         Record { audit: audit.clone(), clock: std::sync::Arc::clone(clock), facts: Mutex::new(facts) }
     }
 

@@ -14,6 +14,9 @@ use super::target::Target;
 /// Path endings that some servers read as a response format: to them `main.json` is `main`.
 const FORMATS: [&str; 5] = [".json", ".xml", ".html", ".diff", ".patch"];
 
+/// GitHub takes no longer names.
+const NAME_BYTES_MAX: usize = 255;
+
 /// Where an operation names its branch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Place {
@@ -40,6 +43,19 @@ pub enum NamedBranch {
     HeadOfPull(u64),
     /// A tag, another kind of ref, or a spelling that not all readers understand alike.
     Guarded,
+}
+
+impl NamedBranch {
+    /// In words, for a log. No branch has a blank in its name.
+    pub fn shown(&self) -> String {
+        match self {
+            NamedBranch::Default => "the default branch".to_owned(),
+            NamedBranch::Named(name) if name.len() <= NAME_BYTES_MAX => name.clone(),
+            NamedBranch::Named(_) => "a name too long for a branch".to_owned(),
+            NamedBranch::HeadOfPull(number) => format!("the head of pull request {number}"),
+            NamedBranch::Guarded => "a tag or an unclear name".to_owned(),
+        }
+    }
 }
 
 /// Two readers could find different branches in the request.

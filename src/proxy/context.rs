@@ -63,6 +63,8 @@ pub(crate) struct Context {
     pub(crate) path: String,
     /// The repository it is about, once its name is known.
     pub(crate) repository: Option<RepositoryName>,
+    /// The branches it writes to, for the audit log.
+    pub(crate) branches: Vec<String>,
     /// What its GraphQL document changes, for the audit log.
     pub(crate) changes: Vec<Change>,
     /// Its line in the audit log, once it is known to be a write.
@@ -108,6 +110,7 @@ impl Context {
             class: None,
             path: String::new(),
             repository: None,
+            branches: Vec::new(),
             changes: Vec::new(),
             record: None,
             observed: None,

@@ -32,6 +32,7 @@ use crate::config::Agent;
 use crate::error::ProxyError;
 use crate::github::installations::{Installation, Kind};
 use crate::github::tokens::{Access, REPOSITORIES_MAX};
+use crate::policy::branch::NamedBranch;
 use crate::policy::repositories::RepositoryName;
 use crate::policy::routes::Scope;
 use crate::policy::target::Target;
@@ -39,6 +40,9 @@ use crate::policy::{Class, trailer};
 
 /// Look-ups for a call that are older than this are repeated before the call goes up.
 pub(super) const JUDGED_FOR: Duration = Duration::from_secs(1);
+
+/// How many of a call's branches the audit log names.
+const BRANCHES_SHOWN: usize = 100;
 
 /// How long what ids stand for is believed.
 const KNOWN_FOR: Duration = Duration::from_secs(300);
@@ -169,6 +173,7 @@ impl Proxy {
         self.check_possible(agent, &call, ctx)?;
         let (repository, owner) = self.confine(agent, &mut call, ctx).await?;
         ctx.repository.clone_from(&repository);
+        ctx.branches = call.branches.iter().take(BRANCHES_SHOWN).map(NamedBranch::shown).collect();
         let installation = self.installation_for(agent, &call, repository.as_ref(), owner.as_deref()).await?;
         let asker = Asker { agent: Arc::clone(agent), installation, repository };
         self.settle_class(&asker, &mut call, ctx).await?;
@@ -226,6 +231,7 @@ impl Proxy {
             operation: call.route.operation.id,
             repository: asker.repository.as_ref().map(RepositoryName::to_string),
             path: ctx.path.clone(),
+            branches: ctx.branches.clone(),
             class: Some(call.class.as_str()),
             verdict: Some(if ctx.observed.is_some() { Verdict::Observed } else { Verdict::Allowed }),
             rule: Some(ctx.observed.unwrap_or(if sanction.is_some() { "approval" } else { "allowed" })),

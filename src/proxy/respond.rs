@@ -146,6 +146,7 @@ impl Proxy {
                     operation: ctx.operation.map_or("none", |operation| operation.id),
                     repository: ctx.repository.as_ref().map(ToString::to_string),
                     path: ctx.path.clone(),
+                    branches: ctx.branches.clone(),
                     class: ctx.class.map(crate::policy::Class::as_str),
                     changes: ctx.changes.clone(),
                     ..Facts::default()

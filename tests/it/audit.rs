@@ -128,6 +128,35 @@ async fn the_line_names_the_approved_commit_whatever_the_branch_holds_now() {
     assert_eq!(approved("pulls/merge-async", "stack"), [stack.clone(), stack]);
 }
 
+/// An agent chooses the paths it writes to.
+#[tokio::test]
+async fn a_line_holds_the_whole_path_and_the_branch() {
+    let tollgate = setup().start().await;
+    let path = format!("/repos/acme/widgets/contents/{}evil.sh", "folder/".repeat(900));
+    let body = |branch: Value| json!({"message": "m", "content": "eA==", "branch": branch});
+    for (branch, verdict) in [(json!("feature/x"), "201"), (Value::Null, "403 approval_required")] {
+        let answer = tollgate.ask("PUT", &path).json(&body(branch)).send().await;
+        assert_eq!(answer.verdict(), verdict, "{}", answer.text());
+    }
+    let written = lines(&tollgate, 2).await;
+    let paths = [&written[0]["path"], &written[1]["path"]];
+    assert_eq!(paths, [&json!(path), &json!(path)]);
+    assert_eq!(
+        json!([written[0]["branches"], written[1]["branches"]]),
+        json!([["feature/x"], ["the default branch"]])
+    );
+    let document = "mutation($name: String!) { createCommitOnBranch(input: {
+        branch: {repositoryNameWithOwner: \"acme/widgets\", branchName: $name}, expectedHeadOid: \"0\",
+        message: {headline: \"m\"}, fileChanges: {}
+    }) { clientMutationId } }";
+    tollgate
+        .ask("POST", "/graphql")
+        .json(&json!({"query": document, "variables": {"name": "main"}}))
+        .send()
+        .await;
+    assert_eq!(lines(&tollgate, 3).await[2]["branches"], json!(["main"]));
+}
+
 #[tokio::test]
 async fn a_denial_names_the_repository_however_it_was_asked_for() {
     let tollgate = setup().start().await;
