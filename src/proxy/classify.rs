@@ -75,8 +75,8 @@ pub(crate) struct Call {
     pub(crate) class: Class,
     /// Branches the guard has to look at before the class is known.
     pub(crate) branches: Vec<NamedBranch>,
-    /// When the guard found that nothing guards `branches`; none if it did not.
-    pub(crate) free_at: Option<Instant>,
+    /// What the guard found out about `branches`, if that must still hold when the call goes up.
+    pub(crate) looked: Option<Looked>,
     /// The class if nothing guards `branches`.
     pub(crate) otherwise: Class,
     /// What an approval calls the operation, if not by its class.
@@ -99,6 +99,14 @@ pub(crate) struct Call {
     pub(crate) _room: Option<Room>,
 }
 
+/// A look at the branches of a call, after which what is written to them does not land unseen.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Looked {
+    pub(crate) at: Instant,
+    /// Nothing guards them, so the call is a plain write.
+    pub(crate) are_free: bool,
+}
+
 /// A GraphQL document, and what it changes.
 #[derive(Debug)]
 pub(crate) struct GraphqlCall {
@@ -117,7 +125,7 @@ impl Call {
             route,
             class,
             branches: Vec::new(),
-            free_at: None,
+            looked: None,
             otherwise: Class::Write,
             action: None,
             lands: None,

@@ -368,6 +368,30 @@ async fn a_write_that_waits_twice_is_judged_again_twice() {
     assert!(tollgate.sim.books().merges.is_empty(), "it landed unseen");
 }
 
+/// Where policy allows auto-merge, who approved the write did not see that it lands elsewhere, too.
+#[tokio::test]
+async fn an_approved_write_that_waited_is_judged_for_auto_merge_again() {
+    let approval_mode = "presence, allow_auto_merge: true";
+    let tollgate = Setup { approval_mode, ..setup() }.start().await;
+    tollgate.sim.edit(|world| assert!(world.set_protected("acme/widgets", "feature/x", true)));
+    let put = async |name: &str| {
+        let file = json!({"message": "m", "content": CONTENT, "branch": "feature/x"});
+        let ask = tollgate.ask("PUT", &format!("/repos/acme/widgets/contents/{name}"));
+        ask.header("x-merge-approval", "yes").json(&file).send().await.verdict()
+    };
+    // The read that tries the new token is slow.
+    let tried = || tollgate.arrived_lines().iter().filter(|line| *line == "GET /repos/acme/widgets").count();
+    let slow = Fault::new(FaultKind::SlowFirstByte { ms: 1_500 }).on("GET", "/repos/acme/widgets");
+    tollgate.sim.faults().add(slow.after(3).times(1));
+    let (answer, ()) = tokio::join!(put("a"), async {
+        eventually("the read with the new token", || tried() == 2).await;
+        assert!(tollgate.sim.edit(|world| world.set_auto_merge("acme/widgets", 76, true)));
+    });
+    assert_eq!(answer, "403 operation_forbidden");
+    assert!(tollgate.sim.edit(|world| world.set_auto_merge("acme/widgets", 76, false)));
+    assert_eq!(put("b").await, "201");
+}
+
 /// Anyone who can open pull requests can open a hundred to hide one.
 #[tokio::test]
 async fn a_full_page_of_pull_requests_is_not_taken_for_all_there_are() {

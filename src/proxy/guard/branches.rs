@@ -14,7 +14,7 @@ use crate::policy::branch::NamedBranch;
 use crate::policy::repositories::RepositoryName;
 use crate::policy::routes::Condition;
 use crate::proxy::admit::Admitted;
-use crate::proxy::classify::Call;
+use crate::proxy::classify::{Call, Looked};
 use crate::proxy::context::Context;
 use crate::proxy::{AT_ONCE, Proxy};
 
@@ -101,29 +101,31 @@ impl Proxy {
             // The agent may do it either way, so there is nothing to ask.
             return Ok(());
         }
-        if Box::pin(self.are_free(asker, call, ctx)).await? {
+        let are_free = Box::pin(self.are_free(asker, call, ctx)).await?;
+        if are_free {
             call.class = call.otherwise;
-            call.free_at = Some(Instant::now());
+        }
+        if are_free || self.rules.policy.allow_auto_merge {
+            call.looked = Some(Looked { at: Instant::now(), are_free });
         }
         ctx.class = Some(call.class);
         Ok(())
     }
 
-    /// Checks the branches again of a call that goes up as a plain write because nothing guarded
-    /// them, for as long as it has waited since. It may have to give `admitted` back for that, and
-    /// to wait once more.
+    /// Checks the branches again of a call whose way depends on what they were like, whenever it
+    /// has waited since. It may have to give `admitted` back for that, and to wait once more.
     pub(in crate::proxy) async fn look_again(
         &self,
         permitted: &mut Permitted,
         admitted: Admitted,
         ctx: &mut Context,
     ) -> Result<Admitted, ProxyError> {
-        if permitted.call.free_at.is_none() {
+        if permitted.call.looked.is_none() {
             return Ok(admitted);
         }
         // Minting may take long. Afterwards injection finds the token.
         self.token_for(permitted).await?;
-        if !is_judged_before(&permitted.call, JUDGED_FOR) {
+        if !is_looked_before(&permitted.call, JUDGED_FOR) {
             return Ok(admitted);
         }
         // The call has had its turn, and is the next of its agent's.
@@ -143,7 +145,7 @@ impl Proxy {
         for _ in 0..LOOKS_MAX {
             let hold_until = ctx.hold_until;
             ctx.hold_until = hold_until.min(Instant::now() + keep_for);
-            let looked = self.check_still_free(permitted, ctx).await;
+            let looked = self.renew_look(permitted, ctx).await;
             ctx.hold_until = hold_until;
             match looked {
                 Ok(()) => return Ok(admitted),
@@ -152,36 +154,42 @@ impl Proxy {
                 Err(error) => return Err(error),
             }
             let since = Instant::now();
-            self.check_still_free(permitted, ctx).await?;
+            self.renew_look(permitted, ctx).await?;
             // If the look-up only had to wait for its agent's turn, it can be done without giving up the place.
             keep_for = AT_ONCE + since.elapsed() * 2;
             admitted = self.admit(permitted, ctx).await?;
-            if !is_judged_before(&permitted.call, JUDGED_AGAIN_FOR) {
+            if !is_looked_before(&permitted.call, JUDGED_AGAIN_FOR) {
                 return Ok(admitted);
             }
         }
         Err(waited())
     }
 
-    /// Checks the branches of a plain write once more, if it has waited since.
+    /// Checks the branches once more, right before the call goes up, if it has waited since.
     pub(in crate::proxy) async fn check_waited(
         &self,
         permitted: &Permitted,
         ctx: &mut Context,
     ) -> Result<(), ProxyError> {
-        let call = permitted.call();
-        if !is_judged_before(call, JUDGED_AGAIN_FOR) || self.are_free(&permitted.asker(), call, ctx).await? {
-            return Ok(());
+        match is_looked_before(permitted.call(), JUDGED_AGAIN_FOR) {
+            true => self.check_as_before(permitted, ctx).await,
+            false => Ok(()),
         }
-        Err(waited())
     }
 
-    async fn check_still_free(&self, permitted: &mut Permitted, ctx: &mut Context) -> Result<(), ProxyError> {
-        if !self.are_free(&permitted.asker(), &permitted.call, ctx).await? {
-            return Err(waited());
+    async fn renew_look(&self, permitted: &mut Permitted, ctx: &mut Context) -> Result<(), ProxyError> {
+        self.check_as_before(permitted, ctx).await?;
+        if let Some(looked) = &mut permitted.call.looked {
+            looked.at = Instant::now();
         }
-        permitted.call.free_at = Some(Instant::now());
         Ok(())
+    }
+
+    async fn check_as_before(&self, permitted: &Permitted, ctx: &mut Context) -> Result<(), ProxyError> {
+        let call = permitted.call();
+        // Whether auto-merge is on counts in any case, and is an error of its own.
+        let are_free = self.are_free(&permitted.asker(), call, ctx).await?;
+        if !are_free && call.looked.is_some_and(|before| before.are_free) { Err(waited()) } else { Ok(()) }
     }
 
     async fn are_free(&self, asker: &Asker, call: &Call, ctx: &mut Context) -> Result<bool, ProxyError> {
@@ -377,9 +385,9 @@ fn pulls_from(at: RepositoryName, head: &RepositoryName, branch: &str) -> Questi
     Question::PullsFrom { at, owner: head.owner().to_owned(), branch: branch.to_owned() }
 }
 
-/// Whether the call is a plain write only because of a look-up of this age or older.
-fn is_judged_before(call: &Call, age: Duration) -> bool {
-    call.free_at.is_some_and(|at| at.elapsed() >= age)
+/// Whether the call's way depends on a look at its branches of this age or older.
+fn is_looked_before(call: &Call, age: Duration) -> bool {
+    call.looked.is_some_and(|looked| looked.at.elapsed() >= age)
 }
 
 fn waited() -> ProxyError {
