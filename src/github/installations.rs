@@ -1,8 +1,9 @@
 //! Finds the installations that can serve an owner's repositories: asks GitHub and remembers the answer for minutes.
 
+mod asking;
 mod questions;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
@@ -16,6 +17,7 @@ use super::apps::{App, AppError};
 use super::tokens::Token;
 use crate::config::{self, PersonalToken};
 use crate::policy::repositories::{RepositoryName, is_account};
+use asking::Failures;
 use questions::Found;
 
 static HASHER: LazyLock<RandomState> = LazyLock::new(RandomState::new);
@@ -27,8 +29,12 @@ const MISSING_FOR: Duration = Duration::from_secs(15);
 /// Owners without an installation that may be looked up per minute.
 const MISSES_MAX: u64 = 60;
 const MISS_COUNTED_FOR: Duration = Duration::from_secs(60);
-/// How long a failed look-up answers for others.
-const FAILED_FOR: Duration = Duration::from_secs(2);
+/// How long the list of all installations is used before it is put together anew from what each App said.
+const LISTED_FOR: Duration = Duration::from_secs(2);
+/// How long an owner's look-up waits for further Apps when one has answered.
+const LOOK_UP_PATIENCE: Duration = Duration::from_secs(2);
+/// The same for the lists of all installations, which may have many pages.
+const LIST_PATIENCE: Duration = Duration::from_secs(10);
 /// Owners remembered.
 const OWNERS_MAX: u64 = 10_000;
 
@@ -84,17 +90,30 @@ pub struct Installations {
     seen: sync::Cache<String, ()>,
     /// Owners without an installation, looked up within the last minute.
     misses: sync::Cache<String, ()>,
-    /// The last failed call as an App: repeated calls with bad credentials would lock out good ones.
-    failed: Cache<(), Arc<AppError>>,
+    failures: Failures,
+    /// By the App's name.
+    of_app: Cache<String, Arc<OfApp>>,
     all: Cache<(), Arc<Listed>>,
+    /// Labels of installations that another entry of `apps` has, too, and that were reported.
+    doubles: sync::Cache<Arc<str>, ()>,
 }
 
-/// Every installation there is.
+/// The installations of one App.
 #[derive(Debug, Default)]
-struct Listed {
-    serving: Arc<Vec<Arc<Installation>>>,
+pub struct OfApp {
+    pub serving: Vec<Arc<Installation>>,
     /// Accounts, in lower case, whose installation is suspended.
     suspended: Vec<String>,
+}
+
+/// Every installation there is, as far as it is known.
+#[derive(Debug, Default)]
+pub struct Listed {
+    /// Of every App, then the personal tokens.
+    pub serving: Vec<Arc<Installation>>,
+    suspended: Vec<String>,
+    /// Why an App's installations are missing here.
+    pub failed: Option<Arc<AppError>>,
 }
 
 impl Installations {
@@ -111,15 +130,17 @@ impl Installations {
             })
             .collect();
         Installations {
-            apps,
             personal,
             covered: Cache::builder().max_capacity(OWNERS_MAX).expire_after(Believed).build(),
             by_owner: Cache::builder().max_capacity(OWNERS_MAX).time_to_live(FOUND_FOR).build(),
             seen: sync::Cache::builder().max_capacity(OWNERS_MAX).build(),
             misses: sync::Cache::builder().max_capacity(OWNERS_MAX).time_to_live(MISS_COUNTED_FOR).build(),
-            failed: Cache::builder().max_capacity(1).time_to_live(FAILED_FOR).build(),
+            failures: Failures::new(),
+            of_app: Cache::builder().time_to_live(FOUND_FOR).build(),
+            doubles: sync::Cache::builder().max_capacity(OWNERS_MAX).time_to_live(FOUND_FOR).build(),
             absent: Cache::builder().max_capacity(OWNERS_MAX).time_to_live(MISSING_FOR).build(),
-            all: Cache::builder().max_capacity(1).time_to_live(FOUND_FOR).build(),
+            all: Cache::builder().max_capacity(1).time_to_live(LISTED_FOR).build(),
+            apps,
         }
     }
 
@@ -154,20 +175,18 @@ impl Installations {
         self.personal.iter().take(1).cloned().collect()
     }
 
-    /// Asks GitHub, unless a look-up just failed or too many were made.
+    /// Asks GitHub, unless too many look-ups were made.
     async fn find(&self, owner: String) -> Result<Arc<[Arc<Installation>]>, Arc<AppError>> {
-        if let Some(error) = self.failed.get(&()).await {
-            return Err(error);
-        }
         if !self.may_look_up(&owner) {
             // Listing all installations is one call per few minutes, whatever names are asked for.
-            let all = self.listed().await?;
+            let all = self.all().await?;
             let on_owner: Arc<[_]> = all.serving.iter().filter(|one| one.is_on(&owner)).cloned().collect();
-            return Ok(match on_owner.is_empty() {
-                true if all.suspended.contains(&owner) => self.instead(Absent::Suspended),
-                true => self.instead(Absent::NotInstalled),
-                false => on_owner,
-            });
+            return match (on_owner.is_empty(), &all.failed) {
+                (false, _) => Ok(on_owner),
+                (true, Some(error)) => Err(Arc::clone(error)),
+                (true, None) if all.suspended.contains(&owner) => Ok(self.instead(Absent::Suspended)),
+                (true, None) => Ok(self.instead(Absent::NotInstalled)),
+            };
         }
         let found = self.by_owner.try_get_with(owner.clone(), async { self.look_up(&owner).await }).await;
         match found {
@@ -184,11 +203,7 @@ impl Installations {
                     self.absent.insert(owner, *absent).await;
                     Ok(self.instead(*absent))
                 }
-                LookUpError::Failed(error) => {
-                    let error = Arc::new(error.clone());
-                    self.failed.insert((), Arc::clone(&error)).await;
-                    Err(error)
-                }
+                LookUpError::Failed(error) => Err(Arc::clone(error)),
             },
         }
     }
@@ -251,37 +266,57 @@ impl Installations {
         Box::pin(self.covered.get_with(key.clone(), asked)).await
     }
 
-    /// Every installation of every App, then the personal tokens.
-    pub async fn all(&self) -> Result<Arc<Vec<Arc<Installation>>>, Arc<AppError>> {
-        self.listed().await.map(|listed| Arc::clone(&listed.serving))
-    }
-
-    async fn listed(&self) -> Result<Arc<Listed>, Arc<AppError>> {
+    /// Every installation of every App that could be asked, then the personal tokens.
+    ///
+    /// # Errors
+    /// The failure of an App, if no other has an installation: what that one has may be all there is.
+    pub async fn all(&self) -> Result<Arc<Listed>, Arc<AppError>> {
         if let Some(all) = self.all.get(&()).await {
             return Ok(all);
         }
-        if let Some(error) = self.failed.get(&()).await {
-            return Err(error);
+        let listed = async { self.list().await.map_err(|error| AppError::clone(&error)) };
+        Box::pin(self.all.try_get_with((), listed)).await
+    }
+
+    async fn list(&self) -> Result<Arc<Listed>, Arc<AppError>> {
+        let mut listed = Listed::default();
+        let mut by_id = HashMap::new();
+        let questions = self.apps.iter().map(|app| self.of_app(app));
+        let asked = self.failures.ask_all(&self.apps, questions, |_| true, LIST_PATIENCE);
+        for answer in asked.await {
+            match answer {
+                Ok(of_app) => {
+                    let new = of_app.serving.iter().filter(|one| self.is_new(one, &mut by_id));
+                    listed.serving.extend(new.cloned());
+                    listed.suspended.extend(of_app.suspended.iter().cloned());
+                }
+                Err(error) => listed.failed = Some(error),
+            }
         }
-        let listed = async {
-            let (mut serving, mut suspended) = (Vec::new(), Vec::new());
-            for app in &self.apps {
-                for found in questions::all(app).await? {
-                    if found.is_suspended() {
-                        suspended.extend(found.account().map(str::to_ascii_lowercase));
-                    } else if !is_known(&serving, app, &found) {
-                        serving.push(Arc::new(installation(app, found, "unknown")));
-                    }
+        if let Some(error) = listed.failed.as_ref().filter(|_| listed.serving.is_empty()) {
+            return Err(Arc::clone(error));
+        }
+        listed.serving.extend(self.personal.iter().cloned());
+        Ok(Arc::new(listed))
+    }
+
+    /// The installations of one App.
+    ///
+    /// # Errors
+    /// If GitHub can't be asked.
+    pub async fn of_app(&self, app: &Arc<App>) -> Result<Arc<OfApp>, Arc<AppError>> {
+        let asked = async {
+            let mut of_app = OfApp::default();
+            let found = self.failures.ask(app, questions::all(app)).await;
+            for found in found.map_err(|error| AppError::clone(&error))? {
+                match found.is_suspended() {
+                    true => of_app.suspended.extend(found.account().map(str::to_ascii_lowercase)),
+                    false => of_app.serving.push(Arc::new(installation(app, found, "unknown"))),
                 }
             }
-            serving.extend(self.personal.iter().cloned());
-            Ok(Arc::new(Listed { serving: Arc::new(serving), suspended }))
+            Ok(Arc::new(of_app))
         };
-        let listed = Box::pin(self.all.try_get_with((), listed)).await;
-        if let Err(error) = &listed {
-            self.failed.insert((), Arc::clone(error)).await;
-        }
-        listed
+        Box::pin(self.of_app.try_get_with(app.name.clone(), asked)).await
     }
 
     /// Forgets the installations on an account, so that GitHub is asked again.
@@ -290,6 +325,7 @@ impl Installations {
         self.by_owner.invalidate(&owner).await;
         self.absent.invalidate(&owner).await;
         self.covered.invalidate_all();
+        self.of_app.invalidate_all();
         self.all.invalidate(&()).await;
     }
 
@@ -305,6 +341,11 @@ impl Installations {
         (self.apps.len(), self.personal.len()) == (apps.len(), tokens.len())
             && self.apps.iter().zip(apps).all(|(known, app)| known.is(app))
             && self.personal.iter().zip(tokens).all(|(known, token)| is_same(known, token))
+    }
+
+    /// The personal tokens.
+    pub fn personal(&self) -> &[Arc<Installation>] {
+        &self.personal
     }
 
     /// The configured Apps.
@@ -325,28 +366,49 @@ impl Installations {
         let mut installations = Vec::new();
         let mut is_suspended = false;
         let mut failed = None;
-        for app in &self.apps {
-            match questions::on_account(app, owner).await {
+        let mut by_id = HashMap::new();
+        let questions = self.apps.iter().map(|app| self.failures.ask(app, questions::on_account(app, owner)));
+        let asked = self.failures.ask_all(&self.apps, questions, Option::is_some, LOOK_UP_PATIENCE);
+        for (app, answer) in self.apps.iter().zip(asked.await) {
+            match answer {
                 Ok(None) => {}
                 Ok(Some(found)) if found.is_suspended() => {
                     tracing::warn!(app = app.name, owner, "the installation is suspended");
                     is_suspended = true;
                 }
-                Ok(Some(found)) if is_known(&installations, app, &found) => {}
-                Ok(Some(found)) => installations.push(Arc::new(installation(app, found, owner))),
-                // Another App may serve the owner meanwhile.
-                Err(error) => {
-                    tracing::warn!(app = app.name, owner, %error, "it is not known whether it is installed");
-                    failed = Some(error);
+                Ok(Some(found)) => {
+                    let found = Arc::new(installation(app, found, owner));
+                    installations.extend(self.is_new(&found, &mut by_id).then_some(found));
                 }
+                // Another App may serve the owner meanwhile.
+                Err(error) => failed = Some(error),
             }
         }
         match (installations.is_empty(), failed) {
             (false, _) => Ok(installations.into()),
-            (true, Some(error)) => Err(error.into()),
+            (true, Some(error)) => Err(LookUpError::Failed(error)),
             (true, None) if is_suspended => Err(LookUpError::Absent(Absent::Suspended)),
             (true, None) => Err(LookUpError::Absent(Absent::NotInstalled)),
         }
+    }
+
+    /// Whether no App before had it, by the labels of those in `by_id`. Otherwise two entries of the configuration
+    /// name one App, by `app_id` and by `client_id`, and its quota would be counted twice.
+    fn is_new(&self, found: &Arc<Installation>, by_id: &mut HashMap<u64, Arc<str>>) -> bool {
+        let Kind::App(on) = &found.kind else { return true };
+        let known = by_id.entry(on.id).or_insert_with(|| Arc::clone(&found.label));
+        if *known == found.label {
+            return true;
+        }
+        if !self.doubles.contains_key(&found.label) {
+            self.doubles.insert(Arc::clone(&found.label), ());
+            tracing::error!(
+                app = on.app.name,
+                installation = &**known,
+                "two entries of `apps` name one App: the later one is left out; remove it"
+            );
+        }
+        false
     }
 }
 
@@ -366,7 +428,7 @@ impl Expiry<(Arc<str>, String), bool> for Believed {
 
 enum LookUpError {
     Absent(Absent),
-    Failed(AppError),
+    Failed(Arc<AppError>),
 }
 
 /// Why no App installation serves an account.
@@ -374,25 +436,6 @@ enum LookUpError {
 enum Absent {
     NotInstalled,
     Suspended,
-}
-
-impl From<AppError> for LookUpError {
-    fn from(error: AppError) -> Self {
-        LookUpError::Failed(error)
-    }
-}
-
-/// Whether it is another App's already: then both entries of the configuration name one App, by `app_id` and by
-/// `client_id`, and its quota would be counted twice.
-fn is_known(installations: &[Arc<Installation>], app: &App, found: &Found) -> bool {
-    let is_it = |one: &&Arc<Installation>| matches!(&one.kind, Kind::App(on) if on.id == found.id);
-    let Some(known) = installations.iter().find(is_it) else { return false };
-    tracing::error!(
-        app = app.name,
-        installation = &*known.label,
-        "two entries of `apps` name one App: the later one is left out; remove it"
-    );
-    true
 }
 
 fn installation(app: &Arc<App>, found: Found, asked_for: &str) -> Installation {

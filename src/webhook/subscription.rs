@@ -76,12 +76,10 @@ async fn ask(
     let subscribed: Subscribed =
         serde_json::from_slice(&body).map_err(|error| AppError::Garbled(WHAT, error.to_string()))?;
     let until = clock.now_ms() + BELIEVED_MS;
-    for installation in installations.all().await?.iter() {
+    for installation in &installations.of_app(app).await?.serving {
         let Kind::App(installation) = &installation.kind else { continue };
-        if Arc::ptr_eq(&installation.app, app) {
-            for event in &subscribed.events {
-                changes.tells(&installation.account, event, until);
-            }
+        for event in &subscribed.events {
+            changes.tells(&installation.account, event, until);
         }
     }
     Ok(())

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use github_sim::{Fault, FaultKind, FurtherApp, INSTALLATION_STEP, LimitForm, PrimaryLimits, SimConfig};
 use serde_json::json;
+use tokio::time::Instant;
 
 use crate::support::{Setup, Tollgate, UNCACHED, agent};
 
@@ -194,4 +195,69 @@ async fn two_apps_on_the_only_account_are_no_question() {
     setup.agents = vec![agent("worker", &["repositories: [\"*\"]"])];
     let tollgate = setup.start().await;
     assert_eq!(tollgate.get("/installation/repositories").await.verdict(), "200");
+}
+
+/// `everything` may use all repositories and names no installation; `worker` has `acme`'s. The second App is one that
+/// GitHub does not know.
+async fn with_a_refused_app() -> Tollgate {
+    let mut setup = setup(None);
+    setup.sim.seed.owners.retain(|owner| ["acme", "other"].contains(&owner.login.as_str()));
+    setup.sim.seed.repositories.retain(|repository| !repository.full_name.starts_with("solo/"));
+    setup.agents = vec![
+        agent("everything", &["repositories: [\"*\"]"]),
+        agent("worker", &["repositories: [acme/*]", "require_approval: [merge]"]),
+    ];
+    let tollgate = setup.start().await;
+    tollgate.reload("app_id: 4343", "app_id: 5555", "ok").await;
+    tollgate
+}
+
+#[tokio::test]
+async fn a_refused_app_fails_no_call_that_others_serve() {
+    let tollgate = with_a_refused_app().await;
+    for round in 0..2 {
+        for path in ["/meta", "/users/acme", "/repositories/2001"] {
+            assert_eq!(tollgate.get(path).await.verdict(), "200", "{path} in round {round}");
+        }
+        let query = json!({"query": "{ viewer { login } }"});
+        let answer = tollgate.ask("POST", "/graphql").json(&query).send().await;
+        assert_ne!(answer.status, 502, "{}", answer.text());
+        // The failure just met says nothing about owners that the other App serves.
+        for owner in ["acme/widgets", "other/tool"] {
+            assert_eq!(tollgate.get(&format!("/repos/{owner}")).await.verdict(), "200", "{owner}");
+        }
+        assert_eq!(tollgate.ask("GET", WIDGETS).by(1).send().await.verdict(), "200");
+    }
+    tollgate.reload("app_id: 5555", "app_id: 4343", "ok").await;
+    assert_eq!(tollgate.get("/meta").await.verdict(), "200");
+}
+
+/// Nobody knows what the refused App would show.
+#[tokio::test]
+async fn what_no_other_app_covers_gets_the_failure_of_the_one_that_could() {
+    let tollgate = with_a_refused_app().await;
+    // A token that has worked is not doubted when GitHub does not show something.
+    for repository in ["acme/widgets", "other/tool"] {
+        assert_eq!(tollgate.get(&format!("/repos/{repository}")).await.verdict(), "200");
+    }
+    for path in ["/repos/nobody/nothing", "/repositories/999999"] {
+        assert_eq!(tollgate.get(path).await.verdict(), "502 upstream_unreachable", "{path}");
+    }
+    tollgate.reload("app_id: 5555", "app_id: 4343", "ok").await;
+    assert_eq!(tollgate.get("/repos/nobody/nothing").await.verdict(), "404 no_installation");
+}
+
+/// A refused App is asked again every two seconds at most, whatever is called meanwhile.
+#[tokio::test]
+async fn a_refused_app_is_not_asked_at_every_call() {
+    let tollgate = with_a_refused_app().await;
+    let begun = Instant::now();
+    for _ in 0..10 {
+        tollgate.get("/meta").await;
+        tollgate.get("/repos/other/tool").await;
+        tollgate.ask("GET", WIDGETS).by(1).send().await;
+    }
+    let refused = tollgate.sim.requests().into_iter().filter(|request| request.status == Some(401)).count();
+    let most = begun.elapsed().as_secs() / 2 + 2;
+    assert!((1..=most).contains(&(refused as u64)), "{refused}");
 }

@@ -100,11 +100,11 @@ impl Online {
                 return Ok(1);
             }
         };
-        if all.is_empty() {
+        if all.serving.is_empty() {
             writeln!(out, "wrong: no App is installed anywhere, and there is no personal token")?;
             wrong += 1;
         }
-        for installation in all.iter() {
+        for installation in &all.serving {
             writeln!(out, "{}", describe(installation))?;
             match self.ask(installation, "/rate_limit").await {
                 Ok((headers, body)) => {
@@ -126,7 +126,7 @@ impl Online {
         for agent in &self.agents {
             wrong += self.report_agent(agent, &mut seen, out).await?;
         }
-        if let Some(installation) = all.first() {
+        if let Some(installation) = all.serving.first() {
             wrong += self.report_version(installation, out).await?;
         }
         Ok(wrong)

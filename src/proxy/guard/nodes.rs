@@ -12,6 +12,7 @@ use http::{HeaderMap, Method, StatusCode};
 use moka::sync::Cache;
 use serde_json::{Value, json};
 
+use super::resolve::Reachable;
 use super::{Asker, KNOWN_FOR, permit};
 use crate::config::Agent;
 use crate::error::ProxyError;
@@ -121,11 +122,19 @@ impl Proxy {
         if missing.is_empty() {
             return Ok(found);
         }
-        for installation in self.installations_of(agent).await? {
+        let Reachable { installations, mut failed } = self.installations_of(agent).await?;
+        for installation in installations {
             let asker = Asker { agent: Arc::clone(agent), installation, repository: None };
-            let answer =
-                Box::pin(self.exchange(&mut permit(asker, question(&missing)?, None)?, None, ctx)).await?;
-            let (head, body) = answer.into_parts();
+            let mut permitted = permit(asker, question(&missing)?, None)?;
+            let (head, body) = match Box::pin(self.exchange(&mut permitted, None, ctx)).await {
+                Ok(answer) => answer.into_parts(),
+                // Another App may show them.
+                Err(error @ ProxyError::CredentialRefused(_)) => {
+                    failed = Some(error);
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
             let read = read_answer(body, ANSWER_BYTES_MAX, self.upstream.request_timeout);
             let body = read.await.filter(|_| head.status == StatusCode::OK);
             let body =
@@ -143,10 +152,10 @@ impl Proxy {
             }
             missing.retain(|id| !found.contains_key(*id));
             if missing.is_empty() {
-                break;
+                return Ok(found);
             }
         }
-        Ok(found)
+        failed.map_or(Ok(found), Err)
     }
 }
 

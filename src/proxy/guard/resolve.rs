@@ -66,6 +66,14 @@ struct Organization {
     login: String,
 }
 
+/// The installations that an agent's calls may go by.
+#[derive(Default)]
+pub(in crate::proxy) struct Reachable {
+    pub(in crate::proxy) installations: Vec<Arc<Installation>>,
+    /// Why an App's are missing: nobody knows what they would show.
+    pub(in crate::proxy) failed: Option<ProxyError>,
+}
+
 impl Proxy {
     /// The `owner/name` of a repository id; none if the agent's rights don't show it.
     pub(super) async fn repository_name(
@@ -118,12 +126,20 @@ impl Proxy {
         if self.known.names.unseen.contains_key(&unseen) {
             return Ok(None);
         }
-        for installation in self.installations_of(agent).await? {
+        let Reachable { installations, mut failed } = self.installations_of(agent).await?;
+        for installation in installations {
             let target = Target::parse(&format!("/{kind}/{id}"), None).map_err(|_| ProxyError::Internal)?;
             let asker = Asker { agent: Arc::clone(agent), installation, repository: None };
             let mut permitted = permit(asker, look_up(target, None), None)?;
-            let answer = Box::pin(self.exchange(&mut permitted, None, ctx)).await?;
-            let (head, body) = answer.into_parts();
+            let (head, body) = match Box::pin(self.exchange(&mut permitted, None, ctx)).await {
+                Ok(answer) => answer.into_parts(),
+                // Another App may show it.
+                Err(error @ ProxyError::CredentialRefused(_)) => {
+                    failed = Some(error);
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
             match head.status {
                 StatusCode::OK => {
                     let body = read_answer(body, ANSWER_BYTES_MAX, self.upstream.request_timeout).await;
@@ -134,30 +150,45 @@ impl Proxy {
                 _ => return Err(ProxyError::UpstreamUnreachable("a look-up that decides was not answered")),
             }
         }
+        if let Some(error) = failed {
+            return Err(error);
+        }
         self.known.names.unseen.insert(unseen, ());
         Ok(None)
     }
 
     /// The installations that the agent's repositories lie in.
-    pub(in crate::proxy) async fn installations_of(
-        &self,
-        agent: &Agent,
-    ) -> Result<Vec<Arc<Installation>>, ProxyError> {
+    ///
+    /// # Errors
+    /// If none is known, and an App could not be asked.
+    pub(in crate::proxy) async fn installations_of(&self, agent: &Agent) -> Result<Reachable, ProxyError> {
         if agent.repositories.is_everything() {
             let all = self.installations.all().await.map_err(|error| self.unavailable(&error))?;
-            return Ok(all.iter().take(INSTALLATIONS_ASKED_MAX).cloned().collect());
+            let installations = all.serving.iter().take(INSTALLATIONS_ASKED_MAX).cloned().collect();
+            return Ok(Reachable {
+                installations,
+                failed: all.failed.as_deref().map(|error| self.told(error)),
+            });
         }
-        let mut found: Vec<Arc<Installation>> = Vec::new();
+        let mut found = Reachable::default();
         for owner in agent.repositories.owners().into_iter().take(INSTALLATIONS_ASKED_MAX) {
-            let of_owner =
-                self.installations.of_owner(owner).await.map_err(|error| self.unavailable(&error))?;
+            let of_owner = match self.installations.of_owner(owner).await {
+                Ok(of_owner) => of_owner,
+                Err(error) => {
+                    found.failed = Some(self.unavailable(&error));
+                    continue;
+                }
+            };
             for new in of_owner.iter() {
-                if !found.iter().any(|known| known.label == new.label) {
-                    found.push(Arc::clone(new));
+                if !found.installations.iter().any(|known| known.label == new.label) {
+                    found.installations.push(Arc::clone(new));
                 }
             }
         }
-        Ok(found)
+        match found.failed.take_if(|_| found.installations.is_empty()) {
+            Some(error) => Err(error),
+            None => Ok(found),
+        }
     }
 
     /// Whether one of our Apps is installed on an account.
@@ -207,6 +238,7 @@ impl Proxy {
     /// For an agent with every repository and no default: the only installation, if there is just one.
     async fn only_installation(&self, agent: &Agent, call: &Call) -> Result<Arc<Installation>, ProxyError> {
         let all = self.installations.all().await.map_err(|error| self.unavailable(&error))?;
+        let all = &all.serving;
         let apps: Vec<_> = all.iter().filter(|one| matches!(one.kind, Kind::App(_))).cloned().collect();
         // Several Apps on one account count as one.
         if let Some(chosen) = on_one_account(&apps).then(|| self.choose(&apps, agent, call)).flatten() {
@@ -247,6 +279,10 @@ impl Proxy {
     /// What an agent is told when the App itself fails; the log says more.
     pub(in crate::proxy) fn unavailable(&self, error: &AppError) -> ProxyError {
         tracing::warn!(%error, "no credential");
+        self.told(error)
+    }
+
+    fn told(&self, error: &AppError) -> ProxyError {
         match error {
             AppError::Timeout(after) => ProxyError::UpstreamTimeout(*after),
             AppError::Unreachable(_) => {

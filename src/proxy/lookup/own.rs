@@ -82,7 +82,9 @@ impl Proxy {
     ) -> Result<Answer, ProxyError> {
         let waiting = self.budget.waiting().get(agent.name.as_str()).map_or(0, |waits| waits.count);
         let mut pools = Vec::new();
-        for installation in self.installations_of(agent).await?.into_iter().take(INSTALLATIONS_MAX) {
+        for installation in
+            self.installations_of(agent).await?.installations.into_iter().take(INSTALLATIONS_MAX)
+        {
             for (resource, untold) in RESOURCES {
                 let (view, pool) = self.look(agent, &installation, resource).await;
                 if view.is_known {

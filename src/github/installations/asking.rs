@@ -1,0 +1,131 @@
+//! Asks all Apps at once, so that one that fails neither hides nor delays what the others answer.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use moka::sync::Cache;
+use tokio::time::{Instant, timeout_at};
+
+use crate::github::apps::{App, AppError};
+
+/// How long a failure answers for others.
+const FAILED_FOR: Duration = Duration::from_secs(2);
+
+/// The last failure of each App, by its name: repeated calls with bad credentials would lock out good ones.
+#[derive(Debug)]
+pub(super) struct Failures(Cache<String, Arc<AppError>>);
+
+impl Failures {
+    pub(super) fn new() -> Failures {
+        Failures(Cache::builder().time_to_live(FAILED_FOR).build())
+    }
+
+    /// Puts a question as the App, unless the App just failed.
+    pub(super) async fn ask<T>(
+        &self,
+        app: &App,
+        question: impl Future<Output = Result<T, AppError>>,
+    ) -> Result<T, Arc<AppError>> {
+        match self.0.get(&app.name) {
+            Some(error) => Err(error),
+            None => question.await.map_err(|error| self.note(app, error)),
+        }
+    }
+
+    /// The answers to a question for each App, in order. Once one is `to_the_point`, the others have `patience` left.
+    pub(super) async fn ask_all<T>(
+        &self,
+        apps: &[Arc<App>],
+        questions: impl Iterator<Item = impl Future<Output = Result<T, Arc<AppError>>>>,
+        to_the_point: impl Fn(&T) -> bool,
+        patience: Duration,
+    ) -> Vec<Result<T, Arc<AppError>>> {
+        let numbered = questions.enumerate().map(|(place, question)| async move { (place, question.await) });
+        let mut asking: FuturesUnordered<_> = numbered.collect();
+        let mut answers: Vec<_> = apps.iter().map(|_| None).collect();
+        let mut until = None;
+        loop {
+            let next = match until {
+                None => asking.next().await,
+                Some(until) => timeout_at(until, asking.next()).await.unwrap_or_default(),
+            };
+            let Some((place, answer)) = next else { break };
+            if answer.as_ref().is_ok_and(&to_the_point) {
+                until.get_or_insert_with(|| Instant::now() + patience);
+            }
+            answers[place] = Some(answer);
+        }
+        let late = |app: &Arc<App>| Err(self.note(app, AppError::Timeout(patience)));
+        answers.into_iter().zip(apps).map(|(answer, app)| answer.unwrap_or_else(|| late(app))).collect()
+    }
+
+    fn note(&self, app: &App, error: AppError) -> Arc<AppError> {
+        tracing::warn!(app = app.name, %error, "it is not known where this App is installed");
+        let error = Arc::new(error);
+        self.0.insert(app.name.clone(), Arc::clone(&error));
+        error
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::pending;
+
+    use http::Uri;
+
+    use super::*;
+    use crate::clock::SystemClock;
+    use crate::config::{self, PrivateKey};
+    use crate::github::client::HttpClient;
+
+    const PATIENCE: Duration = Duration::from_secs(2);
+
+    fn apps(names: &[&str]) -> Vec<Arc<App>> {
+        crate::app::install_crypto();
+        let seconds = Duration::from_secs(60);
+        let uri = Uri::from_static("http://127.0.0.1:9");
+        let upstream = config::Upstream {
+            api_url: uri.clone(),
+            uploads_url: uri.clone(),
+            graphql_url: uri,
+            link_bases: Vec::new(),
+            api_version: String::new(),
+            connect_timeout: seconds,
+            request_timeout: seconds,
+            idle_timeout: seconds,
+            ca_pem: None,
+        };
+        let client = HttpClient::try_new(&upstream).unwrap();
+        let app = |name: &&str| {
+            let app = config::App {
+                name: (*name).to_owned(),
+                issuer: "1".to_owned(),
+                private_key: PrivateKey::File("unread".into()),
+                read_permissions: None,
+                write_permissions: None,
+            };
+            Arc::new(App::new(app, client.clone(), &upstream, Arc::new(SystemClock)))
+        };
+        names.iter().map(app).collect()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_that_hangs_holds_up_nobody_for_longer_than_patience() {
+        let apps = apps(&["hanging", "empty", "serving"]);
+        let failures = Failures::new();
+        let question = async |app: &App| match app.name.as_str() {
+            "hanging" => pending().await,
+            name => Ok(name == "serving"),
+        };
+        let begun = Instant::now();
+        for waits in [PATIENCE, Duration::ZERO] {
+            let questions = apps.iter().map(|app| failures.ask(app, question(app)));
+            let answers = failures.ask_all(&apps, questions, |serves| *serves, PATIENCE).await;
+            let known: Vec<_> = answers.iter().map(|answer| answer.as_ref().ok().copied()).collect();
+            assert_eq!(known, [None, Some(false), Some(true)]);
+            assert!(begun.elapsed() < PATIENCE + Duration::from_millis(10), "then it is known to: {waits:?}");
+        }
+    }
+}
