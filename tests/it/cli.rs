@@ -276,6 +276,11 @@ async fn check_online_shows_what_github_has() {
     let files = TempDir::new().unwrap();
     for (repositories, code, expected) in [
         ("[acme/*, other/tool]", Some(0), "agent worker: other is served by bot/other"),
+        (
+            "[\"*\"]\n    installation: nosuch",
+            Some(1),
+            "wrong: agent worker: no installation covers nosuch, which `installation` names",
+        ),
         ("[acme/*, foreign/lib]", Some(1), "wrong: agent worker: no installation covers foreign"),
         ("[acme/widgets, acme/widgetz]", Some(1), "wrong: agent worker: acme/widgetz does not exist, or no"),
     ] {
@@ -296,6 +301,39 @@ async fn check_online_shows_what_github_has() {
         .into_iter()
         .filter(|one| one.method != "GET" && !one.target.ends_with("/access_tokens"));
     assert_eq!(writes.count(), 0);
+}
+
+/// One App that GitHub does not know hides nothing of the other.
+#[tokio::test(flavor = "multi_thread")]
+async fn check_online_goes_on_after_an_app_that_fails() {
+    let sim = Sim::start(Default::default()).await.unwrap();
+    let files = TempDir::new().unwrap();
+    let worker = agent("worker", &["repositories: [acme/widgets, \"*\"]", "installation: nosuch"]);
+    let config = Setup::with(vec![worker]).write_config(&sim, &files);
+    let text = std::fs::read_to_string(&config).unwrap();
+    let first = format!("  - {{ name: bot, app_id: {}, private_key_file: app.pem }}\n", sim.app_id());
+    let twice = first
+        .replace("bot", "again")
+        .replace(&format!("app_id: {}", sim.app_id()), "client_id: Iv23liGithubSim00001");
+    let revoked = first.replace("bot", "revoked").replace(&sim.app_id().to_string(), "5555");
+    assert!(text.contains(&first), "{text}");
+    std::fs::write(&config, text.replace(&first, &format!("{revoked}{first}{twice}"))).unwrap();
+    let output = tokio::task::spawn_blocking(move || {
+        run(tollgate().args(["check", "--online", "--config"]).arg(&config))
+    });
+    let output = output.await.unwrap();
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    for expected in [
+        "wrong: app revoked: GitHub answered 401",
+        "bot/acme (installation 1001)",
+        "core 5000 of 5000",
+        "wrong: again/acme is bot/acme again: two entries of `apps` name one App",
+        "agent worker: acme is served by bot/acme\n",
+        "wrong: agent worker: nosuch: GitHub answered 401",
+    ] {
+        assert!(said.contains(expected), "{expected:?} is not in\n{said}");
+    }
 }
 
 #[test]

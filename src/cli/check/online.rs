@@ -93,46 +93,61 @@ impl Online {
 
     async fn report(&self, out: &mut dyn Write) -> anyhow::Result<usize> {
         let mut wrong = 0;
-        let all = match self.installations.all().await {
-            Ok(all) => all,
-            Err(error) => {
-                writeln!(out, "wrong: {error}")?;
-                return Ok(1);
-            }
-        };
-        if all.serving.is_empty() {
-            writeln!(out, "wrong: no App is installed anywhere, and there is no personal token")?;
-            wrong += 1;
-        }
-        for installation in &all.serving {
-            writeln!(out, "{}", describe(installation))?;
-            match self.ask(installation, "/rate_limit").await {
-                Ok((headers, body)) => {
-                    writeln!(out, "  limits       {}", limits(&body))?;
-                    if RateLimit::from_headers(&headers).is_none() {
-                        writeln!(
-                            out,
-                            "  note: GitHub sends no x-ratelimit headers here; on GHES limits are off by default"
-                        )?;
-                    }
-                }
-                Err(why) => {
-                    writeln!(out, "  wrong: {why}")?;
+        let mut all = Vec::new();
+        for app in self.installations.apps() {
+            match self.installations.of_app(app).await {
+                Ok(of_app) => all.extend(of_app.serving.iter().cloned()),
+                Err(error) => {
+                    writeln!(out, "wrong: app {}: {error}", app.name)?;
                     wrong += 1;
                 }
             }
+        }
+        all.extend(self.installations.personal().iter().cloned());
+        if all.is_empty() && wrong == 0 {
+            writeln!(out, "wrong: no App is installed anywhere, and there is no personal token")?;
+            wrong += 1;
+        }
+        wrong += report_doubles(&all, out)?;
+        for installation in &all {
+            wrong += self.report_installation(installation, out).await?;
         }
         let mut seen = BTreeMap::new();
         for agent in &self.agents {
             wrong += self.report_agent(agent, &mut seen, out).await?;
         }
-        if let Some(installation) = all.serving.first() {
+        if let Some(installation) = all.first() {
             wrong += self.report_version(installation, out).await?;
         }
         Ok(wrong)
     }
 
-    /// Whether every owner an agent names has an installation.
+    /// What it may do, and the limits it has.
+    async fn report_installation(
+        &self,
+        installation: &Arc<Installation>,
+        out: &mut dyn Write,
+    ) -> anyhow::Result<usize> {
+        writeln!(out, "{}", describe(installation))?;
+        match self.ask(installation, "/rate_limit").await {
+            Ok((headers, body)) => {
+                writeln!(out, "  limits       {}", limits(&body))?;
+                if RateLimit::from_headers(&headers).is_none() {
+                    writeln!(
+                        out,
+                        "  note: GitHub sends no x-ratelimit headers here; on GHES limits are off by default"
+                    )?;
+                }
+                Ok(0)
+            }
+            Err(why) => {
+                writeln!(out, "  wrong: {why}")?;
+                Ok(1)
+            }
+        }
+    }
+
+    /// Whether every owner that an agent names, and its `installation`, has an installation.
     async fn report_agent(
         &self,
         agent: &Agent,
@@ -140,10 +155,18 @@ impl Online {
         out: &mut dyn Write,
     ) -> anyhow::Result<usize> {
         let mut wrong = 0;
-        for owner in agent.repositories.owners() {
+        let mut owners = agent.repositories.owners();
+        let default = agent.installation.as_deref();
+        if let Some(default) =
+            default.filter(|default| !owners.iter().any(|owner| owner.eq_ignore_ascii_case(default)))
+        {
+            owners.push(default);
+        }
+        for owner in owners {
             match self.installations.of_owner(owner).await {
                 Ok(found) if found.is_empty() => {
-                    writeln!(out, "wrong: agent {}: no installation covers {owner}", agent.name)?;
+                    let named = if Some(owner) == default { ", which `installation` names" } else { "" };
+                    writeln!(out, "wrong: agent {}: no installation covers {owner}{named}", agent.name)?;
                     wrong += 1;
                 }
                 Ok(found) => {
@@ -202,6 +225,25 @@ impl Online {
             .await
             .map_err(|_| "GitHub did not answer in time".to_owned())?
     }
+}
+
+/// Whether two entries of `apps` are one App, by `app_id` and by `client_id`.
+fn report_doubles(all: &[Arc<Installation>], out: &mut dyn Write) -> anyhow::Result<usize> {
+    let mut wrong = 0;
+    let mut by_id = BTreeMap::new();
+    for installation in all {
+        let Kind::App(on) = &installation.kind else { continue };
+        let first = by_id.entry(on.id).or_insert(&installation.label);
+        if *first != &installation.label {
+            writeln!(
+                out,
+                "wrong: {} is {first} again: two entries of `apps` name one App",
+                installation.label
+            )?;
+            wrong += 1;
+        }
+    }
+    Ok(wrong)
 }
 
 fn describe(installation: &Installation) -> String {
