@@ -41,7 +41,7 @@ pub fn check(data: &[u8]) {
         name if name.starts_with("UNSET") => None,
         _ => Some(OsString::from(IN_VARIABLE)),
     };
-    let sources = Sources { directory: Path::new(DIRECTORY), variable: &variable };
+    let sources = Sources { directory: Path::new(DIRECTORY), variable: &variable, is_running: false };
     match load::from_text(&text, &sources) {
         Ok((config, warnings)) => {
             assert!(!warnings.has_errors(), "{warnings}");

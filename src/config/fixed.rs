@@ -66,7 +66,7 @@ mod tests {
             "a".repeat(64)
         );
         let variable = |name: &str| (name == "TOKEN").then_some("ghp_x").or(Some(secret)).map(Into::into);
-        let sources = Sources { directory: Path::new(""), variable: &variable };
+        let sources = Sources { directory: Path::new(""), variable: &variable, is_running: false };
         from_text(&text, &sources).unwrap_or_else(|problems| panic!("{problems}")).0.fixed()
     }
 

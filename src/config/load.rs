@@ -45,16 +45,16 @@ pub fn from_file(path: &Path) -> Result<(Config, Problems), Problems> {
 
 /// Reads and checks a file, or what comes from a pipe.
 pub(super) fn read(path: &Path) -> Reading {
-    made_of(path, secret::read_any(path))
+    made_of(path, secret::read_any(path), false)
 }
 
-/// Checks what was read of a file.
-pub(super) fn made_of(path: &Path, read: Result<Vec<u8>, String>) -> Reading {
+/// Checks what was read of a file, at the start or for a tollgate that runs.
+pub(super) fn made_of(path: &Path, read: Result<Vec<u8>, String>, is_running: bool) -> Reading {
     let content = watch::seen(&read);
     let version = secret::hex(&content)[..VERSION_LENGTH].to_owned();
     let directory = path.parent().unwrap_or(Path::new(""));
     let (outcome, mut contents) = match text_of(path, read) {
-        Ok(text) => check(&text, &Sources { directory, variable: &|name| env::var_os(name) }),
+        Ok(text) => check(&text, &Sources { directory, variable: &|name| env::var_os(name), is_running }),
         Err(problem) => (Err(problem.into()), Contents::new()),
     };
     contents.insert(path.to_owned(), content);
@@ -106,7 +106,7 @@ fn from_variables(variable: &dyn Fn(&str) -> Option<OsString>) -> Result<(Config
     }
     let key = AgentKey::generate(AGENT);
     let file = file_of_variables(variable, &key);
-    let sources = Sources { directory: Path::new(""), variable };
+    let sources = Sources { directory: Path::new(""), variable, is_running: false };
     let Validated { config, mut problems, .. } =
         validate(&file, &Document::default(), &sources, Problems::default());
     let Some(mut config) = config else {

@@ -45,6 +45,8 @@ pub struct Sources<'a> {
     pub directory: &'a Path,
     /// The environment.
     pub variable: &'a dyn Fn(&str) -> Option<OsString>,
+    /// tollgate runs already: what only time made wrong must not hold up other changes.
+    pub is_running: bool,
 }
 
 impl fmt::Debug for Sources<'_> {

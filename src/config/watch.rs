@@ -67,7 +67,7 @@ impl Watch {
 
     /// Reads the file again.
     pub fn read(&mut self) -> Reading {
-        let reading = load::made_of(&self.path, secret::read_bytes(&self.path));
+        let reading = load::made_of(&self.path, secret::read_bytes(&self.path), true);
         self.is_now(&reading);
         reading
     }

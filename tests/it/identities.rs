@@ -250,6 +250,31 @@ async fn a_file_of_keys_is_read_when_it_changes() {
     );
 }
 
+/// An empty set shuts the issuer's agents out, and holds up nothing else that the file says.
+#[tokio::test]
+async fn an_empty_key_set_counts_and_stops_no_reload() {
+    let key = SigningKey::new("one");
+    let files = TempDir::new().unwrap();
+    let file = files.path().join("jwks.json");
+    std::fs::write(&file, key_set(&[&key])).unwrap();
+    let tollgate = setup(&format!("jwks_file: {}", file.display())).start().await;
+    let token = key.token(&json!({}));
+    assert_eq!(
+        (verdict(&tollgate, &token).await.as_str(), tollgate.get(READ).await.verdict().as_str()),
+        ("200", "200")
+    );
+    std::fs::write(&file, key_set(&[])).unwrap();
+    tollgate.reload("- name: worker\n", "- name: worker\n    disabled: true\n", "ok").await;
+    assert_eq!(tollgate.get(READ).await.verdict(), "403 operation_forbidden");
+    for _ in 0..100 {
+        if verdict(&tollgate, &token).await == REFUSED {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    panic!("the issuer's tokens are still accepted");
+}
+
 #[tokio::test]
 async fn the_subject_is_in_the_audit_log() {
     let key = SigningKey::new("one");

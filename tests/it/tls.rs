@@ -104,6 +104,23 @@ async fn both_protocols_are_served_and_links_are_https() {
     tollgate.assert_clean();
 }
 
+/// Whoever has to shut an agent out must not need a new certificate for it.
+#[tokio::test]
+async fn an_expired_certificate_holds_up_no_other_change() {
+    let (tollgate, files, certificate) = start().await;
+    write_certificate(files.path(), -2);
+    tollgate.reload("repositories:", "disabled: true\n    repositories:", "ok").await;
+    let mut sender = http2(&tollgate, &certificate).await;
+    let request = ask(&tollgate, "/repos/acme/widgets").body(Empty::new()).unwrap();
+    assert_eq!(sender.send_request(request).await.unwrap().status(), 403, "it is disabled");
+    let read = tollgate::config::from_file(&tollgate.files.path().join("tollgate.yaml"));
+    let problems = read.unwrap_err().to_string();
+    assert!(
+        problems.starts_with("server.tls, line 4: the certificate in") && problems.contains("ended"),
+        "{problems}"
+    );
+}
+
 #[tokio::test]
 async fn http2_is_as_strict_as_http1() {
     let (tollgate, _files, certificate) = start().await;

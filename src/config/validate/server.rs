@@ -8,7 +8,7 @@ use super::upstream::base_url;
 use super::{Check, raw};
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Server, Webhook};
-use crate::tls::TlsFiles;
+use crate::tls::{TlsError, TlsFiles};
 
 pub(super) fn server(check: &mut Check<'_>, raw: &raw::Server) -> Option<Server> {
     let listen = address(check, "server.listen", &raw.listen);
@@ -62,7 +62,7 @@ pub(super) fn webhook(check: &mut Check<'_>, raw: &raw::Webhook, server: &raw::S
     Some(Webhook { listen: listen?, secret: secret? })
 }
 
-/// The certificate and its key, which must fit and still be valid.
+/// The certificate and its key, which must fit and, at the start, still be valid.
 fn certificate(check: &mut Check<'_>, raw: &raw::Tls) -> Option<TlsFiles> {
     let cert_file = check.text("server.tls.cert_file", raw.cert_file.as_deref());
     let key_file = check.text("server.tls.key_file", raw.key_file.as_deref());
@@ -72,8 +72,14 @@ fn certificate(check: &mut Check<'_>, raw: &raw::Tls) -> Option<TlsFiles> {
     check.read("server.tls.cert_file", &cert_file)?;
     check.read("server.tls.key_file", &key_file)?;
     let files = TlsFiles { cert_file, key_file };
-    let checked = files.check(SystemClock.now_seconds()).map_err(|error| error.to_string());
-    check.accept("server.tls", checked).map(|()| files)
+    match files.check(SystemClock.now_seconds()) {
+        Ok(()) => Some(files),
+        Err(error @ TlsError::Ended { .. }) if check.sources.is_running => {
+            check.warning("server.tls", format!("{error}; it has to be renewed before the next start"));
+            Some(files)
+        }
+        Err(error) => check.accept("server.tls", Err(error.to_string())),
+    }
 }
 
 fn address(check: &mut Check<'_>, path: &str, text: &str) -> Option<SocketAddr> {

@@ -21,7 +21,7 @@ proptest! {
         let typed = format!("{key}{before}{TYPED}{after}");
         lines[at] = &typed;
         let variable = |_: &str| Some(OsString::from("ghp_inAVariable"));
-        let sources = Sources { directory: Path::new("/nonexistent"), variable: &variable };
+        let sources = Sources { directory: Path::new("/nonexistent"), variable: &variable, is_running: false };
         let told = match from_text(&lines.join("\n"), &sources) {
             Ok((config, warnings)) => format!("{config:?} {warnings}"),
             Err(problems) => {
