@@ -8,8 +8,9 @@ mod json_lines;
 
 use std::io::IsTerminal;
 
+use anyhow::{Context, bail};
 use tracing::Level;
-use tracing_subscriber::filter::{EnvFilter, FilterExt, filter_fn};
+use tracing_subscriber::filter::{EnvFilter, FilterExt, LevelFilter, filter_fn};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Layer, fmt};
@@ -24,13 +25,17 @@ pub enum LogFormat {
     Text,
 }
 
-/// Starts logging to standard error; `filter` as in `RUST_LOG`, such as `tollgate=debug`. Dropping the
-/// returned [`Writing`] writes the lines that still wait.
+/// What is logged unless something else is asked for.
+pub const DEFAULT_FILTER: &str = "info";
+
+/// Starts logging to standard error; `filter` as in `RUST_LOG`, such as `tollgate=debug`, empty for the default.
+/// Dropping the returned [`Writing`] writes the lines that still wait.
 ///
 /// # Errors
-/// When the filter does not parse, the writing thread can't be started, or logging was started before.
+/// When the filter would silence tollgate by mistake or does not parse, the writing thread can't be started, or
+/// logging was started before.
 pub fn start(filter: &str, format: Option<LogFormat>) -> anyhow::Result<Writing> {
-    let filter: EnvFilter = filter.parse()?;
+    let filter = parse(filter)?;
     let ours = filter_fn(|metadata| {
         let target = metadata.target();
         // h2 warns of every reset stream, so a client could fill the log; redis warns of every attempt to
@@ -52,4 +57,62 @@ pub fn start(filter: &str, format: Option<LogFormat>) -> anyhow::Result<Writing>
     };
     tracing_subscriber::registry().with(layer).try_init()?;
     Ok(writing)
+}
+
+/// [`EnvFilter`] takes any word for the target of other lines, so that `warning` would silence everything.
+fn parse(text: &str) -> anyhow::Result<EnvFilter> {
+    let text = if text.trim().is_empty() { DEFAULT_FILTER } else { text };
+    let mut is_about_us = false;
+    for directive in text.split(',').map(str::trim).filter(|directive| !directive.is_empty()) {
+        let is_ours = directive.parse::<LevelFilter>().is_ok()
+            || directive.strip_prefix("tollgate").is_some_and(|rest| {
+                rest.is_empty() || rest.starts_with(['=', '[']) || rest.starts_with("::")
+            });
+        if !is_ours && !directive.contains('=') {
+            bail!("--log (TOLLGATE_LOG): `{}` is no level; {EXPECTED}", directive.escape_debug());
+        }
+        is_about_us |= is_ours;
+    }
+    if !is_about_us {
+        bail!("--log (TOLLGATE_LOG): names no level for tollgate itself; {EXPECTED}");
+    }
+    text.parse().with_context(|| format!("--log (TOLLGATE_LOG): can't be read; {EXPECTED}"))
+}
+
+const EXPECTED: &str = "expected `error`, `warn`, `info`, `debug`, `trace` or `off`, or targets with levels, such as \
+    `info,tollgate::budget=debug`";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_filter_that_would_silence_tollgate_by_mistake_is_refused() {
+        for text in [
+            "",
+            " ",
+            "info",
+            "WARN",
+            "off",
+            "tollgate",
+            "tollgate=debug",
+            "warn,hyper=error",
+            "tollgate::app=trace,",
+        ] {
+            parse(text).unwrap_or_else(|error| panic!("{text:?}: {error:#}"));
+        }
+        assert_eq!(parse("").unwrap().to_string(), DEFAULT_FILTER);
+        for (text, said) in [
+            ("warning", "`warning` is no level; expected `error`, `warn`"),
+            ("info,verbose", "`verbose` is no level"),
+            ("nonsense", "`nonsense` is no level"),
+            ("tolgate=debug", "names no level for tollgate itself"),
+            ("tollgates", "`tollgates` is no level"),
+            ("hyper=warn", "names no level for tollgate itself"),
+            ("tollgate=inf", "can't be read"),
+        ] {
+            let error = parse(text).unwrap_err().to_string();
+            assert!(error.starts_with("--log (TOLLGATE_LOG): ") && error.contains(said), "{text}: {error}");
+        }
+    }
 }

@@ -19,8 +19,8 @@ pub struct ServeArgs {
     /// The configuration file. Without one GITHUB_TOKEN is served to one agent, whose key is printed.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// What is logged, as in `tollgate=debug`.
-    #[arg(long, env = "TOLLGATE_LOG", default_value = "info", value_name = "FILTER")]
+    /// What is logged, as in `warn` or `info,tollgate::budget=debug`.
+    #[arg(long, env = "TOLLGATE_LOG", default_value = telemetry::DEFAULT_FILTER, value_name = "FILTER")]
     log: String,
     /// How log lines look; text on a terminal, else JSON.
     #[arg(long, env = "TOLLGATE_LOG_FORMAT", value_name = "FORMAT")]
@@ -28,10 +28,13 @@ pub struct ServeArgs {
 }
 
 pub(super) fn run(args: &ServeArgs, err: &mut dyn Write) -> anyhow::Result<ExitCode> {
-    let Some(source) = load(args, err)? else {
+    let Some((source, warnings)) = load(args, err)? else {
         return Ok(ExitCode::FAILURE);
     };
     let _log = telemetry::start(&args.log, args.log_format)?;
+    for warning in warnings.iter() {
+        tracing::warn!("{warning}");
+    }
     let runtime = runtime()?;
     runtime.block_on(serve(source, err))?;
     // What is still running was given its time to drain.
@@ -61,7 +64,7 @@ enum Source {
 }
 
 /// None: its problems are on standard error.
-fn load(args: &ServeArgs, err: &mut dyn Write) -> anyhow::Result<Option<Source>> {
+fn load(args: &ServeArgs, err: &mut dyn Write) -> anyhow::Result<Option<(Source, Problems)>> {
     let loaded = match &args.config {
         Some(path) => {
             let (watch, Reading { outcome, version, .. }) = Watch::open(path);
@@ -71,12 +74,7 @@ fn load(args: &ServeArgs, err: &mut dyn Write) -> anyhow::Result<Option<Source>>
             .map(|(config, key)| (Source::Environment { config, key }, Problems::default())),
     };
     match loaded {
-        Ok((source, warnings)) => {
-            if !warnings.is_empty() {
-                writeln!(err, "{warnings}")?;
-            }
-            Ok(Some(source))
-        }
+        Ok(loaded) => Ok(Some(loaded)),
         Err(problems) => {
             writeln!(err, "{problems}")?;
             Ok(None)

@@ -345,6 +345,30 @@ fn without_file_or_token_it_says_both_ways_to_start() {
 }
 
 #[test]
+fn a_filter_that_would_silence_the_log_stops_the_start() {
+    let output = run(tollgate().args(["serve", "--log", "warning"]).env("GITHUB_TOKEN", "ghp_x"));
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(said.starts_with("tollgate: --log (TOLLGATE_LOG): `warning` is no level; expected "), "{said}");
+}
+
+/// Whoever collects the log gets every line in one format, and an empty filter is the default.
+#[tokio::test(flavor = "multi_thread")]
+async fn warnings_of_the_file_are_log_lines() {
+    let sim = Sim::start(Default::default()).await.unwrap();
+    let files = TempDir::new().unwrap();
+    let mut setup = Setup::worker();
+    setup.further = "budget: { redis: { url: \"redis://127.0.0.1:1\" } }\n".to_owned();
+    let config = setup.write_config(&sim, &files);
+    let serving = serve(tollgate().args(["serve", "--config"]).arg(config).env("TOLLGATE_LOG", ""));
+    let lines: Vec<serde_json::Value> =
+        serving.first_lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let warning = lines.iter().find(|line| line["level"] == "WARN").unwrap();
+    assert!(warning.to_string().contains("budget.redis, line 12: is not used"), "{warning}");
+    assert_eq!(serving.end().await, Some(0));
+}
+
+#[test]
 fn a_taken_address_is_named() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
