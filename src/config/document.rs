@@ -229,7 +229,7 @@ fn yaml_problem(error: &serde_saphyr::Error) -> Problem {
     let text = error.without_snippet().render_with_formatter(&UserMessageFormatter);
     // The place is told by our own prefix.
     let text = text.split(" at line ").next().unwrap_or(&text);
-    let text = text.lines().next().unwrap_or("cannot be read");
+    let text = without_secret(text.lines().next().unwrap_or("cannot be read"));
     if ["budget", "limit", "too large"].iter().any(|word| text.contains(word)) {
         return Problem::error("", line, "holds more, or more deeply nested, than a configuration does");
     }
@@ -239,6 +239,15 @@ fn yaml_problem(error: &serde_saphyr::Error) -> Problem {
         ""
     };
     Problem::error("", line, format!("not valid YAML: {text}{hint}"))
+}
+
+/// Up to the key or name that a message repeats, if that looks like a secret.
+fn without_secret(text: &str) -> &str {
+    let is_of_word = |c: char| c.is_alphanumeric() || matches!(c, '_' | '-');
+    match text.split(|c| !is_of_word(c)).any(secret::looks_like_secret) {
+        true => text.split_once(':').map_or("something that looks like a secret", |(what, _)| what),
+        false => text,
+    }
 }
 
 impl<'de> Deserialize<'de> for Node {

@@ -34,13 +34,26 @@ impl fmt::Display for Problem {
         if self.severity == Severity::Warning {
             f.write_str("warning: ")?;
         }
-        match (self.path.as_str(), self.line) {
-            ("", None) => {}
-            ("", Some(line)) => write!(f, "line {line}: ")?,
+        match (Escaped(&self.path), self.line) {
+            (Escaped(""), None) => {}
+            (Escaped(""), Some(line)) => write!(f, "line {line}: ")?,
             (path, None) => write!(f, "{path}: ")?,
             (path, Some(line)) => write!(f, "{path}, line {line}: ")?,
         }
-        f.write_str(&self.message)
+        write!(f, "{}", Escaped(&self.message))
+    }
+}
+
+/// Text of the file or the environment, which must not steer a terminal.
+struct Escaped<'a>(&'a str);
+
+impl fmt::Display for Escaped<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for part in self.0.split_inclusive(char::is_control) {
+            let plain = part.trim_end_matches(char::is_control);
+            write!(f, "{plain}{}", part[plain.len()..].escape_debug())?;
+        }
+        Ok(())
     }
 }
 
@@ -129,6 +142,12 @@ mod tests {
         }
         assert_eq!(problems.iter().count(), PROBLEMS_MAX + 1);
         assert!(problems.has_errors());
+    }
+
+    #[test]
+    fn nothing_in_it_steers_a_terminal() {
+        let problem = Problem::error("a\u{1b}[2J", None, "`x\r\ny\u{9b}` \u{7f}can't be read \u{7}");
+        assert_eq!(problem.to_string(), r"a\u{1b}[2J: `x\r\ny\u{9b}` \u{7f}can't be read \u{7}");
     }
 
     #[test]

@@ -368,6 +368,30 @@ async fn warnings_of_the_file_are_log_lines() {
     assert_eq!(serving.end().await, Some(0));
 }
 
+/// What was typed where a file's name belongs may be the secret itself.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_log_of_a_reload_repeats_no_value() {
+    let sim = Sim::start(Default::default()).await.unwrap();
+    let files = TempDir::new().unwrap();
+    let config = Setup::worker().write_config(&sim, &files);
+    let mut serving = serve_unread(tollgate().args(["serve", "--config"]).arg(&config));
+    let text = std::fs::read_to_string(&config).unwrap();
+    std::fs::write(&config, text.replacen("server:\n", "server:\n  admin_token_file: correct-horse\n", 1))
+        .unwrap();
+    let mut rest = serving.rest.take().unwrap();
+    let line = tokio::task::spawn_blocking(move || {
+        let mut line = String::new();
+        while !line.contains("was not reloaded") {
+            line.clear();
+            assert_ne!(rest.read_line(&mut line).unwrap(), 0, "the log ended");
+        }
+        line
+    });
+    let line = line.await.unwrap();
+    assert!(line.contains("server.admin_token_file, line 2: … can't be read: it does not exist"), "{line}");
+    assert!(!line.contains("correct-horse"), "{line}");
+}
+
 #[test]
 fn a_taken_address_is_named() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();

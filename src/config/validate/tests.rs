@@ -857,6 +857,8 @@ fn a_secret_in_the_wrong_place_is_not_repeated() {
         "agents:\n  - { name: a, key: hunter2, repositories: [\"*\"] }",
         "tokens:\n  - { name: a, token_env: \"hunter2\n",
         "tokens:\n  - { name: a, token_env: *hunter2 }",
+        "ghp_hunter2: 1\nghp_hunter2: 2",
+        "agents:\n  - { \"tg_a_hunter2\": 1, 'tg_a_hunter2': 2 }",
     ] {
         let errors = place.errors(text);
         assert!(!errors.is_empty() && !errors.concat().contains("hunter2"), "{text}\n{errors:#?}");
