@@ -56,7 +56,7 @@ const WEBHOOK_ENDS_WITHIN: Duration = Duration::from_secs(2);
 pub enum StartError {
     #[error("{key}: {address} can't be listened on: {why}")]
     Bind { key: &'static str, address: SocketAddr, why: io::Error },
-    #[error("policy.audit_log: can't be opened: {0}")]
+    #[error("policy.audit_log: {0}")]
     Audit(io::Error),
     #[error(transparent)]
     Ca(#[from] CaError),

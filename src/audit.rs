@@ -19,6 +19,7 @@ pub use record::{Approver, Change, Facts, Record, Verdict};
 
 use crate::config::AuditLog;
 use crate::metrics::Metrics;
+use crate::secret;
 use writer::{Job, Target};
 
 /// Lines that may wait to be written; more are lost.
@@ -46,7 +47,10 @@ impl Audit {
         let target = match log {
             AuditLog::Off => return Ok(Audit { jobs: None, metrics }),
             AuditLog::Stdout => Target::Stdout,
-            AuditLog::File(path) => Target::open(path)?,
+            AuditLog::File(path) => Target::open(path).map_err(|error| {
+                let why = secret::reason(&error);
+                io::Error::new(error.kind(), format!("`{}` can't be opened: {why}", path.display()))
+            })?,
         };
         let (jobs, waiting) = mpsc::channel(WAITING_MAX);
         let lost = metrics.audit_lost.with_label_values::<&str>(&[]);

@@ -368,6 +368,24 @@ async fn warnings_of_the_file_are_log_lines() {
     assert_eq!(serving.end().await, Some(0));
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn an_audit_log_that_cannot_be_opened_is_named() {
+    let sim = Sim::start(Default::default()).await.unwrap();
+    let files = TempDir::new().unwrap();
+    let config = Setup { audit_log: "audit.sock", ..Setup::worker() }.write_config(&sim, &files);
+    // Even the superuser can't open a socket as a file.
+    let _socket = std::os::unix::net::UnixListener::bind(files.path().join("audit.sock")).unwrap();
+    let output =
+        tokio::task::spawn_blocking(move || run(tollgate().args(["serve", "--config"]).arg(&config)));
+    let output = output.await.unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(
+        said.contains("policy.audit_log: `") && said.contains("/audit.sock` can't be opened: "),
+        "{said}"
+    );
+}
+
 /// What was typed where a file's name belongs may be the secret itself.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_log_of_a_reload_repeats_no_value() {

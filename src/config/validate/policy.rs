@@ -114,11 +114,22 @@ pub(super) fn policy(check: &mut Check<'_>, raw: &raw::Policy) -> Option<Policy>
     })
 }
 
+/// Words that are meant for something other than a file.
+const NO_AUDIT_FILES: [&str; 11] =
+    ["stdout", "stderr", "off", "on", "none", "null", "no", "yes", "true", "false", "-"];
+
 fn audit_log(check: &mut Check<'_>, text: &str) -> Option<AuditLog> {
     let path = "policy.audit_log";
     match check.text(path, Some(text))? {
         "stdout" => Some(AuditLog::Stdout),
         "off" => Some(AuditLog::Off),
+        word if NO_AUDIT_FILES.iter().any(|no_file| word.eq_ignore_ascii_case(no_file)) => {
+            check.error(
+                path,
+                format!("expected `stdout`, `off` or a file; a file of that name is `./{word}`"),
+            );
+            None
+        }
         name => {
             let file = check.file(path, name)?;
             let can_be_made = file.is_file()

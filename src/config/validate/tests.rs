@@ -483,6 +483,11 @@ fn policy_rules() {
             "policy.commit_trailer, line 3: has a placeholder other than",
         ),
         (
+            "policy:\n  approval: { mode: presence }\n  audit_log: Stdout",
+            "policy.audit_log, line 3: expected `stdout`, `off` or a file; a file of that name is `./Stdout`",
+        ),
+        ("policy:\n  approval: { mode: presence }\n  audit_log: ./none", ""),
+        (
             "policy:\n  approval: { mode: presence }\n  audit_log: \"\"",
             "policy.audit_log, line 3: is required",
         ),
