@@ -109,6 +109,14 @@ fn repositories(check: &mut Check<'_>, section: &str, raw: &raw::Agent) -> Repos
     RepositorySet::new(patterns)
 }
 
+/// Whether all of an agent's repositories could be read, so that others can be missing among them.
+fn are_sound(check: &Check<'_>, section: &str, raw: &raw::Agent) -> bool {
+    let path = format!("{section}.repositories");
+    !raw.repositories.is_empty()
+        && raw.repositories.iter().all(|text| text.parse::<RepositoryPattern>().is_ok())
+        && !check.document.is_flawed_within(&path)
+}
+
 /// Owner whose installation serves calls that name no repository.
 fn installation(
     check: &mut Check<'_>,
@@ -123,7 +131,10 @@ fn installation(
     let owner = said.to_ascii_lowercase();
     if !is_account(&owner) {
         check.error(&path, "expected the name of an account, such as acme");
-    } else if !repositories.is_everything() && !repositories.owners().contains(&owner.as_str()) {
+    } else if are_sound(check, section, raw)
+        && !repositories.is_everything()
+        && !repositories.owners().contains(&owner.as_str())
+    {
         check.error(&path, format!("`{owner}` owns none of the agent's repositories"));
     }
     Some(owner)
@@ -147,11 +158,13 @@ fn require_approval(check: &mut Check<'_>, section: &str, raw: &raw::Agent, allo
         gated.retain(|class| allow.contains(class) || *class == Class::Merge);
         return gated;
     };
+    let path = format!("{section}.allow");
+    let is_allow_read = !check.document.is_flawed(&path) && !check.document.is_flawed_within(&path);
     for (i, class) in said.iter().enumerate() {
         let path = check.document.element(&format!("{section}.require_approval"), i);
         if *class == Class::Read {
             check.error(&path, "`read` can't wait for an approval");
-        } else if !allow.contains(class) {
+        } else if is_allow_read && !allow.contains(class) {
             check.error(&path, format!("`{class}` is not open to this agent; `allow` would have to name it"));
         }
     }

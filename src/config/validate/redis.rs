@@ -14,6 +14,10 @@ const SENTINEL_PORT: u16 = 26379;
 /// all the same.
 pub(super) fn redis(check: &mut Check<'_>, raw: &raw::Budget) -> Option<Option<RedisSettings>> {
     let settings = raw.redis.as_ref().map(|redis| settings(check, redis));
+    // Which of the two is meant can't be told from one that could not be read.
+    if check.document.is_flawed("budget.store") || check.document.is_flawed(SECTION) {
+        return None;
+    }
     match (raw.store, settings) {
         (Store::Memory, None) => Some(None),
         (Store::Memory, Some(_)) => {
@@ -42,7 +46,10 @@ fn settings(check: &mut Check<'_>, raw: &raw::Redis) -> Option<RedisSettings> {
     let password = (raw.password_env.is_some() || raw.password_file.is_some()).then(|| {
         check.secret(SECTION, "password", raw.password_env.as_deref(), raw.password_file.as_deref())
     });
-    check.rule("budget.redis.username", raw.username.is_none() || password.is_some(), || {
+    let has_password = ["password_env", "password_file"]
+        .iter()
+        .any(|key| check.document.is_said(&format!("{SECTION}.{key}")));
+    check.rule("budget.redis.username", raw.username.is_none() || has_password, || {
         "needs a password, too: `password_env` or `password_file`".to_owned()
     });
     let ca_pem =

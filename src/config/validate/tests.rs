@@ -741,6 +741,51 @@ fn a_path_counts_the_elements_left_out() {
     );
 }
 
+/// What depends on a value that could not be read is not judged, warnings included.
+#[test]
+fn one_mistake_is_one_problem() {
+    let place = Place::new();
+    let agent = |lines: &str| format!("agents:\n  - name: a\n    key_sha256: {HASH_A}\n{lines}");
+    for (text, expected) in [
+        (
+            agent("    repositories: [\"acme\"]\n    installation: acme"),
+            "agents[0].repositories[0], line 4: `acme` is not OWNER/NAME",
+        ),
+        (agent("    repositories: [1]\n    installation: acme"), "agents[0].repositories[0], line 4: "),
+        (
+            agent("    repositories: []\n    installation: acme"),
+            "agents[0].repositories, line 4: is required",
+        ),
+        (
+            agent("    repositories: [acme/a]\n    allow: [read, reviw]\n    require_approval: [review]"),
+            "agents[0].allow[1], line 5: ",
+        ),
+        (
+            agent("    repositories: [acme/a]\n    allow: review\n    require_approval: [review]"),
+            "agents[0].allow, line 5: ",
+        ),
+        (
+            "budget:\n  store: Redis\n  redis: { url: \"redis://127.0.0.1\" }".to_owned(),
+            "budget.store, line 2: ",
+        ),
+        ("budget:\n  store: redis\n  redis: \"redis://127.0.0.1\"".to_owned(), "budget.redis, line 3: "),
+        (
+            "budget:\n  store: redis\n  redis:\n    url: redis://a\n    username: t\n    password_file: [x]"
+                .to_owned(),
+            "budget.redis.password_file, line 6: ",
+        ),
+        (
+            "budget:\n  store: redis\n  redis:\n    url: redis://a\n    username: t\n    pasword_file: x"
+                .to_owned(),
+            "budget.redis.pasword_file, line 6: unknown key",
+        ),
+    ] {
+        let problems = place.load(&completed(&text)).unwrap_err();
+        assert!(problems.to_string().starts_with(expected), "{text}\n{problems}");
+        assert_eq!(problems.iter().count(), 1, "{text}\n{problems}");
+    }
+}
+
 #[test]
 fn warns_of_what_has_no_effect_and_of_what_is_open() {
     let text = format!(
