@@ -40,7 +40,7 @@ pub struct ApproveArgs {
     #[arg(long, value_name = "NAME")]
     issuer: Option<String>,
     /// Who approves, for the audit log. Default: the user of this machine.
-    #[arg(long, env = "USER", value_name = "WHO")]
+    #[arg(long, value_name = "WHO")]
     sub: Option<String>,
     /// How long the approval lives, such as 15m.
     #[arg(long, default_value = "15m", value_name = "DURATION", value_parser = lifetime)]
@@ -73,8 +73,7 @@ pub fn run(args: &ApproveArgs, out: &mut dyn Write, err: &mut dyn Write) -> anyh
         Some(path) => from_refusal(path, args.body_file.as_deref(), err)?,
         None => of_pull(args, err)?,
     };
-    let who = args.sub.clone().or_else(user).map(|who| who.trim().to_owned()).filter(|who| !who.is_empty());
-    let who = who.context("--sub: say who approves")?;
+    let who = args.sub.as_deref().map_or_else(user, named).context("--sub: say who approves")?;
     writeln!(err, "  approved by  {} for {}", show::safe(&who), show::safe(&issuer))?;
     writeln!(err, "  good for     {} minutes, once", args.expires.as_secs().div_ceil(60))?;
     if args.from.as_deref().is_some_and(|path| path != Path::new("-")) && !is_confirmed(err)? {
@@ -99,10 +98,17 @@ pub fn run(args: &ApproveArgs, out: &mut dyn Write, err: &mut dyn Write) -> anyh
     Ok(ExitCode::SUCCESS)
 }
 
-/// Who runs this, where the environment does not say it, as in a container.
+/// Who runs this: `USER`, or what the system says where that is not set or empty, as in a container.
 fn user() -> Option<String> {
+    if let Some(user) = std::env::var("USER").ok().as_deref().and_then(named) {
+        return Some(user);
+    }
     let output = std::process::Command::new("id").arg("-un").output().ok()?;
-    output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
+    named(&String::from_utf8_lossy(&output.stdout)).filter(|_| output.status.success())
+}
+
+fn named(who: &str) -> Option<String> {
+    Some(who.trim()).filter(|who| !who.is_empty()).map(str::to_owned)
 }
 
 fn lifetime(text: &str) -> Result<Duration, String> {

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
 
+use crate::agent::NOBODY;
 use crate::secret::{AgentKey, hex};
 
 #[derive(Debug, Args)]
@@ -39,7 +40,9 @@ pub fn run(args: &KeyArgs, out: &mut dyn Write) -> anyhow::Result<ExitCode> {
 }
 
 fn agent_name(text: &str) -> Result<String, String> {
-    if crate::config::is_name(text) {
+    if text == NOBODY {
+        Err("is what metrics and logs call callers that are no agent".to_owned())
+    } else if crate::config::is_name(text) {
         Ok(text.to_owned())
     } else {
         Err("a name has 1 to 64 letters, digits, `-` and `_`".to_owned())
@@ -67,6 +70,7 @@ mod tests {
     fn refuses_a_name_no_agent_can_have() {
         assert!(agent_name("a b").is_err());
         assert!(agent_name("").is_err());
+        assert!(agent_name("none").unwrap_err().contains("no agent"));
         assert!(agent_name("reviewer_2").is_ok());
     }
 }

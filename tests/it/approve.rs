@@ -19,6 +19,25 @@ fn approve(keys: &Path, args: &[&str]) -> Output {
     command.output().unwrap()
 }
 
+/// Compose and CI pass a variable that is not set as an empty one.
+#[tokio::test]
+async fn an_empty_user_is_none() {
+    let (_tollgate, keys) = start().await;
+    let sha = "a".repeat(40);
+    let args = ["approve", "--key-file", "ci.pem", "--repo", "acme/widgets", "--pull", "76", "--sha", &sha];
+    let run = |further: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_tollgate"));
+        command.args(args).args(further).current_dir(keys.path()).env("USER", "").output().unwrap()
+    };
+    let system = Command::new("id").arg("-un").output().unwrap();
+    let system = String::from_utf8(system.stdout).unwrap();
+    let output = run(&[]);
+    value(&output);
+    let shown = String::from_utf8(output.stderr).unwrap();
+    assert!(shown.contains(&format!("approved by  {} for ci", system.trim())), "{shown}");
+    assert!(complaint(&run(&["--sub", " "])).contains("--sub: say who approves"));
+}
+
 /// The header's value, the only text on standard output.
 fn value(output: &Output) -> String {
     let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();

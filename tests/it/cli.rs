@@ -344,6 +344,29 @@ fn without_file_or_token_it_says_both_ways_to_start() {
     assert!(said.contains("GITHUB_TOKEN") && said.contains("--config"), "{said}");
 }
 
+/// As with `tollgate config schema | head`.
+#[test]
+fn a_closed_pipe_changes_no_exit_code() {
+    let closed = || std::io::pipe().unwrap().1;
+    let files = TempDir::new().unwrap();
+    let (sound, unsound) = (files.path().join("sound.yaml"), files.path().join("unsound.yaml"));
+    // `PATH` is a variable that every test run has, and its value could be a token.
+    let text = "tokens: [{ name: dev, token_env: PATH }]\npolicy: { approval: { mode: presence } }\n\
+        agents: [{ name: a, key_sha256: \"HASH\", repositories: [\"*\"] }]\n";
+    std::fs::write(&sound, text.replace("HASH", &"a".repeat(64))).unwrap();
+    std::fs::write(&unsound, text).unwrap();
+    let (sound, unsound) = (sound.to_str().unwrap(), unsound.to_str().unwrap());
+    for (args, code) in [
+        (vec!["config", "schema"], 0),
+        (vec!["key", "new", "a"], 0),
+        (vec!["check", "--config", sound], 0),
+        (vec!["check", "--config", unsound], 1),
+    ] {
+        let status = tollgate().args(&args).stdout(closed()).stderr(closed()).status().unwrap();
+        assert_eq!(status.code(), Some(code), "{args:?}");
+    }
+}
+
 #[test]
 fn a_filter_that_would_silence_the_log_stops_the_start() {
     let output = run(tollgate().args(["serve", "--log", "warning"]).env("GITHUB_TOKEN", "ghp_x"));
