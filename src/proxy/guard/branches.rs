@@ -20,9 +20,9 @@ use crate::proxy::{AT_ONCE, Proxy};
 
 /// How often a call that has to wait after each look at its branches is looked at again.
 const LOOKS_MAX: usize = 4;
-/// How old a second look may be when the call goes up. An agent's writes to a repository are a
-/// second apart, and one that gave its place up waits for the next.
-const JUDGED_AGAIN_FOR: Duration = Duration::from_secs(2);
+/// An agent's writes to a repository are a second apart, and one that gave its place up waits for
+/// the next turn. The look comes so much later, and is still young then.
+const LOOK_AFTER: Duration = Duration::from_millis(500);
 
 /// A branch of a repository, under its current name.
 struct Place {
@@ -125,7 +125,7 @@ impl Proxy {
         }
         // Minting may take long. Afterwards injection finds the token.
         self.token_for(permitted).await?;
-        if !is_looked_before(&permitted.call, JUDGED_FOR) {
+        if !is_looked_long_ago(&permitted.call) {
             return Ok(admitted);
         }
         // The call has had its turn, and is the next of its agent's.
@@ -153,12 +153,13 @@ impl Proxy {
                 Err(held) if held.limit().is_some() => drop(admitted),
                 Err(error) => return Err(error),
             }
+            self.hold_off(&permitted.agent, LOOK_AFTER, ctx).await?;
             let since = Instant::now();
             self.renew_look(permitted, ctx).await?;
             // If the look-up only had to wait for its agent's turn, it can be done without giving up the place.
             keep_for = AT_ONCE + since.elapsed() * 2;
             admitted = self.admit(permitted, ctx).await?;
-            if !is_looked_before(&permitted.call, JUDGED_AGAIN_FOR) {
+            if !is_looked_long_ago(&permitted.call) {
                 return Ok(admitted);
             }
         }
@@ -171,7 +172,7 @@ impl Proxy {
         permitted: &Permitted,
         ctx: &mut Context,
     ) -> Result<(), ProxyError> {
-        match is_looked_before(permitted.call(), JUDGED_AGAIN_FOR) {
+        match is_looked_long_ago(permitted.call()) {
             true => self.check_as_before(permitted, ctx).await,
             false => Ok(()),
         }
@@ -385,9 +386,9 @@ fn pulls_from(at: RepositoryName, head: &RepositoryName, branch: &str) -> Questi
     Question::PullsFrom { at, owner: head.owner().to_owned(), branch: branch.to_owned() }
 }
 
-/// Whether the call's way depends on a look at its branches of this age or older.
-fn is_looked_before(call: &Call, age: Duration) -> bool {
-    call.looked.is_some_and(|looked| looked.at.elapsed() >= age)
+/// Whether the call's way depends on a look at its branches that is too old to rely on.
+fn is_looked_long_ago(call: &Call) -> bool {
+    call.looked.is_some_and(|looked| looked.at.elapsed() >= JUDGED_FOR)
 }
 
 fn waited() -> ProxyError {
