@@ -28,7 +28,9 @@ impl Budget {
         let Some((pool, now_ms)) = self.replica.pool(installation, resource) else {
             return Room { wait, points: Room::UNKNOWN };
         };
-        let kept = self.tuning.load().headroom_thousandths * pool.limit / 1000;
+        // About what the ledger keeps back, so that nothing is left where it lets nobody through.
+        let reserve = (pool.limit / 50).clamp(1, 3).max((pool.limit / 250).min(60));
+        let kept = self.tuning.load().headroom_thousandths * pool.limit / 1000 + reserve;
         let spent = if pool.reset <= now_ms { 0 } else { pool.used.max(pool.own) };
         let points = pool.limit - kept - spent - pool.in_flight;
         let opens_at = match () {

@@ -11,7 +11,7 @@ use super::Charge;
 
 /// Bound on agents times pools.
 const TURNS_MAX: u64 = 100_000;
-/// Longer than any call is held.
+/// What was told longer ago says little: others come and go.
 const KEPT_FOR: Duration = Duration::from_secs(120);
 
 /// An agent at a pool: installation, resource, agent, and whether it writes, which has limits of its own.

@@ -90,6 +90,7 @@ impl Ledger {
 
     fn decide(&mut self, admit: &Admit, caps: &Caps, now: i64) -> Result<Weighed, (Held, Weighed)> {
         let mut weighed = self.weigh(admit, caps, now);
+        self.set_rates(admit, &mut weighed);
         if let Some(held) = self.stopped(admit, &weighed, caps, now) {
             self.leave_all(admit);
             return Err((held, weighed));

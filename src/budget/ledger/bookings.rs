@@ -117,8 +117,12 @@ impl Bookings {
 
     /// Whether a further time of the agent would be kept.
     pub(super) fn has_room_for(&self, agent: &str) -> bool {
-        let own = self.kept.iter().filter(|other| *other.agent == *agent).count();
-        self.kept.len() < BOOKINGS_MAX && own < OF_ONE_AGENT
+        self.kept.len() < BOOKINGS_MAX && self.of(agent) < OF_ONE_AGENT
+    }
+
+    /// How many times are kept for an agent.
+    pub(super) fn of(&self, agent: &str) -> usize {
+        self.kept.iter().filter(|other| *other.agent == *agent).count()
     }
 
     /// Keeps a time, if there is room for one more, and for one more of the agent.

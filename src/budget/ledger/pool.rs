@@ -303,7 +303,7 @@ impl Pool {
             rate = rate.max(self.left * U * 100 / left_ms);
         }
         let rate = scale(rate.max(1)).max(1);
-        self.pace = scale(self.left.max(0) * U * 1000 / left_ms - self.outside);
+        self.pace = scale((self.left.max(0) * U * 1000 / left_ms - self.outside).max(0));
         self.next_rate = scale(self.rate_of_a_window(headroom)).max(1);
         if is_cooling {
             self.gate.pause(now);

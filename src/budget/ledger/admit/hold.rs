@@ -48,8 +48,10 @@ impl Ledger {
     fn book(&mut self, admit: &Admit, held: &Held, step_ms: i64, weighed: &Weighed) -> i64 {
         let now = weighed.now;
         let to_next_window_ms = self.pool_of(admit).to_next_window_ms(now);
-        // Of a window that is spent, the next turn is the next one's.
-        let is_over = held.reason == Reason::Exhausted && held.wait_ms >= to_next_window_ms;
+        // Of a window that is spent, the next turn is the next one's. Whoever may have none holds none up.
+        let is_over = held.reason == Reason::Exhausted
+            && held.wait_ms >= to_next_window_ms
+            && admit.share.ceiling != Some(0);
         let turn = match held.gate.or_else(|| is_over.then_some(GateKind::Pool)) {
             Some(kind) => self.book_at(kind, admit, if is_over { now + held.wait_ms } else { now }, weighed),
             None => Turn::Soon,

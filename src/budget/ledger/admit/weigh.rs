@@ -68,8 +68,8 @@ impl Ledger {
         Weighed { price, units, asked, half_full, guarantee: 0, ceiling: 0, is_due: false, is_unpriced, now }
     }
 
-    /// Sets the rates of guarantee and ceiling, and whether the guarantee is behind.
-    pub(super) fn set_clocks(&mut self, admit: &Admit, weighed: &mut Weighed, now: i64) {
+    /// Sets the rates of guarantee and ceiling.
+    pub(super) fn set_rates(&self, admit: &Admit, weighed: &mut Weighed) {
         let share = &admit.share;
         let pool = self.pool_of(admit);
         weighed.ceiling = share.ceiling.map_or(0, |ceiling| self.rate_of(ceiling, pool).max(1));
@@ -81,6 +81,13 @@ impl Ledger {
         // A scarce pool scales all guarantees alike: together they get four fifths of its rate.
         let scaled = if 5 * sum <= 4 * rate { own } else { own.min(scaled_guarantee(own, sum, rate)) };
         weighed.guarantee = scaled.max(1);
+    }
+
+    /// Sets whether the guarantee is behind.
+    pub(super) fn set_clocks(&mut self, admit: &Admit, weighed: &mut Weighed, now: i64) {
+        if weighed.guarantee == 0 {
+            return;
+        }
         let catch_up = 2 * U * 1000 / weighed.guarantee;
         let guaranteed_to = &mut self.member(admit).guaranteed_to;
         *guaranteed_to = (*guaranteed_to).max(now - catch_up);

@@ -26,7 +26,7 @@ pub(in crate::budget::ledger) struct Refused {
 /// When the next turn of an agent comes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::budget::ledger) enum Turn {
-    /// At this time, in epoch milliseconds, which is kept unless too many are.
+    /// At this time, in epoch milliseconds, which is kept unless it is too early or too many are.
     At(i64),
     /// Before the window ends. Turns are too close together to keep one.
     Soon,
@@ -58,7 +58,7 @@ impl Gate {
         let mut rate = self.rate;
         // What would be left over is for whoever may come: the turns of a window in which nobody has a time any more, and
         // the first of the next, which begins with that call.
-        let is_anybodys = ask.least_ms == 0 && ends_at < i64::MAX;
+        let is_anybodys = ask.least_ms == 0 && !is_early && ends_at < i64::MAX;
         let is_rest = is_anybodys && ahead == 0 && !self.bookings.is_any_before(ends_at);
         let mut at = if is_rest { from } else { free(fair, rate, &(i64::MIN..ends_at)) };
         let is_later = at >= ends_at;
@@ -74,7 +74,8 @@ impl Gate {
             return if is_later { Turn::Later } else { Turn::Soon };
         }
         self.bookings.name(ask.agent, fair);
-        if !is_early {
+        // One is kept in any case, so that the others share with it.
+        if !is_early || self.bookings.of(ask.agent) == 0 {
             let (agent, weight) = (Arc::clone(ask.agent), ask.weight);
             self.bookings.keep(Booking { at, need: ask.need, agent, weight });
         }

@@ -69,6 +69,7 @@ impl Pool {
         if (reset - self.reset).abs() <= MATCH_MS {
             self.used = self.used.max(used);
             self.limit = limit;
+            self.odd = Odd::default();
             if reset > self.reset + GUARD_MS {
                 // Resets differ by rounding, which the guard covers. Beyond that the later one is
                 // right, or answers came late, which only costs that time. The earlier one would
@@ -98,7 +99,7 @@ impl Pool {
         (self.outside_seen, self.outside_at) = (used - self.own, now);
     }
 
-    /// Believes the third answer within thirty seconds that speaks of the same other window.
+    /// Believes the third answer in a row that speaks of the same other window, within thirty seconds.
     fn observe_odd(&mut self, limit: i64, used: i64, reset: i64, now: i64) -> Observed {
         let odd = &mut self.odd;
         if (odd.reset - reset).abs() > MATCH_MS || now > odd.since + 30_000 {
@@ -111,14 +112,13 @@ impl Pool {
         }
         let used = odd.used;
         // By our time no window has ended: we were wrong about this one, or are now. So answers that speak of the other
-        // end again are not those of the window before, and unless less is used, the bucket gains nothing.
+        // end again are not those of the window before, and unless far less is used, the bucket gains nothing.
         let before = self.reset_before;
-        let most = if used < self.used { Micro::MAX } else { self.gate.tok.max(0) };
+        let most = if 2 * used < self.used { Micro::MAX } else { self.gate.tok.max(0) };
         self.roll_over(now);
         self.gate.lower_to(most);
         (self.trial, self.reset_before) = (None, before);
         self.set(limit, used, reset, now);
-        self.reset_before = before.min(reset - MATCH_MS - 1);
         Observed::Current
     }
 

@@ -217,6 +217,25 @@ fn a_burst_of_one_agent_does_not_take_all_turns() {
     }
 }
 
+/// Each of its refusals moves its next time on, until it is too early to be kept.
+#[test]
+fn who_asks_all_the_time_keeps_its_part() {
+    let mut crowd = Crowd::new(Bench::new(15_000), &agents(), 4, true, "core");
+    let poller = Who::plain("poller", 2);
+    crowd.run(START + 300_000);
+    crowd.forget();
+    let mut served = 0;
+    for second in 0..6_000 {
+        crowd.run(START + 300_000 + second * 1_000);
+        if let Outcome::Granted { .. } = crowd.bench.admit(&poller, true, "core", 0) {
+            served += 1;
+            crowd.bench.answer(0, None, true);
+        }
+    }
+    // A quarter of one in ten seconds would be its part, if it came when it was told.
+    assert!((45..=200).contains(&served), "{served} of 150: {:?}", crowd.came);
+}
+
 /// A dear call goes into debt: no time is kept for it, nor do the times of cheap ones lie around it.
 #[test]
 fn dear_calls_send_nobody_away_for_long() {

@@ -86,6 +86,23 @@ fn times_of_the_next_window_are_kept_too() {
     }
 }
 
+/// Its times in the next window would be held for it.
+#[test]
+fn who_may_have_none_holds_no_turn_of_the_next_window() {
+    let closed = Who { ceiling: Some(0), ..Who::plain("closed", 10) };
+    let [one, ..] = agents();
+    let mut bench = Bench::new(10);
+    bench.window_ms = 60_000;
+    bench.windows.insert(text("search"), (START + 40_000, 9));
+    bench.admit(&one, false, "search", 0);
+    bench.answer(0, None, true);
+    for _ in 0..8 {
+        bench.admit(&closed, false, "search", 0);
+    }
+    let told = bench.admit(&one, false, "search", 0);
+    assert!(matches!(told, Outcome::Refused { retry_after: 39..=42, .. }), "{told:?}");
+}
+
 /// Of an agent under its share: the turns until then were all promised to callers of the others.
 #[test]
 fn an_urgent_call_does_not_wait_for_the_times_of_others() {

@@ -156,8 +156,8 @@ do
     for _, kind in ipairs(ORDER) do Gate.leave(gates[kind], place.head) end
   end
 
-  -- Sets the rates of guarantee and ceiling, and whether the guarantee is behind.
-  local function set_clocks()
+  -- Sets the rates of guarantee and ceiling.
+  local function set_rates()
     if share.ceiling then weighed.ceiling = max(1, Ledger.rate_of(share.ceiling, pool)) end
     if share.guarantee == 0 then return end
     local own, sum, rate = Ledger.rate_of(share.guarantee, pool), Ledger.rate_of(share.guarantees, pool), gates.pool.rate
@@ -168,6 +168,11 @@ do
       scaled = min(own, div(part * div(div(4 * rate, 5), 1000), 100))
     end
     weighed.guarantee = max(1, scaled)
+  end
+
+  -- Sets whether the guarantee is behind.
+  local function set_clocks()
+    if weighed.guarantee == 0 then return end
     local member = Pool.member_for(pool, share.agent)
     member.guaranteed_to = max(member.guaranteed_to, now - div(2 * U * 1000, weighed.guarantee))
     weighed.is_due = member.guaranteed_to <= now
@@ -220,6 +225,7 @@ do
 
   local function decide()
     weigh()
+    set_rates()
     local held = stopped()
     if held then
       leave_all()
@@ -295,8 +301,8 @@ do
   -- Books a time for a caller that does not wait as long. Returns whole seconds from now.
   local function book_for(held, step_ms)
     local to_next_window_ms = Pool.to_next_window_ms(pool, now)
-    -- Of a window that is spent, the next turn is the next one's.
-    local is_over = held.reason == 'exhausted' and held.wait_ms >= to_next_window_ms
+    -- Of a window that is spent, the next turn is the next one's. Whoever may have none holds none up.
+    local is_over = held.reason == 'exhausted' and held.wait_ms >= to_next_window_ms and share.ceiling ~= 0
     local kind, at, is_later = held.gate or is_over and 'pool' or nil, nil, false
     if kind then
       local is_pool = kind == 'pool'

@@ -252,7 +252,7 @@ do
     local express = is_light and ask.express or 0
     local alone = min(ask.need, FRONT) + need_of_first(gate, ahead) - gate.tok - express
     local short, wait = alone, wait_ms(gate, alone)
-    -- Whoever comes at its time at a pool may overdraw, so an urgent call in between makes nobody come in vain.
+    -- Whoever comes at its time at a pool may overdraw, so hardly anybody comes in vain for an urgent call in between.
     local goes_first = ask.is_due or (is_light and ask.is_interactive and ask.ends_at < HUGE)
     if gate.booked > 0 and not goes_first then
       -- What was promised is not overdrawn.
@@ -283,13 +283,16 @@ do
     return weights
   end
 
-  -- Whether a further time of the agent would be kept.
-  local function has_room_for(gate, agent)
+  -- How many times are kept for an agent, and whether a further one would be.
+  local function kept_of(gate, agent)
     local own = 0
     for _, other in ipairs(Gate.bookings(gate)) do
       if other.agent == agent then own = own + 1 end
     end
-    return #Gate.bookings(gate) < BOOKINGS_MAX and own < OF_ONE_AGENT
+    return own
+  end
+  local function has_room_for(gate, agent)
+    return #Gate.bookings(gate) < BOOKINGS_MAX and kept_of(gate, agent) < OF_ONE_AGENT
   end
 
   -- A step after the last fair time that was named to an agent, if one was and others want turns here, too, or not all
@@ -326,7 +329,7 @@ do
     local fair = max(from, next_at)
     -- What would be left over is for whoever may come: the turns of a window in which nobody has a time any more, and
     -- the first of the next, which begins with that call.
-    local is_anybodys = ask.least_ms == 0 and ends_at < HUGE
+    local is_anybodys = ask.least_ms == 0 and not is_early and ends_at < HUGE
     local earliest = Gate.bookings(gate)[1]
     local is_rest = is_anybodys and ahead == 0 and not (earliest and earliest.at < ends_at)
     local at = is_rest and from or free(fair, false)
@@ -339,7 +342,8 @@ do
     end
     if not keeps(ask.need, rate, refused.is_hasty) then return nil, is_later end
     Hash.put_number(STATE, Gate.named_field(gate, ask.agent), fair)
-    if not is_early and has_room_for(gate, ask.agent) then
+    -- One is kept in any case, so that the others share with it.
+    if (not is_early or kept_of(gate, ask.agent) == 0) and has_room_for(gate, ask.agent) then
       local bookings, after = Gate.bookings(gate), 1
       for _, other in ipairs(bookings) do
         if other.at <= at then after = after + 1 end

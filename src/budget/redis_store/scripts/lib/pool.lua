@@ -204,7 +204,7 @@ do
     local rate = div((pool.left * U - max(0, gate.tok)) * 1000, left_ms) - pool.outside
     if pool.left > 0 then rate = max(rate, div(pool.left * U * 100, left_ms)) end
     rate = max(1, ledger.scale(max(1, rate)))
-    pool.pace = ledger.scale(div(max(0, pool.left) * U * 1000, left_ms) - pool.outside)
+    pool.pace = ledger.scale(max(0, div(max(0, pool.left) * U * 1000, left_ms) - pool.outside))
     pool.next_rate = max(1, ledger.scale(rate_of_a_window(pool, headroom)))
     if now < ledger.silent_to then Gate.pause(gate, now) end
     gate.rate = rate
@@ -259,6 +259,7 @@ do
     end
     if abs(reset - pool.reset) <= MATCH_MS then
       pool.used, pool.limit = max(pool.used, used), limit
+      pool.odd_reset, pool.odd_count, pool.odd_since, pool.odd_used = 0, 0, 0, 0
       -- The guard covers differences by rounding; beyond it, the later end is the safe one.
       if reset > pool.reset + GUARD_MS then pool.reset = reset end
       return 'current'
@@ -272,7 +273,7 @@ do
       pool.odd_count, pool.odd_used = pool.odd_count + 1, max(pool.odd_used, used)
       if pool.odd_count < 3 then return 'odd' end
       used = pool.odd_used
-      most = used < pool.used and HUGE or max(0, Pool.gate(pool).tok)
+      most = 2 * used < pool.used and HUGE or max(0, Pool.gate(pool).tok)
     end
     Pool.roll_over(pool, now)
     Trial.clear(pool)
@@ -282,7 +283,6 @@ do
       pool.reset_before = before
     end
     Pool.set_figures(pool, limit, used, reset, now)
-    if most then pool.reset_before = min(before, reset - MATCH_MS - 1) end
     return 'current'
   end
 
