@@ -83,7 +83,8 @@ impl Bookings {
         self.kept[..place].iter().fold(0, |before, booking| (before + booking.need).min(KEPT_MAX))
     }
 
-    /// What the bucket must hold now for every time before the window ends to be kept, if there is any; may be negative.
+    /// What the bucket must hold now for every time before the window ends to be kept; may be negative. None if there
+    /// is no such time.
     pub(super) fn kept(&self, rate: Micro, now: i64, ends_at: i64) -> Option<Micro> {
         let mut before = 0;
         let mut kept = None;

@@ -262,7 +262,7 @@ impl Gate {
         let express = if is_light { ask.express } else { 0 };
         let alone = ask.need.min(FRONT) + self.need_of_first(ahead) - self.tok - express;
         let (mut short, mut wait_ms) = (alone, self.wait_ms(alone));
-        // Whoever comes at its time at a pool may overdraw, so hardly anybody comes in vain for an urgent call in between.
+        // Whoever comes at its time at a pool may overdraw, so an urgent call in between sends hardly anybody away.
         let goes_first = ask.is_due || (is_light && ask.is_interactive && ask.window.ends_at < i64::MAX);
         if !self.bookings.is_empty() && !goes_first {
             // What was promised is not overdrawn.

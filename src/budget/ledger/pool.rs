@@ -61,8 +61,8 @@ pub(super) struct Pool {
     is_alone: bool,
     /// The last step in which [`Pool::begin`] ran.
     step: u64,
-    /// The points that are certainly left to us; and, in micro-points a second, what that is for the rest of the window,
-    /// and what a window has of which nothing is spent. Set by [`Pool::refill`].
+    /// The points that are certainly left to us; and, in micro-points a second, what that is for the rest of the
+    /// window, and what a window has of which nothing is spent. Set by [`Pool::refill`].
     pub(super) left: i64,
     pace: Micro,
     next_rate: Micro,

@@ -1,8 +1,8 @@
 //! Whether a GraphQL document only reads what its agent may see.
 //!
 //! Root fields are allow-listed and their arguments judged. Fields that list objects across repositories, or show
-//! what is an account's own, are refused. Links to single objects pass, since the token is minted for the agent's repositories and GitHub
-//! enforces the rest. Ids are returned to the caller, who has to ask GitHub what they are.
+//! what is an account's own, are refused. Links to single objects pass, since the token is minted for the agent's
+//! repositories and GitHub enforces the rest. Ids are returned to the caller, who has to ask GitHub what they are.
 
 use std::borrow::Cow;
 

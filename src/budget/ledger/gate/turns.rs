@@ -56,8 +56,8 @@ impl Gate {
         let from = from.min(sure_at.max(ask.now)).max(opens_at);
         let mut fair = from.max(next);
         let mut rate = self.rate;
-        // What would be left over is for whoever may come: the turns of a window in which nobody has a time any more, and
-        // the first of the next, which begins with that call.
+        // What would be left over is for whoever may come: the turns of a window in which nobody has a time any more,
+        // and the first of the next, which begins with that call.
         let is_anybodys = ask.least_ms == 0 && !is_early && ends_at < i64::MAX;
         let is_rest = is_anybodys && ahead == 0 && !self.bookings.is_any_before(ends_at);
         let mut at = if is_rest { from } else { free(fair, rate, &(i64::MIN..ends_at)) };
@@ -82,9 +82,9 @@ impl Gate {
         Turn::At(at)
     }
 
-    /// A step after the last fair time that was named to an agent, if one was and others want turns here, too, or not all
-    /// of its own are kept. So what others hold does not cost it a part of its turns. The step is what its weight leaves
-    /// it of the turns, within its pace; one that leads beyond the window's end is as long as in the next.
+    /// A step after the last fair time that was named to an agent, if one was and others want turns here, too, or not
+    /// all of its own are kept. So what others hold does not cost it a part of its turns. The step is what its weight
+    /// leaves it of the turns, within its pace; one that leads beyond the window's end is as long as in the next.
     fn next_fair(&self, ask: &Ask<'_>) -> Option<i64> {
         let last = self.bookings.last_named(ask.agent, ask.now)?;
         let weights = self.weights(ask);

@@ -252,7 +252,7 @@ do
     local express = is_light and ask.express or 0
     local alone = min(ask.need, FRONT) + need_of_first(gate, ahead) - gate.tok - express
     local short, wait = alone, wait_ms(gate, alone)
-    -- Whoever comes at its time at a pool may overdraw, so hardly anybody comes in vain for an urgent call in between.
+    -- Whoever comes at its time at a pool may overdraw, so an urgent call in between sends hardly anybody away.
     local goes_first = ask.is_due or (is_light and ask.is_interactive and ask.ends_at < HUGE)
     if gate.booked > 0 and not goes_first then
       -- What was promised is not overdrawn.
