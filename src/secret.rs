@@ -9,6 +9,7 @@ use std::io::Read;
 use std::path::Path;
 use std::sync::LazyLock;
 
+use data_encoding::{HEXLOWER, HEXLOWER_PERMISSIVE};
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use memchr::memmem::Finder;
 use rand::distr::{Alphanumeric, SampleString};
@@ -105,20 +106,12 @@ fn holds_agent_key(text: &[u8]) -> bool {
 
 /// Lower-case hex.
 pub fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    HEXLOWER.encode(bytes)
 }
 
 /// Reads a SHA-256 written as 64 hex digits of either case.
 pub fn sha256_from_hex(text: &str) -> Option<[u8; 32]> {
-    let digits = text.as_bytes();
-    if digits.len() != 64 || !digits.iter().all(u8::is_ascii_hexdigit) {
-        return None;
-    }
-    let mut bytes = [0; 32];
-    for (byte, pair) in bytes.iter_mut().zip(text.as_bytes().chunks(2)) {
-        *byte = u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()?;
-    }
-    Some(bytes)
+    HEXLOWER_PERMISSIVE.decode(text.as_bytes()).ok()?.try_into().ok()
 }
 
 /// The text of a secret file as it is, including line endings.

@@ -4,9 +4,9 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use data_encoding::HEXLOWER;
 use http::header::{AsHeaderName, HOST};
 use http::{HeaderMap, Method, Uri, request};
-use rand::RngExt;
 use tokio::time::Instant;
 
 use crate::audit::{Change, Record};
@@ -140,7 +140,7 @@ impl Context {
 
 /// 128 random bits in hex.
 pub(crate) fn new_request_id() -> String {
-    format!("{:032x}", rand::rng().random::<u128>())
+    HEXLOWER.encode(&rand::random::<[u8; 16]>())
 }
 
 /// The address the client dialed: `public_url`, or what a trusted proxy says, or scheme and Host.
