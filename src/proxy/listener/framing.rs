@@ -6,6 +6,10 @@
 //! `Content-Length` and `Transfer-Encoding`, either of them twice, any transfer coding but
 //! `chunked`, chunk extensions. This module only refuses; hyper remains the parser.
 
+use std::sync::LazyLock;
+
+use memchr::memmem::Finder;
+
 use crate::error::ProxyError;
 use crate::policy::target::TARGET_BYTES_MAX;
 
@@ -26,12 +30,15 @@ pub(super) enum BodyFraming {
     Chunked,
 }
 
+/// The empty line that ends a head.
+static EMPTY_LINE: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"\r\n\r\n"));
+
 /// The position after the empty line that ends the head, if it has arrived.
 ///
 /// The first `searched` bytes were looked at before and hold no end.
 pub(super) fn head_end(buffer: &[u8], searched: usize) -> Option<usize> {
     let from = searched.saturating_sub(3);
-    memchr::memmem::find(&buffer[from..], b"\r\n\r\n").map(|at| from + at + 4)
+    EMPTY_LINE.find(&buffer[from..]).map(|at| from + at + 4)
 }
 
 /// Refuses a head that is too long already, though not all of it has arrived.
@@ -91,15 +98,15 @@ impl<'a> Iterator for Lines<'a> {
 
     fn next(&mut self) -> Option<Self::Item> {
         let rest = self.rest.take()?;
-        let line = match memchr::memmem::find(rest, b"\r\n") {
+        let line = match memchr::memchr(b'\n', rest) {
             Some(end) => {
-                self.rest = Some(&rest[end + 2..]);
-                &rest[..end]
+                self.rest = Some(&rest[end + 1..]);
+                rest[..end].strip_suffix(b"\r")
             }
-            None => rest,
+            None => Some(rest),
         };
-        let clean = memchr::memchr3(b'\r', b'\n', 0, line).is_none();
-        Some(if clean { Ok(line) } else { Err(bad("a line holds a bare CR or LF, or NUL")) })
+        let clean = line.filter(|line| memchr::memchr2(b'\r', 0, line).is_none());
+        Some(clean.ok_or_else(|| bad("a line holds a bare CR or LF, or NUL")))
     }
 }
 
@@ -139,8 +146,9 @@ fn check_field(line: &[u8]) -> Result<(&[u8], &[u8]), ProxyError> {
     if name.is_empty() || !name.iter().all(|&byte| is_token(byte)) {
         return Err(bad("a header name holds a character that no name has, or a line is folded"));
     }
-    let clean = value.iter().all(|&byte| byte == b'\t' || (byte >= b' ' && byte != 0x7f));
-    if !clean {
+    // Without a way out in the middle, so that many bytes are looked at at once.
+    let is_control = |byte: u8| (byte < b' ' && byte != b'\t') || byte == 0x7f;
+    if value.iter().fold(false, |found, &byte| found | is_control(byte)) {
         return Err(bad("a header value holds a control character"));
     }
     Ok((name, value.trim_ascii()))
@@ -148,7 +156,8 @@ fn check_field(line: &[u8]) -> Result<(&[u8], &[u8]), ProxyError> {
 
 /// RFC 9110 §5.6.2.
 fn is_token(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+    matches!(byte, b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'!' | b'#'..=b'\'' | b'*' | b'+' | b'-' | b'.')
+        || matches!(byte, b'^'..=b'`' | b'|' | b'~')
 }
 
 fn read_length(value: &[u8]) -> Result<u64, ProxyError> {
