@@ -76,6 +76,8 @@ pub(crate) struct Context {
     pub(crate) tried: Option<Arc<Token>>,
     /// All that must be done before an approved call goes up has been done.
     pub(crate) is_committed: bool,
+    /// Why the last call to GitHub failed, if one did; for the log only.
+    pub(crate) cause: Option<String>,
     /// Time spent reading the caller's body.
     pub(crate) uploading: Duration,
     /// Time spent waiting for GitHub.
@@ -116,6 +118,7 @@ impl Context {
             observed: None,
             tried: None,
             is_committed: false,
+            cause: None,
             uploading: Duration::ZERO,
             upstream: Duration::ZERO,
             hold_until: started,

@@ -113,8 +113,8 @@ impl Proxy {
         })
         .await;
         ctx.upstream += attempt.took;
-        if let Err(CallFailed { cause: Some(cause), unsent, .. }) = &attempt.result {
-            tracing::warn!(request_id = ctx.request_id, cause, unsent, "a call to GitHub failed");
+        if let Err(CallFailed { cause: Some(cause), .. }) = &attempt.result {
+            ctx.cause = Some(cause.clone());
         }
         let seconds = attempt.took.as_secs_f64();
         self.metrics.upstream_duration.with_label_values(&[method.as_str()]).observe(seconds);

@@ -50,6 +50,7 @@ impl Proxy {
         ctx: &Context,
     ) -> Response<ResponseBody> {
         self.write_down(&outcome, ctx);
+        let refused = outcome.as_ref().err().map(|error| (error.code(), error.side()));
         let (mut response, outcome) = match outcome {
             Ok(answer) => (self.pass_on(answer, ctx), "served"),
             Err(error) => {
@@ -72,7 +73,7 @@ impl Proxy {
         if let Some(agent) = &ctx.agent {
             insert_text(headers, AGENT, &agent.name);
         }
-        self.record_request(ctx, response.status(), outcome);
+        self.record_request(ctx, response.status(), outcome, refused);
         self.record_answer(ctx);
         response
     }
@@ -163,9 +164,6 @@ impl Proxy {
             let agent = ctx.agent.as_ref().map_or(NOBODY, |agent| agent.name.as_str());
             self.metrics.denied.with_label_values(&[agent, error.code()]).inc();
         }
-        if error.side() == Side::Internal {
-            tracing::warn!(request_id = ctx.request_id, code = error.code(), "request not served");
-        }
     }
 
     /// Metrics of answered requests only: for others, some clocks were still running.
@@ -179,10 +177,25 @@ impl Proxy {
 
     /// Records that the caller hung up before there was an answer, or its connection was cut in a drain.
     pub(super) fn record_gone(&self, ctx: &Context) {
-        self.record_request(ctx, *CLIENT_CLOSED_REQUEST, "gone");
+        if let Some(record) = &ctx.record {
+            // What was sent says for itself how it ended.
+            record.note(|facts| {
+                if facts.upstream_status.is_none() {
+                    facts.failure.get_or_insert("gone");
+                }
+            });
+        }
+        self.record_request(ctx, *CLIENT_CLOSED_REQUEST, "gone", None);
     }
 
-    fn record_request(&self, ctx: &Context, status: StatusCode, outcome: &str) {
+    /// Counts the request and writes its line, as a warning if the trouble is on GitHub's side or here.
+    fn record_request(
+        &self,
+        ctx: &Context,
+        status: StatusCode,
+        outcome: &str,
+        refused: Option<(&'static str, Side)>,
+    ) {
         let took = ctx.started.elapsed();
         let agent = ctx.agent.as_ref().map_or(NOBODY, |agent| agent.name.as_str());
         let (route, resource) =
@@ -193,20 +206,30 @@ impl Proxy {
             .with_label_values(&[route, method_label(&ctx.method), status.as_str()])
             .inc();
         self.metrics.request_duration.with_label_values(&[outcome]).observe(took.as_secs_f64());
-        tracing::info!(
-            request_id = ctx.request_id,
-            agent,
-            method = method_label(&ctx.method),
-            route,
-            class = ctx.class.map_or("none", crate::policy::Class::as_str),
-            status = status.as_u16(),
-            outcome,
-            subject = ctx.subject.as_deref(),
-            identity = ctx.rejection.as_ref().map(tracing::field::display),
-            waited_ms = u64::try_from(ctx.held.as_millis()).unwrap_or(u64::MAX),
-            took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
-            "request"
-        );
+        macro_rules! line {
+            ($level:ident) => {
+                tracing::$level!(
+                    request_id = ctx.request_id,
+                    agent,
+                    method = method_label(&ctx.method),
+                    route,
+                    class = ctx.class.map_or("none", crate::policy::Class::as_str),
+                    status = status.as_u16(),
+                    outcome,
+                    code = refused.map(|(code, _)| code),
+                    cause = ctx.cause.as_deref(),
+                    subject = ctx.subject.as_deref(),
+                    identity = ctx.rejection.as_ref().map(tracing::field::display),
+                    waited_ms = u64::try_from(ctx.held.as_millis()).unwrap_or(u64::MAX),
+                    took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
+                    "request"
+                )
+            };
+        }
+        match ctx.cause.is_some() || refused.is_some_and(|(_, side)| side != Side::Downstream) {
+            true => line!(warn),
+            false => line!(info),
+        }
     }
 }
 

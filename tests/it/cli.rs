@@ -375,6 +375,30 @@ fn a_filter_that_would_silence_the_log_stops_the_start() {
     assert!(said.starts_with("tollgate: --log (TOLLGATE_LOG): `warning` is no level; expected "), "{said}");
 }
 
+/// Whatever happens to its calls, a request is one line, so that lines can be counted and none is looked for.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_whose_calls_fail_is_one_log_line() {
+    let sim = Sim::start(Default::default()).await.unwrap();
+    let files = TempDir::new().unwrap();
+    let setup = Setup::worker();
+    let config = setup.write_config(&sim, &files);
+    let reset = || FaultKind::ResetBeforeAnswer { takes_effect: false };
+    sim.faults().add(Fault::new(reset()).on("GET", "/repos/acme/widgets"));
+    let mut serving = serve_unread(tollgate().args(["serve", "--config"]).arg(config));
+    let (mut log, key) = (serving.rest.take().unwrap(), setup.agents[0].key.expose());
+    assert_eq!(get(&format!("{}/repos/acme/widgets", serving.address), key).await, 502);
+    assert!(sim.requests().len() > 1, "it was tried again");
+    assert_eq!(serving.end().await, Some(0));
+    let mut lines = String::new();
+    log.read_to_string(&mut lines).unwrap();
+    let lines: Vec<serde_json::Value> =
+        lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let of_requests: Vec<_> = lines.iter().filter(|line| !line["request_id"].is_null()).collect();
+    let [line] = of_requests[..] else { panic!("{lines:#?}") };
+    assert_eq!((&line["level"], &line["code"]), (&"WARN".into(), &"upstream_unreachable".into()), "{line}");
+    assert!(line["cause"].as_str().is_some_and(|cause| cause.contains("connection")), "{line}");
+}
+
 /// Whoever collects the log gets every line in one format, and an empty filter is the default.
 #[tokio::test(flavor = "multi_thread")]
 async fn warnings_of_the_file_are_log_lines() {

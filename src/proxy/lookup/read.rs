@@ -186,7 +186,7 @@ impl Proxy {
             read.known.as_ref().filter(|entry| !insists && self.cache.may_be_stale(entry, &read.reach));
         let answer = match (answer, stale) {
             (Err(error), Some(entry)) if error.is_upstream_failure() => {
-                tracing::warn!(request_id = ctx.request_id, %error, "served what was known");
+                ctx.cause.get_or_insert_with(|| error.to_string());
                 return (Ok(self.known(permitted, &read.key, entry, CacheResult::Stale, ctx).await), None);
             }
             (Ok(answer), Some(entry)) if answer.status().is_server_error() => {
