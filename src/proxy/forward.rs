@@ -81,6 +81,10 @@ impl Proxy {
         let may_change = permitted.is_write() && permitted.access() == Access::Write;
         let changed = may_change.then(|| (Arc::clone(&self.feed), change_of(permitted)));
         admitted.mark_sent();
+        if let Some(record) = &record {
+            // Until the answer comes; if it never does, this is the truth.
+            record.note(|facts| facts.failure = Some("unknown"));
+        }
         let attempt = UnderWay::new(is_graphql, &self.unclaimed, async move {
             // Lets other ready tasks run first. Their calls are then written together, and GitHub's
             // side is woken once for several. With one thread it happens anyway, since tasks woken there go last.

@@ -3,10 +3,11 @@
 use std::path::Path;
 use std::time::Duration;
 
+use github_sim::{Fault, FaultKind};
 use serde_json::{Value, json};
 
 use crate::support::approvals::approve;
-use crate::support::{Setup, Tollgate, agent};
+use crate::support::{Setup, Tollgate, UNCACHED, agent, eventually};
 
 const MERGE: &str = "/repos/acme/widgets/pulls/76/merge";
 
@@ -92,6 +93,33 @@ async fn writes_denials_and_approvals_have_a_line_each() {
     for secret in [tollgate.key(0), approval.as_str(), "ghs_", "secret-in-query"] {
         assert!(!all.contains(secret), "{secret} is in the audit log");
     }
+}
+
+/// So that it differs from one whose outcome nobody knows.
+#[tokio::test]
+async fn a_write_whose_caller_left_before_it_was_sent_says_so() {
+    let further = "budget: { secondary: { concurrent: 1 } }\n".to_owned();
+    let tollgate = Setup { further, cache: UNCACHED, ..setup() }.start().await;
+    assert_eq!(tollgate.get("/repos/acme/widgets").await.verdict(), "200");
+    let slow = Fault::new(FaultKind::SlowFirstByte { ms: 1_500 }).on("GET", "/repos/acme/gadgets");
+    let slow = tollgate.sim.faults().add(slow);
+    let body = json!({"title": "x"});
+    let write = async {
+        eventually("the slow call", || tollgate.sim.faults().fired(slow) == 1).await;
+        let issue = tollgate.ask("POST", "/repos/acme/widgets/issues").header("prefer", "wait=30");
+        tokio::time::timeout(Duration::from_millis(500), issue.json(&body).send()).await
+    };
+    let (read, write) = tokio::join!(tollgate.get("/repos/acme/gadgets"), write);
+    assert!(read.verdict() == "200" && write.is_err());
+    let lines = lines(&tollgate, 1).await;
+    assert_eq!(json!([lines[0]["operation"], lines[0]["failure"]]), json!(["issues/create", "gone"]));
+    assert!(
+        !tollgate
+            .sim
+            .requests()
+            .iter()
+            .any(|request| request.method == "POST" && request.target.contains("issues"))
+    );
 }
 
 /// The agent pushes after the approval. GitHub gets the approved commit, and so must the log.
