@@ -18,6 +18,7 @@ use super::settle::Answer;
 use crate::cache::CacheResult;
 use crate::github::tokens::Access;
 use crate::policy::routes::Scope;
+pub(super) use own::Own;
 pub(super) use read::{Read, Reused};
 
 /// What the look-up found for a call.

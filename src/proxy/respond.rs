@@ -18,11 +18,11 @@ use super::Proxy;
 use super::body::{ResponseBody, full};
 use super::classify::media_type;
 use super::context::Context;
-use super::lookup::Reused;
+use super::lookup::{Own, Reused};
 use super::settle::Answer;
 use crate::agent::NOBODY;
 use crate::audit::{Facts, Record, Verdict};
-use crate::budget::View;
+use crate::budget::{Snapshot, View};
 use crate::cache::CacheResult;
 use crate::error::{ProxyError, Side};
 use crate::links::LinkMap;
@@ -86,7 +86,9 @@ impl Proxy {
         for name in not_passed_on(&head.headers) {
             head.headers.remove(name);
         }
-        copy_upstream_limit(&mut head.headers);
+        if head.extensions.remove::<Own>().is_none() {
+            copy_upstream_limit(&mut head.headers);
+        }
         if let (Some(view), Some(operation)) = (&ctx.view, ctx.operation) {
             insert_own_limit(&mut head.headers, view, operation.resource, self.clock.now_ms());
         }
@@ -263,7 +265,7 @@ fn copy_upstream_limit(headers: &mut HeaderMap) {
 ///
 /// `remaining` is at least 1, since a served caller can go on: a 0 would make some clients stop until the reset.
 pub(super) fn insert_own_limit(headers: &mut HeaderMap, view: &View, resource: &'static str, now_ms: i64) {
-    let (mut remaining, mut reset) = (view.remaining, (now_ms + view.reset_in_ms + 999).div_euclid(1000));
+    let (mut remaining, mut reset) = (view.remaining, in_seconds(now_ms + view.reset_in_ms));
     // The first answer of a pool: a store that is asked over a network does not know it yet.
     if !view.is_known
         && let (Some(left), Some(until)) = (figure(headers, &REMAINING), figure(headers, &RESET))
@@ -271,12 +273,33 @@ pub(super) fn insert_own_limit(headers: &mut HeaderMap, view: &View, resource: &
         (remaining, reset) = (left * view.weight / view.weights.max(1), until);
     }
     let remaining = remaining.max(1);
-    for (name, value) in
-        [(LIMIT, view.used + remaining), (REMAINING, remaining), (USED, view.used), (RESET, reset)]
-    {
+    insert_figures(headers, view.used, remaining, reset, resource);
+}
+
+/// Sets an agent's limits on an answer about them.
+pub(super) fn insert_limit(headers: &mut HeaderMap, view: &View, resource: &'static str, now_ms: i64) {
+    insert_figures(headers, view.used, view.remaining, in_seconds(now_ms + view.reset_in_ms), resource);
+}
+
+fn insert_figures(headers: &mut HeaderMap, used: i64, remaining: i64, reset: i64, resource: &'static str) {
+    for (name, value) in [(LIMIT, used + remaining), (REMAINING, remaining), (USED, used), (RESET, reset)] {
         headers.insert(name, number(value));
     }
     headers.insert(RESOURCE, HeaderValue::from_static(resource));
+}
+
+/// Sets GitHub's figures as the budget knows them, on an answer that GitHub was not asked for.
+pub(super) fn insert_upstream_limit(headers: &mut HeaderMap, pool: &Snapshot) {
+    let used = pool.used.max(pool.own);
+    let figures = [pool.limit, (pool.limit - used).max(0), in_seconds(pool.reset)];
+    for ((_, name), value) in UPSTREAM.iter().zip(figures) {
+        headers.insert(name, number(value));
+    }
+}
+
+/// Epoch seconds, rounded up.
+fn in_seconds(epoch_ms: i64) -> i64 {
+    (epoch_ms + 999).div_euclid(1000)
 }
 
 fn figure(headers: &HeaderMap, name: &HeaderName) -> Option<i64> {

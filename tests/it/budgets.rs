@@ -62,6 +62,7 @@ async fn rate_limit_tells_the_agents_view_and_costs_nothing() {
         ["limit", "used", "remaining"].map(|name| core[name].as_i64().unwrap())
     );
     assert_eq!(before.header("x-ratelimit-resource"), "core");
+    assert!(!before.headers.contains_key("x-tollgate-upstream-limit"), "GitHub has told nothing yet");
     tollgate.get("/repos/acme/widgets").await;
     let arrived = tollgate.arrived().len();
     for path in ["/rate_limit", "/api/v3/rate_limit"] {
@@ -72,6 +73,11 @@ async fn rate_limit_tells_the_agents_view_and_costs_nothing() {
         assert_eq!(core["limit"].as_i64(), Some(sum));
         assert!(core["reset"].as_i64().unwrap() > now() + 3_000);
         assert_eq!(answer.json()["rate"], *core);
+        let ours = ["limit", "remaining"].map(|name| core[name].as_i64().unwrap());
+        let number = |name: &str| answer.header(name).parse::<i64>().unwrap();
+        assert_eq!([number("x-ratelimit-limit"), number("x-ratelimit-remaining")], ours);
+        let upstream = ["limit", "remaining"].map(|name| number(&format!("x-tollgate-upstream-{name}")));
+        assert_eq!(upstream, [5_000, 4_999], "GitHub's own, for the installation");
         for resource in ["graphql", "search", "code_search"] {
             assert!(answer.json()["resources"][resource]["limit"].as_i64().unwrap() > 0, "{resource}");
         }

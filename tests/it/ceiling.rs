@@ -28,6 +28,9 @@ async fn a_closed_agent_is_refused_in_githubs_words() {
     assert_eq!(graphql.header("x-ratelimit-resource"), "graphql");
     assert!(tollgate.arrived().is_empty());
     assert_eq!(tollgate.ask("GET", "/repos/acme/widgets").by(1).send().await.verdict(), "200");
+    let limits = tollgate.get("/rate_limit").await;
+    assert_eq!(limits.header("x-ratelimit-remaining"), "0", "no more than its ceiling");
+    assert_eq!(limits.json()["rate"]["remaining"], 0);
     // A forbidden request is refused as such, even if the agent could not afford it.
     assert_eq!(tollgate.get("/repos/other/tool").await.verdict(), "403 repository_forbidden");
 }

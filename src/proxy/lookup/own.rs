@@ -16,7 +16,7 @@ use crate::proxy::Proxy;
 use crate::proxy::body::full;
 use crate::proxy::context::Context;
 use crate::proxy::guard::Permitted;
-use crate::proxy::respond::insert_own_limit;
+use crate::proxy::respond::{insert_limit, insert_upstream_limit};
 use crate::proxy::settle::Answer;
 
 /// GitHub's resources, and the limit an installation is assumed to have until GitHub states it:
@@ -33,6 +33,10 @@ const RESOURCES: [(&str, i64); 6] = [
 /// The most installations shown.
 const INSTALLATIONS_MAX: usize = 10;
 
+/// Marks an answer of tollgate's own, which says all there is to say about limits.
+#[derive(Debug, Clone)]
+pub(in crate::proxy) struct Own;
+
 /// Whether this is `GET /tollgate/me`.
 pub(in crate::proxy) fn is_about_me(head: &request::Parts) -> bool {
     let is_path = matches!(head.uri.path(), "/tollgate/me" | "/api/v3/tollgate/me");
@@ -43,18 +47,22 @@ impl Proxy {
     /// The answer to `GET /rate_limit`.
     pub(in crate::proxy) async fn rate_limit(&self, permitted: &Permitted) -> Answer {
         let mut resources = Map::new();
-        let mut core = View::default();
+        let (mut core, mut upstream) = (View::default(), None);
         for (resource, untold) in RESOURCES {
-            let (view, _) = self.look(permitted.agent(), permitted.installation(), resource).await;
+            let (view, pool) = self.look(permitted.agent(), permitted.installation(), resource).await;
             resources.insert(resource.to_owned(), self.figures(&view, untold));
             if resource == "core" {
                 core = View { remaining: remaining(&view, untold), ..view };
+                upstream = pool.filter(|pool| pool.is_known);
             }
         }
         let rate = resources.get("core").cloned().unwrap_or_default();
         let mut answer = answer(&json!({ "resources": resources, "rate": rate }));
         // As on any other answer, and on GitHub's to this request.
-        insert_own_limit(answer.headers_mut(), &core, "core", self.clock.now_ms());
+        insert_limit(answer.headers_mut(), &core, "core", self.clock.now_ms());
+        if let Some(pool) = upstream {
+            insert_upstream_limit(answer.headers_mut(), &pool);
+        }
         answer
     }
 
@@ -156,6 +164,7 @@ fn remaining(view: &View, untold: i64) -> i64 {
 
 fn answer(value: &Value) -> Answer {
     let mut answer = Answer::new(full(value.to_string()));
+    answer.extensions_mut().insert(Own);
     let headers = answer.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json; charset=utf-8"));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
