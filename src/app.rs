@@ -272,10 +272,17 @@ impl App {
             AbortOnDropHandle::new(tokio::spawn(webhook.serve(self.stop.clone())))
         });
         let unclaimed = Arc::clone(in_force.proxy().unclaimed());
+        let drained = AbortOnDropHandle::new(tokio::spawn({
+            let (stop, cut, drain) = (self.stop.clone(), self.cut.clone(), self.drain);
+            async move {
+                stop.cancelled().await;
+                let _ = timeout(drain, cut.cancelled()).await;
+            }
+        }));
         let serving = self.listener.serve(in_force, tls, self.stop.clone(), self.cut, self.drain);
         let served = serve_beside(serving, &mut beside, &self.stop).await;
         // They write their audit lines before the log's last flush.
-        unclaimed.end().await;
+        unclaimed.end(drained).await;
         if let Some(webhook) = webhook {
             let _ = timeout(WEBHOOK_ENDS_WITHIN, webhook).await;
         }

@@ -72,6 +72,27 @@ async fn ask_and_stop(tollgate: Tollgate) -> (String, usize) {
     (answer, arrived)
 }
 
+/// Otherwise nobody would know what became of it.
+#[tokio::test]
+async fn a_write_whose_caller_is_gone_is_carried_to_its_end() {
+    let mut setup = Setup { cache: UNCACHED, audit_log: "audit.log", ..Setup::worker() };
+    setup.server = "  drain_timeout: 10s\n".to_owned();
+    let tollgate = setup.start().await;
+    assert_eq!(tollgate.get("/repos/acme/widgets").await.verdict(), "200");
+    let slow = Fault::new(FaultKind::SlowFirstByte { ms: 1_500 });
+    let slow = tollgate.sim.faults().add(slow.on("POST", "/repos/acme/widgets/issues"));
+    let issue = serde_json::json!({"title": "x"});
+    let asked = tollgate.ask("POST", "/repos/acme/widgets/issues").json(&issue).send();
+    tokio::select! {
+        _ = asked => panic!("it is slow"),
+        () = eventually("the slow call", || tollgate.sim.faults().fired(slow) == 1) => {}
+    }
+    tollgate.stop.cancel();
+    tokio::time::timeout(Duration::from_secs(9), tollgate.running).await.expect("it ends").unwrap().unwrap();
+    let log = std::fs::read_to_string(tollgate.files.path().join("audit.log")).unwrap();
+    assert!(log.contains("\"upstream_status\":201") && !log.contains("\"failure\""), "{log}");
+}
+
 /// Otherwise it would be cut silently, and its client would not know whether GitHub had the request.
 #[tokio::test]
 async fn who_still_waits_at_the_end_is_told_so() {

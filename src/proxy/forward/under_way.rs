@@ -32,10 +32,13 @@ pub(crate) struct Unclaimed {
 }
 
 impl Unclaimed {
-    /// Ends them all, because the process ends.
-    pub(crate) async fn end(&self) {
+    /// Ends them all, because the process ends: GitHub's answers are waited for until `over`.
+    pub(crate) async fn end(&self, over: impl Future) {
         self.tasks.close();
-        self.end.cancel();
+        tokio::select! {
+            () = self.tasks.wait() => return,
+            _ = over => self.end.cancel(),
+        }
         let _ = tokio::time::timeout(ENDS_WITHIN, self.tasks.wait()).await;
     }
 }
