@@ -22,11 +22,12 @@ use super::classify::{Call, CallBody, media_type};
 use super::guard::Permitted;
 use super::gzip;
 use super::lookup::Read;
+use crate::cache::etag;
 use crate::cache::key::VARIED_BY;
 use crate::error::ProxyError;
 use crate::github::apps::{AppError, OWN_USER_AGENT};
 use crate::github::client::RequestBody;
-use crate::github::tokens::Token;
+use crate::github::tokens::{Token, Tokens};
 use crate::policy::routes::Scope;
 use crate::secret::holds_credential;
 
@@ -83,12 +84,12 @@ impl Proxy {
     /// A token for the agent's repositories or, if GitHub does not know one of them, for the one
     /// that the call names.
     pub(super) async fn token_for(&self, permitted: &mut Permitted) -> Result<Arc<Token>, ProxyError> {
-        let minted = self.mint(permitted).await;
-        match minted {
+        let tokens = self.renew_credential(permitted).await?;
+        match mint(&tokens, permitted).await {
             Ok(token) => Ok(token),
             Err(error) if error.is_about_a_name() && permitted.token_repositories().is_some() => {
                 if permitted.narrow_to_repository() {
-                    return self.mint(permitted).await.map_err(|error| match error.is_about_a_name() {
+                    return mint(&tokens, permitted).await.map_err(|error| match error.is_about_a_name() {
                         true => not_covered(permitted),
                         false => self.unavailable(&error),
                     });
@@ -99,17 +100,16 @@ impl Proxy {
         }
     }
 
-    async fn mint(&self, permitted: &Permitted) -> Result<Arc<Token>, Arc<AppError>> {
-        let repositories = permitted.token_repositories().cloned();
-        self.tokens.token(permitted.installation(), permitted.access(), repositories).await
-    }
-
     fn headers_of_call(&self, from: &HeaderMap) -> HeaderMap {
         let mut headers = self.headers_up(from, &CONDITIONS);
         // Without its condition, a range could be of another representation than the one the caller
         // has the rest of. The whole is as good an answer (RFC 9110 §13.1.5, §14.2).
         if from.contains_key(IF_RANGE) {
             headers.remove(RANGE);
+        }
+        // A tag of our own, from an answer through the cache, says nothing to GitHub.
+        if etag::names_own(from) {
+            headers.remove(IF_NONE_MATCH);
         }
         if gzip::is_accepted(from) {
             headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("gzip"));
@@ -168,6 +168,11 @@ impl Proxy {
         at_base(base, path)
             .map_err(|_| ProxyError::BadRequest("The request target can't be forwarded.".to_owned()))
     }
+}
+
+async fn mint(tokens: &Arc<Tokens>, permitted: &Permitted) -> Result<Arc<Token>, Arc<AppError>> {
+    let repositories = permitted.token_repositories().cloned();
+    tokens.token(permitted.installation(), permitted.access(), repositories).await
 }
 
 /// `path`, which may include a query, at the host of `base`.

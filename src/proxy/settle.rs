@@ -223,7 +223,9 @@ impl Proxy {
 
     async fn drop_token(&self, permitted: &Permitted, token: &Arc<Token>) {
         let repositories = permitted.token_repositories().cloned();
-        self.tokens.invalidate(permitted.installation(), permitted.access(), repositories, token).await;
+        let tokens =
+            self.successor().map_or_else(|| Arc::clone(&self.tokens), |latest| Arc::clone(&latest.tokens));
+        tokens.invalidate(permitted.installation(), permitted.access(), repositories, token).await;
     }
 
     /// Counts the answer, rate-limit headers that were ignored, and refusals that should not have happened.

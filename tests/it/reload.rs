@@ -162,6 +162,37 @@ async fn a_secret_that_goes_is_a_bad_file_and_one_that_changes_a_new_one() {
     assert_eq!(tollgate.get(WIDGETS).await.status.as_u16(), 200);
 }
 
+/// A withdrawn token would be refused, and the call be lost.
+#[tokio::test]
+async fn what_waits_goes_up_with_the_new_token() {
+    let mut setup = Setup { cache: UNCACHED, personal_token: true, ..Setup::worker() };
+    setup.sim.personal_tokens = vec!["ghp_one".to_owned(), "ghp_two".to_owned()];
+    setup.further = "budget: { secondary: { concurrent: 1 } }\n".to_owned();
+    let tollgate = setup.start().await;
+    assert_eq!(tollgate.get(WIDGETS).await.verdict(), "200");
+    let slow = Fault::new(FaultKind::SlowFirstByte { ms: 2_500 });
+    tollgate.sim.faults().add(slow.on("GET", "/repos/acme/gadgets").times(1));
+    let waiting = async {
+        until_arrived(&tollgate, "GET /repos/acme/gadgets").await;
+        let issue = tollgate.ask("POST", "/repos/acme/widgets/issues").header("prefer", "wait=30");
+        issue.json(&json!({"title": "x"})).send().await
+    };
+    let change = async {
+        until_arrived(&tollgate, "GET /repos/acme/gadgets").await;
+        fs::write(tollgate.files.path().join("pat"), "ghp_two").unwrap();
+        tollgate.until_reloaded("ok", 1).await;
+        assert!(!tollgate.arrived_lines().iter().any(|line| line.starts_with("POST")), "it still waits");
+    };
+    let (first, answer, ()) = tokio::join!(tollgate.get("/repos/acme/gadgets"), waiting, change);
+    assert_eq!((first.verdict().as_str(), answer.verdict().as_str()), ("200", "201"), "{}", answer.text());
+    let sent = tollgate.sim.requests();
+    let token_of = |method: &str| {
+        let sent = sent.iter().rfind(|request| request.method == method).unwrap();
+        sent.authorization_sha256.clone().unwrap()
+    };
+    assert_ne!(token_of("POST"), token_of("GET"));
+}
+
 /// What distinguishes the next test's two configurations, as an agent sees them.
 fn marks(answer: &Value) -> Value {
     json!([answer["weight"], answer["may"]["repositories"], answer["approval"]["header"], answer["holding"]])

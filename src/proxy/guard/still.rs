@@ -2,7 +2,8 @@
 //!
 //! A call is judged by one whole configuration, the one it met. Right before it goes up, what a
 //! newer configuration may have taken away is checked here again: the agent and its key or
-//! identity, the repository, the class, who approves. This check can only refuse.
+//! identity, the repository, the class, who approves. This check can only refuse. The credential for GitHub is always
+//! that of the configuration in force.
 
 use std::sync::Arc;
 
@@ -11,6 +12,8 @@ use super::{Permitted, Sanction};
 use crate::agent::roster::Standing;
 use crate::config::{Agent, ApprovalMode};
 use crate::error::ProxyError;
+use crate::github::installations::{Installation, Kind};
+use crate::github::tokens::Tokens;
 use crate::policy::Class;
 use crate::policy::routes::Scope;
 use crate::proxy::Proxy;
@@ -50,6 +53,41 @@ impl Proxy {
             (Err(refused), Class::Write) => latest.tolerate(now, ctx, Err(refused)),
             (checked, _) => checked,
         }
+    }
+
+    /// Where the call's tokens come from. If the configuration in force has other credentials than the one that the
+    /// call met, the call goes up with those: its own may have been withdrawn while it waited.
+    ///
+    /// # Errors
+    /// If there is no credential of that name any more.
+    pub(in crate::proxy) async fn renew_credential(
+        &self,
+        permitted: &mut Permitted,
+    ) -> Result<Arc<Tokens>, ProxyError> {
+        match self.successor() {
+            Some(latest) if !Arc::ptr_eq(&latest.installations, &self.installations) => {
+                permitted.installation = Box::pin(latest.same_as(&permitted.installation)).await?;
+                Ok(Arc::clone(&latest.tokens))
+            }
+            _ => Ok(Arc::clone(&self.tokens)),
+        }
+    }
+
+    /// The installation of this configuration that has another one's name.
+    async fn same_as(&self, other: &Installation) -> Result<Arc<Installation>, ProxyError> {
+        let found = match &other.kind {
+            Kind::Personal(_) => self.installations.personal().into(),
+            Kind::App(app) => {
+                let found = self.installations.of_owner(&app.account).await;
+                found.map_err(|error| self.unavailable(&error))?
+            }
+        };
+        found.iter().find(|one| one.label == other.label).map(Arc::clone).ok_or_else(|| {
+            ProxyError::NoInstallation(format!(
+                "The configuration changed while the call waited: {} is no longer in it. Send it again.",
+                other.label
+            ))
+        })
     }
 
     /// Whether the caller's credential would still make it this agent.
