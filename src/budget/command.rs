@@ -333,6 +333,7 @@ pub(super) fn resource_of(command: &Command) -> Option<&Arc<str>> {
         Command::Settle(settle) => Some(&settle.resource),
         Command::Book(book) => Some(&book.resource),
         Command::Look(look) => Some(&look.resource),
+        Command::Cancel(cancel) => Some(&cancel.resource),
         _ => None,
     }
 }

@@ -172,6 +172,18 @@ async fn an_older_reply_heard_late_puts_no_pool_back() {
     assert_eq!(link.lock().pool("core"), known);
 }
 
+/// Otherwise the status page shows it until the next call, which in a quiet pool may never come.
+#[tokio::test(start_paused = true)]
+async fn a_cancelled_call_is_not_in_flight() {
+    let (_, replica) = at_work(OnStoreLoss::Degrade).await;
+    let in_flight = || replica.pool(&installation(), "core").unwrap().0.in_flight;
+    let (lease, _) = ask(&replica).await;
+    assert_eq!(in_flight(), 1);
+    let cancel = Cancel { lease, resource: "core".into(), route: "GET /repos".into() };
+    replica.call(&installation(), Command::Cancel(cancel)).await;
+    assert_eq!(in_flight(), 0);
+}
+
 #[tokio::test(start_paused = true)]
 async fn what_a_dropped_call_had_to_tell_is_told_by_the_next() {
     let (store, replica) = at_work(OnStoreLoss::Degrade).await;

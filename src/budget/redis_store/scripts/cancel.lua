@@ -1,7 +1,7 @@
 -- Undoes a call that certainly was not sent; see ledger/settle.rs.
 --
 -- KEYS     the installation's six; the resource
--- returns  the reply: done
+-- returns  the reply: done; with the pool
 -- clock    the server's
 do
   local function take_back(id, lease)
@@ -34,6 +34,6 @@ do
     local lease = Lease.of(command.lease)
     local is_open = lease and lease.is_settled == 0 and lease.resource == command.resource
     if is_open then take_back(command.lease, lease) end
-    return Ledger.reply({ 'done' })
+    return Ledger.reply({ 'done' }, nil, Pool.find(command.resource))
   end
 end
