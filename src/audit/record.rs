@@ -131,7 +131,9 @@ impl Record {
     }
 
     fn line(&self, event: &'static str) -> String {
-        let time = Timestamp::from_millisecond(self.clock.now_ms()).unwrap_or_default().to_string();
+        let time = Timestamp::from_millisecond(self.clock.now_ms()).unwrap_or_default();
+        // With all three digits, so that lines sort by their text.
+        let time = format!("{time:.3}");
         let facts = self.facts();
         serde_json::to_string(&Line { time, event, facts: &facts }).unwrap_or_default()
     }

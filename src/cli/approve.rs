@@ -49,13 +49,13 @@ pub struct ApproveArgs {
     #[arg(long, value_name = "OWNER/NAME", requires = "pull")]
     repo: Option<String>,
     /// The pull request that may be merged.
-    #[arg(long, value_name = "NUMBER", requires_all = ["repo", "sha"])]
+    #[arg(long, value_name = "NUMBER", requires_all = ["repo", "sha"], value_parser = clap::value_parser!(u64).range(1..))]
     pull: Option<u64>,
     /// The commit that was reviewed, all of its 40 (or 64) digits.
     #[arg(long, value_name = "SHA", requires = "pull")]
     sha: Option<String>,
     /// The branch that was reviewed for: the approval is worth nothing once the pull request is into another one.
-    #[arg(long, value_name = "BRANCH", requires = "pull")]
+    #[arg(long, value_name = "BRANCH", requires = "pull", value_parser = branch)]
     base: Option<String>,
     /// Approve exactly what was refused: the body of tollgate's refusal, as it came (`-`: standard input).
     #[arg(long, value_name = "FILE", conflicts_with_all = ["repo", "sha", "base"])]
@@ -119,6 +119,13 @@ fn lifetime(text: &str) -> Result<Duration, String> {
         return Err("must be between 1s and 24h".to_owned());
     }
     Ok(lifetime)
+}
+
+fn branch(text: &str) -> Result<String, String> {
+    match text.is_empty() || text.starts_with("refs/") {
+        true => Err("expected the branch's name as GitHub shows it, such as main".to_owned()),
+        false => Ok(text.to_owned()),
+    }
 }
 
 fn issuer(args: &ApproveArgs) -> anyhow::Result<String> {

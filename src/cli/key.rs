@@ -32,7 +32,7 @@ pub fn run(args: &KeyArgs, out: &mut dyn Write) -> anyhow::Result<ExitCode> {
         "The key of agent `{agent}`; it is shown this once and kept nowhere:\n\
          \n    {}\n\n\
          For the configuration file (a list of hashes while an old key is still in use):\n\
-         \n  - name: {agent}\n    key_sha256: \"{}\"\n    repositories: [OWNER/NAME]",
+         \n  - name: \"{agent}\"\n    key_sha256: \"{}\"\n    repositories: [OWNER/NAME]",
         key.expose(),
         hex(&key.sha256()),
     )?;
@@ -63,7 +63,8 @@ mod tests {
         let out = String::from_utf8(out).unwrap();
         let key = out.lines().map(str::trim).find(|line| line.starts_with("tg_code_reviewer_")).unwrap();
         assert!(out.contains(&format!("key_sha256: \"{}\"", hex(&Sha256::digest(key)))), "{out}");
-        assert!(out.contains("- name: code-reviewer"), "{out}");
+        // In quotes, since a name may look like a number.
+        assert!(out.contains("- name: \"code-reviewer\""), "{out}");
     }
 
     #[test]

@@ -104,7 +104,9 @@ fn shown(json: &[u8], as_json: bool) -> anyhow::Result<String> {
     if as_json {
         return Ok(format!("{}\n", String::from_utf8_lossy(json)));
     }
-    let width = crossterm::terminal::size().map_or(WIDTH, |(columns, _)| columns);
+    let columns = crossterm::terminal::size().map_or(0, |(columns, _)| columns);
+    // Some terminals state no size.
+    let width = if columns == 0 { WIDTH } else { columns };
     Ok(table::frame(&status, width))
 }
 
