@@ -11,6 +11,7 @@ fn setup() -> Setup {
         ..Setup::with(vec![
             agent("named", &["repositories: [acme/widgets]", "draft_pull_requests: require"]),
             agent("reader", &["repositories: [acme/*]", "allow: [read]"]),
+            agent("forced", &["repositories: [acme/widgets]"]),
         ])
     }
 }
@@ -20,11 +21,14 @@ async fn policy_only_observes_and_the_gate_does_not() {
     let tollgate = setup().start().await;
     let file = json!({"message": "m", "content": "eA==", "branch": "main"});
     let pull = json!({"title": "t", "head": "100%done", "base": "main"});
+    let other_pull = json!({"title": "t", "head": "release", "base": "main"});
     for (who, method, path, body, verdict) in [
         (0, "GET", "/repos/acme/gadgets", Value::Null, "200"),
         (0, "GET", "/repos/foreign/lib", Value::Null, "404 no_installation"),
         (0, "POST", "/repos/acme/gadgets/issues", json!({"title": "x"}), "201"),
         (0, "POST", "/repos/acme/widgets/pulls", pull, "201"),
+        // It went up: GitHub has one of that branch.
+        (2, "POST", "/repos/acme/widgets/pulls", other_pull, "422"),
         (1, "POST", "/repos/acme/widgets/issues", json!({"title": "x"}), "201"),
         (1, "PUT", "/repos/acme/widgets/pulls/76/merge", json!({}), "403 operation_forbidden"),
         (1, "PUT", "/repos/acme/widgets/contents/x", file.clone(), "403 operation_forbidden"),
@@ -57,6 +61,7 @@ async fn policy_only_observes_and_the_gate_does_not() {
     for line in [
         "tollgate_observed_total{agent=\"named\",reason=\"repository_forbidden\"}",
         "tollgate_observed_total{agent=\"named\",reason=\"draft_required\"} 1",
+        "tollgate_observed_total{agent=\"forced\",reason=\"draft_required\"} 1",
         // The issue; counted once, though its class is judged twice.
         "tollgate_observed_total{agent=\"reader\",reason=\"operation_forbidden\"} 1",
     ] {

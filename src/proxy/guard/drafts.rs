@@ -21,15 +21,19 @@ enum Act {
 }
 
 impl Proxy {
-    /// Refuses a call that ends a draft and, under `require`, one that opens no draft.
+    /// Refuses a call that ends a draft and, under `require`, one that opens no draft. While policy only observes, a
+    /// call that `force` would change is observed, too.
     pub(super) fn check_draft(
         &self,
         agent: &Agent,
         call: &Call,
         ctx: &mut Context,
     ) -> Result<(), ProxyError> {
+        let is_observing = self.rules.policy.is_observing;
         let refused = match (act_of(call)?, agent.draft_pull_requests) {
-            (_, DraftRule::Off) | (Act::Nothing, _) | (Act::OpensOther, DraftRule::Force) => return Ok(()),
+            (_, DraftRule::Off) | (Act::Nothing, _) => return Ok(()),
+            (Act::OpensOther, DraftRule::Force) if !is_observing => return Ok(()),
+            (Act::OpensOther, DraftRule::Force) => "Pull requests become drafts here.",
             (Act::OpensOther, DraftRule::Require) => {
                 "Pull requests are opened as drafts here: send `\"draft\": true`. A person marks them as ready for review."
             }
