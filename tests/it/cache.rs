@@ -401,8 +401,14 @@ async fn nothing_but_a_whole_answer_is_kept() {
         };
         assert_eq!(cache(&answer), "bypass");
     }
+    // Our tag for the entry is none of GitHub's.
+    let tag = tollgate.get(ISSUE).await.header("etag").to_owned();
+    let head = tollgate.ask("HEAD", ISSUE).header("if-none-match", &tag).send().await;
+    assert_eq!((head.verdict().as_str(), cache(&head)), ("200", "bypass"));
+    let sent = tollgate.sim.requests().into_iter().rfind(|request| request.method == "HEAD").unwrap();
+    assert!(!format!("{sent:?}").contains("tg-"), "{sent:?}");
     let after = tollgate.get(ISSUE).await;
-    assert_eq!((cache(&after), after.json()["number"].as_u64()), ("miss", Some(1)));
+    assert_eq!((cache(&after), after.json()["number"].as_u64()), ("revalidated", Some(1)));
 }
 
 #[tokio::test]
