@@ -126,15 +126,8 @@ impl Proxy {
         for installation in installations {
             let asker = Asker { agent: Arc::clone(agent), installation, repository: None };
             let mut permitted = permit(asker, question(&missing)?, None)?;
-            let (head, body) = match Box::pin(self.exchange(&mut permitted, None, ctx)).await {
-                Ok(answer) => answer.into_parts(),
-                // Another App may show them.
-                Err(error @ ProxyError::CredentialRefused(_)) => {
-                    failed = Some(error);
-                    continue;
-                }
-                Err(error) => return Err(error),
-            };
+            let Some(answer) = self.shown_by(&mut permitted, &mut failed, ctx).await? else { continue };
+            let (head, body) = answer.into_parts();
             let read = read_answer(body, ANSWER_BYTES_MAX, self.upstream.request_timeout);
             let body = read.await.filter(|_| head.status == StatusCode::OK);
             let body =

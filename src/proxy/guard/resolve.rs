@@ -13,7 +13,7 @@ use moka::sync::Cache;
 use serde::Deserialize;
 
 use super::facts::look_up;
-use super::{Asker, KNOWN_FOR, permit};
+use super::{Asker, KNOWN_FOR, Permitted, permit};
 use crate::config::Agent;
 use crate::error::{Limit, ProxyError};
 use crate::github::apps::AppError;
@@ -25,6 +25,7 @@ use crate::proxy::Proxy;
 use crate::proxy::body::read_answer;
 use crate::proxy::classify::Call;
 use crate::proxy::context::Context;
+use crate::proxy::settle::Answer;
 
 /// How long "can't be seen" is believed.
 const UNKNOWN_FOR: Duration = Duration::from_secs(30);
@@ -131,15 +132,8 @@ impl Proxy {
             let target = Target::parse(&format!("/{kind}/{id}"), None).map_err(|_| ProxyError::Internal)?;
             let asker = Asker { agent: Arc::clone(agent), installation, repository: None };
             let mut permitted = permit(asker, look_up(target, None), None)?;
-            let (head, body) = match Box::pin(self.exchange(&mut permitted, None, ctx)).await {
-                Ok(answer) => answer.into_parts(),
-                // Another App may show it.
-                Err(error @ ProxyError::CredentialRefused(_)) => {
-                    failed = Some(error);
-                    continue;
-                }
-                Err(error) => return Err(error),
-            };
+            let Some(answer) = self.shown_by(&mut permitted, &mut failed, ctx).await? else { continue };
+            let (head, body) = answer.into_parts();
             match head.status {
                 StatusCode::OK => {
                     let body = read_answer(body, ANSWER_BYTES_MAX, self.upstream.request_timeout).await;
@@ -155,6 +149,24 @@ impl Proxy {
         }
         self.known.names.unseen.insert(unseen, ());
         Ok(None)
+    }
+
+    /// The answer to a look-up that another App can be asked, too. None if GitHub refuses this App's credential:
+    /// that error is put into `failed`, for the case that no other App shows what is looked for.
+    pub(super) async fn shown_by(
+        &self,
+        permitted: &mut Permitted,
+        failed: &mut Option<ProxyError>,
+        ctx: &mut Context,
+    ) -> Result<Option<Answer>, ProxyError> {
+        match Box::pin(self.exchange(permitted, None, ctx)).await {
+            Ok(answer) => Ok(Some(answer)),
+            Err(error @ ProxyError::CredentialRefused(_)) => {
+                *failed = Some(error);
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// The installations that the agent's repositories lie in.
