@@ -1,6 +1,7 @@
 //! HTTPS: both protocols, the same strictness, and certificates that are replaced or expire.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use github_sim::{Fault, FaultKind};
@@ -239,4 +240,15 @@ async fn plain_http_to_a_tls_port_gets_nothing() {
     let (tollgate, _files, _) = start().await;
     let answer = tollgate.raw(tollgate.head("GET /meta HTTP/1.1", "").as_bytes()).await;
     assert!(!answer.starts_with("HTTP/"), "{answer}");
+}
+
+/// It can't have sent a request yet.
+#[tokio::test]
+async fn a_connection_without_a_handshake_holds_up_no_end() {
+    let (tollgate, _files, _) = start().await;
+    let silent = TcpStream::connect(tollgate.base.trim_start_matches("http://")).await.unwrap();
+    assert_eq!(tollgate.raw(b"").await, "", "the silent one was taken before");
+    tollgate.stop.cancel();
+    tokio::time::timeout(Duration::from_secs(6), tollgate.running).await.expect("it ends").unwrap().unwrap();
+    drop(silent);
 }

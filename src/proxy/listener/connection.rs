@@ -60,7 +60,11 @@ impl Serving {
         let Some(tls) = self.tls.clone() else {
             return Box::pin(self.http1(socket, peer)).await;
         };
-        let handshake = tokio::time::timeout(self.patience.head, tls.accept(socket)).await;
+        let handshake = tokio::select! {
+            handshake = tokio::time::timeout(self.patience.head, tls.accept(socket)) => handshake,
+            // No request can have come yet.
+            () = self.last_call() => return,
+        };
         let Ok(Ok(stream)) = handshake else {
             tracing::debug!("a TLS handshake failed");
             return;
