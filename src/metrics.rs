@@ -194,7 +194,7 @@ impl Metrics {
         let build = make.gauge("build_info", "The running version; always 1.", &["version"]);
         build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
         let pool = ["installation", "resource"];
-        Metrics {
+        let metrics = Metrics {
             requests: make.counter(
                 "requests_total",
                 "Requests of agents by what became of them.",
@@ -368,6 +368,20 @@ impl Metrics {
             ),
             registry,
             before_render: Mutex::default(),
+        };
+        metrics.begin_at_zero();
+        metrics
+    }
+
+    /// Of rare events, each kind is there from the start: Prometheus does not see a series' first step as an increase.
+    fn begin_at_zero(&self) {
+        let kinds = [
+            (&self.approvals, &["accepted", "missing", "refused", "spent", "forgotten", "unsure"][..]),
+            (&self.retries, &["status", "connection", "rate_limit", "token_refused", "token_replication"]),
+            (&self.config_reloads, &["ok", "failed"]),
+        ];
+        for (family, kinds) in kinds {
+            kinds.iter().for_each(|kind| drop(family.with_label_values(&[kind])));
         }
     }
 
@@ -453,5 +467,22 @@ impl Metrics {
 impl Default for Metrics {
     fn default() -> Self {
         Metrics::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rare_events_begin_at_0() {
+        let text = Metrics::new().render();
+        for line in [
+            "tollgate_approvals_total{result=\"refused\"} 0",
+            "tollgate_retries_total{reason=\"rate_limit\"} 0",
+            "tollgate_config_reloads_total{result=\"failed\"} 0",
+        ] {
+            assert!(text.lines().any(|one| one == line), "{line} is not in\n{text}");
+        }
     }
 }

@@ -88,6 +88,9 @@ impl RedisClient {
         metrics: Arc<Metrics>,
     ) -> Result<Arc<RedisClient>, RedisStartError> {
         crate::app::install_crypto();
+        for kind in Fault::KINDS {
+            metrics.store_errors.with_label_values(&[kind]);
+        }
         let core = Arc::new(Core {
             settings,
             metrics,

@@ -37,6 +37,9 @@ pub(super) enum Fault {
 }
 
 impl Fault {
+    /// See [`Fault::kind`].
+    pub(super) const KINDS: [&'static str; 3] = ["timeout", "connection", "server"];
+
     pub(super) fn of(error: &RedisError) -> Fault {
         match error.kind() {
             ErrorKind::Server(_) | ErrorKind::Extension | ErrorKind::UnexpectedReturnType => {
