@@ -57,9 +57,10 @@ def scope(expr: str, variables: Sequence[str]) -> str:
 
 
 def counted(metric: str, by: str = "", over: str = "$__range") -> str:
-    """How often in a time. A series that began within it counts whole: `increase` misses its first."""
+    """How often in a time, by replicas that are gone, too. A series that began within it counts whole:
+    `increase` misses its first."""
     assert metric.partition("{")[0].endswith("_total"), metric
-    newborn = f"({metric} unless {metric} offset {over})"
+    newborn = f"(last_over_time({metric}[{over}]) unless {metric} offset {over})"
     return f"sum{' by (' + by + ')' if by else ''} ({newborn} or increase({metric}[{over}]))"
 
 
@@ -307,7 +308,7 @@ class Sheet:
                 .include_vars(True)
                 .keep_time(True)
             )
-            .annotation(self._mark("Restarts", CALM, "changes(process_start_time_seconds[1m]) > 0"))
+            .annotation(self._mark("Restarts", CALM, "time() - process_start_time_seconds < 60"))
             .annotation(
                 self._mark(
                     "GitHub refused for a limit",

@@ -4,6 +4,9 @@ from grafana_foundation_sdk.models.dashboard import Dashboard
 
 from kit import BAD, CALM, GOOD, WARN, Query, Sheet, counted, quantiles
 
+# Any time that is over; a value that is missing gets the first step's colour, and is no alarm.
+LONG_AGO = -1e12
+
 
 def build() -> Dashboard:
     sheet = Sheet(
@@ -19,8 +22,9 @@ def build() -> Dashboard:
         "`budget.store: memory`. **Do:** the runbook, TollgateStoreAway.",
         "short",
         "min(tollgate_store_up)",
-        steps=((None, BAD), (1, GOOD)),
+        steps=((None, "text"), (0, BAD), (1, GOOD)),
         none="embedded",
+        sparkline=False,
         decimals=0,
     )
     sheet.stat(
@@ -30,8 +34,8 @@ def build() -> Dashboard:
         "below 0 on a busy installation: the runbook, TollgateTokenNotRenewed.",
         "s",
         "min(tollgate_token_expiry_timestamp_seconds) - time()",
-        steps=((None, WARN), (60, GOOD)),
-        none="no App",
+        steps=((None, "text"), (LONG_AGO, WARN), (60, GOOD)),
+        none="no token yet",
     )
     sheet.stat(
         "Calls in flight",
@@ -48,6 +52,7 @@ def build() -> Dashboard:
         "s",
         "max(tollgate_cooldown_seconds)",
         steps=((None, GOOD), (1, BAD)),
+        sparkline=False,
     )
     sheet.stat(
         "Audit lines lost",
@@ -77,7 +82,7 @@ def build() -> Dashboard:
         "its life, the runbook, TollgateCertificateEnds.",
         "s",
         "min(tollgate_certificate_expiry_timestamp_seconds) - time()",
-        steps=((None, BAD), (86400, WARN), (21 * 86400, GOOD)),
+        steps=((None, "text"), (LONG_AGO, BAD), (86400, WARN), (21 * 86400, GOOD)),
         none="no TLS",
     )
     sheet.table(
@@ -202,7 +207,8 @@ def build() -> Dashboard:
     sheet.lines(
         "Ledger drift",
         "GitHub's count of what is used, less ours. Above 0: users outside tollgate, or another tollgate "
-        "without the shared store. Below 0: we count what GitHub does not. **Do:** the runbook, "
+        "without the shared store. Below 0: we count what GitHub does not. What was "
+        "spent before a memory store started, or a Redis came back empty, stands above 0 until the window ends. **Do:** the runbook, "
         "TollgateLedgerDrift.",
         "short",
         Query("max by (installation, resource) (tollgate_ledger_drift)", "{{installation}} {{resource}}"),

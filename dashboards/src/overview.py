@@ -10,8 +10,9 @@ POOL = "by (installation, resource)"
 LEFT = f"min {POOL} (tollgate_pool_remaining {OPEN})"
 LIMIT = f"max {POOL} (tollgate_pool_limit {OPEN})"
 USED = f"max {POOL} (tollgate_pool_used {OPEN})"
-# What everybody spends, users outside tollgate included. A window's end is no spending.
-BURN = f"max {POOL} (clamp_min(deriv(tollgate_pool_used[10m]), 0) {OPEN})"
+# What everybody spends, users outside tollgate included. A window's end is no spending, and hides what follows it for
+# as long as it is in sight.
+BURN = f"max {POOL} (clamp_min(deriv(tollgate_pool_used[4m]), 0) {OPEN})"
 RESETS_IN = f"max {POOL} (tollgate_pool_reset_timestamp_seconds {OPEN}) - time()"
 
 
@@ -43,8 +44,9 @@ def build() -> Dashboard:
         "percentunit",
         'sum(rate(tollgate_requests_total{outcome="served"}[$__rate_interval])) '
         '/ sum(rate(tollgate_requests_total{outcome=~"served|refused|failed"}[$__rate_interval]))',
-        steps=((None, BAD), (0.9, WARN), (0.95, GOOD)),
+        steps=((None, "text"), (0, BAD), (0.9, WARN), (0.95, GOOD)),
         none="no requests",
+        sparkline=False,
         decimals=1,
     )
     sheet.stat(
@@ -54,6 +56,7 @@ def build() -> Dashboard:
         "reqps",
         "sum(rate(tollgate_requests_total[$__rate_interval]))",
         none="none",
+        sparkline=False,
     )
     sheet.stat(
         "Waiting now",
@@ -78,17 +81,17 @@ def build() -> Dashboard:
         "Replicas",
         "Replicas that are scraped. **Do:** fewer than you run: see the runbook, TollgateReplicaDown.",
         "short",
-        "count(tollgate_build_info)",
+        "count(tollgate_build_info) or vector(0)",
         steps=((None, BAD), (1, GOOD)),
-        none="none is up",
+        sparkline=False,
         decimals=0,
     )
 
     sheet.row("Quota")
     sheet.table(
         "Pools and their forecast",
-        "Each installation's pools by GitHub's own count. *Spent* is by everybody in the last ten minutes, "
-        "users outside tollgate included. *At reset* is what will be left if that goes on; below 0 it runs "
+        "Each installation's pools by GitHub's own count. *Spent* is by everybody in the last four minutes, "
+        "users outside tollgate included; for windows of a minute, such as search, it says nothing. *At reset* is what will be left if that goes on; below 0 it runs "
         "out before. tollgate spreads what is left, so a negative figure means that somebody outside "
         "spends, or that the budget only observes. **Do:** the runbook, TollgateBudgetRunsOut.",
         "short",
@@ -171,10 +174,10 @@ def build() -> Dashboard:
     )
     sheet.lines(
         "Denials",
-        "Requests policy refused, by code (docs/errors.md). **Do:** `unauthenticated` is a wrong or old "
+        "Requests policy refused, by code (docs/errors.md), as increase over the step shown. **Do:** `unauthenticated` is a wrong or old "
         "key; the other codes name what the agent may not do. The audit log has each of them.",
-        "reqps",
-        Query("sum by (code) (rate(tollgate_denied_total[$__rate_interval]))", "{{code}}"),
+        "short",
+        Query(counted("tollgate_denied_total", "code", "$__rate_interval"), "{{code}}"),
         stacked=True,
     )
 
@@ -191,8 +194,8 @@ def build() -> Dashboard:
     )
     sheet.lines(
         "Why requests are held",
-        "Requests a second that were held and then let go, by reason. *pool*: the share; *route*, "
-        "*installation*, *content*, *spacing*, *ring*: secondary limits; *exhausted*: the window is spent; "
+        "Requests a second that were held and then let go, by reason. *pool*: the share; *start*: nobody has called the "
+        "pool yet, and one call finds out; *route*, *installation*, *content*, *spacing*, *ring*: secondary limits; *exhausted*: the window is spent; "
         "*cooldown*: GitHub asked for silence; *ceiling*: the agent's own. **Do:** pool is normal; for the "
         "secondary ones spread the work over routes or installations.",
         "reqps",
