@@ -82,11 +82,16 @@ impl Key {
         self.parts.repositories.as_ref()
     }
 
-    /// The key of the same read by a token narrowed to other repositories.
-    pub fn by_token_for(&self, repositories: Option<Vec<String>>) -> Key {
-        let Parts { installation, rights, target, varied, is_pretty, .. } = &*self.parts;
+    /// The rights of the installation's credential.
+    pub fn rights(&self) -> u64 {
+        self.parts.rights
+    }
+
+    /// The key of the same read by another token.
+    pub fn by_token_for(&self, rights: u64, repositories: Option<Vec<String>>) -> Key {
+        let Parts { installation, target, varied, is_pretty, .. } = &*self.parts;
         let (installation, target, varied) = (Arc::clone(installation), target.clone(), varied.clone());
-        Key::of(Parts { installation, rights: *rights, repositories, target, varied, is_pretty: *is_pretty })
+        Key::of(Parts { installation, rights, repositories, target, varied, is_pretty: *is_pretty })
     }
 
     /// The `Accept` that is sent, if there is exactly one.
@@ -158,7 +163,8 @@ mod tests {
                 "/repos/acme/widgets",
                 &[("accept", "application/json"), ("user-agent", "octokit"), ("user-agent", "curl/8")],
             ),
-            plain.by_token_for(Some(vec!["tools".to_owned()])),
+            plain.by_token_for(plain.rights(), Some(vec!["tools".to_owned()])),
+            plain.by_token_for(plain.rights() + 1, plain.repositories().cloned()),
         ] {
             assert_ne!(plain, other);
         }

@@ -193,6 +193,38 @@ async fn what_waits_goes_up_with_the_new_token() {
     assert_ne!(token_of("POST"), token_of("GET"));
 }
 
+/// What the new token read is the new token's, though the call was met by the old one.
+#[tokio::test]
+async fn what_waited_is_kept_for_the_credential_it_went_up_with() {
+    let cache = "cache: { fresh_for: 10m }\n";
+    let mut setup = Setup { cache, personal_token: true, ..Setup::worker() };
+    setup.sim.personal_tokens = vec!["ghp_one".to_owned(), "ghp_two".to_owned()];
+    setup.further = "budget: { secondary: { concurrent: 1 } }\n".to_owned();
+    let tollgate = setup.start().await;
+    assert_eq!(tollgate.get(WIDGETS).await.verdict(), "200");
+    let slow = Fault::new(FaultKind::SlowFirstByte { ms: 2_500 });
+    tollgate.sim.faults().add(slow.on("GET", "/repos/acme/gadgets").times(1));
+    let path = "/repos/acme/widgets/issues/1";
+    let swap = async |secret: &str, count| {
+        fs::write(tollgate.files.path().join("pat"), secret).unwrap();
+        tollgate.until_reloaded("ok", count).await;
+    };
+    let waiting = async {
+        until_arrived(&tollgate, "GET /repos/acme/gadgets").await;
+        tollgate.ask("GET", path).header("prefer", "wait=30").send().await
+    };
+    let change = async {
+        until_arrived(&tollgate, "GET /repos/acme/gadgets").await;
+        swap("ghp_two", 1).await;
+        assert!(!tollgate.arrived_lines().iter().any(|line| line.ends_with(path)), "it still waits");
+    };
+    let (_, answer, ()) = tokio::join!(tollgate.get("/repos/acme/gadgets"), waiting, change);
+    assert_eq!((answer.verdict().as_str(), answer.header("x-tollgate-cache")), ("200", "miss"));
+    assert_eq!(tollgate.get(path).await.header("x-tollgate-cache"), "hit");
+    swap("ghp_one", 2).await;
+    assert_eq!(tollgate.get(path).await.header("x-tollgate-cache"), "miss");
+}
+
 /// What distinguishes the next test's two configurations, as an agent sees them.
 fn marks(answer: &Value) -> Value {
     json!([answer["weight"], answer["may"]["repositories"], answer["approval"]["header"], answer["holding"]])

@@ -84,6 +84,10 @@ impl Proxy {
             Err(error) => return Err(error),
         };
         let (head, body) = answer.into_parts();
+        // The configuration may have another credential by now; what was known by the old one says nothing of it.
+        let now = permitted.installation();
+        let known = known.filter(|_| now.rights == key.1);
+        let key = (Arc::clone(&now.label), now.rights, key.2);
         if head.status == StatusCode::NOT_MODIFIED
             && let Some(known) = known
         {

@@ -2,8 +2,8 @@
 //!
 //! A call is judged by one whole configuration, the one it met. Right before it goes up, what a
 //! newer configuration may have taken away is checked here again: the agent and its key or
-//! identity, the repository, the class, who approves. This check can only refuse. The credential for GitHub is always
-//! that of the configuration in force.
+//! identity, the repository, the class, who approves. This check can only refuse. The credential for GitHub is taken
+//! from the configuration in force, too.
 
 use std::sync::Arc;
 
@@ -84,7 +84,7 @@ impl Proxy {
         };
         found.iter().find(|one| one.label == other.label).map(Arc::clone).ok_or_else(|| {
             ProxyError::NoInstallation(format!(
-                "The configuration changed while the call waited: {} is no longer in it. Send it again.",
+                "The configuration changed while the call waited: {} no longer serves it. Send it again.",
                 other.label
             ))
         })
@@ -123,6 +123,12 @@ fn check_confined(permitted: &Permitted, now: &Agent) -> Result<(), ProxyError> 
     let call = permitted.call();
     match (&call.route.scope, permitted.repository()) {
         (Scope::Everyone, _) => Ok(()),
+        // Its token is for all of the agent's repositories, and what a mutation selects may lie in any.
+        (Scope::Graphql, Some(_))
+            if now.repositories.patterns() != permitted.agent().repositories.patterns() =>
+        {
+            Err(outside(now))
+        }
         (_, Some(name)) => check_repository(now, name).and_then(|()| check_compared(now, call)),
         _ if now.repositories.is_everything() => Ok(()),
         // What the call reaches depends on all of the agent's repositories.
