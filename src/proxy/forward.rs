@@ -76,14 +76,17 @@ impl Proxy {
         let is_graphql = permitted.call().route.scope == Scope::Graphql;
         let (client, patience) = (self.client.clone(), Patience::of(&self.upstream));
         // A look-up of the guard's comes before there is a record, and does not belong in it.
-        let record = permitted.is_write().then(|| ctx.record.clone()).flatten();
+        let record = (!permitted.call().is_look_up()).then(|| ctx.record.clone()).flatten();
         // Calls open to everybody, such as rendering Markdown, change nothing, whatever their method.
         let may_change = permitted.is_write() && permitted.access() == Access::Write;
         let changed = may_change.then(|| (Arc::clone(&self.feed), change_of(permitted)));
         admitted.mark_sent();
         if let Some(record) = &record {
             // Until the answer comes; if it never does, this is the truth.
-            record.note(|facts| facts.failure = Some("unknown"));
+            record.note(|facts| {
+                (facts.upstream_status, facts.github_request_id) = (None, None);
+                facts.failure = Some("unknown");
+            });
         }
         let attempt = UnderWay::new(is_graphql, &self.unclaimed, async move {
             // Lets other ready tasks run first. Their calls are then written together, and GitHub's

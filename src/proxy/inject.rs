@@ -109,7 +109,9 @@ impl Proxy {
         }
         // A tag of our own, from an answer through the cache, says nothing to GitHub.
         if etag::names_own(from) {
+            // Beside which the other condition does not count (RFC 9110 §13.1.3).
             headers.remove(IF_NONE_MATCH);
+            headers.remove(IF_MODIFIED_SINCE);
         }
         if gzip::is_accepted(from) {
             headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("gzip"));

@@ -298,7 +298,7 @@ pub(super) fn insert_upstream_limit(headers: &mut HeaderMap, pool: &Snapshot) {
 }
 
 /// Epoch seconds, rounded up.
-fn in_seconds(epoch_ms: i64) -> i64 {
+pub(super) fn in_seconds(epoch_ms: i64) -> i64 {
     (epoch_ms + 999).div_euclid(1000)
 }
 

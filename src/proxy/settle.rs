@@ -59,6 +59,10 @@ impl Proxy {
             }
         };
         self.record(permitted, &reading);
+        if let Some(refused) = reading.refused {
+            let (installation, kind) = (&permitted.installation().label, refused.kind.as_str());
+            ctx.cause = Some(format!("GitHub refused for a rate limit: {kind}, {installation}"));
+        }
         let has_ended = peek::is_as_good_as_ended(answer.body());
         let view = admitted.settle(&reading, took, has_ended).await;
         // While only observing, the caller gets GitHub's refusal, with GitHub's figures.
@@ -89,7 +93,7 @@ impl Proxy {
         }
         if status == StatusCode::UNAUTHORIZED {
             Box::pin(self.drop_token(permitted, &token)).await;
-            tracing::error!(installation = &*permitted.installation().label, "GitHub refuses the credential");
+            ctx.cause = Some(format!("GitHub refuses the credential of {}", permitted.installation().label));
             return Err(credential_refused());
         }
         Ok(Verdict::Done(answer.map(|body| self.readers.holding(body, admitted))))
@@ -247,7 +251,6 @@ impl Proxy {
         if let Some(refused) = reading.refused {
             let kind = refused.kind.as_str();
             self.metrics.limit_hits.with_label_values(&[installation, kind]).inc();
-            tracing::warn!(installation, resource, kind, "GitHub refused for a rate limit");
         }
     }
 }

@@ -16,7 +16,7 @@ use crate::proxy::Proxy;
 use crate::proxy::body::full;
 use crate::proxy::context::Context;
 use crate::proxy::guard::Permitted;
-use crate::proxy::respond::{insert_limit, insert_upstream_limit};
+use crate::proxy::respond::{in_seconds, insert_limit, insert_upstream_limit};
 use crate::proxy::settle::Answer;
 
 /// GitHub's resources, and the limit an installation is assumed to have until GitHub states it:
@@ -47,19 +47,21 @@ impl Proxy {
     /// The answer to `GET /rate_limit`.
     pub(in crate::proxy) async fn rate_limit(&self, permitted: &Permitted) -> Answer {
         let mut resources = Map::new();
-        let (mut core, mut upstream) = (View::default(), None);
+        let (mut core, mut upstream, mut asked_ms) = (View::default(), None, 0);
         for (resource, untold) in RESOURCES {
             let (view, pool) = self.look(permitted.agent(), permitted.installation(), resource).await;
-            resources.insert(resource.to_owned(), self.figures(&view, untold));
+            let now_ms = self.clock.now_ms();
+            resources.insert(resource.to_owned(), figures(&view, untold, now_ms));
             if resource == "core" {
                 core = View { remaining: remaining(&view, untold), ..view };
+                asked_ms = now_ms;
                 upstream = pool.filter(|pool| pool.is_known);
             }
         }
         let rate = resources.get("core").cloned().unwrap_or_default();
         let mut answer = answer(&json!({ "resources": resources, "rate": rate }));
         // As on any other answer, and on GitHub's to this request.
-        insert_limit(answer.headers_mut(), &core, "core", self.clock.now_ms());
+        insert_limit(answer.headers_mut(), &core, "core", asked_ms);
         if let Some(pool) = upstream {
             insert_upstream_limit(answer.headers_mut(), &pool);
         }
@@ -73,13 +75,6 @@ impl Proxy {
         resource: &'static str,
     ) -> (View, Option<Snapshot>) {
         self.budget.look(&self.share(agent, installation, resource)).await
-    }
-
-    /// `limit`, `used`, `remaining` and `reset`, as GitHub has them; `reset` in epoch seconds.
-    fn figures(&self, view: &View, untold: i64) -> Value {
-        let remaining = remaining(view, untold);
-        let reset = (self.clock.now_ms() + view.reset_in_ms + 999).div_euclid(1000);
-        json!({ "limit": view.used + remaining, "used": view.used, "remaining": remaining, "reset": reset })
     }
 
     /// The answer to `GET /tollgate/me`.
@@ -140,7 +135,7 @@ impl Proxy {
         untold: i64,
         pool: Option<&Snapshot>,
     ) -> Value {
-        let mut figures = self.figures(view, untold);
+        let mut figures = figures(view, untold, self.clock.now_ms());
         figures["installation"] = json!(&*installation.label);
         figures["resource"] = json!(resource);
         #[allow(clippy::cast_precision_loss, reason = "weights are small")]
@@ -155,6 +150,13 @@ impl Proxy {
         }
         figures
     }
+}
+
+/// `limit`, `used`, `remaining` and `reset`, as GitHub has them; `reset` in epoch seconds.
+fn figures(view: &View, untold: i64, now_ms: i64) -> Value {
+    let remaining = remaining(view, untold);
+    let reset = in_seconds(now_ms + view.reset_in_ms);
+    json!({ "limit": view.used + remaining, "used": view.used, "remaining": remaining, "reset": reset })
 }
 
 /// The agent's remaining points. In a pool not called yet: its share of the least an installation has.

@@ -190,6 +190,7 @@ impl Proxy {
                 return (Ok(self.known(permitted, &read.key, entry, CacheResult::Stale, ctx).await), None);
             }
             (Ok(answer), Some(entry)) if answer.status().is_server_error() => {
+                ctx.cause = Some(format!("GitHub answered {}", answer.status()));
                 return (Ok(self.known(permitted, &read.key, entry, CacheResult::Stale, ctx).await), None);
             }
             (Ok(answer), _) => answer,
@@ -216,6 +217,7 @@ impl Proxy {
             Ok(Kept::Passing(answer)) => (Ok(answer), None),
             Err(error) => match stale {
                 Some(entry) => {
+                    ctx.cause = Some(error.to_string());
                     (Ok(self.known(permitted, &read.key, entry, CacheResult::Stale, ctx).await), None)
                 }
                 None => (Err(error), None),
@@ -266,9 +268,10 @@ impl Read {
         headers: &mut HeaderMap,
     ) {
         let call = permitted.call();
-        if self.key.repositories() != permitted.token_repositories() {
-            // The token had to be narrowed further, and sees less.
-            self.key = self.key.by_token_for(permitted.token_repositories().cloned());
+        let (rights, repositories) = (permitted.installation().rights, permitted.token_repositories());
+        if self.key.rights() != rights || self.key.repositories() != repositories {
+            // The configuration has another credential now, or the token had to be narrowed further.
+            self.key = self.key.by_token_for(rights, repositories.cloned());
             self.known = proxy.cache.get(&self.key);
         }
         let condition = match &self.known {
