@@ -25,7 +25,6 @@ STEP_SECONDS = 5
 
 # Queries that may have no answer, by a metric they name or as `dashboard: panel`, and why.
 MAY_BE_EMPTY = {
-    "tollgate_config_reloads_total": "nobody changes the file",
     "tollgate_certificate_start_timestamp_seconds": "it is plain HTTP",
     "tollgate_certificate_expiry_timestamp_seconds": "it is plain HTTP",
 }
