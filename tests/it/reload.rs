@@ -162,16 +162,22 @@ async fn a_secret_that_goes_is_a_bad_file_and_one_that_changes_a_new_one() {
     assert_eq!(tollgate.get(WIDGETS).await.status.as_u16(), 200);
 }
 
-/// A withdrawn token would be refused, and the call be lost.
-#[tokio::test]
-async fn what_waits_goes_up_with_the_new_token() {
-    let mut setup = Setup { cache: UNCACHED, personal_token: true, ..Setup::worker() };
+/// With two tokens, and one call at a time: whoever asks for gadgets has the slot for a while.
+async fn with_one_slot(cache: &'static str) -> Tollgate {
+    let mut setup = Setup { cache, personal_token: true, ..Setup::worker() };
     setup.sim.personal_tokens = vec!["ghp_one".to_owned(), "ghp_two".to_owned()];
     setup.further = "budget: { secondary: { concurrent: 1 } }\n".to_owned();
     let tollgate = setup.start().await;
     assert_eq!(tollgate.get(WIDGETS).await.verdict(), "200");
     let slow = Fault::new(FaultKind::SlowFirstByte { ms: 2_500 });
     tollgate.sim.faults().add(slow.on("GET", "/repos/acme/gadgets").times(1));
+    tollgate
+}
+
+/// A withdrawn token would be refused, and the call be lost.
+#[tokio::test]
+async fn what_waits_goes_up_with_the_new_token() {
+    let tollgate = with_one_slot(UNCACHED).await;
     let waiting = async {
         until_arrived(&tollgate, "GET /repos/acme/gadgets").await;
         let issue = tollgate.ask("POST", "/repos/acme/widgets/issues").header("prefer", "wait=30");
@@ -196,14 +202,7 @@ async fn what_waits_goes_up_with_the_new_token() {
 /// What the new token read is the new token's, though the call was met by the old one.
 #[tokio::test]
 async fn what_waited_is_kept_for_the_credential_it_went_up_with() {
-    let cache = "cache: { fresh_for: 10m }\n";
-    let mut setup = Setup { cache, personal_token: true, ..Setup::worker() };
-    setup.sim.personal_tokens = vec!["ghp_one".to_owned(), "ghp_two".to_owned()];
-    setup.further = "budget: { secondary: { concurrent: 1 } }\n".to_owned();
-    let tollgate = setup.start().await;
-    assert_eq!(tollgate.get(WIDGETS).await.verdict(), "200");
-    let slow = Fault::new(FaultKind::SlowFirstByte { ms: 2_500 });
-    tollgate.sim.faults().add(slow.on("GET", "/repos/acme/gadgets").times(1));
+    let tollgate = with_one_slot("cache: { fresh_for: 10m }\n").await;
     let path = "/repos/acme/widgets/issues/1";
     let swap = async |secret: &str, count| {
         fs::write(tollgate.files.path().join("pat"), secret).unwrap();
