@@ -15,6 +15,7 @@
 //! | `turns` | until when agents were told to wait, and where |
 //! | `reservation` | what an admitted call holds, and how it is settled |
 //! | `spending` | where the points went |
+//! | `standings` | where agents stand in the pools |
 //! | `figures` | what is reported about all this |
 //! | `in_flight` | a bound on calls that wait or are in flight |
 
@@ -28,6 +29,7 @@ pub mod redis_store;
 mod replica;
 mod reservation;
 mod spending;
+mod standings;
 pub mod store;
 mod turns;
 
@@ -46,9 +48,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use command::{GateKind, Reason, Snapshot, View};
+pub use figures::Statement;
 pub use queue::Waits;
 pub use reservation::Reservation;
-pub use spending::{Standing, Statement};
+pub use standings::Standing;
 
 use crate::metrics::Metrics;
 use command::{Caps, Share};
@@ -57,6 +60,7 @@ use queue::Queues;
 pub use replica::OnStoreLoss;
 use replica::Replica;
 use spending::Spending;
+use standings::Standings;
 use store::Store;
 use turns::Turns;
 
@@ -226,6 +230,7 @@ pub struct Budget {
     in_flight: InFlight,
     dice: Mutex<StdRng>,
     spending: Spending,
+    standings: Standings,
     /// Installations whose guarantees have been compared with their limit.
     compared: Mutex<BTreeSet<Arc<str>>>,
     metrics: Arc<Metrics>,
@@ -247,6 +252,7 @@ impl Budget {
             turns: Turns::default(),
             dice: Mutex::new(StdRng::seed_from_u64(identity.seed)),
             spending: Spending::default(),
+            standings: Standings::default(),
             compared: Mutex::default(),
             metrics,
         })

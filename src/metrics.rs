@@ -16,7 +16,7 @@ use prometheus::{
     GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts, Registry, TextEncoder,
 };
 
-use crate::budget::{Reason, Snapshot, View, Waits};
+use crate::budget::{Reason, Snapshot, Waits};
 
 /// Histogram buckets in seconds, from a cache hit (under a millisecond) to GitHub's time limit or a long wait.
 const SECONDS: [f64; 14] =
@@ -398,13 +398,6 @@ impl Metrics {
     pub fn observe_wait(&self, reason: Option<Reason>, waited: Duration) {
         let reason = reason.map_or("none", Reason::as_str);
         self.wait.with_label_values(&[reason]).observe(waited.as_secs_f64());
-    }
-
-    /// Records an agent's share of a pool.
-    pub fn set_share(&self, labels: &[&str; 3], view: &View) {
-        #[allow(clippy::cast_precision_loss, reason = "weights are small")]
-        let ratio = view.weight as f64 / view.weights.max(1) as f64;
-        self.agent_share.with_label_values(labels).set(ratio);
     }
 
     pub fn set_waiting(&self, waiting: &BTreeMap<Arc<str>, Waits>) {

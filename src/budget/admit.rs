@@ -42,6 +42,12 @@ impl Budget {
             }
             let patience = deadline.saturating_duration_since(Instant::now());
             let (lease, reply) = self.ask(charge, wait, patience, &seat).await;
+            // A granted call's standing is noted when it is settled.
+            if !matches!(reply.outcome, Outcome::Granted { .. })
+                && let Some(view) = reply.view
+            {
+                self.standings.note(charge, view);
+            }
             let view = reply.view.unwrap_or_default();
             match reply.outcome {
                 Outcome::Granted { would, .. } => {

@@ -5,7 +5,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::command::{Command, Look, Snapshot, View};
-use super::{Budget, Charge, Room, Statement, Waits};
+use super::{Budget, Charge, Room, Standing, Waits};
+
+/// One agent's account, for people to read.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Statement {
+    /// Points spent at this replica since it started.
+    pub spent: u64,
+    /// Points spent over all replicas, in windows that are not over yet.
+    pub spent_in_windows: i64,
+    /// The pool where it was last seen, if that was within the last minute.
+    pub standing: Option<Standing>,
+    /// The mean time that its latest calls were held.
+    pub mean_held: Duration,
+}
 
 impl Budget {
     /// An agent's standing in a pool.
@@ -69,9 +82,11 @@ impl Budget {
         self.spending.of(agent)
     }
 
-    /// An agent's spending, share and waits at this replica; none if it never called.
-    pub fn statement(&self, agent: &str) -> Option<Statement> {
-        self.spending.statement(agent)
+    /// An agent's spending, share and waits, as known to this replica.
+    pub fn statement(&self, agent: &str) -> Statement {
+        let (spent, mean_held) = self.spending.sum(agent);
+        let (spent_in_windows, standing) = self.standings.of(agent);
+        Statement { spent, spent_in_windows, standing, mean_held }
     }
 
     /// Per installation: its pools as last seen here, and the store's time in epoch milliseconds.
@@ -87,11 +102,16 @@ impl Budget {
         for (installation, pools, now) in all {
             self.metrics.set_pools(&installation, &pools, now);
         }
+        // Anew each time, since who has been idle for a minute has no share any more.
+        self.metrics.agent_share.reset();
+        let share = &self.metrics.agent_share;
+        self.standings.each_share(|labels, ratio| share.with_label_values(labels).set(ratio));
     }
 
     /// Drops the accounts of agents that no longer exist.
     pub fn forget_agents(&self, is_known: impl Fn(&str) -> bool) {
         self.spending.retain(&is_known);
+        self.standings.retain(&is_known);
         self.metrics.forget_agents(is_known);
     }
 }

@@ -150,9 +150,9 @@ impl Reservation {
 /// Settles a call at the store, and in this replica's own books.
 async fn tell(budget: Arc<Budget>, charge: Arc<Charge>, settle: Settle) -> Option<View> {
     let reply = budget.replica.call(&charge.installation, Command::Settle(Box::new(settle))).await;
-    let labels = [&*charge.agent, &*charge.installation, &*charge.resource];
     if let Outcome::Settled { cost } = reply.outcome {
         let points = u64::try_from(cost).unwrap_or_default();
+        let labels = [&*charge.agent, &*charge.installation, &*charge.resource];
         budget.metrics.agent_spent.with_label_values(&labels).inc_by(points);
         budget.spending.add(&charge.agent, &charge.route, points);
     }
@@ -164,8 +164,7 @@ async fn tell(budget: Arc<Budget>, charge: Arc<Charge>, settle: Settle) -> Optio
         }
     }
     if let Some(view) = &reply.view {
-        budget.metrics.set_share(&labels, view);
-        budget.spending.stands(&charge.agent, &charge.installation, &charge.resource, *view);
+        budget.standings.note(&charge, *view);
     }
     reply.view
 }

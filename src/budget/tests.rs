@@ -20,7 +20,7 @@ fn budget(secondary: Secondary) -> Arc<Budget> {
     Budget::new(settings, identity, Arc::new(MemoryStore::new(clock)), Arc::default())
 }
 
-fn charge(agent: &str) -> Charge {
+pub(super) fn charge(agent: &str) -> Charge {
     Charge {
         installation: "bot/acme".into(),
         resource: "core".into(),

@@ -13,7 +13,6 @@ impl Metrics {
         for family in [&self.requests, &self.agent_spent, &self.observed, &self.denied] {
             keep(family, "agent", &is_known);
         }
-        keep(&self.agent_share, "agent", &is_known);
     }
 
     /// Drops the expiry of tokens of installations for which no token is held.
@@ -28,7 +27,6 @@ impl Metrics {
             keep(family, "installation", &is_known);
         }
         keep(&self.pool_rate, "installation", &is_known);
-        keep(&self.agent_share, "installation", &is_known);
     }
 }
 
@@ -53,7 +51,6 @@ mod tests {
         let metrics = Metrics::new();
         for agent in ["stays", "leaves"] {
             metrics.requests.with_label_values(&[agent, "core", "ok"]).inc();
-            metrics.agent_share.with_label_values(&[agent, "bot/acme", "core"]).set(0.5);
             metrics.denied.with_label_values(&[agent, "x"]).inc();
         }
         metrics.forget_agents(|name| name == "stays");

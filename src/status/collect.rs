@@ -106,12 +106,10 @@ impl Sources {
     }
 
     fn agent(&self, agent: &Agent, waits: Option<&Waits>) -> AgentStatus {
-        let statement = self.budget.statement(&agent.name).unwrap_or_default();
+        let statement = self.budget.statement(&agent.name);
         let waits = waits.copied().unwrap_or_default();
         let millis = |span: std::time::Duration| u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
         let standing = statement.standing.as_ref();
-        #[allow(clippy::cast_precision_loss, reason = "weights are small")]
-        let share = standing.map(|at| at.view.weight as f64 / at.view.weights.max(1) as f64);
         AgentStatus {
             name: agent.name.clone(),
             weight: agent.weight,
@@ -119,7 +117,7 @@ impl Sources {
             ceiling: agent.ceiling,
             is_disabled: self.roster.is_disabled(agent),
             is_disabled_in_file: agent.disabled,
-            share_ratio: share,
+            share_ratio: standing.map(|at| at.share_ratio),
             share_of: standing.map(|at| format!("{} {}", at.installation, at.resource)),
             spent_in_windows: statement.spent_in_windows,
             spent: statement.spent,
