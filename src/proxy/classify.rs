@@ -4,37 +4,34 @@
 //! receives can't differ. Bodies that decide are read whole, within a bound. So are short ones, so
 //! that a call can be made again. All others stream.
 
+mod call;
 mod graphql;
+mod head;
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
 use std::mem;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{CONTENT_ENCODING, HOST, HeaderName};
-use http::{HeaderMap, Method, Uri, Version, request};
+use http::header::HeaderName;
+use http::{HeaderMap, Method, request};
 use http_body::Body;
 use hyper::body::Incoming;
-use percent_encoding::percent_decode_str;
-use serde_json::{Map, Value};
 use tokio::time::Instant;
 
 use super::Proxy;
 use super::body::{Bounded, read_whole};
 use super::context::{Context, Peer};
 use super::held::{LARGE_BYTES_MAX, Room, SMALL_BYTES_MAX};
-use super::listener::{FIELDS_MAX, HEAD_BYTES_MAX};
 use crate::config::Agent;
 use crate::error::ProxyError;
-use crate::policy::branch::NamedBranch;
-use crate::policy::graphql::mutations::Mutation;
-use crate::policy::graphql::{Kind, Request as Document, edit};
-use crate::policy::routes::{self, Condition, GRAPHQL, Operation, Route, RouteError, Scope, decimal};
+use crate::policy::routes::{self, Condition, GRAPHQL, Operation, RouteError, Scope, decimal};
 use crate::policy::target::{TARGET_BYTES_MAX, Target};
-use crate::policy::{Class, json, judge, trailer};
+use crate::policy::{Class, judge, trailer};
 use crate::secret::holds_credential;
+pub(super) use call::{Call, CallBody, GraphqlCall, Looked};
 pub(super) use graphql::refused;
+use head::{check_headers, length_of};
 
 /// Bodies up to this many bytes are held, so that a call GitHub did not take can be made again.
 const REPEATABLE_BYTES_MAX: u64 = 256 * 1024;
@@ -46,163 +43,6 @@ const UNANNOUNCED_BYTES_MAX: u64 = SMALL_BYTES_MAX;
 /// A held body must arrive within this time, plus a second for each MiB.
 const HELD_WITHIN: Duration = Duration::from_secs(60);
 
-/// Headers that must not come twice: two readers could each take a different one.
-static SINGLE: [HeaderName; 9] = [
-    HeaderName::from_static("accept-language"),
-    HeaderName::from_static("content-type"),
-    HeaderName::from_static("content-encoding"),
-    HeaderName::from_static("if-modified-since"),
-    HeaderName::from_static("if-unmodified-since"),
-    HeaderName::from_static("range"),
-    HeaderName::from_static("user-agent"),
-    HeaderName::from_static("x-github-api-version"),
-    HeaderName::from_static("expect"),
-];
-
-/// Headers by which some servers let a POST stand for another method.
-const METHOD_OVERRIDES: [&str; 3] = ["x-http-method-override", "x-method-override", "x-http-method"];
-
-/// A request, understood.
-#[derive(Debug)]
-pub(crate) struct Call {
-    pub(crate) method: Method,
-    pub(crate) target: Target,
-    /// As they came. Only an allow-list of them is sent upstream.
-    pub(crate) headers: HeaderMap,
-    pub(crate) body: CallBody,
-    pub(crate) route: Route,
-    /// The class. While `branches` still decide it: the class if one of them is guarded.
-    pub(crate) class: Class,
-    /// Branches the guard has to look at before the class is known.
-    pub(crate) branches: Vec<NamedBranch>,
-    /// What the guard found out about `branches`, if that must still hold when the call goes up.
-    pub(crate) looked: Option<Looked>,
-    /// The class if nothing guards `branches`.
-    pub(crate) otherwise: Class,
-    /// What an approval calls the operation, if not by its class.
-    pub(crate) action: Option<&'static str>,
-    /// The number of the pull request it lands.
-    pub(crate) lands: Option<u64>,
-    /// The number of the pull request it reviews.
-    pub(crate) reviews: Option<u64>,
-    /// What the node ids in its mutations stand for.
-    pub(crate) ids: BTreeMap<String, String>,
-    /// Its document, if it is GraphQL.
-    pub(crate) graphql: Option<Box<GraphqlCall>>,
-    /// Its cost in points of its pool, as known before it is sent.
-    pub(crate) price: u32,
-    /// Whether a GraphQL answer's `rateLimit { cost }` can be believed.
-    pub(crate) shows_cost: bool,
-    /// It opened a pull request that was no draft, and is sent as one that is.
-    pub(crate) is_made_draft: bool,
-    /// The part of the memory for bodies that its body takes.
-    pub(crate) _room: Option<Room>,
-}
-
-/// A look at the branches of a call, after which what is written to them does not land unseen.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Looked {
-    pub(crate) at: Instant,
-    /// Nothing guards them, so the call is a plain write.
-    pub(crate) are_free: bool,
-}
-
-/// A GraphQL document, and what it changes.
-#[derive(Debug)]
-pub(crate) struct GraphqlCall {
-    pub(crate) request: Document,
-    pub(crate) mutations: Vec<Mutation>,
-}
-
-impl Call {
-    /// A read without a body, as the guard's own questions are.
-    pub(crate) fn own(target: Target, route: Route, class: Class) -> Call {
-        Call {
-            method: Method::GET,
-            target,
-            headers: HeaderMap::new(),
-            body: CallBody::Empty,
-            route,
-            class,
-            branches: Vec::new(),
-            looked: None,
-            otherwise: Class::Write,
-            action: None,
-            lands: None,
-            reviews: None,
-            ids: BTreeMap::new(),
-            graphql: None,
-            price: 1,
-            shows_cost: false,
-            is_made_draft: false,
-            _room: None,
-        }
-    }
-
-    /// Whether tollgate makes the call for itself, to judge another one.
-    pub(crate) fn is_look_up(&self) -> bool {
-        let is_about_nodes = matches!(self.route.scope, Scope::Graphql) && self.graphql.is_none();
-        is_about_nodes || std::ptr::eq(self.route.operation, &raw const routes::LOOK_UP)
-    }
-
-    /// The members of the body, or of the input of the call's one mutation; none if there is no such thing.
-    pub(crate) fn members(&self) -> Option<Cow<'_, Map<String, Value>>> {
-        match &self.graphql {
-            Some(graphql) => Some(Cow::Borrowed(&graphql.mutations.first()?.input)),
-            None => Some(Cow::Owned(json::object(self.body.held()).ok()?)),
-        }
-    }
-
-    pub(crate) fn member(&self, key: &str) -> Option<Value> {
-        self.members()?.get(key).cloned()
-    }
-
-    /// Sets a member of the body, or of the input of the call's one mutation; all else stays as it was sent.
-    pub(crate) fn set_member(&mut self, key: &str, value: &Value) -> Result<(), ProxyError> {
-        let body = match &mut self.graphql {
-            Some(graphql) => {
-                let body = edit::with_input(&graphql.request, self.body.held(), key, value);
-                let body = body.map_err(|error| refused(&error))?;
-                // The next member is set in this document.
-                graphql.request = Document::read(&body).map_err(|error| refused(&error))?;
-                body
-            }
-            None => json::with(self.body.held(), key, value).map_err(|_| ProxyError::Internal)?,
-        };
-        self.body = CallBody::Whole(body);
-        Ok(())
-    }
-
-    /// Whether the call's class depends on a branch.
-    pub(crate) fn names_branch(&self) -> bool {
-        let by_graphql = self.graphql.iter().flat_map(|graphql| &graphql.mutations);
-        !self.branches.is_empty() || by_graphql.into_iter().any(|mutation| !mutation.branches.is_empty())
-    }
-
-    /// Whether GitHub counts the call as one that changes something, whatever the policy makes of it.
-    pub(crate) fn is_write(&self) -> bool {
-        match self.route.scope {
-            Scope::Graphql => self.changes_by_graphql(),
-            _ => !matches!(self.method, Method::GET | Method::HEAD),
-        }
-    }
-
-    /// Whether the call changes something by GraphQL.
-    pub(crate) fn changes_by_graphql(&self) -> bool {
-        self.graphql.as_ref().is_some_and(|graphql| graphql.request.kind() != Kind::Query)
-    }
-}
-
-/// The body of a call.
-#[derive(Debug)]
-pub(crate) enum CallBody {
-    Empty,
-    /// Held in memory, so it can be sent again.
-    Whole(Bytes),
-    /// Can be sent once only; the first attempt takes it.
-    Stream(Option<Box<Bounded>>),
-}
-
 /// How a body is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum BodyPlan {
@@ -212,24 +52,6 @@ enum BodyPlan {
     Short,
     /// Held whole, and may be as long as a file.
     Long,
-}
-
-impl CallBody {
-    /// The bytes held: the whole body, or nothing.
-    pub(crate) fn held(&self) -> &[u8] {
-        match self {
-            CallBody::Whole(bytes) => bytes,
-            CallBody::Empty | CallBody::Stream(_) => &[],
-        }
-    }
-
-    /// Whether a second attempt would still have the body.
-    pub(crate) fn is_repeatable(&self) -> bool {
-        match self {
-            CallBody::Empty | CallBody::Whole(_) => true,
-            CallBody::Stream(_) => false,
-        }
-    }
 }
 
 impl Proxy {
@@ -329,48 +151,6 @@ impl Proxy {
         }
     }
 
-    /// The target in origin form, or in absolute form when it names this listener (RFC 9112 §3.2).
-    fn read_target(&self, head: &request::Parts, peer: &Peer) -> Result<Target, ProxyError> {
-        let known = [Method::GET, Method::HEAD, Method::POST, Method::PUT, Method::PATCH, Method::DELETE];
-        if !known.contains(&head.method) {
-            return Err(bad("The API takes GET, HEAD, POST, PUT, PATCH and DELETE."));
-        }
-        let uri = &head.uri;
-        if length_of(uri) > TARGET_BYTES_MAX {
-            return Err(ProxyError::UriTooLong);
-        }
-        if head.version >= Version::HTTP_2 {
-            check_http2(head)?;
-        } else if !self.is_own_authority(uri, peer) {
-            return Err(bad("The request names another host; only this proxy's own address is served."));
-        }
-        let target = Target::parse(uri.path(), uri.query())
-            .map_err(|error| bad(&format!("The request is ambiguous: {error}.")))?;
-        let query = target.query().map(|query| percent_decode_str(query).collect::<Vec<u8>>());
-        if holds_credential(target.path().as_bytes()) || query.is_some_and(|query| holds_credential(&query)) {
-            return Err(bad("Don't put a key in the URL; send it in the Authorization header."));
-        }
-        Ok(target)
-    }
-
-    fn is_own_authority(&self, uri: &Uri, peer: &Peer) -> bool {
-        let Some(authority) = uri.authority() else {
-            return true;
-        };
-        let named = authority.as_str().to_ascii_lowercase();
-        let port = peer.local.port();
-        let own = [
-            peer.local.to_string(),
-            format!("localhost:{port}"),
-            "api.github.localhost".to_owned(),
-            "api.github.localhost:80".to_owned(),
-            format!("api.github.localhost:{port}"),
-        ];
-        let public = self.rules.server.public_url.as_deref().and_then(|url| url.split_once("://"));
-        uri.scheme_str() == Some(if peer.is_tls { "https" } else { "http" })
-            && (own.contains(&named) || public.is_some_and(|(_, host)| host.eq_ignore_ascii_case(&named)))
-    }
-
     async fn take_body(
         &self,
         agent: &Agent,
@@ -429,51 +209,6 @@ impl Proxy {
         let late = || bad("The body of the request came too slowly.");
         Ok((whole.map_err(|_| late())??, room))
     }
-}
-
-/// The length of path and query, in bytes.
-fn length_of(uri: &Uri) -> usize {
-    uri.path().len() + uri.query().map_or(0, str::len)
-}
-
-/// Checks for HTTP/2 the bounds and the single Host that `framing` checks for HTTP/1.1.
-fn check_http2(head: &request::Parts) -> Result<(), ProxyError> {
-    let size: usize = head.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
-    if size > HEAD_BYTES_MAX || head.headers.len() > FIELDS_MAX {
-        return Err(ProxyError::HeadersTooLarge);
-    }
-    let authority = head.uri.authority().map(http::uri::Authority::as_str);
-    let mut hosts: Vec<&[u8]> = head.headers.get_all(HOST).iter().map(http::HeaderValue::as_bytes).collect();
-    hosts.extend(authority.map(str::as_bytes));
-    match hosts.as_slice() {
-        [_] => Ok(()),
-        [host, authority] if host.eq_ignore_ascii_case(authority) => Ok(()),
-        _ => Err(bad("There must be exactly one host: `:authority`, and the same in Host if that is sent.")),
-    }
-}
-
-/// Refuses headers that must not come at all, or not twice.
-fn check_headers(headers: &HeaderMap) -> Result<(), ProxyError> {
-    // The usual case: each header came once.
-    if headers.len() > headers.keys_len() {
-        let repeated = SINGLE.iter().find(|name| headers.get_all(*name).iter().nth(1).is_some());
-        if let Some(name) = repeated {
-            return Err(bad(&format!("The header {name} came more than once.")));
-        }
-    }
-    let harmless = [b"GET".as_slice(), b"HEAD"];
-    for (name, value) in headers {
-        if METHOD_OVERRIDES.contains(&name.as_str())
-            && !harmless.iter().any(|method| value.as_bytes().eq_ignore_ascii_case(method))
-        {
-            return Err(bad(&format!("The method can't be overridden by {name}.")));
-        }
-    }
-    let encoded = headers.get(CONTENT_ENCODING).is_some_and(|value| value != "identity" && !value.is_empty());
-    if encoded {
-        return Err(bad("A compressed request body is not taken; send it plain."));
-    }
-    Ok(())
 }
 
 /// The media type without parameters, in lower case.
