@@ -1,0 +1,84 @@
+//! All installations there are, and those of one App.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{Installation, Installations, installation, questions};
+use crate::github::apps::{App, AppError};
+
+/// The same for the lists of all installations, which may have many pages.
+const LIST_PATIENCE: Duration = Duration::from_secs(10);
+
+/// The installations of one App.
+#[derive(Debug, Default)]
+pub struct OfApp {
+    pub serving: Vec<Arc<Installation>>,
+    /// Accounts, in lower case, whose installation is suspended.
+    pub(super) suspended: Vec<String>,
+}
+
+/// Every installation there is, as far as it is known.
+#[derive(Debug, Default)]
+pub struct Listed {
+    /// Of every App, then the personal tokens.
+    pub serving: Vec<Arc<Installation>>,
+    pub(super) suspended: Vec<String>,
+    /// Why an App's installations are missing here.
+    pub failed: Option<Arc<AppError>>,
+}
+
+impl Installations {
+    /// Every installation of every App that could be asked, then the personal tokens.
+    ///
+    /// # Errors
+    /// The failure of an App, if no other has an installation: what that one has may be all there is.
+    pub async fn all(&self) -> Result<Arc<Listed>, Arc<AppError>> {
+        if let Some(all) = self.all.get(&()).await {
+            return Ok(all);
+        }
+        let listed = async { self.list().await.map_err(|error| AppError::clone(&error)) };
+        Box::pin(self.all.try_get_with((), listed)).await
+    }
+
+    async fn list(&self) -> Result<Arc<Listed>, Arc<AppError>> {
+        let mut listed = Listed::default();
+        let mut by_id = HashMap::new();
+        let questions = self.apps.iter().map(|app| self.of_app(app));
+        let asked = self.failures.ask_all(&self.apps, questions, |_| true, LIST_PATIENCE);
+        for answer in asked.await {
+            match answer {
+                Ok(of_app) => {
+                    let new = of_app.serving.iter().filter(|one| self.is_new(one, &mut by_id));
+                    listed.serving.extend(new.cloned());
+                    listed.suspended.extend(of_app.suspended.iter().cloned());
+                }
+                Err(error) => listed.failed = Some(error),
+            }
+        }
+        if let Some(error) = listed.failed.as_ref().filter(|_| listed.serving.is_empty()) {
+            return Err(Arc::clone(error));
+        }
+        listed.serving.extend(self.personal.iter().cloned());
+        Ok(Arc::new(listed))
+    }
+
+    /// The installations of one App.
+    ///
+    /// # Errors
+    /// If GitHub can't be asked.
+    pub async fn of_app(&self, app: &Arc<App>) -> Result<Arc<OfApp>, Arc<AppError>> {
+        let asked = async {
+            let mut of_app = OfApp::default();
+            let found = self.failures.ask(app, questions::all(app)).await;
+            for found in found.map_err(|error| AppError::clone(&error))? {
+                match found.is_suspended() {
+                    true => of_app.suspended.extend(found.account().map(str::to_ascii_lowercase)),
+                    false => of_app.serving.push(Arc::new(installation(app, found, "unknown"))),
+                }
+            }
+            Ok(Arc::new(of_app))
+        };
+        Box::pin(self.of_app.try_get_with(app.name.clone(), asked)).await
+    }
+}
