@@ -58,7 +58,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use admit::Admitted;
-use body::{Readers, ResponseBody};
+use body::{Readers, RequestBody, ResponseBody};
 use context::Context;
 pub use context::Peer;
 use forward::Unclaimed;
@@ -253,6 +253,7 @@ impl Proxy {
         let (mut head, body) = request.into_parts();
         let ctx = Context::new(&head, peer, &self.rules.server);
         let mut awaited = Awaited { proxy: self, ctx, is_answered: false };
+        let body = RequestBody::new(body, head.version);
         let served = self.serve(&mut head, body, peer, &mut awaited.ctx);
         let served = AssertUnwindSafe(served).catch_unwind().await;
         let outcome = served.unwrap_or(Err(ProxyError::Internal));
@@ -263,7 +264,7 @@ impl Proxy {
     async fn serve(
         &self,
         head: &mut request::Parts,
-        body: Incoming,
+        body: RequestBody,
         peer: &Peer,
         ctx: &mut Context,
     ) -> Result<Answer, ProxyError> {

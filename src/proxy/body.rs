@@ -1,6 +1,7 @@
 //! Bodies passing through: bounded, timed, without trailers, and in constant memory.
 
 mod holding;
+mod request;
 
 use std::fmt;
 use std::pin::Pin;
@@ -13,7 +14,6 @@ use bytes::{Bytes, BytesMut};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full};
-use hyper::body::Incoming;
 use thiserror::Error;
 use tokio::sync::Notify;
 use tokio::time::{Instant, Sleep};
@@ -22,6 +22,7 @@ use super::held::{self, Room};
 use crate::error::ProxyError;
 use crate::github::client::BoxError;
 pub(crate) use holding::{Holdable, Readers};
+pub(crate) use request::{DISCARDED_BYTES_MAX, DISCARDED_WITHIN, RequestBody};
 
 /// A body on its way to the caller.
 pub(crate) type ResponseBody = UnsyncBoxBody<Bytes, BoxError>;
@@ -95,7 +96,7 @@ impl Progress {
 }
 
 /// A received body with bounds on its bytes and its pauses. Trailers are dropped.
-pub(crate) struct Bounded<B = Incoming> {
+pub(crate) struct Bounded<B = RequestBody> {
     inner: B,
     left: u64,
     limit: u64,

@@ -16,11 +16,10 @@ use bytes::Bytes;
 use http::header::HeaderName;
 use http::{HeaderMap, Method, request};
 use http_body::Body;
-use hyper::body::Incoming;
 use tokio::time::Instant;
 
 use super::Proxy;
-use super::body::{Bounded, read_whole};
+use super::body::{Bounded, RequestBody, read_whole};
 use super::context::{Context, Peer};
 use super::held::{LARGE_BYTES_MAX, Room, SMALL_BYTES_MAX};
 use crate::config::Agent;
@@ -59,7 +58,7 @@ impl Proxy {
         &self,
         agent: &Agent,
         head: &mut request::Parts,
-        body: Incoming,
+        body: RequestBody,
         peer: &Peer,
         ctx: &mut Context,
     ) -> Result<Box<Call>, ProxyError> {
@@ -155,7 +154,7 @@ impl Proxy {
         &self,
         agent: &Agent,
         method: &Method,
-        body: Incoming,
+        body: RequestBody,
         limit: u64,
         plan: BodyPlan,
         ctx: &mut Context,
@@ -192,7 +191,7 @@ impl Proxy {
     async fn hold(
         &self,
         agent: &Agent,
-        body: Incoming,
+        body: RequestBody,
         limit: u64,
         ctx: &mut Context,
     ) -> Result<(Bytes, Room), ProxyError> {

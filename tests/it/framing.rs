@@ -193,6 +193,17 @@ async fn slow_heads_and_idle_connections_are_closed() {
     }
 }
 
+/// Such a client, gh with `GH_HOST` for one, waited for ten seconds and learned nothing.
+#[tokio::test]
+async fn a_tls_handshake_is_refused_at_once() {
+    let tollgate = Setup::worker().start().await;
+    // The beginning of a ClientHello, whose rest has not arrived.
+    let hello = [22, 3, 1, 2, 0, 1, 0, 1, 252, 3, 3];
+    let answer = tokio::time::timeout(Duration::from_secs(5), tollgate.raw(&hello)).await;
+    let answer = answer.expect("before the patience with a head is over");
+    assert!(answer.starts_with("HTTP/1.1 400 ") && answer.contains("begins a TLS handshake"), "{answer}");
+}
+
 #[tokio::test]
 async fn connections_beyond_the_bound_are_turned_away() {
     let mut setup = Setup::worker();

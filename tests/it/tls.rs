@@ -1,13 +1,15 @@
 //! HTTPS: both protocols, the same strictness, and certificates that are replaced or expire.
 
+use std::convert::Infallible;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
 use github_sim::{Fault, FaultKind};
 use http::{Request, Response, Version};
-use http_body_util::{BodyExt, Empty};
-use hyper::body::Incoming;
+use http_body_util::{BodyExt, Empty, StreamBody};
+use hyper::body::{Body, Frame, Incoming};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use rcgen::{CertificateParams, KeyPair};
 use rustls::pki_types::{CertificateDer, ServerName};
@@ -16,7 +18,9 @@ use tokio::net::TcpStream;
 use tollgate::clock::{Clock, SystemClock};
 use tollgate::tls::{TlsError, TlsFiles};
 
-use crate::support::{Setup, Tollgate, UNCACHED};
+use crate::support::{Setup, Tollgate, UNCACHED, eventually};
+
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// Writes a fresh certificate for `localhost` that expires in `days`; returns it.
 fn write_certificate(files: &std::path::Path, days: i64) -> CertificateDer<'static> {
@@ -65,10 +69,13 @@ async fn json(response: Response<Incoming>) -> serde_json::Value {
 }
 
 /// A sender of HTTP/2 requests.
-async fn http2(
+async fn http2<B>(
     tollgate: &Tollgate,
     certificate: &CertificateDer<'static>,
-) -> hyper::client::conn::http2::SendRequest<Empty<Bytes>> {
+) -> hyper::client::conn::http2::SendRequest<B>
+where
+    B: Body<Data = Bytes, Error: Into<BoxError>> + Send + Unpin + 'static,
+{
     let stream = connect(tollgate, certificate, b"h2").await.unwrap();
     assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"h2"[..]));
     let (sender, connection) =
@@ -149,6 +156,26 @@ async fn http2_is_as_strict_as_http1() {
         );
         assert_eq!(json(response).await["tollgate"]["code"], code);
     }
+    assert!(tollgate.arrived().is_empty());
+}
+
+/// Some callers read nothing before they have sent everything: a refusal that took away their window never reached them.
+#[tokio::test]
+async fn a_body_that_is_refused_can_be_sent_to_its_end() {
+    const PART: usize = 16 * 1024;
+    let (tollgate, _files, certificate) = start().await;
+    let mut sender = http2(&tollgate, &certificate).await;
+    let taken = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&taken);
+    let parts = std::iter::repeat_with(move || {
+        count.fetch_add(1, Ordering::Relaxed);
+        Ok::<_, Infallible>(Frame::data(Bytes::from_static(&[b'x'; PART])))
+    });
+    let body = StreamBody::new(futures_util::stream::iter(parts.take(60)));
+    let request = ask(&tollgate, "/repos/other/tool/issues").method("POST").body(body).unwrap();
+    let response = sender.send_request(request).await.unwrap();
+    assert_eq!(json(response).await["tollgate"]["code"], "repository_forbidden");
+    eventually("all of the body is taken", || taken.load(Ordering::Relaxed) == 60).await;
     assert!(tollgate.arrived().is_empty());
 }
 

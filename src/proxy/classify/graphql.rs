@@ -3,7 +3,6 @@
 use std::mem;
 
 use http::{Method, request};
-use hyper::body::Incoming;
 
 use super::{Call, CallBody, GraphqlCall, bad};
 use crate::audit::Change;
@@ -14,6 +13,7 @@ use crate::policy::graphql::{self, Fault, GraphqlError, Kind, mutations};
 use crate::policy::routes::{GRAPHQL, Route, Scope};
 use crate::policy::target::Target;
 use crate::proxy::Proxy;
+use crate::proxy::body::RequestBody;
 use crate::proxy::context::Context;
 
 impl Proxy {
@@ -22,7 +22,7 @@ impl Proxy {
         agent: &Agent,
         head: &mut request::Parts,
         target: Target,
-        body: Incoming,
+        body: RequestBody,
         ctx: &mut Context,
     ) -> Result<Call, ProxyError> {
         if head.method != Method::POST {

@@ -23,6 +23,9 @@ const REQUEST_LINE_BYTES_MAX: usize = TARGET_BYTES_MAX + 64;
 const CHUNK_LINE_BYTES_MAX: usize = 20;
 const TRAILER_BYTES_MAX: usize = 8 * 1024;
 
+/// The first byte that a TLS client sends: a record of type `handshake` (RFC 8446 §5.1).
+const TLS_HANDSHAKE: u8 = 22;
+
 /// How the body of a checked head is framed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum BodyFraming {
@@ -41,8 +44,12 @@ pub(super) fn head_end(buffer: &[u8], searched: usize) -> Option<usize> {
     EMPTY_LINE.find(&buffer[from..]).map(|at| from + at + 4)
 }
 
-/// Refuses a head that is too long already, though not all of it has arrived.
+/// Refuses a head that is too long already, though not all of it has arrived, or that is none.
 pub(super) fn check_growth(buffer: &[u8]) -> Result<(), ProxyError> {
+    // Its caller would wait for the rest of the handshake, and learn nothing.
+    if buffer.first() == Some(&TLS_HANDSHAKE) {
+        return Err(bad("it begins a TLS handshake, and plain HTTP is spoken here; use http://"));
+    }
     if buffer.len() > REQUEST_LINE_BYTES_MAX && !buffer[..REQUEST_LINE_BYTES_MAX].contains(&b'\n') {
         return Err(ProxyError::UriTooLong);
     }

@@ -19,14 +19,10 @@ use tokio::time::{Instant, Sleep};
 use super::activity::Activity;
 use super::framing::{BodyTracker, check_growth, check_head, head_end};
 use crate::error::ProxyError;
+use crate::proxy::body::{DISCARDED_BYTES_MAX, DISCARDED_WITHIN};
 
 /// Bytes read from the socket at a time.
 const READ_BYTES: usize = 16 * 1024;
-/// After the last answer, up to this many bytes are still read and discarded, for at most this
-/// long. Many callers read a refusal only after they have sent their whole body, and take a
-/// connection that is cut before that for lost.
-const LINGER_BYTES_MAX: usize = 64 * 1024 * 1024;
-const LINGER: Duration = Duration::from_secs(10);
 
 /// How long a caller may take.
 #[derive(Debug, Clone, Copy)]
@@ -301,9 +297,9 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Strict<T> {
                         Poll::Ready(shut) => shut?,
                         Poll::Pending => return this.paced(Poll::Pending, cx),
                     }
-                    this.timer.as_mut().reset(Instant::now() + LINGER);
+                    this.timer.as_mut().reset(Instant::now() + DISCARDED_WITHIN);
                     this.goodbye =
-                        if unread { Goodbye::Lingering { left: LINGER_BYTES_MAX } } else { Goodbye::Said };
+                        if unread { Goodbye::Lingering { left: DISCARDED_BYTES_MAX } } else { Goodbye::Said };
                 }
                 Goodbye::Lingering { left } => {
                     if this.timer.as_mut().poll(cx).is_ready() {
