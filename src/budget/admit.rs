@@ -64,7 +64,7 @@ impl Budget {
                     let told = Told {
                         ask_at: Some(Instant::now() + millis(hint_ms)),
                         step: millis(step_ms),
-                        ends_with_window: reason.ends_with_window(),
+                        reason: Some(reason),
                         route: has_place.then(|| Arc::clone(&charge.route)),
                     };
                     seat.ticket.hold(told);
@@ -124,7 +124,7 @@ impl Budget {
             resource: Arc::clone(&charge.resource),
             wait_ms: millis_of(outlook.rest),
             step_ms: millis_of(outlook.step),
-            ends_with_window: outlook.ends_with_window,
+            reason: outlook.reason.unwrap_or(Reason::Turn(GateKind::Pool)),
         };
         let reply = self.replica.call(&charge.installation, Command::Book(book)).await;
         let (retry_after, reason) = match reply.outcome {

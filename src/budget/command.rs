@@ -239,8 +239,8 @@ pub struct Book {
     pub wait_ms: i64,
     /// Milliseconds between two turns of its agent.
     pub step_ms: i64,
-    /// Whether what holds it ends with the pool's window.
-    pub ends_with_window: bool,
+    /// What holds the call before it.
+    pub reason: Reason,
 }
 
 /// Takes back a call that certainly was not sent.

@@ -19,6 +19,8 @@ use rustc_hash::FxHashMap;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use super::command::Reason;
+
 /// Calls that share a head: those of one agent in one pool. Writes are apart, so that a write held
 /// back never holds up a read.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -100,8 +102,8 @@ pub(super) struct Told {
     pub(super) ask_at: Option<Instant>,
     /// The time between two turns of the agent.
     pub(super) step: Duration,
-    /// Whether what holds it ends with the pool's window.
-    pub(super) ends_with_window: bool,
+    /// What holds it; none if it was told nothing yet.
+    pub(super) reason: Option<Reason>,
     /// The route on which a place is kept meanwhile; none if there is no place.
     pub(super) route: Option<Arc<str>>,
 }
@@ -177,8 +179,8 @@ pub(super) struct Outlook {
     /// The time until its turn, and between two turns of the agent.
     pub(super) rest: Duration,
     pub(super) step: Duration,
-    /// Whether what holds the head ends with the pool's window.
-    pub(super) ends_with_window: bool,
+    /// What holds the head; none if it was told nothing yet.
+    pub(super) reason: Option<Reason>,
 }
 
 /// What a waiting call is to do.
@@ -266,8 +268,8 @@ impl Ticket<'_> {
         let before = queue.waiting.range(..self.rank).count();
         let before = u32::try_from(before).unwrap_or(u32::MAX);
         let rest = queue.told.ask_at?.saturating_duration_since(Instant::now());
-        let Told { step, ends_with_window, .. } = queue.told;
-        (before > 0).then(|| Outlook { rest: rest + step * before, step, ends_with_window })
+        let Told { step, reason, .. } = queue.told;
+        (before > 0).then(|| Outlook { rest: rest + step * before, step, reason })
     }
 
     /// Waits until it is time to ask, or patience ends.

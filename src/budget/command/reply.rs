@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 /// The store's answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -96,6 +96,30 @@ impl GateKind {
 }
 
 impl Reason {
+    /// What replicas and Redis call them.
+    const NAMES: [(Reason, &str); 16] = [
+        (Reason::Start, "start"),
+        (Reason::Cooldown, "cooldown"),
+        (Reason::Box, "box"),
+        (Reason::Trial, "trial"),
+        (Reason::Unknown, "unknown"),
+        (Reason::Exhausted, "exhausted"),
+        (Reason::Ceiling, "ceiling"),
+        (Reason::Closed, "closed"),
+        (Reason::Spacing, "spacing"),
+        (Reason::Ring, "ring"),
+        (Reason::Content, "content"),
+        (Reason::Turn(GateKind::Pool), "turn:pool"),
+        (Reason::Turn(GateKind::Installation), "turn:installation"),
+        (Reason::Turn(GateKind::Route), "turn:route"),
+        (Reason::Turn(GateKind::Content), "turn:content"),
+        (Reason::StoreAway, "store"),
+    ];
+
+    pub(crate) fn named(name: &str) -> Option<Reason> {
+        Reason::NAMES.iter().find(|(_, known)| *known == name).map(|(reason, _)| *reason)
+    }
+
     /// The metric label `reason` of waiting times.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -132,6 +156,13 @@ impl Reason {
                 | Reason::Closed
                 | Reason::Turn(GateKind::Pool)
         )
+    }
+}
+
+impl Serialize for Reason {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let named = Reason::NAMES.iter().find(|(reason, _)| reason == self);
+        serializer.serialize_str(named.map_or("", |(_, name)| name))
     }
 }
 

@@ -120,7 +120,7 @@ impl Ledger {
     /// The first stop that applies.
     fn stopped(&mut self, admit: &Admit, weighed: &Weighed, caps: &Caps, now: i64) -> Option<Held> {
         let opens_at = self.epoch + self.pause_at_birth_ms;
-        if now < opens_at {
+        if now < opens_at && opens_at > self.cooldown.until {
             return Some(Held::stopped(opens_at - now, Reason::Start));
         }
         if now < self.cooldown.until {

@@ -92,6 +92,8 @@ pub(super) struct Hit {
     /// Whether the route's ring is far from its cap, so that the cap was not what was hit.
     pub(super) is_route_free: bool,
     pub(super) leases: i64,
+    /// When the call was sent; the latest time there is if nobody knows.
+    pub(super) sent_at: i64,
 }
 
 impl Cooldown {
@@ -154,7 +156,9 @@ impl Cooldown {
 
     /// GitHub refused for a secondary limit, or for one that nobody can see.
     pub(super) fn hit(&mut self, hit: Hit, caps: &Caps, now: i64) {
-        if now >= self.last_hit + SAME_REFUSAL_MS {
+        // Sent before the silence, it is no trial, and says nothing about the pace that was learned.
+        let is_late = self.trial.is_some_and(|trial| hit.sent_at < trial.since);
+        if !is_late && now >= self.last_hit + SAME_REFUSAL_MS {
             self.hits = if now - self.last_hit < FORGET_MS { self.hits + 1 } else { 1 };
             self.last_hit = now;
             match self.culprit(now).filter(|_| hit.is_route_free && hit.leases < 80) {

@@ -146,6 +146,7 @@ impl Ledger {
             all: self.all.sum(now),
             is_route_free: route.is_none_or(|route| route.ring.sum(now) * 10 < cap * 9),
             leases: self.leases.count() + i64::from(lease.is_some() && settle.has_ended),
+            sent_at: lease.map_or(i64::MAX, |lease| lease.at),
         };
         self.cooldown.hit(hit, caps, now);
     }

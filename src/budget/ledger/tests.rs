@@ -2,6 +2,7 @@
 
 mod bookings;
 mod fairness;
+mod refusals;
 mod shared;
 mod windows;
 
@@ -331,7 +332,11 @@ impl Bench {
                     resource: text("core"),
                     wait_ms: *wait_ms,
                     step_ms: 700,
-                    ends_with_window: wait_ms % 2 == 0,
+                    reason: match wait_ms % 3 {
+                        0 => Reason::Turn(GateKind::Pool),
+                        1 => Reason::Content,
+                        _ => Reason::Exhausted,
+                    },
                 };
                 self.apply(Command::Book(book));
             }

@@ -5,7 +5,7 @@ use redis::Value;
 use rmp::decode;
 use thiserror::Error;
 
-use super::super::command::{Command, GateKind, Outcome, Reason, Reply, Snapshot, View, resource_of};
+use super::super::command::{Command, Outcome, Reason, Reply, Snapshot, View, resource_of};
 
 /// Redis answered with something the scripts don't write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
@@ -99,24 +99,7 @@ fn read_outcome(rest: &mut &[u8]) -> Result<Outcome, Garbled> {
 }
 
 fn reason(name: &str) -> Result<Reason, Garbled> {
-    Ok(match name {
-        "start" => Reason::Start,
-        "cooldown" => Reason::Cooldown,
-        "box" => Reason::Box,
-        "trial" => Reason::Trial,
-        "unknown" => Reason::Unknown,
-        "exhausted" => Reason::Exhausted,
-        "ceiling" => Reason::Ceiling,
-        "closed" => Reason::Closed,
-        "spacing" => Reason::Spacing,
-        "ring" => Reason::Ring,
-        "content" => Reason::Content,
-        "turn:pool" => Reason::Turn(GateKind::Pool),
-        "turn:installation" => Reason::Turn(GateKind::Installation),
-        "turn:route" => Reason::Turn(GateKind::Route),
-        "turn:content" => Reason::Turn(GateKind::Content),
-        _ => return Err(Garbled),
-    })
+    Reason::named(name).ok_or(Garbled)
 }
 
 fn read_view(rest: &mut &[u8]) -> Result<Option<View>, Garbled> {

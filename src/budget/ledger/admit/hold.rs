@@ -104,7 +104,8 @@ impl Ledger {
         by_weight.min(weighed.guaranteed_apart_ms()).max(weighed.ceiling_apart_ms())
     }
 
-    /// Books a time for a caller that the replica's own queue refuses.
+    /// Books a time for a caller that the replica's own queue refuses. What the head of that queue was told may
+    /// have been before GitHub asked for silence.
     pub(in crate::budget::ledger) fn book_only(
         &mut self,
         booking: &Book,
@@ -112,10 +113,15 @@ impl Ledger {
         now: i64,
     ) -> (Outcome, Option<View>) {
         self.refill(&booking.resource, caps.headroom, now);
+        let silence_ms = self.cooldown.until - now;
+        let (wait_ms, reason) = match silence_ms > 0 {
+            true => (booking.wait_ms.max(silence_ms), Reason::Cooldown),
+            false => (booking.wait_ms, booking.reason),
+        };
         let pool = self.pool(&booking.resource, now);
-        let fresh_ms = booking.ends_with_window.then(|| pool.fresh_step_ms(&booking.share));
-        let retry_after = book(pool, &booking.share, booking.wait_ms, booking.step_ms, fresh_ms, now);
-        let outcome = Outcome::Refused { retry_after, reason: Reason::Turn(GateKind::Pool) };
+        let fresh_ms = reason.ends_with_window().then(|| pool.fresh_step_ms(&booking.share));
+        let retry_after = book(pool, &booking.share, wait_ms, booking.step_ms, fresh_ms, now);
+        let outcome = Outcome::Refused { retry_after, reason };
         (outcome, Some(self.view(&booking.resource, &booking.share, now)))
     }
 }

@@ -40,7 +40,13 @@ fn nobody_is_sent_away_far_beyond_a_spent_window() {
         let mut told = told(&mut bench, who, 1, 4_000);
         for place in 1..4 {
             let (share, wait_ms) = (who.share(), hint_ms + step_ms * place);
-            let book = Book { share, resource: text("core"), wait_ms, step_ms, ends_with_window: true };
+            let book = Book {
+                share,
+                resource: text("core"),
+                wait_ms,
+                step_ms,
+                reason: Reason::Turn(GateKind::Pool),
+            };
             let Outcome::Refused { retry_after, .. } = bench.apply(Command::Book(book)).outcome else {
                 panic!()
             };

@@ -121,7 +121,7 @@ do
   -- The first stop that applies.
   local function stopped()
     local opens_at = ledger.epoch + ledger.pause_ms
-    if now < opens_at then return stop(opens_at - now, 'start') end
+    if now < opens_at and opens_at > ledger.silent_to then return stop(opens_at - now, 'start') end
     if now < ledger.silent_to then return stop(ledger.silent_to - now + div(admit.random, 2), 'cooldown') end
     local boxed_to = Cooldown.boxed_to(share.agent)
     if boxed_to > now then return stop(boxed_to - now, 'box') end
@@ -319,8 +319,7 @@ do
       Pool.see(pool, share, now)
       return max(1, div_ceil(at - now, 1000))
     end
-    local ends_with_window = held.reason == 'exhausted' or held.reason == 'turn:pool'
-    local fresh_ms = ends_with_window
+    local fresh_ms = ends_with_window(held.reason)
       and max(ceiling_apart_ms(), min(guaranteed_apart_ms(), Pool.fresh_step_ms(pool, share)))
     if is_later then return book(pool, share, to_next_window_ms, 0, fresh_ms) end
     return book(pool, share, held.wait_ms, step_ms, fresh_ms)

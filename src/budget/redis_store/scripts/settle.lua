@@ -77,6 +77,7 @@ do
       all = Ring.sum(Ledger.all_ring(), now),
       is_route_free = not has_route or Ring.sum(Ledger.route_ring(settle.route), now) * 10 < cap * 9,
       leases = Lease.count() + ((lease and settle.has_ended) and 1 or 0),
+      sent_at = lease and lease.at,
     })
   end
 

@@ -1,3 +1,6 @@
+-- Whether what holds a call ends with the pool's window.
+local function ends_with_window(reason) return reason == 'exhausted' or reason == 'turn:pool' end
+
 -- Books the agent's next time, one step after the last one booked, so that callers that obey come
 -- back one by one. Returns whole seconds from now, at least 1. If what holds the call ends with the pool's window, the
 -- times go on from there, `fresh_ms` apart.
