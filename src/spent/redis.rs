@@ -5,9 +5,11 @@
 //! has a new replication id; in both cases the memory begins anew. In addition each replica
 //! remembers what it used itself.
 
+use std::collections::HashMap;
 use std::sync::{Arc, LazyLock};
 
 use futures_util::future::{BoxFuture, FutureExt};
+use parking_lot::Mutex;
 use redis::{Script, Value, from_redis_value};
 
 use super::{MemorySpent, Spent, SpentStore, Use};
@@ -22,6 +24,9 @@ static SPEND: LazyLock<Script> =
 static LOOK: LazyLock<Script> =
     LazyLock::new(|| Script::new(concat!(include_str!("since.lua"), "return since\n")));
 
+/// The most uses that may be unsure at a time; of any more, the approval counts as used.
+const UNSURE_MAX: usize = 1024;
+
 /// The memory that all replicas share.
 #[derive(Debug)]
 pub struct RedisSpent {
@@ -29,6 +34,9 @@ pub struct RedisSpent {
     clock: Arc<dyn Clock>,
     /// What this replica used itself: a second line of defense, should Redis forget what it confirmed.
     own: MemorySpent,
+    /// Uses that Redis may have recorded, although its answer did not come, by approval: the request, whose call
+    /// was not sent, and when the approval expires. The next request that comes with the approval takes its place.
+    unsure: Mutex<HashMap<String, (String, i64)>>,
 }
 
 impl RedisSpent {
@@ -36,7 +44,7 @@ impl RedisSpent {
     /// signed. If Redis is away, it is looked at later.
     pub async fn begin(redis: Arc<RedisClient>, clock: Arc<dyn Clock>) -> RedisSpent {
         let own = MemorySpent::of_all_times(Arc::clone(&clock));
-        let spent = RedisSpent { redis, clock, own };
+        let spent = RedisSpent { redis, clock, own, unsure: Mutex::default() };
         // If Redis' clock is ahead by more than that, new approvals count as too old until ours gets there.
         if let Ok(since) = spent.since().await
             && since > spent.clock.now_seconds()
@@ -60,12 +68,25 @@ impl RedisSpent {
         let keys = [SINCE.to_owned(), format!("tollgate:1:{{approvals}}:used:{}", spend.approval)];
         let (issued, expires) = (spend.issued_at.to_string(), spend.expires_at.to_string());
         let now = self.clock.now_seconds().to_string();
-        let args = [now.as_str(), &spend.request_id, &issued, &expires];
-        match self.redis.script("approval_spend", &SPEND, &keys, &args).await? {
+        // Taken out, so that only one request has it.
+        let unsure = self.unsure.lock().remove(&spend.approval);
+        let request_id = unsure.map_or_else(|| spend.request_id.clone(), |(request_id, _)| request_id);
+        let args = [now.as_str(), &request_id, &issued, &expires];
+        let answer = self.redis.script("approval_spend", &SPEND, &keys, &args).await;
+        match answer.inspect_err(|_| self.note_unsure(spend, &request_id))? {
             Value::Int(1) => self.own.record(spend),
             Value::Int(0) => Ok(Spent::Again),
             Value::Int(-1) => Ok(Spent::Forgotten),
             _ => Err(StoreAway),
+        }
+    }
+
+    fn note_unsure(&self, spend: &Use, request_id: &str) {
+        let now = self.clock.now_seconds();
+        let mut unsure = self.unsure.lock();
+        unsure.retain(|_, (_, expires_at)| *expires_at > now);
+        if unsure.len() < UNSURE_MAX {
+            unsure.insert(spend.approval.clone(), (request_id.to_owned(), spend.expires_at));
         }
     }
 }

@@ -383,6 +383,26 @@ async fn a_slot_is_held_until_the_body_has_ended() {
     assert!(metrics.contains("tollgate_inflight{installation=\"bot/acme\"} 0"), "{metrics}");
 }
 
+/// Its queue refused it as if the agent's points were spent.
+#[tokio::test]
+async fn a_call_behind_one_that_a_secondary_limit_holds_is_told_so() {
+    let further = "budget: { secondary: { concurrent: 1 } }\n".to_owned();
+    let tollgate = Setup { further, sim: roomy(), ..pair() }.start().await;
+    assert_eq!(tollgate.get("/repos/acme/widgets").await.verdict(), "200");
+    let slow = FaultKind::SlowFirstByte { ms: 2_000 };
+    tollgate.sim.faults().add(Fault::new(slow).on("GET", "/repos/acme/gadgets"));
+    let ask = |after_ms: u64, wait: &'static str| {
+        let request = tollgate.ask("GET", "/repos/acme/widgets").header("prefer", wait);
+        async move {
+            tokio::time::sleep(Duration::from_millis(after_ms)).await;
+            request.send().await.verdict()
+        }
+    };
+    let (_, patient, hasty) =
+        tokio::join!(tollgate.get("/repos/acme/gadgets"), ask(300, "wait=20"), ask(600, "wait=0"));
+    assert_eq!((patient.as_str(), hasty.as_str()), ("200", "403 upstream_limited"));
+}
+
 #[tokio::test]
 async fn pools_are_exported() {
     let tollgate = pair().start().await;

@@ -3,6 +3,7 @@
 mod failover;
 
 mod loss;
+mod uses;
 
 use std::io::{Read, Write};
 use std::net::TcpListener;
