@@ -123,6 +123,8 @@ pub struct Limit {
     pub is_closed: bool,
     /// GitHub has seen this very call and refused it.
     pub was_sent: bool,
+    /// The call's approval is used up.
+    pub has_used_approval: bool,
 }
 
 impl Limit {
@@ -130,8 +132,14 @@ impl Limit {
         if self.is_closed {
             return "Its ceiling is 0, so nothing is served to it; its operator can change that.".to_owned();
         }
-        let what = if self.was_sent { "GitHub refused the call" } else { "Nothing was sent to GitHub" };
-        format!("{what}; you will be served in {} s.", self.retry_after)
+        let what = if self.has_used_approval {
+            "GitHub refused the call, and its approval is used up; with another"
+        } else if self.was_sent {
+            "GitHub refused the call;"
+        } else {
+            "Nothing was sent to GitHub;"
+        };
+        format!("{what} you will be served in {} s.", self.retry_after)
     }
 }
 

@@ -165,6 +165,7 @@ impl Proxy {
             resource: permitted.call().route.operation.resource,
             is_closed: refusal.reason == crate::budget::Reason::Closed,
             was_sent: false,
+            has_used_approval: false,
         };
         if refusal.reason == crate::budget::Reason::StoreAway {
             return ProxyError::StoreUnavailable { retry_after: refusal.retry_after };

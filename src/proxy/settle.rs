@@ -19,7 +19,7 @@ use super::admit::Admitted;
 use super::body::ResponseBody;
 use super::context::Context;
 use super::forward::{Attempt, CallFailed};
-use super::guard::Permitted;
+use super::guard::{Permitted, Sanction};
 use super::gzip;
 use super::lookup::Reused;
 use super::respond::{self, holds_links};
@@ -198,7 +198,9 @@ impl Proxy {
         let retry_after = reading.pause(self.clock.now_seconds()).unwrap_or(1);
         let reset = self.in_seconds(retry_after);
         let used = reading.limit.as_ref().map_or(0, |limit| limit.used);
-        let limit = Limit { retry_after, reset, used, resource, is_closed: false, was_sent: true };
+        let has_used_approval = matches!(permitted.sanction(), Some(Sanction::Signed { .. }));
+        let limit =
+            Limit { retry_after, reset, used, resource, is_closed: false, was_sent: true, has_used_approval };
         Err(match refused.kind {
             LimitKind::Secondary => ProxyError::UpstreamLimited(limit),
             LimitKind::Primary => {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use github_sim::{Fault, FaultKind};
+use github_sim::{Fault, FaultKind, LimitForm};
 use http::StatusCode;
 use serde_json::{Value, json};
 use tollgate::app::App;
@@ -213,6 +213,19 @@ async fn an_approval_that_was_sent_is_used_whatever_came_of_it() {
         "403 approval_invalid"
     );
     assert!(tollgate.sim.books().merges.is_empty());
+}
+
+/// It was told that it would be served in so many seconds.
+#[tokio::test]
+async fn who_is_refused_for_a_limit_is_told_that_the_approval_is_used_up() {
+    let tollgate = setup().start().await;
+    let approval = approve(&refused(&tollgate, "PUT", MERGE, &json!({})).await);
+    let limit = FaultKind::Limit { form: LimitForm::Secondary403, retry_after: Some(5) };
+    tollgate.sim.faults().add(Fault::new(limit).on("PUT", "/merge"));
+    let failed = send(&tollgate, "PUT", MERGE, &json!({}), Some(&approval)).await;
+    assert_eq!(failed.verdict(), "403 upstream_limited");
+    let message = failed.json()["message"].as_str().unwrap().to_owned();
+    assert!(message.contains("its approval is used up; with another you will be served in"), "{message}");
 }
 
 #[tokio::test]

@@ -310,6 +310,7 @@ impl Proxy {
                     resource: "core",
                     is_closed: false,
                     was_sent: false,
+                    has_used_approval: false,
                 })
             }
             AppError::Refused { status, .. } if status.is_server_error() => {

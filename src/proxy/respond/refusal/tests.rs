@@ -13,6 +13,7 @@ const LIMIT: Limit = Limit {
     resource: "core",
     is_closed: false,
     was_sent: false,
+    has_used_approval: false,
 };
 
 fn caller(is_graphql: bool) -> Caller<'static> {
