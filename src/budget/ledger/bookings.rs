@@ -43,8 +43,17 @@ pub(super) struct Booking {
 #[derive(Debug, Clone, Default)]
 pub(super) struct Bookings {
     kept: Vec<Booking>,
-    /// The fair time named last to each agent, in epoch milliseconds.
-    named: FxHashMap<Arc<str>, i64>,
+    named: FxHashMap<Arc<str>, Named>,
+}
+
+/// What an agent's refused callers were told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Named {
+    /// The fair time named last, in epoch milliseconds.
+    pub(super) at: i64,
+    /// How many callers are believed to come back: those told a time, less the calls served since. If turns are left
+    /// over meanwhile, some did not come, and the others may be gone as well: each call served then halves them.
+    pub(super) callers: i64,
 }
 
 /// How long the bucket takes to fill for one call.
@@ -134,17 +143,29 @@ impl Bookings {
         }
     }
 
-    /// The fair time named last to an agent, as long as it counts.
-    pub(super) fn last_named(&self, agent: &str, now: i64) -> Option<i64> {
-        self.named.get(agent).copied().filter(|at| *at > now - NAMED_COUNTS_MS)
+    /// What an agent's callers were told, as long as it counts.
+    pub(super) fn named(&self, agent: &str, now: i64) -> Option<Named> {
+        self.named.get(agent).copied().filter(|named| named.at > now - NAMED_COUNTS_MS)
     }
 
-    pub(super) fn name(&mut self, agent: &Arc<str>, at: i64) {
-        self.named.insert(Arc::clone(agent), at);
+    /// A caller was told a time that is fair from `at` on.
+    pub(super) fn name(&mut self, agent: &Arc<str>, at: i64, now: i64) {
+        let callers = self.named(agent, now).map_or(0, |named| named.callers) + 1;
+        self.named.insert(Arc::clone(agent), Named { at, callers });
+    }
+
+    /// A caller was served. If `at` is given, it took the turn that was fair from then on.
+    pub(super) fn serve(&mut self, agent: &Arc<str>, at: Option<i64>, turns_are_left: bool, now: i64) {
+        let named = self.named(agent, now);
+        if let Some(at) = at.or(named.map(|named| named.at)) {
+            let callers = named.map_or(0, |named| named.callers);
+            let callers = if turns_are_left { callers / 2 } else { (callers - 1).max(0) };
+            self.named.insert(Arc::clone(agent), Named { at, callers });
+        }
     }
 
     /// Forgets what does not count any more, even if the clock is set back.
     pub(super) fn sweep(&mut self, now: i64) {
-        self.named.retain(|_, at| *at > now - 4 * HOUR_MS);
+        self.named.retain(|_, named| named.at > now - 4 * HOUR_MS);
     }
 }

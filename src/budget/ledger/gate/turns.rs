@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::super::bookings::{self, Booking};
+use super::super::bookings::{self, Booking, Named};
 use super::super::units::{FRONT, Micro};
 use super::{Ask, Gate, Window};
 
@@ -48,12 +48,12 @@ impl Gate {
             self.bookings.free_from(fair, ask.need, rate, window).min(fair.max(sure_at))
         };
         let latest = ask.now + NAMED_AHEAD_MS;
-        let next = self.next_fair(ask).unwrap_or_default();
+        let from = ask.now + self.wait_ms(ask.need.min(FRONT) + before - self.tok);
+        let from = from.min(sure_at.max(ask.now)).max(opens_at);
+        let next = self.next_fair(ask, from).unwrap_or_default();
         // Kept, a time named before it is fair would be somebody else's turn.
         let is_early = next > latest;
         let next = next.min(latest);
-        let from = ask.now + self.wait_ms(ask.need.min(FRONT) + before - self.tok);
-        let from = from.min(sure_at.max(ask.now)).max(opens_at);
         let mut fair = from.max(next);
         let mut rate = self.rate;
         // What would be left over is for whoever may come: the turns of a window in which nobody has a time any more,
@@ -73,7 +73,7 @@ impl Gate {
         if !bookings::keeps(ask.need, rate, is_hasty) {
             return if is_later { Turn::Later } else { Turn::Soon };
         }
-        self.bookings.name(ask.agent, fair);
+        self.bookings.name(ask.agent, fair, ask.now);
         // One is kept in any case, so that the others share with it.
         if !is_early || self.bookings.of(ask.agent) == 0 {
             let (agent, weight) = (Arc::clone(ask.agent), ask.weight);
@@ -82,18 +82,22 @@ impl Gate {
         Turn::At(at)
     }
 
-    /// A step after the last fair time that was named to an agent, if one was and others want turns here, too, or not
-    /// all of its own are kept. So what others hold does not cost it a part of its turns. The step is what its weight
-    /// leaves it of the turns, within its pace; one that leads beyond the window's end is as long as in the next.
-    fn next_fair(&self, ask: &Ask<'_>) -> Option<i64> {
-        let last = self.bookings.last_named(ask.agent, ask.now)?;
+    /// A step after the last fair time that was named to an agent, if one was. So what others hold does not cost it a
+    /// part of its turns, and no two of its callers are told the same time. The step is what its weight leaves it of
+    /// the turns, within its pace; one that leads beyond the window's end is as long as in the next. An agent that is
+    /// alone is sent no more steps beyond `from`, the first turn there is, than callers of its come back before.
+    fn next_fair(&self, ask: &Ask<'_>, from: i64) -> Option<i64> {
+        let Named { at: last, callers } = self.bookings.named(ask.agent, ask.now)?;
         let weights = self.weights(ask);
-        if weights == ask.weight && ask.least_ms == 0 && self.bookings.has_room_for(ask.agent) {
-            return None;
-        }
         let after = |rate: Micro| {
             let turn = bookings::turn_ms(ask.need, rate);
-            last + (turn * weights / ask.weight).min(ask.most_ms).max(ask.least_ms)
+            let step = (turn * weights / ask.weight).min(ask.most_ms).max(ask.least_ms);
+            let is_alone = weights == ask.weight;
+            (last + step).min(if is_alone {
+                from.saturating_add(step.saturating_mul(callers))
+            } else {
+                i64::MAX
+            })
         };
         let Window { ends_at, pace, next_rate } = ask.window;
         // Turns that lie in the bucket are to be shared, too.
@@ -119,12 +123,17 @@ impl Gate {
 
     /// Uses up the agent's time that has come, or its next turn.
     pub(super) fn take_turn(&mut self, ask: &Ask<'_>) {
+        if self.bookings.is_empty() {
+            return;
+        }
+        let mut taken = None;
         if let Some(place) = self.due(ask) {
             self.bookings.take(place);
-        } else if !self.bookings.is_empty() && bookings::keeps(ask.need, self.rate, false) {
+        } else if bookings::keeps(ask.need, self.rate, false) {
             // A turn between the times of others is one of the agent's, too.
-            let next = self.next_fair(ask).unwrap_or(ask.now).max(ask.now);
-            self.bookings.name(ask.agent, next.min(ask.now + NAMED_AHEAD_MS));
+            let fair = self.next_fair(ask, ask.now).unwrap_or(ask.now).max(ask.now);
+            taken = Some(fair.min(ask.now + NAMED_AHEAD_MS));
         }
+        self.bookings.serve(ask.agent, taken, self.tok >= 2 * ask.need, ask.now);
     }
 }

@@ -28,6 +28,8 @@ pub(super) struct Crowd {
     is_write: bool,
     resource: &'static str,
     came: BTreeMap<&'static str, Came>,
+    /// The longest that anyone was told to stay away.
+    longest_s: i64,
 }
 
 impl Crowd {
@@ -51,7 +53,7 @@ impl Crowd {
                 patience_ms: 4_000,
             })
         });
-        Crowd { bench, callers: callers.collect(), is_write, resource, came: BTreeMap::new() }
+        Crowd { bench, callers: callers.collect(), is_write, resource, came: BTreeMap::new(), longest_s: 0 }
     }
 
     /// Lets all ask in the order of their times; each asks again as soon as it has an answer.
@@ -74,6 +76,7 @@ impl Crowd {
                 Outcome::Wait { hint_ms, .. } => (now + hint_ms, is_told),
                 Outcome::Refused { retry_after, .. } => {
                     came.in_vain += i64::from(is_told);
+                    self.longest_s = self.longest_s.max(retry_after);
                     // Its way here takes some time.
                     (now + retry_after * 1000 + 50, true)
                 }
@@ -90,6 +93,7 @@ impl Crowd {
 
     pub(super) fn forget(&mut self) {
         self.came.clear();
+        self.longest_s = 0;
     }
 
     pub(super) fn came(&self, name: &str) -> Came {
@@ -126,6 +130,35 @@ fn who_comes_when_it_was_told_is_served() {
         crowd.run(START + 1_500_000);
         check(&crowd, &agents(), 120);
     }
+}
+
+/// Only a few of its times are kept, and the same ones were named to all others again and again.
+#[test]
+fn many_callers_of_an_agent_alone_have_a_time_each() {
+    let mut crowd = Crowd::new(Bench::new(15_000), &[Who::plain("a", 1)], 12, true, "core");
+    crowd.run(START + 300_000);
+    crowd.forget();
+    crowd.run(START + 2_700_000);
+    let came = crowd.came("a");
+    assert!((235..=245).contains(&came.served) && came.in_vain <= 2, "{came:?}");
+    assert!(crowd.longest_s <= 130, "told to stay away for {} s", crowd.longest_s);
+}
+
+/// They would have come for a quarter of an hour.
+#[test]
+fn callers_that_do_not_come_back_send_nobody_away_for_long() {
+    let mut crowd = Crowd::new(Bench::new(15_000), &[Who::plain("a", 1)], 100, true, "core");
+    crowd.run(START + 300_000);
+    assert!(crowd.longest_s >= 900, "told to stay away for {} s", crowd.longest_s);
+    crowd.callers.clear();
+    crowd.forget();
+    // Their turns are left over, which tells that they may be gone.
+    for late in 0..8 {
+        crowd.add(Who::plain("a", 1), "new", START + 360_000 + late, 4_000);
+    }
+    crowd.run(START + 960_000);
+    assert!(crowd.came("new").served >= 55, "{:?}", crowd.came("new"));
+    assert!(crowd.longest_s <= 120, "told to stay away for {} s", crowd.longest_s);
 }
 
 #[test]

@@ -44,6 +44,7 @@ local IS_OVER = {
   named = function(text, at)
     return not gate_behind(text) or (tonumber(at) or Hash.garbled(STATE .. ' ' .. text)) <= now - NAMED_SWEPT_MS
   end,
+  callers = function(text) return not gate_behind(text) or not Hash.get(STATE, 'named:' .. text) end,
   booked = function(text) return not gate_behind(text .. '|') end,
   member = function(text, blob)
     local resource, agent = text:match('^([^|]*)|(.*)$')

@@ -66,6 +66,9 @@ do
   local KEPT_MAX, RATE_MAX = 1000000 * U, 1000 * U
 
   function Gate.named_field(gate, agent) return string.format('named:%.0f %s|%s', gate.born, gate.name, agent) end
+  function Gate.callers_field(gate, agent)
+    return string.format('callers:%.0f %s|%s', gate.born, gate.name, agent)
+  end
   function Gate.booked_field(gate) return string.format('booked:%.0f %s', gate.born, gate.name) end
 
   function Gate.turn_ms(need, rate) return min(TURN_MAX_MS, div(need * 1000, rate)) end
@@ -99,6 +102,18 @@ do
     end
     gate.booked = #gate.bookings
     Hash.put(STATE, Gate.booked_field(gate), gate.booked > 0 and cmsgpack.pack(list))
+  end
+
+  -- The fair time named last to an agent's callers, as long as it counts, and how many of them are believed to come
+  -- back; see ledger/bookings.rs.
+  local function named(gate, agent, now)
+    local last = Hash.get_number(STATE, Gate.named_field(gate, agent))
+    if not last or last <= now - NAMED_COUNTS_MS then return nil, 0 end
+    return last, Hash.get_number(STATE, Gate.callers_field(gate, agent)) or 0
+  end
+  local function set_named(gate, agent, at, callers)
+    Hash.put_number(STATE, Gate.named_field(gate, agent), at)
+    Hash.put_number(STATE, Gate.callers_field(gate, agent), callers)
   end
 
   local function drop_lapsed(gate, now)
@@ -295,15 +310,16 @@ do
     return #Gate.bookings(gate) < BOOKINGS_MAX and kept_of(gate, agent) < OF_ONE_AGENT
   end
 
-  -- A step after the last fair time that was named to an agent, if one was and others want turns here, too, or not all
-  -- of its own are kept. One that leads beyond the window's end is as long as in the next.
-  local function next_fair(gate, ask)
-    local last = Hash.get_number(STATE, Gate.named_field(gate, ask.agent))
-    if not last or last <= ask.now - NAMED_COUNTS_MS then return nil end
+  -- A step after the last fair time that was named to an agent, if one was. One that leads beyond the window's end is
+  -- as long as in the next. An agent that is alone is sent no more steps beyond `from` than callers of its come back
+  -- before.
+  local function next_fair(gate, ask, from)
+    local last, callers = named(gate, ask.agent, ask.now)
+    if not last then return nil end
     local weights = weights_of(gate, ask)
-    if weights == ask.weight and ask.least_ms == 0 and has_room_for(gate, ask.agent) then return nil end
     local function after(rate)
-      return last + max(min(div(turn_ms(ask.need, rate) * weights, ask.weight), ask.most_ms), ask.least_ms)
+      local step = max(min(div(turn_ms(ask.need, rate) * weights, ask.weight), ask.most_ms), ask.least_ms)
+      return min(last + step, weights == ask.weight and from + step * callers or HUGE)
     end
     -- Turns that lie in the bucket are to be shared, too.
     local rate = max(gate.rate, min(ask.pace, ask.next_rate))
@@ -320,12 +336,12 @@ do
       -- Whose guarantee is behind goes before all others.
       return min(free_from(gate, from_at, ask.need, rate, ends_at, is_later), max(from_at, refused.sure_at))
     end
-    local latest, next_at = ask.now + NAMED_AHEAD_MS, next_fair(gate, ask) or 0
+    local from = ask.now + wait_ms(gate, min(ask.need, FRONT) + before - gate.tok)
+    from = max(min(from, max(refused.sure_at, ask.now)), refused.opens_at)
+    local latest, next_at = ask.now + NAMED_AHEAD_MS, next_fair(gate, ask, from) or 0
     -- Kept, a time named before it is fair would be somebody else's turn.
     local is_early = next_at > latest
     next_at = min(next_at, latest)
-    local from = ask.now + wait_ms(gate, min(ask.need, FRONT) + before - gate.tok)
-    from = max(min(from, max(refused.sure_at, ask.now)), refused.opens_at)
     local fair = max(from, next_at)
     -- What would be left over is for whoever may come: the turns of a window in which nobody has a time any more, and
     -- the first of the next, which begins with that call.
@@ -341,7 +357,8 @@ do
       at = is_anybodys and free(first, true) == first and first or free(fair, true)
     end
     if not keeps(ask.need, rate, refused.is_hasty) then return nil, is_later end
-    Hash.put_number(STATE, Gate.named_field(gate, ask.agent), fair)
+    local _, callers = named(gate, ask.agent, ask.now)
+    set_named(gate, ask.agent, fair, callers + 1)
     -- One is kept in any case, so that the others share with it.
     if (not is_early or kept_of(gate, ask.agent) == 0) and has_room_for(gate, ask.agent) then
       local bookings, after = Gate.bookings(gate), 1
@@ -371,6 +388,23 @@ do
     end
   end
 
+  -- Uses up the agent's time that has come, or its next turn.
+  local function take_turn(gate, ask)
+    if gate.booked == 0 then return end
+    local place, taken = due(gate, ask), nil
+    if place then
+      table.remove(gate.bookings, place)
+      write_bookings(gate)
+    elseif keeps(ask.need, gate.rate, false) then
+      -- A turn between the times of others is one of the agent's, too.
+      taken = min(max(next_fair(gate, ask, ask.now) or ask.now, ask.now), ask.now + NAMED_AHEAD_MS)
+    end
+    local last, callers = named(gate, ask.agent, ask.now)
+    taken = taken or last
+    callers = gate.tok >= 2 * ask.need and div(callers, 2) or max(0, callers - 1)
+    if taken then set_named(gate, ask.agent, taken, callers) end
+  end
+
   function Gate.serve(gate, ask, debt)
     local start = Gate.start(gate, ask)
     local waiting = Gate.forget(gate, ask.head)
@@ -379,15 +413,7 @@ do
     else
       Gate.set_tag(gate, ask.agent, start + ask.charge)
     end
-    local place = due(gate, ask)
-    if place then
-      table.remove(gate.bookings, place)
-      write_bookings(gate)
-    elseif gate.booked > 0 and keeps(ask.need, gate.rate, false) then
-      -- A turn between the times of others is one of the agent's, too.
-      local next_at = max(next_fair(gate, ask) or ask.now, ask.now)
-      Hash.put_number(STATE, Gate.named_field(gate, ask.agent), min(next_at, ask.now + NAMED_AHEAD_MS))
-    end
+    take_turn(gate, ask)
     local lowest = gate.heads > 0 and redis.call('ZRANGE', order_of[gate.name], 0, 0, 'WITHSCORES')[2]
     gate.v = max(gate.v, min(start, lowest and tonumber(lowest) or start))
     Gate.take(gate, ask.need, debt)
