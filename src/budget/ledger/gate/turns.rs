@@ -127,13 +127,18 @@ impl Gate {
             return;
         }
         let mut taken = None;
+        let turns_are_left = self.tok >= 2 * ask.need;
         if let Some(place) = self.due(ask) {
             self.bookings.take(place);
-        } else if bookings::keeps(ask.need, self.rate, false) {
-            // A turn between the times of others is one of the agent's, too.
+        } else if (!turns_are_left || ask.window.ends_at < i64::MAX)
+            && bookings::keeps(ask.need, self.rate, false)
+        {
+            // A turn between the times of others is one of the agent's, too, unless it was left over: if it counted,
+            // callers would be told to come later and later, and leave over ever more. What a window has left is
+            // shared.
             let fair = self.next_fair(ask, ask.now).unwrap_or(ask.now).max(ask.now);
             taken = Some(fair.min(ask.now + NAMED_AHEAD_MS));
         }
-        self.bookings.serve(ask.agent, taken, self.tok >= 2 * ask.need, ask.now);
+        self.bookings.serve(ask.agent, taken, turns_are_left, ask.now);
     }
 }

@@ -391,17 +391,18 @@ do
   -- Uses up the agent's time that has come, or its next turn.
   local function take_turn(gate, ask)
     if gate.booked == 0 then return end
-    local place, taken = due(gate, ask), nil
+    local place, taken, turns_are_left = due(gate, ask), nil, gate.tok >= 2 * ask.need
     if place then
       table.remove(gate.bookings, place)
       write_bookings(gate)
-    elseif keeps(ask.need, gate.rate, false) then
-      -- A turn between the times of others is one of the agent's, too.
+    elseif (not turns_are_left or ask.ends_at < HUGE) and keeps(ask.need, gate.rate, false) then
+      -- A turn between the times of others is one of the agent's, too, unless it was left over. What a window has left
+      -- is shared.
       taken = min(max(next_fair(gate, ask, ask.now) or ask.now, ask.now), ask.now + NAMED_AHEAD_MS)
     end
     local last, callers = named(gate, ask.agent, ask.now)
     taken = taken or last
-    callers = gate.tok >= 2 * ask.need and div(callers, 2) or max(0, callers - 1)
+    callers = turns_are_left and div(callers, 2) or max(0, callers - 1)
     if taken then set_named(gate, ask.agent, taken, callers) end
   end
 
