@@ -157,7 +157,7 @@ impl Cooldown {
     /// GitHub refused for a secondary limit, or for one that nobody can see.
     pub(super) fn hit(&mut self, hit: Hit, caps: &Caps, now: i64) {
         // Sent before the silence, it is no trial, and says nothing about the pace that was learned.
-        let is_late = self.trial.is_some_and(|trial| hit.sent_at < trial.since);
+        let is_late = self.trial.is_some() && hit.sent_at < self.until;
         if !is_late && now >= self.last_hit + SAME_REFUSAL_MS {
             self.hits = if now - self.last_hit < FORGET_MS { self.hits + 1 } else { 1 };
             self.last_hit = now;

@@ -83,11 +83,13 @@ impl Gate {
     }
 
     /// A step after the last fair time that was named to an agent, if one was. So what others hold does not cost it a
-    /// part of its turns, and no two of its callers are told the same time. The step is what its weight leaves it of
+    /// part of its turns, and its callers are told times apart. The step is what its weight leaves it of
     /// the turns, within its pace; one that leads beyond the window's end is as long as in the next. An agent that is
     /// alone is sent no more steps beyond `from`, the first turn there is, than callers of its come back before.
     fn next_fair(&self, ask: &Ask<'_>, from: i64) -> Option<i64> {
         let Named { at: last, callers } = self.bookings.named(ask.agent, ask.now)?;
+        // Nobody came for the times that were kept, so nobody may come for the others.
+        let callers = if self.bookings.is_empty() { 0 } else { callers };
         let weights = self.weights(ask);
         let after = |rate: Micro| {
             let turn = bookings::turn_ms(ask.need, rate);

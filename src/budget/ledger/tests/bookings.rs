@@ -162,6 +162,28 @@ fn many_callers_of_several_agents_are_not_sent_away_for_longer_and_longer() {
     }
 }
 
+/// They died at once, and the next one was to wait for all of them.
+#[test]
+fn callers_that_died_before_their_first_time_are_not_waited_for() {
+    let mut crowd = Crowd::new(Bench::new(15_000), &[Who::plain("a", 1)], 0, true, "core");
+    let alone = Who::plain("a", 1);
+    let mut refused = 0;
+    while refused < 100 {
+        match crowd.bench.admit(&alone, true, "core", 0) {
+            Outcome::Granted { .. } => crowd.bench.answer(0, None, true),
+            Outcome::Refused { reason: Reason::Turn(GateKind::Content), .. } => refused += 1,
+            _ => crowd.bench.now += 1_000,
+        }
+    }
+    let silence = crowd.bench.now + 60_000;
+    for late in 0..3 {
+        crowd.add(alone, "new", silence + late, 4_000);
+    }
+    crowd.run(silence + 600_000);
+    assert!(crowd.came("new").served >= 60, "{:?}", crowd.came("new"));
+    assert!(crowd.longest_s <= 60, "told to stay away for {} s", crowd.longest_s);
+}
+
 /// They would have come for a quarter of an hour.
 #[test]
 fn callers_that_do_not_come_back_send_nobody_away_for_long() {

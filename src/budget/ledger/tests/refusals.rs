@@ -110,6 +110,26 @@ fn who_was_sent_before_the_silence_is_no_trial() {
     assert!(matches!(told, Outcome::Refused { retry_after: 21 | 22, .. }), "a trial that failed: {told:?}");
 }
 
+/// The first trial was taken for a call of before, since the second had been let go meanwhile.
+#[test]
+fn a_trial_that_github_refuses_slowly_has_failed() {
+    let mut bench = Bench::new(5_000);
+    let who = Who::plain("a", 1);
+    bench.admit(&who, false, "core", 0);
+    bench.answer(0, None, true);
+    bench.admit(&who, false, "core", 0);
+    let refusal = UpstreamRefusal { is_primary: false, retry_after_ms: Some(10_000) };
+    bench.answer(0, Some(refusal), true);
+    bench.now += 11_000;
+    assert!(matches!(bench.admit(&who, false, "core", 0), Outcome::Granted { .. }));
+    bench.now += 10_500;
+    assert!(matches!(bench.admit(&who, false, "core", 0), Outcome::Granted { .. }), "the first may be lost");
+    bench.now += 500;
+    bench.answer(0, Some(refusal), true);
+    let told = bench.admit(&who, false, "core", 0);
+    assert!(matches!(told, Outcome::Refused { retry_after: 21 | 22, .. }), "{told:?}");
+}
+
 /// A replica refuses by what the head of a queue was told; it named a time within the silence, and the share as the reason.
 #[test]
 fn who_is_booked_during_a_silence_is_told_of_it() {

@@ -81,7 +81,7 @@ do
   -- all (points of the last minute), is_route_free, leases, sent_at if it is known.
   function Cooldown.hit(hit)
     -- Sent before the silence, it is no trial, and says nothing about the pace that was learned.
-    local is_late = ledger.trial_calls > 0 and hit.sent_at and hit.sent_at < ledger.trial_since
+    local is_late = ledger.trial_calls > 0 and hit.sent_at and hit.sent_at < ledger.silent_to
     if not is_late and now >= ledger.last_hit + SAME_REFUSAL_MS then
       ledger.hits = now - ledger.last_hit < FORGET_MS and ledger.hits + 1 or 1
       ledger.last_hit = now

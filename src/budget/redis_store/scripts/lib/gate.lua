@@ -316,6 +316,8 @@ do
   local function next_fair(gate, ask, from)
     local last, callers = named(gate, ask.agent, ask.now)
     if not last then return nil end
+    -- Nobody came for the times that were kept, so nobody may come for the others.
+    if gate.booked == 0 then callers = 0 end
     local weights = weights_of(gate, ask)
     local function after(rate)
       local step = max(min(div(turn_ms(ask.need, rate) * weights, ask.weight), ask.most_ms), ask.least_ms)
