@@ -448,7 +448,9 @@ impl Metrics {
 
     /// The exposition in Prometheus' text format.
     pub fn render(&self) -> String {
-        self.collectors().iter().for_each(|collect| collect());
+        // Held to the end: another exposition would set series anew that this one is about to gather.
+        let collectors = self.collectors();
+        collectors.iter().for_each(|collect| collect());
         let mut text = String::new();
         if let Err(error) = TextEncoder::new().encode_utf8(&self.registry.gather(), &mut text) {
             tracing::error!(%error, "metrics could not be written");

@@ -4,11 +4,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustc_hash::FxHashMap;
+
 use super::command::{Command, Look, Snapshot, View};
 use super::{Budget, Charge, Room, Standing, Waits};
 
 /// One agent's account, for people to read.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Statement {
     /// Points spent at this replica since it started.
     pub spent: u64,
@@ -82,11 +84,17 @@ impl Budget {
         self.spending.of(agent)
     }
 
-    /// An agent's spending, share and waits, as known to this replica.
-    pub fn statement(&self, agent: &str) -> Statement {
-        let (spent, mean_held) = self.spending.sum(agent);
-        let (spent_in_windows, standing) = self.standings.of(agent);
-        Statement { spent, spent_in_windows, standing, mean_held }
+    /// The agents' spending, shares and waits, as known to this replica; nothing of those that never called.
+    pub fn statements(&self) -> FxHashMap<Arc<str>, Statement> {
+        let mut statements = FxHashMap::<Arc<str>, Statement>::default();
+        for (agent, (spent_in_windows, standing)) in self.standings.by_agent() {
+            statements.insert(agent, Statement { spent_in_windows, standing, ..Statement::default() });
+        }
+        self.spending.each_sum(|agent, spent, mean_held| {
+            let statement = statements.entry(Arc::clone(agent)).or_default();
+            (statement.spent, statement.mean_held) = (spent, mean_held);
+        });
+        statements
     }
 
     /// Per installation: its pools as last seen here, and the store's time in epoch milliseconds.

@@ -61,13 +61,12 @@ impl Spending {
         routes
     }
 
-    /// The points that an agent spent, and the mean time that its latest calls were held.
-    pub(super) fn sum(&self, agent: &str) -> (u64, Duration) {
-        let by_agent = self.by_agent.lock();
-        by_agent.get(agent).map_or_else(Default::default, |account| {
+    /// Tells the points that each agent spent, and the mean time that its latest calls were held.
+    pub(super) fn each_sum(&self, mut tell: impl FnMut(&Arc<str>, u64, Duration)) {
+        for (agent, account) in &*self.by_agent.lock() {
             let mean_held = Duration::from_secs_f64(account.mean_held_s.max(0.0));
-            (account.routes.values().sum(), mean_held)
-        })
+            tell(agent, account.routes.values().sum(), mean_held);
+        }
     }
 
     fn with(&self, agent: &Arc<str>, change: impl FnOnce(&mut Account)) {
@@ -87,10 +86,11 @@ mod tests {
     fn points_add_up_and_waits_are_smoothed() {
         let spending = Spending::default();
         let agent: Arc<str> = "a".into();
-        assert_eq!(spending.sum("a"), (0, Duration::ZERO));
         spending.add(&agent, &"GET /x".into(), 7);
         spending.add(&agent, &"GET /y".into(), 2);
         spending.held(&agent, Duration::from_secs(10));
-        assert_eq!(spending.sum("a"), (9, Duration::from_secs(1)));
+        let mut sums = Vec::new();
+        spending.each_sum(|agent, spent, mean_held| sums.push((Arc::clone(agent), spent, mean_held)));
+        assert_eq!(sums, [(agent, 9, Duration::from_secs(1))]);
     }
 }

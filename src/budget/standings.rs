@@ -25,8 +25,8 @@ pub(super) struct Standings {
 
 #[derive(Debug, Default)]
 struct Pool {
-    /// The weights of all agents seen in the last minute, as of the latest word about any of them.
-    weights: i64,
+    /// The weights of all agents that the store had seen in the last minute, as last told, and when.
+    weights: Option<(i64, Instant)>,
     by_agent: FxHashMap<Arc<str>, (View, Instant)>,
 }
 
@@ -40,48 +40,55 @@ pub struct Standing {
 }
 
 impl Standings {
-    /// The store told where the agent of a call stands.
+    /// The store told where the agent of a call stands. One whose ceiling is 0 has no share.
     pub(super) fn note(&self, charge: &Charge, view: View) {
+        if charge.ceiling == Some(0) {
+            return;
+        }
         let key = (Arc::clone(&charge.installation), Arc::clone(&charge.resource));
+        let now = Instant::now();
         let mut by_pool = self.by_pool.lock();
         let pool = by_pool.entry(key).or_default();
-        pool.weights = view.weights;
-        let told = (view, Instant::now());
+        pool.weights = Some((view.weights, now));
         match pool.by_agent.get_mut(&charge.agent) {
-            Some(last) => *last = told,
-            None => drop(pool.by_agent.insert(Arc::clone(&charge.agent), told)),
+            Some(last) => *last = (view, now),
+            None => drop(pool.by_agent.insert(Arc::clone(&charge.agent), (view, now))),
         }
     }
 
-    /// The points that an agent spent, over all replicas, in windows that are not over yet; and its
-    /// standing in the pool that it used last, if it was seen in the last minute.
-    pub(super) fn of(&self, agent: &str) -> (i64, Option<Standing>) {
+    /// By agent: the points spent over all replicas, in windows that are not over yet; and its standing in the pool
+    /// that it used last, if it was seen in the last minute.
+    pub(super) fn by_agent(&self) -> FxHashMap<Arc<str>, (i64, Option<Standing>)> {
         let now = Instant::now();
-        let (mut spent, mut latest, mut standing) = (0, None, None);
+        let mut agents = FxHashMap::<Arc<str>, (i64, Option<(Instant, Standing)>)>::default();
         for ((installation, resource), pool) in &*self.by_pool.lock() {
-            let Some((view, at)) = pool.by_agent.get(agent) else { continue };
-            let left = u64::try_from(view.reset_in_ms).unwrap_or_default();
-            if now.saturating_duration_since(*at) < Duration::from_millis(left) {
-                spent += view.used;
-            }
-            if is_seen(*at, now) && latest.is_none_or(|latest| *at > latest) {
-                latest = Some(*at);
-                standing = Some(Standing {
-                    installation: Arc::clone(installation),
-                    resource: Arc::clone(resource),
-                    share_ratio: pool.share_ratio(view),
-                });
+            let weights = pool.weights(now);
+            for (agent, (view, at)) in &pool.by_agent {
+                let (spent, latest) = agents.entry(Arc::clone(agent)).or_default();
+                let left = u64::try_from(view.reset_in_ms).unwrap_or_default();
+                if now.saturating_duration_since(*at) < Duration::from_millis(left) {
+                    *spent += view.used;
+                }
+                if is_seen(*at, now) && latest.as_ref().is_none_or(|(latest, _)| at > latest) {
+                    let (installation, resource) = (Arc::clone(installation), Arc::clone(resource));
+                    let share_ratio = ratio(view.weight, weights);
+                    *latest = Some((*at, Standing { installation, resource, share_ratio }));
+                }
             }
         }
-        (spent, standing)
+        agents
+            .into_iter()
+            .map(|(agent, (spent, latest))| (agent, (spent, latest.map(|(_, one)| one))))
+            .collect()
     }
 
     /// Tells the share of every agent seen in the last minute: agent, installation and resource, and the ratio.
     pub(super) fn each_share(&self, mut tell: impl FnMut(&[&str; 3], f64)) {
         let now = Instant::now();
         for ((installation, resource), pool) in &*self.by_pool.lock() {
+            let weights = pool.weights(now);
             for (agent, (view, _)) in pool.by_agent.iter().filter(|(_, (_, at))| is_seen(*at, now)) {
-                tell(&[&**agent, &**installation, &**resource], pool.share_ratio(view));
+                tell(&[&**agent, &**installation, &**resource], ratio(view.weight, weights));
             }
         }
     }
@@ -94,11 +101,21 @@ impl Standings {
 }
 
 impl Pool {
-    fn share_ratio(&self, view: &View) -> f64 {
-        #[allow(clippy::cast_precision_loss, reason = "weights are small")]
-        let ratio = view.weight as f64 / self.weights.max(view.weight).max(1) as f64;
-        ratio
+    /// The weights of all agents seen in the last minute: those here, and as many elsewhere as when the store last told.
+    fn weights(&self, now: Instant) -> i64 {
+        let Some((told, then)) = self.weights else { return 0 };
+        let here = |when: Instant| -> i64 {
+            let seen = self.by_agent.values().filter(|(_, at)| is_seen(*at, when));
+            seen.map(|(view, _)| view.weight).sum()
+        };
+        here(now) + (told - here(then)).max(0)
     }
+}
+
+fn ratio(weight: i64, weights: i64) -> f64 {
+    #[allow(clippy::cast_precision_loss, reason = "weights are small")]
+    let ratio = weight as f64 / weights.max(1) as f64;
+    ratio
 }
 
 fn is_seen(at: Instant, now: Instant) -> bool {
@@ -119,35 +136,40 @@ mod tests {
 
     /// They were as of each agent's own last call, and stayed for good.
     #[tokio::test(start_paused = true)]
-    async fn shares_are_of_those_seen_in_the_last_minute_and_add_up_to_one() {
+    async fn shares_are_of_those_seen_in_the_last_minute() {
         let standings = Standings::default();
         let view = |used, weights| View { used, reset_in_ms: 90_000, weight: 1, weights, ..View::default() };
         standings.note(&charge("a"), view(7, 1));
-        tokio::time::advance(Duration::from_secs(1)).await;
-        standings.note(&charge("b"), view(2, 2));
-        assert_eq!(shares(&standings), [("a".to_owned(), 0.5), ("b".to_owned(), 0.5)]);
-        let (spent, standing) = standings.of("a");
-        assert_eq!((spent, standing.unwrap().share_ratio), (7, 0.5));
-        tokio::time::advance(Duration::from_secs(59)).await;
-        standings.note(&charge("b"), view(3, 1));
-        assert_eq!(shares(&standings), [("b".to_owned(), 1.0)]);
-        assert_eq!(standings.of("a"), (7, None), "its window is not over");
         tokio::time::advance(Duration::from_secs(30)).await;
-        assert_eq!(standings.of("a"), (0, None));
+        standings.note(&charge("b"), view(2, 2));
+        let closed = Charge { ceiling: Some(0), ..charge("closed") };
+        standings.note(&closed, view(0, 3));
+        assert_eq!(shares(&standings), [("a".to_owned(), 0.5), ("b".to_owned(), 0.5)]);
+        let (spent, standing) = standings.by_agent()["a"].clone();
+        assert_eq!((spent, standing.unwrap().share_ratio), (7, 0.5));
+        tokio::time::advance(Duration::from_secs(31)).await;
+        assert_eq!(shares(&standings), [("b".to_owned(), 1.0)], "a is away, though nobody was told so");
+        assert_eq!(standings.by_agent()["a"], (7, None), "its window is not over");
+        // Another replica's agent of weight 3.
+        standings.note(&charge("b"), view(3, 4));
+        assert_eq!(shares(&standings), [("b".to_owned(), 0.25)]);
+        tokio::time::advance(Duration::from_secs(30)).await;
+        assert_eq!(standings.by_agent()["a"], (0, None));
         standings.retain(|agent| agent == "a");
-        assert_eq!(standings.of("b"), (0, None));
+        assert!(!standings.by_agent().contains_key("b"));
     }
 
     #[tokio::test(start_paused = true)]
     async fn the_pool_used_last_counts() {
         let standings = Standings::default();
-        let view = |weights| View { reset_in_ms: 1, weight: 1, weights, ..View::default() };
+        let view = View { reset_in_ms: 1, weight: 1, weights: 4, ..View::default() };
         let search = Charge { resource: "search".into(), ..charge("a") };
-        for (used, resource, share_ratio) in [(&search, "search", 0.25), (&charge("a"), "core", 0.25)] {
-            standings.note(used, view(4));
+        for (used, resource) in [(&search, "search"), (&charge("a"), "core")] {
+            standings.note(used, view);
             tokio::time::advance(Duration::from_secs(1)).await;
-            let standing = standings.of("a").1.unwrap();
-            assert_eq!((&*standing.resource, standing.share_ratio), (resource, share_ratio));
+            let (_, standing) = standings.by_agent()["a"].clone();
+            let standing = standing.unwrap();
+            assert_eq!((&*standing.resource, standing.share_ratio), (resource, 0.25));
         }
     }
 }

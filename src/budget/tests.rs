@@ -62,6 +62,25 @@ async fn settle(call: &mut Reservation, reading: &Reading) {
     call.settle(reading, Duration::from_millis(10), true).await;
 }
 
+/// The series stayed, with the share as of its last call.
+#[tokio::test(start_paused = true)]
+async fn who_was_not_seen_for_a_minute_has_no_share_in_the_metrics() {
+    let budget = budget(Secondary::default());
+    let shares = || {
+        budget.export();
+        let text = budget.metrics.render();
+        text.lines().filter(|line| line.starts_with("tollgate_agent_share_ratio{")).count()
+    };
+    for agent in ["a", "b"] {
+        settle(&mut budget.admit(&charge(agent), PATIENT).await.unwrap(), &answer(1, 600)).await;
+    }
+    assert_eq!(shares(), 2);
+    tokio::time::advance(Duration::from_secs(59)).await;
+    settle(&mut budget.admit(&charge("b"), PATIENT).await.unwrap(), &answer(2, 600)).await;
+    tokio::time::advance(Duration::from_secs(2)).await;
+    assert_eq!(shares(), 1);
+}
+
 #[tokio::test(start_paused = true)]
 async fn who_waits_at_a_slow_pool_is_woken_when_answers_tell_of_another_window() {
     let budget = budget(Secondary::default());

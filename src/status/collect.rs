@@ -11,7 +11,7 @@ use super::{AgentStatus, CacheStatus, ConfigStatus, PoolStatus, RouteStatus, Sta
 use crate::admin::AdminToken;
 use crate::agent::Agents;
 use crate::agent::roster::Roster;
-use crate::budget::{Budget, Waits};
+use crate::budget::{Budget, Statement, Waits};
 use crate::clock::Clock;
 use crate::config::Agent;
 use crate::metrics::Metrics;
@@ -45,9 +45,13 @@ impl Sources {
         let proxy = self.in_force.proxy();
         let seen = proxy.overview();
         let waiting = self.budget.waiting();
+        let (statements, none) = (self.budget.statements(), Statement::default());
         let known = self.roster.agents();
-        let mut agents: Vec<AgentStatus> =
-            known.all().map(|agent| self.agent(agent, waiting.get(agent.name.as_str()))).collect();
+        let agents = known.all().map(|agent| {
+            let statement = statements.get(agent.name.as_str()).unwrap_or(&none);
+            self.agent(agent, statement, waiting.get(agent.name.as_str()))
+        });
+        let mut agents: Vec<AgentStatus> = agents.collect();
         agents.sort_by(|a, b| {
             // A moment in a queue is no reason to reorder.
             let is_held = |agent: &AgentStatus| agent.longest_wait_ms >= HELD_LONG_MS;
@@ -105,8 +109,7 @@ impl Sources {
         (pools, replicas)
     }
 
-    fn agent(&self, agent: &Agent, waits: Option<&Waits>) -> AgentStatus {
-        let statement = self.budget.statement(&agent.name);
+    fn agent(&self, agent: &Agent, statement: &Statement, waits: Option<&Waits>) -> AgentStatus {
         let waits = waits.copied().unwrap_or_default();
         let millis = |span: std::time::Duration| u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
         let standing = statement.standing.as_ref();

@@ -96,28 +96,49 @@ impl GateKind {
 }
 
 impl Reason {
-    /// What replicas and Redis call them.
-    const NAMES: [(Reason, &str); 16] = [
-        (Reason::Start, "start"),
-        (Reason::Cooldown, "cooldown"),
-        (Reason::Box, "box"),
-        (Reason::Trial, "trial"),
-        (Reason::Unknown, "unknown"),
-        (Reason::Exhausted, "exhausted"),
-        (Reason::Ceiling, "ceiling"),
-        (Reason::Closed, "closed"),
-        (Reason::Spacing, "spacing"),
-        (Reason::Ring, "ring"),
-        (Reason::Content, "content"),
-        (Reason::Turn(GateKind::Pool), "turn:pool"),
-        (Reason::Turn(GateKind::Installation), "turn:installation"),
-        (Reason::Turn(GateKind::Route), "turn:route"),
-        (Reason::Turn(GateKind::Content), "turn:content"),
-        (Reason::StoreAway, "store"),
+    /// All that Redis knows; [`Reason::StoreAway`] is a replica's own.
+    const AT_REDIS: [Reason; 15] = [
+        Reason::Start,
+        Reason::Cooldown,
+        Reason::Box,
+        Reason::Trial,
+        Reason::Unknown,
+        Reason::Exhausted,
+        Reason::Ceiling,
+        Reason::Closed,
+        Reason::Spacing,
+        Reason::Ring,
+        Reason::Content,
+        Reason::Turn(GateKind::Pool),
+        Reason::Turn(GateKind::Installation),
+        Reason::Turn(GateKind::Route),
+        Reason::Turn(GateKind::Content),
     ];
 
+    /// What replicas and Redis call it.
+    fn name(self) -> &'static str {
+        match self {
+            Reason::Start => "start",
+            Reason::Cooldown => "cooldown",
+            Reason::Box => "box",
+            Reason::Trial => "trial",
+            Reason::Unknown => "unknown",
+            Reason::Exhausted => "exhausted",
+            Reason::Ceiling => "ceiling",
+            Reason::Closed => "closed",
+            Reason::Spacing => "spacing",
+            Reason::Ring => "ring",
+            Reason::Content => "content",
+            Reason::StoreAway => "store",
+            Reason::Turn(GateKind::Pool) => "turn:pool",
+            Reason::Turn(GateKind::Installation) => "turn:installation",
+            Reason::Turn(GateKind::Route) => "turn:route",
+            Reason::Turn(GateKind::Content) => "turn:content",
+        }
+    }
+
     pub(crate) fn named(name: &str) -> Option<Reason> {
-        Reason::NAMES.iter().find(|(_, known)| *known == name).map(|(reason, _)| *reason)
+        Reason::AT_REDIS.into_iter().find(|reason| reason.name() == name)
     }
 
     /// The metric label `reason` of waiting times.
@@ -161,8 +182,7 @@ impl Reason {
 
 impl Serialize for Reason {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let named = Reason::NAMES.iter().find(|(reason, _)| reason == self);
-        serializer.serialize_str(named.map_or("", |(_, name)| name))
+        serializer.serialize_str(self.name())
     }
 }
 
