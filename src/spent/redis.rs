@@ -71,22 +71,40 @@ impl RedisSpent {
         // Taken out, so that only one request has it.
         let unsure = self.unsure.lock().remove(&spend.approval);
         let request_id = unsure.map_or_else(|| spend.request_id.clone(), |(request_id, _)| request_id);
-        let args = [now.as_str(), &request_id, &issued, &expires];
-        let answer = self.redis.script("approval_spend", &SPEND, &keys, &args).await;
-        match answer.inspect_err(|_| self.note_unsure(spend, &request_id))? {
+        let mut asked = Asked { of: self, spend, request_id, is_answered: false };
+        let args = [now.as_str(), &asked.request_id, &issued, &expires];
+        let answer = self.redis.script("approval_spend", &SPEND, &keys, &args).await?;
+        asked.is_answered = true;
+        match answer {
             Value::Int(1) => self.own.record(spend),
             Value::Int(0) => Ok(Spent::Again),
             Value::Int(-1) => Ok(Spent::Forgotten),
             _ => Err(StoreAway),
         }
     }
+}
 
-    fn note_unsure(&self, spend: &Use, request_id: &str) {
-        let now = self.clock.now_seconds();
-        let mut unsure = self.unsure.lock();
+/// A question to Redis. Dropped without an answer, since Redis is away or the caller has hung up, it leaves its place
+/// to the next request: its own call is not sent.
+struct Asked<'a> {
+    of: &'a RedisSpent,
+    spend: &'a Use,
+    request_id: String,
+    is_answered: bool,
+}
+
+impl Drop for Asked<'_> {
+    fn drop(&mut self) {
+        if self.is_answered {
+            return;
+        }
+        let now = self.of.clock.now_seconds();
+        let mut unsure = self.of.unsure.lock();
         unsure.retain(|_, (_, expires_at)| *expires_at > now);
         if unsure.len() < UNSURE_MAX {
-            unsure.insert(spend.approval.clone(), (request_id.to_owned(), spend.expires_at));
+            let place = (std::mem::take(&mut self.request_id), self.spend.expires_at);
+            // Of several requests at once, the first is most likely the one that Redis knows.
+            unsure.entry(self.spend.approval.clone()).or_insert(place);
         }
     }
 }
