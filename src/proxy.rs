@@ -53,7 +53,6 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use http::{HeaderValue, Request, Response, request};
-use hyper::body::Incoming;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -249,11 +248,10 @@ impl Proxy {
 
     /// Serves one request. It always gives an answer: an error returned to hyper would close the
     /// connection without one, so even a panic becomes a 500.
-    pub async fn handle(&self, request: Request<Incoming>, peer: &Peer) -> Response<ResponseBody> {
+    pub(crate) async fn handle(&self, request: Request<RequestBody>, peer: &Peer) -> Response<ResponseBody> {
         let (mut head, body) = request.into_parts();
         let ctx = Context::new(&head, peer, &self.rules.server);
         let mut awaited = Awaited { proxy: self, ctx, is_answered: false };
-        let body = RequestBody::new(body, head.version);
         let served = self.serve(&mut head, body, peer, &mut awaited.ctx);
         let served = AssertUnwindSafe(served).catch_unwind().await;
         let outcome = served.unwrap_or(Err(ProxyError::Internal));

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::{Installation, Installations, installation, questions};
 use crate::github::apps::{App, AppError};
 
-/// The same for the lists of all installations, which may have many pages.
+/// How long the list of all installations waits for further Apps when one has answered; theirs may have many pages.
 const LIST_PATIENCE: Duration = Duration::from_secs(10);
 
 /// The installations of one App.

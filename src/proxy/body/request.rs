@@ -1,21 +1,29 @@
 //! The body of a request, and what becomes of the part that nobody reads.
 
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::Version;
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use tokio::runtime::Handle;
 
-/// After the answer, up to this many bytes are still read and discarded, for at most this long. Many
-/// callers read a refusal only after they have sent their whole body, and take a connection that is
-/// cut before that for lost.
+/// Of what nobody reads, up to this many bytes of each connection are still taken and discarded, for at most this long.
+/// Many callers read a refusal only after they have sent their whole body, and take a connection that is cut before
+/// that for lost.
 pub(crate) const DISCARDED_BYTES_MAX: usize = 64 * 1024 * 1024;
 pub(crate) const DISCARDED_WITHIN: Duration = Duration::from_secs(10);
+
+/// How much an HTTP/2 connection may still send that is discarded.
+pub(crate) type Allowance = Arc<AtomicUsize>;
+
+pub(crate) fn allowance() -> Allowance {
+    Arc::new(AtomicUsize::new(DISCARDED_BYTES_MAX))
+}
 
 /// A body as it arrives. Over HTTP/2, the rest of one that is dropped is read and discarded: a stream
 /// that nobody reads has no window, and its caller could neither finish nor see the answer. Over
@@ -24,12 +32,13 @@ pub(crate) const DISCARDED_WITHIN: Duration = Duration::from_secs(10);
 pub(crate) struct RequestBody {
     /// None once it is dropped.
     inner: Option<Incoming>,
-    is_http2: bool,
+    /// None over HTTP/1.1.
+    allowance: Option<Allowance>,
 }
 
 impl RequestBody {
-    pub(crate) fn new(inner: Incoming, version: Version) -> RequestBody {
-        RequestBody { inner: Some(inner), is_http2: version == Version::HTTP_2 }
+    pub(crate) fn new(inner: Incoming, allowance: Option<Allowance>) -> RequestBody {
+        RequestBody { inner: Some(inner), allowance }
     }
 
     fn inner(&self) -> &Incoming {
@@ -61,22 +70,21 @@ impl Body for RequestBody {
 impl Drop for RequestBody {
     fn drop(&mut self) {
         if let Some(rest) = self.inner.take()
-            && self.is_http2
+            && let Some(allowance) = self.allowance.take()
             && !rest.is_end_stream()
             && let Ok(runtime) = Handle::try_current()
         {
-            runtime.spawn(tokio::time::timeout(DISCARDED_WITHIN, discard(rest)));
+            runtime.spawn(tokio::time::timeout(DISCARDED_WITHIN, discard(rest, allowance)));
         }
     }
 }
 
-async fn discard(mut body: Incoming) {
-    let mut left = DISCARDED_BYTES_MAX;
+async fn discard(mut body: Incoming, allowance: Allowance) {
     while let Some(Ok(frame)) = body.frame().await {
         let read = frame.data_ref().map_or(0, Bytes::len);
-        if read >= left {
+        let taken = |left: usize| left.checked_sub(read);
+        if allowance.fetch_update(Ordering::Relaxed, Ordering::Relaxed, taken).is_err() {
             return;
         }
-        left -= read;
     }
 }

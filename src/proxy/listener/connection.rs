@@ -22,6 +22,7 @@ use super::refuse;
 use super::strict::{Patience, Strict};
 use super::unread::watched;
 use crate::proxy::Peer;
+use crate::proxy::body::{Allowance, RequestBody, allowance};
 use crate::proxy::in_force::InForce;
 
 /// More fields than `framing` lets through, so that hyper never refuses by itself.
@@ -50,6 +51,14 @@ pub(super) struct Serving {
     /// Cancelled some time after `stop`: from then on nothing is waited for.
     pub(super) cut: CancellationToken,
     pub(super) patience: Patience,
+}
+
+/// What the streams of an HTTP/2 connection share.
+#[derive(Clone)]
+struct Http2 {
+    /// Cancelled when a response stands still that its peer does not read.
+    unread: CancellationToken,
+    allowance: Allowance,
 }
 
 impl Serving {
@@ -103,8 +112,9 @@ impl Serving {
     async fn http2<T: AsyncRead + AsyncWrite + Unpin + Send + 'static>(self, io: T, peer: Peer) {
         let activity = Activity::new();
         let unread = CancellationToken::new();
+        let shared = Http2 { unread: unread.clone(), allowance: allowance() };
         let service =
-            service_fn(|request| self.answer(request, peer.clone(), activity.begin(), Some(unread.clone())));
+            service_fn(|request| self.answer(request, peer.clone(), activity.begin(), Some(shared.clone())));
         let mut http = http2::Builder::new(TokioExecutor::new());
         http.timer(TokioTimer::new())
             .max_concurrent_streams(STREAMS_MAX)
@@ -151,17 +161,19 @@ impl Serving {
         request: Request<Incoming>,
         peer: Peer,
         running: Running,
-        unread: Option<CancellationToken>,
+        http2: Option<Http2>,
     ) -> Pin<Box<dyn Future<Output = Result<Response<RunningBody>, Infallible>> + Send>> {
         let (proxy, stop) = (self.in_force.proxy(), self.stop.clone());
         // Boxed; otherwise hyper would keep room for a request's whole state on every idle connection.
         Box::pin(async move {
+            let allowance = http2.as_ref().map(|http2| Arc::clone(&http2.allowance));
+            let request = request.map(|body| RequestBody::new(body, allowance));
             let mut response = proxy.handle(request, &peer).await;
             // Lets other ready tasks run first. Their answers are then written together, and a
             // reader is woken once for several.
             tokio::task::yield_now().await;
-            match &unread {
-                Some(unread) => response = response.map(|body| watched(body, &proxy.readers, unread)),
+            match &http2 {
+                Some(http2) => response = response.map(|body| watched(body, &proxy.readers, &http2.unread)),
                 None if stop.is_cancelled() => {
                     response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
                 }
