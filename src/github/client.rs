@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::{Request, Response};
 use http_body_util::combinators::UnsyncBoxBody;
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -110,7 +111,7 @@ impl HttpClient {
             .https_or_http()
             .enable_http1()
             .wrap_connector(tcp);
-        Ok(HttpClient { pool: Arc::new(Pool::new(connector)) })
+        Ok(HttpClient { pool: Arc::new(Pool::new(connector, connect_timeout)) })
     }
 
     /// Sends one request, once; its URI must be absolute.
@@ -119,7 +120,11 @@ impl HttpClient {
     /// When no connection can be made, or it breaks before the head of the answer.
     pub async fn send(&self, request: Request<RequestBody>) -> Result<Response<AnswerBody>, SendError> {
         let mut connection = self.pool.connection(request.uri()).await?;
-        let answer = connection.send(request).await.map_err(SendError::Broke)?;
+        let mut answer = connection.send(request).await.map_err(SendError::Broke)?;
+        // Its framing was the transfer coding's; passed on, the length would cut the body (RFC 9112 §6.3).
+        if answer.headers().contains_key(TRANSFER_ENCODING) {
+            answer.headers_mut().remove(CONTENT_LENGTH);
+        }
         Ok(answer.map(|body| AnswerBody::new(body, connection, &self.pool)))
     }
 }

@@ -22,7 +22,7 @@ pub struct Upstream {
     pub link_bases: Option<Vec<String>>,
     /// X-GitHub-Api-Version sent when the agent names none.
     pub api_version: String,
-    /// How long a connection to GitHub may take.
+    /// How long a connection to GitHub may take, with the look-up of its name and the TLS handshake.
     pub connect_timeout: Period,
     /// How long GitHub may take to the first byte of its answer.
     pub request_timeout: Period,

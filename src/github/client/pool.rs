@@ -24,6 +24,8 @@ const OPENING: Duration = Duration::from_secs(30);
 #[derive(Debug)]
 pub(super) struct Pool {
     pub(super) connector: Connector,
+    /// How long a connection may take, from the name's look-up to the end of the TLS handshake.
+    connect_timeout: Duration,
     /// Ordered by last use; the most recently used is at the back.
     idle: Mutex<VecDeque<Idle>>,
     /// Tells waiting requests that a connection has come back.
@@ -37,8 +39,8 @@ struct Idle {
 }
 
 impl Pool {
-    pub(super) fn new(connector: Connector) -> Pool {
-        Pool { connector, idle: Mutex::default(), returned: Notify::new() }
+    pub(super) fn new(connector: Connector, connect_timeout: Duration) -> Pool {
+        Pool { connector, connect_timeout, idle: Mutex::default(), returned: Notify::new() }
     }
 
     /// A connection that is ready for a request to this URI: an idle one, or else whichever comes first of a new
@@ -52,7 +54,11 @@ impl Pool {
     }
 
     async fn open(self: &Arc<Self>, origin: Origin) -> Result<Connection, BoxError> {
-        let mut opening = Box::pin(Connection::open(self.connector.clone(), origin.clone()));
+        let (connector, within, to) = (self.connector.clone(), self.connect_timeout, origin.clone());
+        let mut opening = Box::pin(async move {
+            let opened = timeout(within, Connection::open(connector, to)).await;
+            opened.unwrap_or_else(|_| Err(format!("no connection within {within:?}").into()))
+        });
         loop {
             let mut returned = pin!(self.returned.notified());
             // From here on it hears of returned connections; one that came back earlier is taken now.

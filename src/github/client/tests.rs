@@ -254,3 +254,27 @@ async fn without_a_server_nothing_was_sent() {
     assert!(matches!(error, SendError::Connect(_)) && error.was_unsent(), "{error:?}");
     assert!(matches!(client().send(get("/1")).await, Err(SendError::Address)));
 }
+
+/// It accepts the connection and says nothing; it was waited for as for an answer.
+#[tokio::test]
+async fn a_server_that_hangs_in_the_handshake_is_given_up() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let uri = format!("https://{}/1", listener.local_addr().unwrap());
+    crate::app::install_crypto();
+    let client = HttpClient::with("test", None, Duration::from_millis(100)).unwrap();
+    let error = timeout(Duration::from_secs(30), client.send(get(&uri))).await.expect("it is given up");
+    let error = error.unwrap_err();
+    assert!(matches!(error, SendError::Connect(_)) && error.was_unsent(), "{error:?}");
+}
+
+/// RFC 9112 section 6.3: the transfer coding overrides the length, which would cut the body where it is passed on.
+#[tokio::test]
+async fn a_length_beside_chunks_does_not_count() {
+    let (uri, _) = scripted(
+        b"HTTP/1.1 200 OK\r\ncontent-length: 3\r\ntransfer-encoding: chunked\r\n\r\n6\r\nabcdef\r\n0\r\n\r\n",
+    )
+    .await;
+    let answer = client().send(get(&uri)).await.unwrap();
+    assert!(!answer.headers().contains_key("content-length"));
+    assert_eq!(length(answer).await, 6);
+}

@@ -166,8 +166,10 @@ impl Proxy {
 /// Whether a truncated body can be told from a complete one: over HTTP/1, without a length and
 /// without chunks, a body ends where its connection does (RFC 9112 §6.3).
 fn has_an_end(answer: &Answer) -> bool {
-    let has = |name| answer.headers().contains_key(name);
-    answer.version() > Version::HTTP_11 || has(CONTENT_LENGTH) || has(TRANSFER_ENCODING)
+    let coding = answer.headers().get_all(TRANSFER_ENCODING).iter().next_back();
+    let last = coding.and_then(|coding| coding.to_str().ok()?.rsplit(',').next().map(str::trim));
+    let is_chunked = last.is_some_and(|last| last.eq_ignore_ascii_case("chunked"));
+    answer.version() > Version::HTTP_11 || answer.headers().contains_key(CONTENT_LENGTH) || is_chunked
 }
 
 /// Room in the cache for the part of a body that has arrived.
