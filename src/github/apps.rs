@@ -18,12 +18,14 @@ use parking_lot::Mutex;
 use serde::Serialize;
 use thiserror::Error;
 use tokio::task::spawn_blocking;
+use tokio::time::Instant;
 
 use super::client::HttpClient;
 use super::rate_limit;
 use crate::clock::Clock;
 use crate::config::{self, PrivateKey};
 use crate::error::with_causes;
+use crate::retry::{Policy, is_transient};
 use crate::secret;
 
 /// `User-Agent` of our own calls.
@@ -36,6 +38,14 @@ const ANSWER_BYTES_MAX: usize = 4 * 1024 * 1024;
 const BACKDATED_SECONDS: i64 = 60;
 /// How far ahead `exp` lies: a minute less than GitHub's ten, in case our clock is fast.
 const VALID_SECONDS: i64 = 540;
+
+/// How a call of the App's own is made again. Agents wait for it, so an attempt that took longer is not followed by another.
+const RETRY: config::Retry = config::Retry {
+    max_attempts: 3,
+    base_delay: Duration::from_millis(200),
+    max_delay: Duration::from_secs(1),
+};
+const REPEATED_WITHIN: Duration = Duration::from_secs(2);
 
 /// Why a call as the App failed. The texts are for the log; they hold no credential.
 #[derive(Debug, Clone, Error)]
@@ -61,6 +71,15 @@ impl AppError {
     /// A status that is no success; `what` was asked for.
     pub(crate) fn refused(status: StatusCode, what: &'static str, body: &[u8]) -> AppError {
         AppError::Refused { status, what, message: message_of(body) }
+    }
+
+    /// Whether GitHub gave no answer to the question: none came, or it was about GitHub's own state.
+    pub(crate) fn is_outage(&self) -> bool {
+        match self {
+            AppError::Unreachable(_) | AppError::Timeout(_) | AppError::Limited { .. } => true,
+            AppError::Refused { status, .. } => status.is_server_error(),
+            AppError::Key { .. } | AppError::Garbled(..) => false,
+        }
     }
 
     /// Whether a token was refused since GitHub shows the App no repository of a name that it was to be narrowed to.
@@ -135,11 +154,35 @@ impl App {
             && (&self.read_permissions, &self.write_permissions) == (read_permissions, write_permissions)
     }
 
-    /// Calls the API as the App; returns status and body. An error status is not an `Err`.
+    /// Calls the API as the App; returns status and body. An error status is not an `Err`. The App's calls change
+    /// nothing that would have to be undone, so those that break off or meet a failing server are made again.
     ///
     /// # Errors
     /// When there is no answer, or GitHub refuses for a limit; then every call fails until that limit is over.
     pub async fn call(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&serde_json::Value>,
+    ) -> Result<(StatusCode, Bytes), AppError> {
+        let (policy, started) = (Policy::new(RETRY), Instant::now());
+        let mut attempt = 1;
+        loop {
+            let answered = self.call_once(method.clone(), path, body).await;
+            let has_failed = match &answered {
+                Ok((status, _)) => is_transient(*status),
+                Err(error) => matches!(error, AppError::Unreachable(_)),
+            };
+            let may_repeat = has_failed && started.elapsed() < REPEATED_WITHIN;
+            match policy.delay(attempt, None, rand::random()).filter(|_| may_repeat) {
+                Some(pause) => tokio::time::sleep(pause).await,
+                None => return answered,
+            }
+            attempt += 1;
+        }
+    }
+
+    async fn call_once(
         &self,
         method: Method,
         path: &str,

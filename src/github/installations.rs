@@ -3,6 +3,8 @@
 mod asking;
 mod lists;
 mod questions;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, HashMap};
 use std::hash::{BuildHasher, RandomState};
@@ -13,6 +15,7 @@ use moka::Expiry;
 use moka::future::Cache;
 use moka::sync;
 use secrecy::ExposeSecret;
+use tokio::time::timeout;
 
 use super::apps::{App, AppError};
 use super::tokens::Token;
@@ -35,6 +38,9 @@ const MISS_COUNTED_FOR: Duration = Duration::from_secs(60);
 const LISTED_FOR: Duration = Duration::from_secs(2);
 /// How long an owner's look-up waits for further Apps when one has answered.
 const LOOK_UP_PATIENCE: Duration = Duration::from_secs(2);
+/// How long it waits if there is an earlier answer, which serves in an outage of the look-up. GitHub judges each token
+/// anew all the same.
+const LAST_PATIENCE: Duration = Duration::from_secs(2);
 /// Owners remembered.
 const OWNERS_MAX: u64 = 10_000;
 
@@ -86,13 +92,14 @@ pub struct Installations {
     /// Whether an installation limited to selected repositories covers a repository, by label and repository.
     covered: Cache<(Arc<str>, String), bool>,
     absent: Cache<String, Absent>,
-    /// Owners that have had an installation.
-    seen: sync::Cache<String, ()>,
+    /// What each owner had when GitHub last told, for as long as it can't tell.
+    last_on: sync::Cache<String, Arc<[Arc<Installation>]>>,
     /// Owners without an installation, looked up within the last minute.
     misses: sync::Cache<String, ()>,
     failures: Failures,
-    /// By the App's name.
+    /// By the App's name; and likewise what it was when GitHub last told.
     of_app: Cache<String, Arc<OfApp>>,
+    last_of_app: sync::Cache<String, Arc<OfApp>>,
     all: Cache<(), Arc<Listed>>,
     /// Labels of installations that another entry of `apps` has, too, and that were reported.
     doubles: sync::Cache<Arc<str>, ()>,
@@ -100,6 +107,11 @@ pub struct Installations {
 
 impl Installations {
     pub fn new(apps: Vec<Arc<App>>, tokens: Vec<PersonalToken>) -> Installations {
+        Installations::trusting(FOUND_FOR, apps, tokens)
+    }
+
+    /// Trusts what it finds for this long.
+    fn trusting(found_for: Duration, apps: Vec<Arc<App>>, tokens: Vec<PersonalToken>) -> Installations {
         let personal = tokens
             .into_iter()
             .map(|PersonalToken { name, token }| {
@@ -114,11 +126,12 @@ impl Installations {
         Installations {
             personal,
             covered: Cache::builder().max_capacity(OWNERS_MAX).expire_after(Believed).build(),
-            by_owner: Cache::builder().max_capacity(OWNERS_MAX).time_to_live(FOUND_FOR).build(),
-            seen: sync::Cache::builder().max_capacity(OWNERS_MAX).build(),
+            by_owner: Cache::builder().max_capacity(OWNERS_MAX).time_to_live(found_for).build(),
+            last_on: sync::Cache::builder().max_capacity(OWNERS_MAX).build(),
             misses: sync::Cache::builder().max_capacity(OWNERS_MAX).time_to_live(MISS_COUNTED_FOR).build(),
             failures: Failures::new(),
-            of_app: Cache::builder().time_to_live(FOUND_FOR).build(),
+            of_app: Cache::builder().time_to_live(found_for).build(),
+            last_of_app: sync::Cache::new(OWNERS_MAX),
             doubles: sync::Cache::builder().max_capacity(OWNERS_MAX).time_to_live(FOUND_FOR).build(),
             absent: Cache::builder().max_capacity(OWNERS_MAX).time_to_live(MISSING_FOR).build(),
             all: Cache::builder().max_capacity(1).time_to_live(LISTED_FOR).build(),
@@ -170,14 +183,24 @@ impl Installations {
                 (true, None) => Ok(self.instead(Absent::NotInstalled)),
             };
         }
-        let found = self.by_owner.try_get_with(owner.clone(), async { self.look_up(&owner).await }).await;
+        let last = self.last_on.get(&owner);
+        let asked = self.by_owner.try_get_with(owner.clone(), async { self.look_up(&owner).await });
+        let found = match &last {
+            None => asked.await,
+            // Whoever was served before is not held up by an endpoint that hangs.
+            Some(last) => match timeout(LAST_PATIENCE, asked).await {
+                Ok(found) => found,
+                Err(_) => return Ok(Arc::clone(last)),
+            },
+        };
         match found {
             Ok(found) => {
-                self.seen.insert(owner, ());
+                self.last_on.insert(owner, Arc::clone(&found));
                 Ok(found)
             }
             Err(error) => match &*error {
                 LookUpError::Absent(absent) => {
+                    self.last_on.invalidate(&owner);
                     if *absent == Absent::NotInstalled {
                         self.misses.insert(owner.clone(), ());
                         self.misses.run_pending_tasks();
@@ -185,7 +208,10 @@ impl Installations {
                     self.absent.insert(owner, *absent).await;
                     Ok(self.instead(*absent))
                 }
-                LookUpError::Failed(error) => Err(Arc::clone(error)),
+                LookUpError::Failed(error) => match last.filter(|_| error.is_outage()) {
+                    Some(last) => Ok(last),
+                    None => Err(Arc::clone(error)),
+                },
             },
         }
     }
@@ -252,6 +278,8 @@ impl Installations {
     pub async fn forget(&self, owner: &str) {
         let owner = owner.to_ascii_lowercase();
         self.by_owner.invalidate(&owner).await;
+        self.last_on.invalidate(&owner);
+        self.last_of_app.invalidate_all();
         self.absent.invalidate(&owner).await;
         self.covered.invalidate_all();
         self.of_app.invalidate_all();
@@ -285,7 +313,7 @@ impl Installations {
     /// Look-ups are the App's own calls, charged to no agent, so names that turn out to be unknown are looked up
     /// only so often per minute. An owner that has had an installation is always looked up.
     fn may_look_up(&self, owner: &str) -> bool {
-        self.seen.contains_key(owner) || self.misses.entry_count() < MISSES_MAX || {
+        self.last_on.contains_key(owner) || self.misses.entry_count() < MISSES_MAX || {
             self.misses.run_pending_tasks();
             self.misses.entry_count() < MISSES_MAX
         }

@@ -61,6 +61,11 @@ impl Failures {
         answers.into_iter().zip(apps).map(|(answer, app)| answer.unwrap_or_else(|| late(app))).collect()
     }
 
+    #[cfg(test)]
+    pub(super) fn forget(&self) {
+        self.0.invalidate_all();
+    }
+
     fn note(&self, app: &App, error: AppError) -> Arc<AppError> {
         tracing::warn!(app = app.name, %error, "it is not known where this App is installed");
         let error = Arc::new(error);
@@ -75,39 +80,15 @@ mod tests {
 
     use http::Uri;
 
+    use super::super::tests::app;
     use super::*;
-    use crate::clock::SystemClock;
-    use crate::config::{self, PrivateKey};
-    use crate::github::client::HttpClient;
+    use crate::config::PrivateKey;
 
     const PATIENCE: Duration = Duration::from_secs(2);
 
     fn apps(names: &[&str]) -> Vec<Arc<App>> {
-        crate::app::install_crypto();
-        let seconds = Duration::from_secs(60);
-        let uri = Uri::from_static("http://127.0.0.1:9");
-        let upstream = config::Upstream {
-            api_url: uri.clone(),
-            uploads_url: uri.clone(),
-            graphql_url: uri,
-            link_bases: Vec::new(),
-            api_version: String::new(),
-            connect_timeout: seconds,
-            request_timeout: seconds,
-            idle_timeout: seconds,
-            ca_pem: None,
-        };
-        let client = HttpClient::try_new(&upstream).unwrap();
-        let app = |name: &&str| {
-            let app = config::App {
-                name: (*name).to_owned(),
-                issuer: "1".to_owned(),
-                private_key: PrivateKey::File("unread".into()),
-                read_permissions: None,
-                write_permissions: None,
-            };
-            Arc::new(App::new(app, client.clone(), &upstream, Arc::new(SystemClock)))
-        };
+        let nowhere = Uri::from_static("http://127.0.0.1:9");
+        let app = |name: &&str| app(name, nowhere.clone(), PrivateKey::File("unread".into()));
         names.iter().map(app).collect()
     }
 

@@ -15,7 +15,7 @@ const LIST_PATIENCE: Duration = Duration::from_secs(10);
 pub struct OfApp {
     pub serving: Vec<Arc<Installation>>,
     /// Accounts, in lower case, whose installation is suspended.
-    pub(super) suspended: Vec<String>,
+    pub suspended: Vec<String>,
 }
 
 /// Every installation there is, as far as it is known.
@@ -71,13 +71,19 @@ impl Installations {
         let asked = async {
             let mut of_app = OfApp::default();
             let found = self.failures.ask(app, questions::all(app)).await;
+            let found = match (found, self.last_of_app.get(&app.name)) {
+                (Err(error), Some(last)) if error.is_outage() => return Ok(last),
+                (found, _) => found,
+            };
             for found in found.map_err(|error| AppError::clone(&error))? {
                 match found.is_suspended() {
                     true => of_app.suspended.extend(found.account().map(str::to_ascii_lowercase)),
                     false => of_app.serving.push(Arc::new(installation(app, found, "unknown"))),
                 }
             }
-            Ok(Arc::new(of_app))
+            let of_app = Arc::new(of_app);
+            self.last_of_app.insert(app.name.clone(), Arc::clone(&of_app));
+            Ok(of_app)
         };
         Box::pin(self.of_app.try_get_with(app.name.clone(), asked)).await
     }
