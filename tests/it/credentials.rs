@@ -169,7 +169,8 @@ async fn a_token_is_renewed_before_it_ends_and_the_old_one_serves_meanwhile() {
     let fault = tollgate.sim.faults().add(Fault::new(FaultKind::MintFails { status: 500 }));
     ahead(3 * 60);
     assert_eq!(tollgate.get("/repos/acme/widgets").await.verdict(), "200");
-    eventually("the failed renewal", || tollgate.sim.faults().fired(fault) > 0).await;
+    // It is attempted three times.
+    eventually("the failed renewal", || tollgate.sim.faults().fired(fault) >= 3).await;
     tollgate.sim.faults().clear();
     ahead(30);
     assert_eq!(tollgate.get("/repos/acme/widgets").await.verdict(), "200");
@@ -184,6 +185,20 @@ async fn a_token_is_renewed_before_it_ends_and_the_old_one_serves_meanwhile() {
         metrics.contains("tollgate_token_refresh_total{installation=\"bot/acme\",result=\"failed\"} 1"),
         "{metrics}"
     );
+}
+
+/// There is no other to try, and repeated bad credentials lock out good ones.
+#[tokio::test]
+async fn a_personal_token_that_is_refused_is_sent_once() {
+    let mut setup = Setup { cache: UNCACHED, personal_token: true, ..Setup::worker() };
+    setup.sim.personal_tokens = vec!["ghp_one".to_owned()];
+    let tollgate = setup.start().await;
+    assert_eq!(tollgate.get("/repos/acme/widgets").await.verdict(), "200");
+    let body = Some(json!({"message": "Bad credentials"}));
+    let refused = FaultKind::Status { status: 401, body, headers: Default::default(), takes_effect: false };
+    let refused = tollgate.sim.faults().add(Fault::new(refused).on("GET", "/repos/acme"));
+    assert_eq!(tollgate.get("/repos/acme/widgets").await.verdict(), "502 upstream_unreachable");
+    assert_eq!(tollgate.sim.faults().fired(refused), 1);
 }
 
 #[tokio::test]

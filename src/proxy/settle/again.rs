@@ -14,6 +14,7 @@ use tokio::time::Instant;
 
 use super::Answer;
 use crate::error::ProxyError;
+use crate::github::installations::Kind;
 use crate::github::rate_limit::{self, Reading};
 use crate::github::tokens::Token;
 use crate::proxy::context::Context;
@@ -155,7 +156,9 @@ impl Proxy {
             self.metrics.retries.with_label_values(&["token_replication"]).inc();
             return Some(*pause);
         }
-        let repeatable = permitted.is_repeatable();
+        // There is no other token to try, and repeated bad credentials would lock out the user's good ones.
+        let is_personal = matches!(permitted.installation().kind, Kind::Personal(_));
+        let repeatable = permitted.is_repeatable() && !is_personal;
         if status != StatusCode::UNAUTHORIZED || !repeatable || attempts.refused_once {
             return None;
         }
