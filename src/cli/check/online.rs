@@ -96,7 +96,13 @@ impl Online {
         let mut all = Vec::new();
         for app in self.installations.apps() {
             match self.installations.of_app(app).await {
-                Ok(of_app) => all.extend(of_app.serving.iter().cloned()),
+                Ok(of_app) => {
+                    all.extend(of_app.serving.iter().cloned());
+                    for account in &of_app.suspended {
+                        writeln!(out, "wrong: the installation {}/{account} is suspended", app.name)?;
+                        wrong += 1;
+                    }
+                }
                 Err(error) => {
                     writeln!(out, "wrong: app {}: {error}", app.name)?;
                     wrong += 1;
@@ -130,7 +136,7 @@ impl Online {
     ) -> anyhow::Result<usize> {
         writeln!(out, "{}", describe(installation))?;
         match self.ask(installation, "/rate_limit").await {
-            Ok((headers, body)) => {
+            Ok(Some((headers, body))) => {
                 writeln!(out, "  limits       {}", limits(&body))?;
                 if RateLimit::from_headers(&headers).is_none() {
                     writeln!(
@@ -138,6 +144,13 @@ impl Online {
                         "  note: GitHub sends no x-ratelimit headers here; on GHES limits are off by default"
                     )?;
                 }
+                Ok(0)
+            }
+            Ok(None) => {
+                writeln!(
+                    out,
+                    "  note: rate limits are off here, as on GHES by default; calls are paced at 5,000 points an hour"
+                )?;
                 Ok(0)
             }
             Err(why) => {
@@ -156,12 +169,10 @@ impl Online {
     ) -> anyhow::Result<usize> {
         let mut wrong = 0;
         let mut owners = agent.repositories.owners();
-        let default = agent.installation.as_deref();
-        if let Some(default) =
-            default.filter(|default| !owners.iter().any(|owner| owner.eq_ignore_ascii_case(default)))
-        {
-            owners.push(default);
-        }
+        // Without a key of its own, it is one of the owners.
+        let is_owner = |name: &&str| owners.iter().any(|owner| owner.eq_ignore_ascii_case(name));
+        let default = agent.installation.as_deref().filter(|default| !is_owner(default));
+        owners.extend(default);
         for owner in owners {
             match self.installations.of_owner(owner).await {
                 Ok(found) if found.is_empty() => {
@@ -190,7 +201,7 @@ impl Online {
         out: &mut dyn Write,
     ) -> anyhow::Result<usize> {
         // GitHub Enterprise Server has no such list.
-        let Ok((_, body)) = self.ask(installation, "/versions").await else { return Ok(0) };
+        let Ok(Some((_, body))) = self.ask(installation, "/versions").await else { return Ok(0) };
         let known =
             body.as_array().is_some_and(|list| list.iter().any(|one| *one == self.api_version.as_str()));
         if known {
@@ -200,7 +211,12 @@ impl Online {
         Ok(1)
     }
 
-    async fn ask(&self, installation: &Arc<Installation>, path: &str) -> Result<(HeaderMap, Value), String> {
+    /// Asks GitHub; none if it has no such resource.
+    async fn ask(
+        &self,
+        installation: &Arc<Installation>,
+        path: &str,
+    ) -> Result<Option<(HeaderMap, Value)>, String> {
         let token =
             self.tokens.token(installation, Access::Read, None).await.map_err(|error| error.to_string())?;
         let mut request = Request::new(Empty::<Bytes>::new().map_err(|never| match never {}).boxed_unsync());
@@ -215,11 +231,14 @@ impl Online {
             let (head, body) = answer.into_parts();
             let body =
                 Limited::new(body, ANSWER_BYTES_MAX).collect().await.map_err(|error| error.to_string())?;
+            if head.status == StatusCode::NOT_FOUND {
+                return Ok(None);
+            }
             if head.status != StatusCode::OK {
                 return Err(format!("GitHub answered {} to {path}", head.status));
             }
             let body = serde_json::from_slice(&body.to_bytes()).map_err(|error| error.to_string())?;
-            Ok((head.headers, body))
+            Ok(Some((head.headers, body)))
         };
         tokio::time::timeout(self.timeout, exchange)
             .await

@@ -48,6 +48,12 @@ fn pem(label: &str, body: &str) -> String {
     format!("-----BEGIN {label}-----\n{body}\n-----END {label}-----\n")
 }
 
+/// A certificate that an authority might have.
+fn authority() -> String {
+    let key = rcgen::KeyPair::generate().unwrap();
+    rcgen::CertificateParams::new(vec!["ca.test".to_owned()]).unwrap().self_signed(&key).unwrap().pem()
+}
+
 impl Place {
     fn new() -> Place {
         static COUNT: AtomicU32 = AtomicU32::new(0);
@@ -71,7 +77,8 @@ impl Place {
             ("encrypted1.pem", pem("RSA PRIVATE KEY", "Proc-Type: 4,ENCRYPTED\n\nAAAA")),
             ("damaged.pem", app.replace('M', "N")),
             ("short.pem", pem("RSA PRIVATE KEY", "AAAA")),
-            ("certificate.pem", pem("CERTIFICATE", "AAAA")),
+            ("certificate.pem", authority()),
+            ("no-certificate.pem", pem("CERTIFICATE", "AAAA")),
             ("notes.txt", "hunter2 is no key".to_owned()),
             ("empty.txt", "\n".to_owned()),
             ("token.txt", "ghp_fromafile\n".to_owned()),
@@ -221,6 +228,10 @@ fn upstream_rules() {
         ("upstream:\n  api_version: tomorrow", "upstream.api_version, line 2: expected a date"),
         ("upstream:\n  idle_timeout: 0s", "upstream.idle_timeout, line 2: must be more than 0s"),
         ("upstream:\n  ca_file: notes.txt", "upstream.ca_file, line 2: `notes.txt` holds no certificate"),
+        (
+            "upstream:\n  ca_file: no-certificate.pem",
+            "upstream.ca_file, line 2: `no-certificate.pem` holds a damaged certificate",
+        ),
         (
             "upstream:\n  ca_file: none.pem",
             "upstream.ca_file, line 2: `none.pem` can't be read: it does not exist",

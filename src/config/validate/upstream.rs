@@ -2,6 +2,7 @@
 
 use http::Uri;
 use jiff::civil::Date;
+use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 
@@ -195,7 +196,8 @@ pub(super) fn authorities(check: &mut Check<'_>, path: &str, name: &str) -> Opti
     let mut count = 0;
     for certificate in CertificateDer::pem_slice_iter(&pem) {
         count += 1;
-        check.rule(path, certificate.is_ok(), || format!("`{}` holds a damaged certificate", file.display()));
+        let is_sound = certificate.is_ok_and(|certificate| RootCertStore::empty().add(certificate).is_ok());
+        check.rule(path, is_sound, || format!("`{}` holds a damaged certificate", file.display()));
     }
     check.rule(path, count > 0, || format!("`{}` holds no certificate (PEM)", file.display()));
     Some(pem)

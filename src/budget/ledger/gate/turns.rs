@@ -83,23 +83,22 @@ impl Gate {
     }
 
     /// A step after the last fair time that was named to an agent, if one was. So what others hold does not cost it a
-    /// part of its turns, and its callers are told times apart. The step is what its weight leaves it of
-    /// the turns, within its pace; one that leads beyond the window's end is as long as in the next. An agent that is
-    /// alone is sent no more steps beyond `from`, the first turn there is, than callers of its come back before.
+    /// part of its turns, and its callers are told times apart. The step is what its weight leaves it of the turns,
+    /// within its pace; one that leads beyond the window's end is as long as in the next. An agent that is alone is
+    /// sent no more steps beyond `from`, its first possible turn, than callers of its come back before.
     fn next_fair(&self, ask: &Ask<'_>, from: i64) -> Option<i64> {
         let Named { at: last, callers } = self.bookings.named(ask.agent, ask.now)?;
         // Nobody came for the times that were kept, so nobody may come for the others.
         let callers = if self.bookings.is_empty() { 0 } else { callers };
         let weights = self.weights(ask);
+        let reach = |step: i64| match weights == ask.weight {
+            true => from.saturating_add(step.saturating_mul(callers)),
+            false => i64::MAX,
+        };
         let after = |rate: Micro| {
             let turn = bookings::turn_ms(ask.need, rate);
             let step = (turn * weights / ask.weight).min(ask.most_ms).max(ask.least_ms);
-            let is_alone = weights == ask.weight;
-            (last + step).min(if is_alone {
-                from.saturating_add(step.saturating_mul(callers))
-            } else {
-                i64::MAX
-            })
+            (last + step).min(reach(step))
         };
         let Window { ends_at, pace, next_rate } = ask.window;
         // Turns that lie in the bucket are to be shared, too.
