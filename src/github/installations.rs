@@ -7,7 +7,8 @@ mod questions;
 mod tests;
 
 use std::collections::{BTreeMap, HashMap};
-use std::hash::{BuildHasher, RandomState};
+use std::hash::{BuildHasher, Hash, RandomState};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
@@ -38,9 +39,11 @@ const MISS_COUNTED_FOR: Duration = Duration::from_secs(60);
 const LISTED_FOR: Duration = Duration::from_secs(2);
 /// How long an owner's look-up waits for further Apps when one has answered.
 const LOOK_UP_PATIENCE: Duration = Duration::from_secs(2);
-/// How long it waits if there is an earlier answer, which serves in an outage of the look-up. GitHub judges each token
-/// anew all the same.
-const LAST_PATIENCE: Duration = Duration::from_secs(2);
+/// How long a look-up may take if there is an earlier answer. That serves in an outage of the look-up, for no longer than
+/// a token lives, and GitHub judges each token anew all the same. It is asked again after this time.
+const LAST_PATIENCE: Duration = Duration::from_secs(5);
+const LAST_FOR: Duration = Duration::from_secs(3600);
+const OUTDATED_FOR: Duration = Duration::from_secs(10);
 /// Owners remembered.
 const OWNERS_MAX: u64 = 10_000;
 
@@ -92,14 +95,22 @@ pub struct Installations {
     /// Whether an installation limited to selected repositories covers a repository, by label and repository.
     covered: Cache<(Arc<str>, String), bool>,
     absent: Cache<String, Absent>,
-    /// What each owner had when GitHub last told, for as long as it can't tell.
-    last_on: sync::Cache<String, Arc<[Arc<Installation>]>>,
+    /// What GitHub last told of an App, by its name, on an owner; it serves while GitHub can't tell.
+    last_on: sync::Cache<(String, String), Arc<Installation>>,
+    /// What serves an owner for some seconds because not every App's look-up was answered.
+    outdated: sync::Cache<String, Arc<[Arc<Installation>]>>,
+    /// Owners that have had an installation.
+    seen: sync::Cache<String, ()>,
+    /// How often an installation was forgotten: what was asked before must not be remembered after.
+    forgotten: AtomicU64,
     /// Owners without an installation, looked up within the last minute.
     misses: sync::Cache<String, ()>,
     failures: Failures,
-    /// By the App's name; and likewise what it was when GitHub last told.
+    /// By the App's name; and what GitHub last told, as above.
     of_app: Cache<String, Arc<OfApp>>,
     last_of_app: sync::Cache<String, Arc<OfApp>>,
+    last_covered: sync::Cache<(Arc<str>, String), bool>,
+    last_patience: Duration,
     all: Cache<(), Arc<Listed>>,
     /// Labels of installations that another entry of `apps` has, too, and that were reported.
     doubles: sync::Cache<Arc<str>, ()>,
@@ -107,11 +118,20 @@ pub struct Installations {
 
 impl Installations {
     pub fn new(apps: Vec<Arc<App>>, tokens: Vec<PersonalToken>) -> Installations {
-        Installations::trusting(FOUND_FOR, apps, tokens)
+        Installations::trusting(FOUND_FOR, LAST_PATIENCE, apps, tokens)
     }
 
-    /// Trusts what it finds for this long.
-    fn trusting(found_for: Duration, apps: Vec<Arc<App>>, tokens: Vec<PersonalToken>) -> Installations {
+    /// Trusts what it finds for this long, and waits so long for what it knows already.
+    fn trusting(
+        found_for: Duration,
+        last_patience: Duration,
+        apps: Vec<Arc<App>>,
+        tokens: Vec<PersonalToken>,
+    ) -> Installations {
+        fn last<K: Hash + Eq + Send + Sync + 'static, V: Clone + Send + Sync + 'static>() -> sync::Cache<K, V>
+        {
+            sync::Cache::builder().max_capacity(OWNERS_MAX).time_to_live(LAST_FOR).build()
+        }
         let personal = tokens
             .into_iter()
             .map(|PersonalToken { name, token }| {
@@ -127,11 +147,16 @@ impl Installations {
             personal,
             covered: Cache::builder().max_capacity(OWNERS_MAX).expire_after(Believed).build(),
             by_owner: Cache::builder().max_capacity(OWNERS_MAX).time_to_live(found_for).build(),
-            last_on: sync::Cache::builder().max_capacity(OWNERS_MAX).build(),
+            last_on: last(),
+            outdated: sync::Cache::builder().max_capacity(OWNERS_MAX).time_to_live(OUTDATED_FOR).build(),
+            seen: sync::Cache::builder().max_capacity(OWNERS_MAX).build(),
+            forgotten: AtomicU64::new(0),
+            last_covered: last(),
+            last_patience,
             misses: sync::Cache::builder().max_capacity(OWNERS_MAX).time_to_live(MISS_COUNTED_FOR).build(),
             failures: Failures::new(),
             of_app: Cache::builder().time_to_live(found_for).build(),
-            last_of_app: sync::Cache::new(OWNERS_MAX),
+            last_of_app: last(),
             doubles: sync::Cache::builder().max_capacity(OWNERS_MAX).time_to_live(FOUND_FOR).build(),
             absent: Cache::builder().max_capacity(OWNERS_MAX).time_to_live(MISSING_FOR).build(),
             all: Cache::builder().max_capacity(1).time_to_live(LISTED_FOR).build(),
@@ -183,24 +208,17 @@ impl Installations {
                 (true, None) => Ok(self.instead(Absent::NotInstalled)),
             };
         }
-        let last = self.last_on.get(&owner);
-        let asked = self.by_owner.try_get_with(owner.clone(), async { self.look_up(&owner).await });
-        let found = match &last {
-            None => asked.await,
-            // Whoever was served before is not held up by an endpoint that hangs.
-            Some(last) => match timeout(LAST_PATIENCE, asked).await {
-                Ok(found) => found,
-                Err(_) => return Ok(Arc::clone(last)),
-            },
-        };
+        if let Some(outdated) = self.outdated.get(&owner) {
+            return Ok(outdated);
+        }
+        let found = self.by_owner.try_get_with(owner.clone(), async { self.look_up(&owner).await }).await;
         match found {
             Ok(found) => {
-                self.last_on.insert(owner, Arc::clone(&found));
+                self.seen.insert(owner, ());
                 Ok(found)
             }
             Err(error) => match &*error {
                 LookUpError::Absent(absent) => {
-                    self.last_on.invalidate(&owner);
                     if *absent == Absent::NotInstalled {
                         self.misses.insert(owner.clone(), ());
                         self.misses.run_pending_tasks();
@@ -208,10 +226,11 @@ impl Installations {
                     self.absent.insert(owner, *absent).await;
                     Ok(self.instead(*absent))
                 }
-                LookUpError::Failed(error) => match last.filter(|_| error.is_outage()) {
-                    Some(last) => Ok(last),
-                    None => Err(Arc::clone(error)),
-                },
+                LookUpError::Outdated(found) => {
+                    self.outdated.insert(owner, Arc::clone(found));
+                    Ok(Arc::clone(found))
+                }
+                LookUpError::Failed(error) => Err(Arc::clone(error)),
             },
         }
     }
@@ -259,15 +278,19 @@ impl Installations {
         }
         let asked = async {
             match questions::covers(&on.app, repository).await {
-                Ok(true) => true,
+                Ok(true) => {
+                    self.last_covered.insert(key.clone(), true);
+                    true
+                }
                 Ok(false) => {
+                    self.last_covered.invalidate(&key);
                     self.misses.insert(key.1.clone(), ());
                     self.misses.run_pending_tasks();
                     false
                 }
                 Err(error) => {
                     tracing::warn!(installation = &*installation.label, %error, "it is not known what it covers");
-                    false
+                    error.is_outage() && self.last_covered.get(&key).unwrap_or_default()
                 }
             }
         };
@@ -277,9 +300,14 @@ impl Installations {
     /// Forgets the installations on an account, so that GitHub is asked again.
     pub async fn forget(&self, owner: &str) {
         let owner = owner.to_ascii_lowercase();
+        self.forgotten.fetch_add(1, Ordering::SeqCst);
         self.by_owner.invalidate(&owner).await;
-        self.last_on.invalidate(&owner);
+        for app in &self.apps {
+            self.last_on.invalidate(&(app.name.clone(), owner.clone()));
+        }
+        self.outdated.invalidate(&owner);
         self.last_of_app.invalidate_all();
+        self.last_covered.invalidate_all();
         self.absent.invalidate(&owner).await;
         self.covered.invalidate_all();
         self.of_app.invalidate_all();
@@ -313,40 +341,71 @@ impl Installations {
     /// Look-ups are the App's own calls, charged to no agent, so names that turn out to be unknown are looked up
     /// only so often per minute. An owner that has had an installation is always looked up.
     fn may_look_up(&self, owner: &str) -> bool {
-        self.last_on.contains_key(owner) || self.misses.entry_count() < MISSES_MAX || {
+        self.seen.contains_key(owner) || self.misses.entry_count() < MISSES_MAX || {
             self.misses.run_pending_tasks();
             self.misses.entry_count() < MISSES_MAX
         }
     }
 
     async fn look_up(&self, owner: &str) -> Result<Arc<[Arc<Installation>]>, LookUpError> {
+        let forgotten = self.forgotten.load(Ordering::SeqCst);
+        let key = |app: &Arc<App>| (app.name.clone(), owner.to_owned());
         let mut installations = Vec::new();
-        let mut is_suspended = false;
-        let mut failed = None;
+        let (mut is_suspended, mut is_outdated, mut failed) = (false, false, None);
         let mut by_id = HashMap::new();
-        let questions = self.apps.iter().map(|app| self.failures.ask(app, questions::on_account(app, owner)));
+        let questions = self.apps.iter().map(|app| {
+            let asked = self.failures.ask(app, questions::on_account(app, owner));
+            self.soon_if(self.last_on.contains_key(&key(app)), app, asked)
+        });
         let asked = self.failures.ask_all(&self.apps, questions, Option::is_some, LOOK_UP_PATIENCE);
         for (app, answer) in self.apps.iter().zip(asked.await) {
-            match answer {
-                Ok(None) => {}
+            let found = match answer {
                 Ok(Some(found)) if found.is_suspended() => {
                     tracing::warn!(app = app.name, owner, "the installation is suspended");
                     is_suspended = true;
+                    None
                 }
-                Ok(Some(found)) => {
-                    let found = Arc::new(installation(app, found, owner));
-                    installations.extend(self.is_new(&found, &mut by_id).then_some(found));
-                }
+                Ok(found) => found.map(|found| Arc::new(installation(app, found, owner))),
                 // Another App may serve the owner meanwhile.
-                Err(error) => failed = Some(error),
+                Err(error) => {
+                    let last = self.last_on.get(&key(app)).filter(|_| error.is_outage());
+                    is_outdated |= last.is_some();
+                    failed = Some(error);
+                    installations.extend(last.filter(|last| self.is_new(last, &mut by_id)));
+                    continue;
+                }
+            };
+            match &found {
+                Some(found) if self.forgotten.load(Ordering::SeqCst) == forgotten => {
+                    self.last_on.insert(key(app), Arc::clone(found));
+                }
+                Some(_) => {}
+                None => self.last_on.invalidate(&key(app)),
             }
+            installations.extend(found.filter(|found| self.is_new(found, &mut by_id)));
         }
         match (installations.is_empty(), failed) {
+            (false, _) if is_outdated => Err(LookUpError::Outdated(installations.into())),
             (false, _) => Ok(installations.into()),
             (true, Some(error)) => Err(LookUpError::Failed(error)),
             (true, None) if is_suspended => Err(LookUpError::Absent(Absent::Suspended)),
             (true, None) => Err(LookUpError::Absent(Absent::NotInstalled)),
         }
+    }
+
+    /// Waits for an answer only so long, if there is an earlier one: whoever was served is not held up for long by an
+    /// endpoint that hangs.
+    async fn soon_if<T>(
+        &self,
+        is_known: bool,
+        app: &App,
+        asked: impl Future<Output = Result<T, Arc<AppError>>>,
+    ) -> Result<T, Arc<AppError>> {
+        if !is_known {
+            return asked.await;
+        }
+        let late = || Err(self.failures.note(app, AppError::Timeout(self.last_patience)));
+        timeout(self.last_patience, asked).await.unwrap_or_else(|_| late())
     }
 
     /// Whether no App before had it, by the labels of those in `by_id`. Otherwise two entries of the configuration
@@ -385,6 +444,8 @@ impl Expiry<(Arc<str>, String), bool> for Believed {
 
 enum LookUpError {
     Absent(Absent),
+    /// Found, but not every App's look-up was answered: of the others it is what GitHub last told.
+    Outdated(Arc<[Arc<Installation>]>),
     Failed(Arc<AppError>),
 }
 

@@ -66,7 +66,7 @@ impl Failures {
         self.0.invalidate_all();
     }
 
-    fn note(&self, app: &App, error: AppError) -> Arc<AppError> {
+    pub(super) fn note(&self, app: &App, error: AppError) -> Arc<AppError> {
         tracing::warn!(app = app.name, %error, "it is not known where this App is installed");
         let error = Arc::new(error);
         self.0.insert(app.name.clone(), Arc::clone(&error));

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::{Installation, Installations, installation, questions};
@@ -44,7 +45,13 @@ impl Installations {
     async fn list(&self) -> Result<Arc<Listed>, Arc<AppError>> {
         let mut listed = Listed::default();
         let mut by_id = HashMap::new();
-        let questions = self.apps.iter().map(|app| self.of_app(app));
+        let questions = self.apps.iter().map(|app| async {
+            let told = self.of_app(app).await;
+            told.or_else(|error| match self.last_of_app.get(&app.name).filter(|_| error.is_outage()) {
+                Some(last) => Ok(last),
+                None => Err(error),
+            })
+        });
         let asked = self.failures.ask_all(&self.apps, questions, |_| true, LIST_PATIENCE);
         for answer in asked.await {
             match answer {
@@ -70,11 +77,9 @@ impl Installations {
     pub async fn of_app(&self, app: &Arc<App>) -> Result<Arc<OfApp>, Arc<AppError>> {
         let asked = async {
             let mut of_app = OfApp::default();
-            let found = self.failures.ask(app, questions::all(app)).await;
-            let found = match (found, self.last_of_app.get(&app.name)) {
-                (Err(error), Some(last)) if error.is_outage() => return Ok(last),
-                (found, _) => found,
-            };
+            let forgotten = self.forgotten.load(Ordering::SeqCst);
+            let asked = self.failures.ask(app, questions::all(app));
+            let found = self.soon_if(self.last_of_app.contains_key(&app.name), app, asked).await;
             for found in found.map_err(|error| AppError::clone(&error))? {
                 match found.is_suspended() {
                     true => of_app.suspended.extend(found.account().map(str::to_ascii_lowercase)),
@@ -82,7 +87,9 @@ impl Installations {
                 }
             }
             let of_app = Arc::new(of_app);
-            self.last_of_app.insert(app.name.clone(), Arc::clone(&of_app));
+            if self.forgotten.load(Ordering::SeqCst) == forgotten {
+                self.last_of_app.insert(app.name.clone(), Arc::clone(&of_app));
+            }
             Ok(of_app)
         };
         Box::pin(self.of_app.try_get_with(app.name.clone(), asked)).await

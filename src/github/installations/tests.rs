@@ -40,7 +40,12 @@ pub(super) fn app(name: &str, address: Uri, private_key: PrivateKey) -> Arc<App>
     Arc::new(App::new(app, client, &upstream, Arc::new(SystemClock)))
 }
 
-/// Gives every call the answer in force; status 0 closes the connection instead.
+/// Closes the connection instead of answering.
+const CLOSES: u16 = 0;
+/// Never answers.
+const HANGS: u16 = 1;
+
+/// Gives every call the answer in force.
 struct Server {
     address: Uri,
     says: Arc<Mutex<(u16, String)>>,
@@ -51,9 +56,10 @@ impl Server {
     async fn start() -> Server {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
-        let (says, asked) = (Arc::new(Mutex::new((0, String::new()))), Arc::new(AtomicUsize::new(0)));
+        let (says, asked) = (Arc::new(Mutex::new((CLOSES, String::new()))), Arc::new(AtomicUsize::new(0)));
         let server = Server { address, says: Arc::clone(&says), asked: Arc::clone(&asked) };
         tokio::spawn(async move {
+            let mut held = Vec::new();
             while let Ok((mut socket, _)) = listener.accept().await {
                 let mut head = Vec::new();
                 while !head.ends_with(b"\r\n\r\n") {
@@ -65,8 +71,10 @@ impl Server {
                 let answer = format!(
                     "HTTP/1.1 {status} x\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n{body}"
                 );
-                if status > 0 {
-                    socket.write_all(answer.as_bytes()).await.unwrap();
+                match status {
+                    CLOSES => {}
+                    HANGS => held.push(socket),
+                    _ => socket.write_all(answer.as_bytes()).await.unwrap(),
                 }
             }
         });
@@ -77,55 +85,94 @@ impl Server {
         *self.says.lock() = (status, body.to_owned());
     }
 
-    /// What an App of this server's finds, trusted for a moment only.
-    fn installations(&self) -> Installations {
-        let app = app("bot", self.address.clone(), PrivateKey::File(KEY.into()));
-        Installations::trusting(Duration::from_millis(1), vec![app], Vec::new())
+    fn app(&self, name: &str) -> Arc<App> {
+        app(name, self.address.clone(), PrivateKey::File(KEY.into()))
     }
+}
+
+/// Trusts what it finds for a moment only.
+fn of(apps: Vec<Arc<App>>) -> Installations {
+    Installations::trusting(Duration::from_millis(1), Duration::from_millis(200), apps, Vec::new())
+}
+
+/// Who serves `acme` now, if it is asked anew.
+async fn serving(installations: &Installations) -> Result<Vec<String>, Arc<AppError>> {
+    tokio::time::sleep(Duration::from_millis(5)).await;
+    installations.failures.forget();
+    installations.outdated.invalidate_all();
+    installations.absent.invalidate_all();
+    let found = installations.of_owner("acme").await?;
+    Ok(found.iter().map(|one| one.label.to_string()).collect())
 }
 
 /// Five minutes after the last look-up all calls failed, although the tokens were good for an hour.
 #[tokio::test]
 async fn who_was_found_is_served_while_github_cannot_tell() {
     let server = Server::start().await;
-    let installations = server.installations();
+    let installations = of(vec![server.app("bot")]);
     server.say(503, "");
-    assert!(installations.of_owner("acme").await.is_err(), "nothing is known of it");
-    installations.failures.forget();
+    assert!(serving(&installations).await.is_err(), "nothing is known of it");
     server.say(200, INSTALLED);
-    assert_eq!(installations.of_owner("acme").await.unwrap().len(), 1);
-    for status in [503, 0] {
+    assert_eq!(serving(&installations).await.unwrap(), ["bot/acme"]);
+    for status in [503, CLOSES, HANGS] {
         server.say(status, "");
-        tokio::time::sleep(Duration::from_millis(5)).await;
-        assert_eq!(installations.of_owner("acme").await.unwrap().len(), 1, "{status}");
-        installations.failures.forget();
+        assert_eq!(serving(&installations).await.unwrap(), ["bot/acme"], "{status}");
     }
-    for (status, body) in [(401, "{}"), (404, "{}")] {
-        server.say(status, body);
-        tokio::time::sleep(Duration::from_millis(5)).await;
-        let found = installations.of_owner("acme").await;
-        assert!(found.map_or(status == 401, |found| found.is_empty() && status == 404), "{status}");
-        installations.failures.forget();
-    }
+    let asked = server.asked.load(Ordering::Relaxed);
+    assert_eq!(installations.of_owner("acme").await.unwrap().len(), 1);
+    assert_eq!(server.asked.load(Ordering::Relaxed), asked, "it was just asked");
+    server.say(401, "{}");
+    assert!(serving(&installations).await.is_err(), "GitHub's word counts");
+    server.say(404, "{}");
+    assert!(serving(&installations).await.unwrap().is_empty());
+    server.say(503, "");
+    assert!(serving(&installations).await.is_err(), "what is gone does not come back");
+}
+
+#[tokio::test]
+async fn each_app_has_its_own_last_answer() {
+    let (one, other) = (Server::start().await, Server::start().await);
+    let installations = of(vec![one.app("one"), other.app("other")]);
+    one.say(200, INSTALLED);
+    other.say(200, &INSTALLED.replace('1', "2"));
+    assert_eq!(serving(&installations).await.unwrap(), ["one/acme", "other/acme"]);
+    other.say(503, "");
+    assert_eq!(serving(&installations).await.unwrap(), ["one/acme", "other/acme"]);
+    one.say(404, "{}");
+    assert_eq!(serving(&installations).await.unwrap(), ["other/acme"], "the other can't tell, this one can");
+}
+
+/// A webhook tells that an installation is gone.
+#[tokio::test]
+async fn what_was_forgotten_does_not_serve() {
+    let server = Server::start().await;
+    let installations = of(vec![server.app("bot")]);
+    server.say(200, INSTALLED);
+    assert_eq!(serving(&installations).await.unwrap(), ["bot/acme"]);
+    installations.forget("acme").await;
+    server.say(503, "");
+    assert!(serving(&installations).await.is_err());
 }
 
 #[tokio::test]
 async fn the_list_of_an_app_is_the_last_one_while_github_cannot_tell() {
     let server = Server::start().await;
-    let installations = server.installations();
+    let installations = of(vec![server.app("bot")]);
     server.say(200, &format!("[{INSTALLED}]"));
     assert_eq!(installations.all().await.unwrap().serving.len(), 1);
     server.say(503, "");
     tokio::time::sleep(Duration::from_millis(5)).await;
     installations.all.invalidate(&()).await;
     assert_eq!(installations.all().await.unwrap().serving.len(), 1);
+    let of_app = installations.of_app(&installations.apps()[0]).await;
+    assert!(of_app.is_err(), "who asks for one App is told that GitHub can't tell");
 }
 
 /// One connection that broke failed the calls of two seconds.
 #[tokio::test]
 async fn a_call_of_the_app_that_broke_off_is_made_again() {
     let server = Server::start().await;
-    let installations = server.installations();
+    let installations = of(vec![server.app("bot")]);
     let mends = async {
         while server.asked.load(Ordering::Relaxed) == 0 {
             tokio::time::sleep(Duration::from_millis(1)).await;
