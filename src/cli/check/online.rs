@@ -23,6 +23,8 @@ use crate::metrics::Metrics;
 use crate::policy::repositories::RepositoryName;
 use crate::redis_client::{self, RedisSettings};
 
+/// The beginning of the message with which GitHub Enterprise Server answers `/rate_limit` while its limits are off.
+const LIMITS_ARE_OFF: &str = "Rate limiting is not enabled";
 /// Longest answer read.
 const ANSWER_BYTES_MAX: usize = 4 * 1024 * 1024;
 
@@ -211,7 +213,7 @@ impl Online {
         Ok(1)
     }
 
-    /// Asks GitHub; none if it has no such resource.
+    /// Asks GitHub; none if it says that it has no rate limits.
     async fn ask(
         &self,
         installation: &Arc<Installation>,
@@ -231,13 +233,16 @@ impl Online {
             let (head, body) = answer.into_parts();
             let body =
                 Limited::new(body, ANSWER_BYTES_MAX).collect().await.map_err(|error| error.to_string())?;
-            if head.status == StatusCode::NOT_FOUND {
-                return Ok(None);
-            }
+            let body: Result<Value, _> = serde_json::from_slice(&body.to_bytes());
             if head.status != StatusCode::OK {
-                return Err(format!("GitHub answered {} to {path}", head.status));
+                let message =
+                    body.as_ref().ok().and_then(|body| body["message"].as_str()).unwrap_or_default();
+                return match message.starts_with(LIMITS_ARE_OFF) {
+                    true => Ok(None),
+                    false => Err(format!("GitHub answered {} to {path}", head.status)),
+                };
             }
-            let body = serde_json::from_slice(&body.to_bytes()).map_err(|error| error.to_string())?;
+            let body = body.map_err(|error| error.to_string())?;
             Ok(Some((head.headers, body)))
         };
         tokio::time::timeout(self.timeout, exchange)
