@@ -51,8 +51,9 @@ pub(super) struct Bookings {
 pub(super) struct Named {
     /// The fair time named last, in epoch milliseconds.
     pub(super) at: i64,
-    /// How many callers are believed to come back: those told a time, less the calls served since. If turns are left
-    /// over meanwhile, some did not come, and the others may be gone as well: each call served then halves them.
+    /// How many callers are believed to come back: those told a time, less the calls served since. If one does not
+    /// come when its time was kept, or turns are left over when a call is served, others may be gone as well: each time
+    /// that halves them.
     pub(super) callers: i64,
 }
 
@@ -78,7 +79,14 @@ impl Bookings {
 
     /// Gives up times whose callers did not come.
     pub(super) fn drop_lapsed(&mut self, now: i64) {
-        self.kept.retain(|booking| booking.at + GRACE_MS > now);
+        let named = &mut self.named;
+        self.kept.retain(|booking| {
+            let is_kept = booking.at + GRACE_MS > now;
+            if !is_kept && let Some(named) = named.get_mut(&booking.agent) {
+                named.callers /= 2;
+            }
+            is_kept
+        });
     }
 
     /// The agent's first time, if it has come.

@@ -88,8 +88,6 @@ impl Gate {
     /// sent no more steps beyond `from`, its first possible turn, than callers of its come back before.
     fn next_fair(&self, ask: &Ask<'_>, from: i64) -> Option<i64> {
         let Named { at: last, callers } = self.bookings.named(ask.agent, ask.now)?;
-        // Nobody came for the times that were kept, so nobody may come for the others.
-        let callers = if self.bookings.is_empty() { 0 } else { callers };
         let weights = self.weights(ask);
         let reach = |step: i64| match weights == ask.weight {
             true => from.saturating_add(step.saturating_mul(callers)),

@@ -181,7 +181,7 @@ fn callers_that_died_before_their_first_time_are_not_waited_for() {
     }
     crowd.run(silence + 600_000);
     assert!(crowd.came("new").served >= 60, "{:?}", crowd.came("new"));
-    assert!(crowd.longest_s <= 60, "told to stay away for {} s", crowd.longest_s);
+    assert!(crowd.longest_s <= 100, "told to stay away for {} s", crowd.longest_s);
 }
 
 /// They would have come for a quarter of an hour.

@@ -120,7 +120,12 @@ do
     if gate.booked == 0 then return end
     local kept = {}
     for _, booking in ipairs(Gate.bookings(gate)) do
-      if booking.at + GRACE_MS > now then kept[#kept + 1] = booking end
+      if booking.at + GRACE_MS > now then
+        kept[#kept + 1] = booking
+      else
+        local last, callers = named(gate, booking.agent, now)
+        if last then set_named(gate, booking.agent, last, div(callers, 2)) end
+      end
     end
     if #kept == gate.booked then return end
     gate.bookings = kept
@@ -316,8 +321,6 @@ do
   local function next_fair(gate, ask, from)
     local last, callers = named(gate, ask.agent, ask.now)
     if not last then return nil end
-    -- Nobody came for the times that were kept, so nobody may come for the others.
-    if gate.booked == 0 then callers = 0 end
     local weights = weights_of(gate, ask)
     local function after(rate)
       local step = max(min(div(turn_ms(ask.need, rate) * weights, ask.weight), ask.most_ms), ask.least_ms)
