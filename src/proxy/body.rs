@@ -22,7 +22,7 @@ use super::held::{self, Room};
 use crate::error::ProxyError;
 use crate::github::client::BoxError;
 pub(crate) use holding::{Holdable, Readers};
-pub(crate) use request::{Allowance, DISCARDED_BYTES_MAX, DISCARDED_WITHIN, RequestBody, allowance};
+pub(crate) use request::{Allowance, DISCARDED_BYTES_MAX, DISCARDED_WITHIN, RequestBody};
 
 /// A body on its way to the caller.
 pub(crate) type ResponseBody = UnsyncBoxBody<Bytes, BoxError>;

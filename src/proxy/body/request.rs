@@ -2,7 +2,6 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -10,7 +9,9 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
+use parking_lot::Mutex;
 use tokio::runtime::Handle;
+use tokio::time::Instant;
 
 /// Of what nobody reads, up to this many bytes of each connection are still taken and discarded, for at most this long.
 /// Many callers read a refusal only after they have sent their whole body, and take a connection that is cut before
@@ -18,11 +19,25 @@ use tokio::runtime::Handle;
 pub(crate) const DISCARDED_BYTES_MAX: usize = 64 * 1024 * 1024;
 pub(crate) const DISCARDED_WITHIN: Duration = Duration::from_secs(10);
 
-/// How much an HTTP/2 connection may still send that is discarded.
-pub(crate) type Allowance = Arc<AtomicUsize>;
+/// How much the streams of an HTTP/2 connection may still send that is discarded. It is full again
+/// after `DISCARDED_WITHIN`, since such a connection serves for long.
+#[derive(Debug)]
+pub(crate) struct Allowance(Mutex<(usize, Instant)>);
 
-pub(crate) fn allowance() -> Allowance {
-    Arc::new(AtomicUsize::new(DISCARDED_BYTES_MAX))
+impl Allowance {
+    pub(crate) fn new() -> Arc<Allowance> {
+        Arc::new(Allowance(Mutex::new((DISCARDED_BYTES_MAX, Instant::now()))))
+    }
+
+    /// Takes so many bytes; false if not so many are left.
+    fn take(&self, bytes: usize) -> bool {
+        let (left, since) = &mut *self.0.lock();
+        if since.elapsed() >= DISCARDED_WITHIN {
+            (*left, *since) = (DISCARDED_BYTES_MAX, Instant::now());
+        }
+        *left = left.saturating_sub(bytes);
+        *left > 0
+    }
 }
 
 /// A body as it arrives. Over HTTP/2, the rest of one that is dropped is read and discarded: a stream
@@ -33,11 +48,11 @@ pub(crate) struct RequestBody {
     /// None once it is dropped.
     inner: Option<Incoming>,
     /// None over HTTP/1.1.
-    allowance: Option<Allowance>,
+    allowance: Option<Arc<Allowance>>,
 }
 
 impl RequestBody {
-    pub(crate) fn new(inner: Incoming, allowance: Option<Allowance>) -> RequestBody {
+    pub(crate) fn new(inner: Incoming, allowance: Option<Arc<Allowance>>) -> RequestBody {
         RequestBody { inner: Some(inner), allowance }
     }
 
@@ -79,11 +94,9 @@ impl Drop for RequestBody {
     }
 }
 
-async fn discard(mut body: Incoming, allowance: Allowance) {
+async fn discard(mut body: Incoming, allowance: Arc<Allowance>) {
     while let Some(Ok(frame)) = body.frame().await {
-        let read = frame.data_ref().map_or(0, Bytes::len);
-        let taken = |left: usize| left.checked_sub(read);
-        if allowance.fetch_update(Ordering::Relaxed, Ordering::Relaxed, taken).is_err() {
+        if !allowance.take(frame.data_ref().map_or(0, Bytes::len)) {
             return;
         }
     }

@@ -22,7 +22,7 @@ use super::refuse;
 use super::strict::{Patience, Strict};
 use super::unread::watched;
 use crate::proxy::Peer;
-use crate::proxy::body::{Allowance, RequestBody, allowance};
+use crate::proxy::body::{Allowance, RequestBody};
 use crate::proxy::in_force::InForce;
 
 /// More fields than `framing` lets through, so that hyper never refuses by itself.
@@ -58,7 +58,7 @@ pub(super) struct Serving {
 struct Http2 {
     /// Cancelled when a response stands still that its peer does not read.
     unread: CancellationToken,
-    allowance: Allowance,
+    allowance: Arc<Allowance>,
 }
 
 impl Serving {
@@ -112,7 +112,7 @@ impl Serving {
     async fn http2<T: AsyncRead + AsyncWrite + Unpin + Send + 'static>(self, io: T, peer: Peer) {
         let activity = Activity::new();
         let unread = CancellationToken::new();
-        let shared = Http2 { unread: unread.clone(), allowance: allowance() };
+        let shared = Http2 { unread: unread.clone(), allowance: Allowance::new() };
         let service =
             service_fn(|request| self.answer(request, peer.clone(), activity.begin(), Some(shared.clone())));
         let mut http = http2::Builder::new(TokioExecutor::new());
