@@ -2,11 +2,12 @@
 
 mod asking;
 mod lists;
+mod look_up;
 mod questions;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::hash::{BuildHasher, Hash, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock};
@@ -16,7 +17,6 @@ use moka::Expiry;
 use moka::future::Cache;
 use moka::sync;
 use secrecy::ExposeSecret;
-use tokio::time::timeout;
 
 use super::apps::{App, AppError};
 use super::tokens::Token;
@@ -37,8 +37,6 @@ const MISSES_MAX: u64 = 60;
 const MISS_COUNTED_FOR: Duration = Duration::from_secs(60);
 /// How long the list of all installations is used before it is put together anew from what each App said.
 const LISTED_FOR: Duration = Duration::from_secs(2);
-/// How long an owner's look-up waits for further Apps when one has answered.
-const LOOK_UP_PATIENCE: Duration = Duration::from_secs(2);
 /// How long a look-up may take if there is an earlier answer. That serves in an outage of the look-up, for no longer than
 /// a token lives, and GitHub judges each token anew all the same. It is asked again after this time.
 const LAST_PATIENCE: Duration = Duration::from_secs(5);
@@ -195,46 +193,6 @@ impl Installations {
         self.personal.iter().take(1).cloned().collect()
     }
 
-    /// Asks GitHub, unless too many look-ups were made.
-    async fn find(&self, owner: String) -> Result<Arc<[Arc<Installation>]>, Arc<AppError>> {
-        if !self.may_look_up(&owner) {
-            // Listing all installations is one call per few minutes, whatever names are asked for.
-            let all = self.all().await?;
-            let on_owner: Arc<[_]> = all.serving.iter().filter(|one| one.is_on(&owner)).cloned().collect();
-            return match (on_owner.is_empty(), &all.failed) {
-                (false, _) => Ok(on_owner),
-                (true, Some(error)) => Err(Arc::clone(error)),
-                (true, None) if all.suspended.contains(&owner) => Ok(self.instead(Absent::Suspended)),
-                (true, None) => Ok(self.instead(Absent::NotInstalled)),
-            };
-        }
-        if let Some(outdated) = self.outdated.get(&owner) {
-            return Ok(outdated);
-        }
-        let found = self.by_owner.try_get_with(owner.clone(), async { self.look_up(&owner).await }).await;
-        match found {
-            Ok(found) => {
-                self.seen.insert(owner, ());
-                Ok(found)
-            }
-            Err(error) => match &*error {
-                LookUpError::Absent(absent) => {
-                    if *absent == Absent::NotInstalled {
-                        self.misses.insert(owner.clone(), ());
-                        self.misses.run_pending_tasks();
-                    }
-                    self.absent.insert(owner, *absent).await;
-                    Ok(self.instead(*absent))
-                }
-                LookUpError::Outdated(found) => {
-                    self.outdated.insert(owner, Arc::clone(found));
-                    Ok(Arc::clone(found))
-                }
-                LookUpError::Failed(error) => Err(Arc::clone(error)),
-            },
-        }
-    }
-
     /// Those of several installations on an account that cover a repository. If none is known to, returns all:
     /// GitHub's own error tells the caller more than we could.
     pub async fn covering(
@@ -337,95 +295,6 @@ impl Installations {
     pub fn apps(&self) -> &[Arc<App>] {
         &self.apps
     }
-
-    /// Look-ups are the App's own calls, charged to no agent, so names that turn out to be unknown are looked up
-    /// only so often per minute. An owner that has had an installation is always looked up.
-    fn may_look_up(&self, owner: &str) -> bool {
-        self.seen.contains_key(owner) || self.misses.entry_count() < MISSES_MAX || {
-            self.misses.run_pending_tasks();
-            self.misses.entry_count() < MISSES_MAX
-        }
-    }
-
-    async fn look_up(&self, owner: &str) -> Result<Arc<[Arc<Installation>]>, LookUpError> {
-        let forgotten = self.forgotten.load(Ordering::SeqCst);
-        let key = |app: &Arc<App>| (app.name.clone(), owner.to_owned());
-        let mut installations = Vec::new();
-        let (mut is_suspended, mut is_outdated, mut failed) = (false, false, None);
-        let mut by_id = HashMap::new();
-        let questions = self.apps.iter().map(|app| {
-            let asked = self.failures.ask(app, questions::on_account(app, owner));
-            self.soon_if(self.last_on.contains_key(&key(app)), app, asked)
-        });
-        let asked = self.failures.ask_all(&self.apps, questions, Option::is_some, LOOK_UP_PATIENCE);
-        for (app, answer) in self.apps.iter().zip(asked.await) {
-            let found = match answer {
-                Ok(Some(found)) if found.is_suspended() => {
-                    tracing::warn!(app = app.name, owner, "the installation is suspended");
-                    is_suspended = true;
-                    None
-                }
-                Ok(found) => found.map(|found| Arc::new(installation(app, found, owner))),
-                // Another App may serve the owner meanwhile.
-                Err(error) => {
-                    let last = self.last_on.get(&key(app)).filter(|_| error.is_outage());
-                    is_outdated |= last.is_some();
-                    failed = Some(error);
-                    installations.extend(last.filter(|last| self.is_new(last, &mut by_id)));
-                    continue;
-                }
-            };
-            match &found {
-                Some(found) if self.forgotten.load(Ordering::SeqCst) == forgotten => {
-                    self.last_on.insert(key(app), Arc::clone(found));
-                }
-                Some(_) => {}
-                None => self.last_on.invalidate(&key(app)),
-            }
-            installations.extend(found.filter(|found| self.is_new(found, &mut by_id)));
-        }
-        match (installations.is_empty(), failed) {
-            (false, _) if is_outdated => Err(LookUpError::Outdated(installations.into())),
-            (false, _) => Ok(installations.into()),
-            (true, Some(error)) => Err(LookUpError::Failed(error)),
-            (true, None) if is_suspended => Err(LookUpError::Absent(Absent::Suspended)),
-            (true, None) => Err(LookUpError::Absent(Absent::NotInstalled)),
-        }
-    }
-
-    /// Waits for an answer only so long, if there is an earlier one: whoever was served is not held up for long by an
-    /// endpoint that hangs.
-    async fn soon_if<T>(
-        &self,
-        is_known: bool,
-        app: &App,
-        asked: impl Future<Output = Result<T, Arc<AppError>>>,
-    ) -> Result<T, Arc<AppError>> {
-        if !is_known {
-            return asked.await;
-        }
-        let late = || Err(self.failures.note(app, AppError::Timeout(self.last_patience)));
-        timeout(self.last_patience, asked).await.unwrap_or_else(|_| late())
-    }
-
-    /// Whether no App before had it, by the labels of those in `by_id`. Otherwise two entries of the configuration
-    /// name one App, by `app_id` and by `client_id`, and its quota would be counted twice.
-    fn is_new(&self, found: &Arc<Installation>, by_id: &mut HashMap<u64, Arc<str>>) -> bool {
-        let Kind::App(on) = &found.kind else { return true };
-        let known = by_id.entry(on.id).or_insert_with(|| Arc::clone(&found.label));
-        if *known == found.label {
-            return true;
-        }
-        if !self.doubles.contains_key(&found.label) {
-            self.doubles.insert(Arc::clone(&found.label), ());
-            tracing::error!(
-                app = on.app.name,
-                installation = &**known,
-                "two entries of `apps` name one App: the later one is left out; remove it"
-            );
-        }
-        false
-    }
 }
 
 /// How long a repository's coverage is trusted.
@@ -440,13 +309,6 @@ impl Expiry<(Arc<str>, String), bool> for Believed {
     ) -> Option<Duration> {
         Some(if *is_covered { FOUND_FOR } else { MISSING_FOR })
     }
-}
-
-enum LookUpError {
-    Absent(Absent),
-    /// Found, but not every App's look-up was answered: of the others it is what GitHub last told.
-    Outdated(Arc<[Arc<Installation>]>),
-    Failed(Arc<AppError>),
 }
 
 /// Why no App installation serves an account.
