@@ -336,6 +336,48 @@ async fn check_online_goes_on_after_an_app_that_fails() {
     }
 }
 
+/// It said that the App is installed nowhere, and that GHES is wrong to have no limits, as it has by default.
+#[tokio::test(flavor = "multi_thread")]
+async fn check_online_tells_suspended_from_absent_and_limits_that_are_off_from_trouble() {
+    let sim = Sim::start(Default::default()).await.unwrap();
+    let files = TempDir::new().unwrap();
+    let worker = agent("worker", &["repositories: [other/tool]"]);
+    let config = Setup::with(vec![worker]).write_config(&sim, &files);
+    assert!(sim.edit(|world| world.suspend("acme", true)));
+    for (message, of_limits, expected) in [
+        (
+            "Rate limiting is not enabled.",
+            "note: rate limits are off here",
+            "wrong: the installation bot/acme is suspended",
+        ),
+        (
+            "Not Found",
+            "wrong: GitHub answered 404 Not Found to /rate_limit",
+            "agent worker: other is served by bot/other",
+        ),
+    ] {
+        let off = FaultKind::Status {
+            status: 404,
+            body: Some(serde_json::json!({ "message": message })),
+            headers: Default::default(),
+            takes_effect: false,
+        };
+        sim.faults().add(Fault::new(off).on("GET", "/rate_limit"));
+        let config = config.clone();
+        let output = tokio::task::spawn_blocking(move || {
+            run(tollgate().args(["check", "--online", "--config"]).arg(&config))
+        });
+        let output = output.await.unwrap();
+        let said = String::from_utf8(output.stdout).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        for expected in [of_limits, expected] {
+            assert!(said.contains(expected), "{expected:?} is not in\n{said}");
+        }
+        assert!(!said.contains("installed anywhere"), "{said}");
+        sim.faults().clear();
+    }
+}
+
 #[test]
 fn without_file_or_token_it_says_both_ways_to_start() {
     let output = run(tollgate().arg("serve"));
