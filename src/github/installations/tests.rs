@@ -62,8 +62,10 @@ impl Server {
             let mut held = Vec::new();
             while let Ok((mut socket, _)) = listener.accept().await {
                 let mut head = Vec::new();
-                while !head.ends_with(b"\r\n\r\n") {
-                    head.push(socket.read_u8().await.unwrap());
+                while !head.ends_with(b"\r\n\r\n")
+                    && let Ok(byte) = socket.read_u8().await
+                {
+                    head.push(byte);
                 }
                 asked.fetch_add(1, Ordering::Relaxed);
                 let (status, body) = says.lock().clone();
@@ -74,7 +76,7 @@ impl Server {
                 match status {
                     CLOSES => {}
                     HANGS => held.push(socket),
-                    _ => socket.write_all(answer.as_bytes()).await.unwrap(),
+                    _ => drop(socket.write_all(answer.as_bytes()).await),
                 }
             }
         });
@@ -92,7 +94,7 @@ impl Server {
 
 /// Trusts what it finds for a moment only.
 fn of(apps: Vec<Arc<App>>) -> Installations {
-    Installations::trusting(Duration::from_millis(1), Duration::from_millis(200), apps, Vec::new())
+    Installations::trusting(Duration::from_millis(1), Duration::from_secs(5), apps, Vec::new())
 }
 
 /// Who serves `acme` now, if it is asked anew.
