@@ -48,6 +48,8 @@ pub struct Metrics {
     pub overhead: Histogram,
     /// `{installation,resource,status}`: calls to GitHub.
     pub upstream_requests: IntCounterVec,
+    /// `{installation}`: responses that broke off after their head.
+    pub upstream_broken: IntCounterVec,
     /// `{method}`: from sending a call to the first byte of the response.
     pub upstream_duration: HistogramVec,
     /// `{reason}`: how long the budget held calls before they were sent; `none` if it did not hold them.
@@ -215,6 +217,11 @@ impl Metrics {
                 "upstream_requests_total",
                 "Calls to GitHub.",
                 &["installation", "resource", "status"],
+            ),
+            upstream_broken: make.counter(
+                "upstream_broken_total",
+                "Answers of GitHub's that broke off after their head.",
+                &["installation"],
             ),
             upstream_duration: make.histogram(
                 "upstream_duration_seconds",

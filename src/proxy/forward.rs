@@ -16,7 +16,7 @@ use tokio::time::Instant;
 
 use super::Proxy;
 use super::admit::Admitted;
-use super::body::{Bounded, Progress, body_failure};
+use super::body::{BodyError, Bounded, Progress, body_failure};
 use super::context::Context;
 use super::guard::Permitted;
 use super::inject::UpstreamRequest;
@@ -29,6 +29,7 @@ use crate::error::{ProxyError, with_causes};
 use crate::github::client::{AnswerBody, BoxError, SendError};
 use crate::github::rate_limit;
 use crate::github::tokens::{Access, Token};
+use crate::metrics::Metrics;
 use crate::policy::Class;
 use crate::policy::routes::Scope;
 pub(crate) use under_way::Unclaimed;
@@ -75,6 +76,11 @@ impl Proxy {
         let method = request.method().clone();
         let is_graphql = permitted.call().route.scope == Scope::Graphql;
         let (client, patience) = (self.client.clone(), Patience::of(&self.upstream));
+        let trace = Trace {
+            request_id: ctx.request_id.clone(),
+            installation: Arc::clone(&permitted.installation().label),
+            metrics: Arc::clone(&self.metrics),
+        };
         // A look-up of the guard's comes before there is a record, and does not belong in it.
         let record = (!permitted.call().is_look_up()).then(|| ctx.record.clone()).flatten();
         // Calls open to everybody, such as rendering Markdown, change nothing, whatever their method.
@@ -97,7 +103,7 @@ impl Proxy {
             let started = Instant::now();
             let result = tokio::select! {
                 answer = client.send(request) => match answer {
-                    Ok(answer) => Ok(bounded(answer, patience.idle)),
+                    Ok(answer) => Ok(bounded(answer, patience.idle, trace)),
                     Err(error) => Err(failed(&error)),
                 },
                 silence = patience.ends(progress) => Err(CallFailed {
@@ -206,9 +212,27 @@ impl Patience {
 }
 
 /// An answer in whose body GitHub may not pause for long.
-fn bounded(answer: Response<AnswerBody>, idle: Duration) -> Answer {
-    let body = |body| Bounded::new(body, u64::MAX, idle).map_err(|error| -> BoxError { Box::new(error) });
-    answer.map(|inner| body(inner).boxed_unsync())
+fn bounded(answer: Response<AnswerBody>, idle: Duration, trace: Trace) -> Answer {
+    let told = move |error: BodyError| -> BoxError {
+        trace.broke_off(&error);
+        Box::new(error)
+    };
+    answer.map(|inner| Bounded::new(inner, u64::MAX, idle).map_err(told).boxed_unsync())
+}
+
+/// Tells of an answer that breaks off, which its request's line, written at its head, can't.
+struct Trace {
+    request_id: String,
+    installation: Arc<str>,
+    metrics: Arc<Metrics>,
+}
+
+impl Trace {
+    fn broke_off(&self, error: &BodyError) {
+        let (request_id, installation) = (self.request_id.as_str(), &*self.installation);
+        self.metrics.upstream_broken.with_label_values(&[installation]).inc();
+        tracing::warn!(request_id, installation, cause = with_causes(error), "GitHub's answer broke off");
+    }
 }
 
 fn failed(error: &SendError) -> CallFailed {

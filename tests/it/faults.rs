@@ -130,6 +130,9 @@ async fn an_answer_that_breaks_off_breaks_off_here_too() {
         assert!(answer.starts_with("HTTP/1.1 200 OK\r\n") && !answer.ends_with("0\r\n\r\n"), "{answer}");
     }
     eventually_idle(&tollgate).await;
+    // Their lines were written at the head, with status 200.
+    let metrics = tollgate.metrics().await;
+    assert!(metrics.contains("tollgate_upstream_broken_total{installation=\"bot/acme\"} 2"), "{metrics}");
 }
 
 #[tokio::test]
