@@ -389,7 +389,7 @@ async fn a_call_behind_one_that_a_secondary_limit_holds_is_told_so() {
     let further = "budget: { secondary: { concurrent: 1 } }\n".to_owned();
     let tollgate = Setup { further, sim: roomy(), ..pair() }.start().await;
     assert_eq!(tollgate.get("/repos/acme/widgets").await.verdict(), "200");
-    let slow = FaultKind::SlowFirstByte { ms: 2_000 };
+    let slow = FaultKind::SlowFirstByte { ms: 5_000 };
     tollgate.sim.faults().add(Fault::new(slow).on("GET", "/repos/acme/gadgets"));
     let ask = |after_ms: u64, wait: &'static str| {
         let request = tollgate.ask("GET", "/repos/acme/widgets").header("prefer", wait);
