@@ -37,7 +37,13 @@ impl Installations {
         if let Some(outdated) = self.outdated.get(&owner) {
             return Ok(outdated);
         }
+        let forgotten = self.forgotten.load(Ordering::SeqCst);
         let found = self.by_owner.try_get_with(owner.clone(), async { self.look_up(&owner).await }).await;
+        // What was asked before something was forgotten serves those who asked, and nobody later.
+        let is_current = self.forgotten.load(Ordering::SeqCst) == forgotten;
+        if !is_current {
+            self.by_owner.invalidate(&owner).await;
+        }
         match found {
             Ok(found) => {
                 self.seen.insert(owner, ());
@@ -49,11 +55,15 @@ impl Installations {
                         self.misses.insert(owner.clone(), ());
                         self.misses.run_pending_tasks();
                     }
-                    self.absent.insert(owner, *absent).await;
+                    if is_current {
+                        self.absent.insert(owner, *absent).await;
+                    }
                     Ok(self.instead(*absent))
                 }
                 LookUpError::Outdated(found) => {
-                    self.outdated.insert(owner, Arc::clone(found));
+                    if is_current {
+                        self.outdated.insert(owner, Arc::clone(found));
+                    }
                     Ok(Arc::clone(found))
                 }
                 LookUpError::Failed(error) => Err(Arc::clone(error)),

@@ -76,7 +76,10 @@ impl Server {
                 match status {
                     CLOSES => {}
                     HANGS => held.push(socket),
-                    _ => drop(socket.write_all(answer.as_bytes()).await),
+                    _ => {
+                        tokio::time::sleep(Duration::from_millis(20)).await;
+                        drop(socket.write_all(answer.as_bytes()).await);
+                    }
                 }
             }
         });
@@ -154,6 +157,25 @@ async fn what_was_forgotten_does_not_serve() {
     installations.forget("acme").await;
     server.say(503, "");
     assert!(serving(&installations).await.is_err());
+}
+
+/// The answer of before came after, and served for five minutes.
+#[tokio::test]
+async fn what_is_forgotten_while_it_is_asked_for_is_not_remembered() {
+    let server = Server::start().await;
+    let minute = Duration::from_secs(60);
+    let installations = Installations::trusting(minute, minute, vec![server.app("bot")], Vec::new());
+    server.say(200, INSTALLED);
+    let forgets = async {
+        while server.asked.load(Ordering::Relaxed) == 0 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        installations.forget("acme").await;
+        server.say(404, "{}");
+    };
+    let (found, ()) = tokio::join!(installations.of_owner("acme"), forgets);
+    assert_eq!(found.unwrap().len(), 1, "it was asked before");
+    assert!(installations.of_owner("acme").await.unwrap().is_empty());
 }
 
 #[tokio::test]
