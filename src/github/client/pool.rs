@@ -18,8 +18,6 @@ use super::{BoxError, SendError};
 const IDLE: Duration = Duration::from_secs(45);
 /// Unused connections kept, to all servers together.
 const IDLE_MAX: usize = 128;
-/// A connection attempt that nobody waits for any more is abandoned after this.
-const OPENING: Duration = Duration::from_secs(30);
 
 #[derive(Debug)]
 pub(super) struct Pool {
@@ -82,7 +80,7 @@ impl Pool {
     ) {
         let pool = Arc::clone(self);
         tokio::spawn(async move {
-            if let Ok(Ok(connection)) = timeout(OPENING, opening).await {
+            if let Ok(connection) = opening.await {
                 pool.put(connection);
             }
         });
