@@ -112,10 +112,9 @@ impl Pool {
     }
 }
 
+#[allow(clippy::cast_precision_loss, reason = "weights are small")]
 fn ratio(weight: i64, weights: i64) -> f64 {
-    #[allow(clippy::cast_precision_loss, reason = "weights are small")]
-    let ratio = weight as f64 / weights.max(1) as f64;
-    ratio
+    weight as f64 / weights.max(1) as f64
 }
 
 fn is_seen(at: Instant, now: Instant) -> bool {
