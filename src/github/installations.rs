@@ -180,6 +180,11 @@ impl Installations {
         Box::pin(self.find(owner)).await
     }
 
+    /// Whether what GitHub last said of an account, not long ago, is that its installation is suspended.
+    pub async fn is_suspended(&self, owner: &str) -> bool {
+        self.absent.get(&owner.to_ascii_lowercase()).await == Some(Absent::Suspended)
+    }
+
     /// What serves an account that has no usable App installation.
     fn instead(&self, absent: Absent) -> Arc<[Arc<Installation>]> {
         match absent {

@@ -223,14 +223,26 @@ impl Proxy {
             let about_a_repository = matches!(scope, Scope::Repository(_) | Scope::RepositoryId(_));
             match self.choose_on(owner, repository, agent, call).await? {
                 Some(installation) => return Ok(installation),
-                None if about_a_repository => return Err(not_installed(owner)),
+                None if about_a_repository => return Err(self.not_installed(owner).await),
                 None => {}
             }
         }
         if let Some(owner) = default {
-            return self.choose_on(owner, None, agent, call).await?.ok_or_else(|| not_installed(owner));
+            return match self.choose_on(owner, None, agent, call).await? {
+                Some(installation) => Ok(installation),
+                None => Err(self.not_installed(owner).await),
+            };
         }
         Box::pin(self.only_installation(agent, call)).await
+    }
+
+    async fn not_installed(&self, owner: &str) -> ProxyError {
+        ProxyError::NoInstallation(match self.installations.is_suspended(owner).await {
+            true => format!(
+                "The GitHub App's installation on `{owner}` is suspended; an owner of `{owner}` can lift that."
+            ),
+            false => format!("No installation of the GitHub App covers `{owner}`."),
+        })
     }
 
     async fn choose_on(
@@ -279,10 +291,6 @@ fn on_one_account(apps: &[Arc<Installation>]) -> bool {
     let mut accounts = accounts.collect::<Vec<_>>();
     accounts.dedup_by(|a, b| a.eq_ignore_ascii_case(b));
     accounts.len() == 1
-}
-
-fn not_installed(owner: &str) -> ProxyError {
-    ProxyError::NoInstallation(format!("No installation of the GitHub App covers `{owner}`."))
 }
 
 const NO_CREDENTIAL: &str = "it gave tollgate no credential for this call; the operator's log says why";
