@@ -227,7 +227,12 @@ impl Proxy {
         }
     }
 
+    /// Drops a token that GitHub refused, so that the next call mints another. A young one stays until it is old enough
+    /// to be judged: it may have to spread yet, and an App whose tokens are all refused mints few of them.
     async fn drop_token(&self, permitted: &Permitted, token: &Arc<Token>) {
+        if token.may_be_unknown_yet(self.clock.now_ms()) {
+            return;
+        }
         let repositories = permitted.token_repositories().cloned();
         let tokens =
             self.successor().map_or_else(|| Arc::clone(&self.tokens), |latest| Arc::clone(&latest.tokens));

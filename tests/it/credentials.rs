@@ -120,7 +120,10 @@ async fn a_suspended_installation_is_not_asked_for_at_each_call() {
     let tollgate = setup.start().await;
     assert!(tollgate.sim.edit(|world| world.suspend("acme", true)));
     for _ in 0..5 {
-        assert_eq!(tollgate.get("/repos/acme/widgets").await.verdict(), "404 no_installation");
+        let answer = tollgate.get("/repos/acme/widgets").await;
+        assert_eq!(answer.verdict(), "404 no_installation");
+        // To install the App, as it said, would not have helped.
+        assert!(answer.text().contains("on `acme` is suspended"), "{}", answer.text());
     }
     let requests = tollgate.sim.requests();
     let asked = requests.iter().filter(|request| request.target.ends_with("/acme/installation"));
@@ -231,6 +234,25 @@ async fn a_revoked_token_is_replaced_once() {
     assert_eq!(write.verdict(), "502 upstream_unreachable", "{}", write.text());
     let attempts = tollgate.arrived().iter().filter(|request| request.method == "POST").count();
     assert_eq!(attempts, 2, "a write is made again once at most");
+}
+
+/// Three calls used to send fifteen refused ones and to mint six tokens, and GitHub locks out who fails so often.
+#[tokio::test]
+async fn an_app_whose_tokens_are_all_refused_mints_few() {
+    let tollgate = Setup { cache: UNCACHED, ..Setup::worker() }.start().await;
+    let body = Some(json!({"message": "Bad credentials"}));
+    let refused = FaultKind::Status { status: 401, body, headers: Default::default(), takes_effect: false };
+    let refused = tollgate.sim.faults().add(Fault::new(refused).on("GET", "/repos/acme"));
+    let get = || tollgate.get("/repos/acme/widgets");
+    let answers = futures_util::future::join3(get(), get(), get()).await;
+    for answer in [answers.0, answers.1, answers.2] {
+        assert_eq!(answer.verdict(), "502 upstream_unreachable", "{}", answer.text());
+    }
+    assert_eq!((tollgate.sim.faults().fired(refused), mints(&tollgate)), (3 * 4, 1));
+    // GitHub knows the token after all.
+    tollgate.sim.faults().clear();
+    assert_eq!(get().await.verdict(), "200");
+    assert_eq!(mints(&tollgate), 1);
 }
 
 #[tokio::test]

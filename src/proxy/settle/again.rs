@@ -131,7 +131,8 @@ impl Proxy {
     /// A read waits for GitHub to spread a young token. After a 404 the repository is read first,
     /// and that read does the waiting, so that a missing file costs no seconds. Anything else is
     /// repeated once: a 401 was not carried out, so even a write may be sent again, with another
-    /// token, or with a young one once it is older.
+    /// token, or with a young one once it is older. A young one that is refused all the while is
+    /// not replaced: the next would be younger still.
     pub(super) async fn pause_after_doubt(
         &self,
         permitted: &Permitted,
@@ -158,13 +159,13 @@ impl Proxy {
         }
         // There is no other token to try, and repeated bad credentials would lock out the user's good ones.
         let is_personal = matches!(permitted.installation().kind, Kind::Personal(_));
-        let repeatable = permitted.is_repeatable() && !is_personal;
+        let repeatable = permitted.is_repeatable() && !is_personal && !(reads && is_young);
         if status != StatusCode::UNAUTHORIZED || !repeatable || attempts.refused_once {
             return None;
         }
         attempts.refused_once = true;
         self.metrics.retries.with_label_values(&["token_refused"]).inc();
-        if is_young && !reads {
+        if is_young {
             return Some(REPLICATION_WAITS[1]);
         }
         self.drop_token(permitted, token).await;
