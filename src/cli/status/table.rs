@@ -11,7 +11,10 @@ use crate::status::{AgentStatus, PoolStatus, Status};
 const ROWS_MAX: usize = 30;
 const REFUSALS_MAX: usize = 8;
 const ROUTES_MAX: usize = 8;
+/// Cells of a bar, and on a terminal of fewer columns than `WIDE`.
 const BAR: usize = 20;
+const BAR_NARROW: usize = 10;
+const WIDE: u16 = 100;
 const REASON_CHARS: usize = 60;
 
 /// A rule below the titles, nothing else.
@@ -96,6 +99,7 @@ fn table(width: u16, titles: &[&str], rows: impl Iterator<Item = Vec<String>>) -
 
 fn pools(status: &Status, width: u16) -> Table {
     let titles = ["pool", "", "used#", "limit#", "in flight#", "at reset#", "resets in#"];
+    let bar_len = if width < WIDE { BAR_NARROW } else { BAR };
     let rows = status.pools.iter().take(ROWS_MAX).map(|pool| {
         let forecast = match pool.forecast {
             Some(forecast) => match forecast.full_in_seconds {
@@ -110,7 +114,7 @@ fn pools(status: &Status, width: u16) -> Table {
         };
         vec![
             format!("{} {}", pool.installation, pool.resource),
-            bar(pool),
+            bar(pool, bar_len),
             count(pool.used),
             count(pool.limit),
             count(pool.in_flight),
@@ -121,14 +125,12 @@ fn pools(status: &Status, width: u16) -> Table {
     table(width, &titles, rows)
 }
 
-fn bar(pool: &PoolStatus) -> String {
-    let cells = |points: i64| {
-        let cells = points.saturating_mul(20) / pool.limit.max(1);
-        usize::try_from(cells.max(0)).unwrap_or(BAR).min(BAR)
-    };
+fn bar(pool: &PoolStatus, len: usize) -> String {
+    let number = |points: i64| usize::try_from(points.max(0)).unwrap_or(usize::MAX);
+    let cells = |points| (number(points).saturating_mul(len) / number(pool.limit.max(1))).min(len);
     let used = cells(pool.used);
     let ahead = cells(pool.forecast.map_or(0, |forecast| forecast.used_at_reset)).saturating_sub(used);
-    format!("{}{}{}", "█".repeat(used), "▒".repeat(ahead), "·".repeat(BAR - used - ahead))
+    format!("{}{}{}", "█".repeat(used), "▒".repeat(ahead), "·".repeat(len - used - ahead))
 }
 
 fn agents(status: &Status, width: u16) -> Table {
@@ -217,9 +219,12 @@ mod tests {
     fn a_bar_is_as_long_whatever_is_in_it() {
         for used in [-5, 0, 2_500, 5_000, 90_000] {
             let pool = PoolStatus::new("bot/acme", &snapshot(used, 0, 1_800_000), 0);
-            assert_eq!(bar(&pool).chars().count(), BAR, "{used}");
+            for len in [BAR, BAR_NARROW] {
+                assert_eq!(bar(&pool, len).chars().count(), len, "{used}");
+            }
         }
         let half = PoolStatus::new("bot/acme", &snapshot(1_250, 0, 1_800_000), 0);
-        assert_eq!(bar(&half), "█████▒▒▒▒▒··········");
+        assert_eq!(bar(&half, BAR), "█████▒▒▒▒▒··········");
+        assert_eq!(bar(&half, BAR_NARROW), "██▒▒▒·····");
     }
 }
