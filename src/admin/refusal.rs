@@ -23,7 +23,9 @@ pub(super) enum Refusal {
         "No admin token is configured, so nothing can be changed here: set `server.admin_token_env` or `server.admin_token_file`."
     )]
     NoToken,
-    #[error("The admin token is needed: `Authorization: Bearer TOKEN`.")]
+    #[error(
+        "The admin token is missing or wrong. (An API call carries it as `Authorization: Bearer TOKEN`.)"
+    )]
     Unauthenticated,
     #[error("There is more than one Authorization header.")]
     Authorizations,

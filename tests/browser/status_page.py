@@ -121,7 +121,7 @@ def with_wrong_token(browser, url, problems):
     page.fill("#token", "surely-wrong")
     page.keyboard.press("Enter")
     page.wait_for_selector("#result.bad")
-    check(problems, "form", "admin token is needed" in page.inner_text("#result"), page.inner_text("#result"))
+    check(problems, "form", "admin token is missing or wrong" in page.inner_text("#result"), page.inner_text("#result"))
 
 
 def main():
