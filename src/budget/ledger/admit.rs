@@ -11,7 +11,7 @@ use super::Ledger;
 use super::lease::Lease;
 use super::pool::Pool;
 use super::ring::Ring;
-use super::units::{DEBT, MINUTE_AND_MARGIN_S, Micro, U};
+use super::units::{DEBT, LEASE_MS, MINUTE_AND_MARGIN_S, Micro, U};
 use weigh::Weighed;
 
 /// How far an agent that stayed under its ceiling may catch up.
@@ -233,9 +233,10 @@ impl Ledger {
             guarantee: weighed.guarantee,
             ceiling: weighed.ceiling,
             is_unpriced: weighed.is_unpriced,
-            ..Lease::default()
+            is_settled: false,
+            expires: now + LEASE_MS,
         };
-        self.leases.insert(admit.lease, lease.expiring(now));
+        self.leases.insert(admit.lease, lease);
         Outcome::Granted { price: weighed.price, would }
     }
 

@@ -50,35 +50,6 @@ impl Lease {
     pub(super) fn reserved(&self) -> i64 {
         if self.is_settled { 0 } else { self.price }
     }
-
-    pub(super) fn expiring(mut self, now: i64) -> Lease {
-        self.expires = now + LEASE_MS;
-        self
-    }
-}
-
-/// An empty lease, to be filled in.
-impl Default for Lease {
-    fn default() -> Lease {
-        Lease {
-            resource: Arc::from(""),
-            route: Arc::from(""),
-            agent: Arc::from(""),
-            weight: 1,
-            price: 0,
-            points: 0,
-            creates_content: false,
-            units: 0,
-            window: 0,
-            at: 0,
-            asked: Asked::default(),
-            guarantee: 0,
-            ceiling: 0,
-            is_unpriced: false,
-            is_settled: false,
-            expires: 0,
-        }
-    }
 }
 
 /// All calls in flight.

@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use super::super::command::{HandedLease, Handover, Sent, Spent};
 use super::Ledger;
-use super::lease::Lease;
+use super::lease::{Asked, Lease};
 use super::pool::Pool;
 use super::ring::Ring;
-use super::units::{FIRST_WRITES, KAPPA, MINUTE_MS, Micro, U};
+use super::units::{FIRST_WRITES, KAPPA, LEASE_MS, MINUTE_MS, Micro, U};
 
 /// A replica silent for the first time is missing, and after the second it is forgotten.
 const MISSING_MS: i64 = 10_000;
@@ -171,11 +171,15 @@ impl Ledger {
             units: (handed.price * U).max(KAPPA * handed.points),
             window: pool.window,
             at: handed.at,
+            asked: Asked::default(),
+            guarantee: 0,
+            ceiling: 0,
+            is_unpriced: false,
             is_settled: handed.is_settled,
-            ..Lease::default()
+            expires: now + LEASE_MS,
         };
         pool.in_flight += lease.reserved();
-        self.leases.insert(handed.lease, lease.expiring(now));
+        self.leases.insert(handed.lease, lease);
     }
 
     /// What was sent since this ledger began, for the store it will be handed over to.
