@@ -68,6 +68,14 @@ MUTATION_MORE = [
     (r"ProjectV2Collaborators|Environment|InteractionLimit|createAttributionInvitation|TopicSuggestion|updateTopics|importProject", "admin"),
     (r"CheckSuite", "review"),
 ]
+# Mutations of GitHub's GraphQL reference that the package does not have yet.
+LATER = {
+    "write": "addBlockedBy createIssueFieldValue deleteIssueFieldValue pinIssueComment removeBlockedBy setIssueFieldValue "
+             "unpinIssueComment updateIssueFieldValue updateIssueIssueType",
+    # What the issues of a whole organization can be or have.
+    "admin": "createIssueField createIssueType createProjectV2IssueField deleteIssueField deleteIssueType "
+             "updateIssueField updateIssueType",
+}
 TOKEN = re.compile(r"^/(app|applications|installation/token|app-manifests|credentials)(/|$)")
 IN_REPOSITORY = re.compile(r"^/repos/\{owner\}/\{repo\}(/|$)")
 FREE = {"/markdown", "/markdown/raw"}
@@ -118,6 +126,10 @@ for (kind, method, path, operation), s in surface.items():
         pass  # the older spelling of compare/{basehead}
     elif (method, path, operation) not in known:  # Enterprise Cloud only
         out.append(rest_row(method, path, operation, {}, s["note"]))
+known = {row[3] for row in out}
+for cls, mutations in LATER.items():
+    later = ("graphql", "POST", "/graphql", cls, "", "graphql", "api", "newer than the package")
+    out += [(*later[:3], mutation, *later[3:]) for mutation in mutations.split() if mutation not in known]
 published += [("graphql", "POST", "/graphql", r["mutation"]) for r in rows("graphql-mutations.tsv")]
 
 
