@@ -66,7 +66,7 @@ pub enum GraphqlError {
     Search(String),
     #[error("more than {0} ids in one document")]
     TooManyIds(usize),
-    #[error("GitHub publishes no mutation `{0}`, and what is in no list is not let through")]
+    #[error("tollgate knows no mutation `{0}` of GitHub's, and what is in no list is not let through")]
     UnknownMutation(String),
     #[error("{0}")]
     Mutation(&'static str),
@@ -138,8 +138,7 @@ impl Request {
                 "query" => true,
                 "variables" => value.is_object() || value.is_null(),
                 "operationName" => value.is_string() || value.is_null(),
-                // Some clients send it empty; with content it asks for a persisted document.
-                "extensions" => value.is_null() || value.as_object().is_some_and(Map::is_empty),
+                "extensions" => value.is_null() || value.as_object().is_some_and(is_harmless),
                 _ => false,
             };
             if !sound {
@@ -193,6 +192,11 @@ impl Request {
         }
         Ok(price)
     }
+}
+
+/// Some clients send `extensions` empty, Apollo's with its own name. Anything else may ask for a persisted document.
+fn is_harmless(extensions: &Map<String, Value>) -> bool {
+    extensions.iter().all(|(key, value)| key == "clientLibrary" && value.is_object())
 }
 
 #[cfg(test)]

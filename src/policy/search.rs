@@ -33,7 +33,7 @@ pub enum SearchError {
     Ambiguous,
 }
 
-/// Judges a REST search; returns the first owner named, whose installation serves the search.
+/// Judges a REST search; returns the owners named, whose installations can serve the search.
 ///
 /// # Errors
 /// When the search is not confined to the repositories, or can't be judged.
@@ -41,12 +41,10 @@ pub fn judge(
     template: &str,
     target: &Target,
     repositories: &RepositorySet,
-) -> Result<Option<String>, SearchError> {
+) -> Result<Vec<String>, SearchError> {
     let queries = target.query_values("q");
     if repositories.is_everything() {
-        let mut owners =
-            queries.iter().flat_map(|query| qualifiers(query)).map(|(_, value)| owner_of(&value));
-        return Ok(owners.find(|owner| is_account(owner)));
+        return Ok(owners(queries.iter().flat_map(|query| qualifiers(query))));
     }
     if !CONFINED.contains(&template) {
         return Err(SearchError::Unconfined);
@@ -64,18 +62,13 @@ pub fn judge(
     confine(query, repositories)
 }
 
-/// Judges the text of a GraphQL search, whose `type` says what is searched; returns the first owner named.
+/// Judges the text of a GraphQL search, whose `type` says what is searched; returns the owners named.
 ///
 /// # Errors
 /// When the search is not confined to the repositories, or can't be judged.
-pub fn judge_text(
-    kind: &str,
-    query: &str,
-    repositories: &RepositorySet,
-) -> Result<Option<String>, SearchError> {
+pub fn judge_text(kind: &str, query: &str, repositories: &RepositorySet) -> Result<Vec<String>, SearchError> {
     if repositories.is_everything() {
-        let mut owners = qualifiers(query).map(|(_, value)| owner_of(&value));
-        return Ok(owners.find(|owner| is_account(owner)));
+        return Ok(owners(qualifiers(query)));
     }
     // Searches for users have other qualifiers.
     match kind {
@@ -84,9 +77,9 @@ pub fn judge_text(
     }
 }
 
-fn confine(query: &str, repositories: &RepositorySet) -> Result<Option<String>, SearchError> {
-    check_plain(query)?;
-    let mut owner = None;
+fn confine(query: &str, repositories: &RepositorySet) -> Result<Vec<String>, SearchError> {
+    let (words, query) = bracketed(query)?;
+    check_plain(&[words, query].join(" "))?;
     for (key, value) in qualifiers(query) {
         let inside = match key {
             Key::Repository => RepositoryName::parse(&value).is_some_and(|name| repositories.contains(&name)),
@@ -95,9 +88,23 @@ fn confine(query: &str, repositories: &RepositorySet) -> Result<Option<String>, 
         if !inside {
             return Err(SearchError::Outside(value));
         }
-        owner.get_or_insert_with(|| owner_of(&value));
     }
-    owner.map(Some).ok_or(SearchError::NoQualifier)
+    let owners = owners(qualifiers(query));
+    if owners.is_empty() { Err(SearchError::NoQualifier) } else { Ok(owners) }
+}
+
+/// Splits `( WORDS ) QUALIFIERS`, as the GitHub CLI writes it. With nothing in the brackets that confines or
+/// operates, they mean the same as no brackets, also to a search that does not know them.
+fn bracketed(query: &str) -> Result<(&str, &str), SearchError> {
+    let Some((words, rest)) = query.strip_prefix("( ").and_then(|rest| rest.split_once(" ) ")) else {
+        return Ok(("", query));
+    };
+    let lower = words.to_ascii_lowercase();
+    let is_whole = words.matches('"').count() % 2 == 0;
+    match is_whole && !CONFINING.iter().any(|key| lower.contains(key)) {
+        true => Ok((words, rest)),
+        false => Err(SearchError::Ambiguous),
+    }
 }
 
 /// Qualifiers that say whose content is searched.
@@ -131,8 +138,16 @@ fn qualifiers(query: &str) -> impl Iterator<Item = (Key, String)> {
     })
 }
 
-fn owner_of(value: &str) -> String {
-    value.split('/').next().unwrap_or_default().to_owned()
+/// The owners that qualifiers name, each once.
+fn owners(qualifiers: impl Iterator<Item = (Key, String)>) -> Vec<String> {
+    let mut owners = Vec::new();
+    for (_, value) in qualifiers {
+        let owner = value.split('/').next().unwrap_or_default().to_owned();
+        if is_account(&owner) && !owners.contains(&owner) {
+            owners.push(owner);
+        }
+    }
+    owners
 }
 
 /// Refuses anything that could change a qualifier's meaning.
@@ -185,7 +200,7 @@ fn check_plain(query: &str) -> Result<(), SearchError> {
 mod tests {
     use super::*;
 
-    fn judged(template: &str, query: &str) -> Result<Option<String>, SearchError> {
+    fn judged(template: &str, query: &str) -> Result<Vec<String>, SearchError> {
         let patterns = ["acme/tool", "other/*"].iter().map(|text| text.parse().unwrap()).collect();
         let target = Target::parse(template, Some(query)).unwrap();
         judge(template, &target, &RepositorySet::new(patterns))
@@ -193,16 +208,19 @@ mod tests {
 
     #[test]
     fn passes_what_its_qualifiers_confine() {
-        for (query, owner) in [
-            ("q=repo:acme/tool+is:open", "acme"),
-            ("q=bug+repo%3AAcme%2FTool", "acme"),
-            ("q=org:other+repo:acme/tool", "other"),
-            ("q=user:OTHER+%22two+words%22", "other"),
-            ("q=repo:acme/tool+-label:x&sort=created", "acme"),
-            ("q=repo:acme/tool+-label:%22don't+merge%22", "acme"),
-            ("q=repo:acme/tool+label:%22area:+x%22+author:%22octocat%22", "acme"),
+        for (query, owners) in [
+            ("q=repo:acme/tool+is:open", &["acme"][..]),
+            ("q=bug+repo%3AAcme%2FTool", &["acme"]),
+            ("q=org:other+repo:acme/tool", &["other", "acme"]),
+            ("q=user:OTHER+%22two+words%22", &["other"]),
+            ("q=repo:acme/tool+-label:x&sort=created", &["acme"]),
+            ("q=repo:acme/tool+-label:%22don't+merge%22", &["acme"]),
+            ("q=repo:acme/tool+label:%22area:+x%22+author:%22octocat%22", &["acme"]),
+            // As `gh issue list --search` and `gh search issues` write it.
+            ("q=(+crash+)+repo:acme/tool+type:issue", &["acme"]),
+            ("q=(+%22two+words%22+in:title+)+repo:acme/tool+type:issue", &["acme"]),
         ] {
-            assert_eq!(judged("/search/issues", query), Ok(Some(owner.to_owned())), "{query}");
+            assert_eq!(judged("/search/issues", query).unwrap(), owners, "{query}");
         }
     }
 
@@ -220,6 +238,19 @@ mod tests {
             "q=repo:acme/tool+or+bug",
             "q=repo:acme/tool+NOT+bug",
             "q=(repo:acme/tool)",
+            "q=(+repo:acme/tool+)+bug",
+            "q=(+crash+)+bug",
+            "q=(+crash+OR+bug+)+repo:acme/tool",
+            "q=(+repo:acme/secret+)+repo:acme/tool",
+            "q=(+label:%22repo:acme/secret+)+x%22+repo:acme/tool",
+            "q=(+label:+)+repo:acme/tool",
+            "q=(+%22x+)+repo:acme/tool+y%22",
+            "q=(+x+)+repo:acme/tool+(+y+)",
+            "q=(+(+x+)+)+repo:acme/tool",
+            "q=-(+x+)+repo:acme/tool",
+            "q=(+NOT+)+repo:acme/tool",
+            "q=(+x+)+OR+repo:acme/tool",
+            "q=(+x+)repo:acme/tool",
             "q=repo:acme/tool+repo:acme/secret",
             "q=repo:acme/tool+org:acme",
             "q=-repo:acme/tool",

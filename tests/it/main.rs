@@ -30,6 +30,7 @@ mod hints;
 mod identities;
 mod mutations;
 mod observe;
+mod owners;
 mod packed;
 mod prices;
 mod reading;

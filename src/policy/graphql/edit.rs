@@ -10,8 +10,9 @@ use super::document::{Field, Input, InputValue, Kind, Variables};
 use super::{GraphqlError, Request};
 use crate::policy::json;
 
-const NOT_ONE: GraphqlError =
-    GraphqlError::Mutation("what tollgate adds to a mutation needs exactly one of them in the document");
+const NOT_ONE: GraphqlError = GraphqlError::Mutation(
+    "what tollgate adds to a mutation needs exactly one of them in the document: send one at a time",
+);
 
 /// The body with the member set.
 ///
@@ -20,7 +21,11 @@ const NOT_ONE: GraphqlError =
 pub fn with_input(request: &Request, body: &[u8], key: &str, value: &Value) -> Result<Bytes, GraphqlError> {
     let [operation] = request.document.operations.as_slice() else { return Err(NOT_ONE) };
     let mut fields: Vec<&Field> = Vec::new();
-    request.document.fields(&operation.selections, None, &mut |field, _| fields.push(field));
+    request.document.fields(&operation.selections, None, &mut |field, _| {
+        if field.name != "__typename" {
+            fields.push(field);
+        }
+    });
     let [field] = fields.as_slice() else { return Err(NOT_ONE) };
     let input = field.input("input").filter(|_| operation.kind == Kind::Mutation).ok_or(NOT_ONE)?;
     let variables = Variables::of(operation, &request.variables);

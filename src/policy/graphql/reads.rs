@@ -42,8 +42,10 @@ pub const IDS_MAX: usize = 100;
 /// What a document reads.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Reads {
-    /// The first owner named, whose installation serves the call.
-    pub owner: Option<String>,
+    /// Owners of what is read, whose installation has to serve the call.
+    pub owners: Vec<String>,
+    /// The first account of the agent's that is read itself.
+    pub account: Option<String>,
     /// Node ids whose repositories have to be looked up.
     pub ids: Vec<String>,
 }
@@ -101,7 +103,9 @@ impl Judge<'_> {
             self.fault = Some(fault);
             return;
         }
-        let way = on.and_then(|on| types::way(on, &field.name));
+        let way = on
+            .and_then(|on| types::way(on, &field.name))
+            .or_else(|| types::way_to_its_repository(on, &field.name, field.arguments.is_empty()));
         let reach = match way {
             Some(way) => way.reach,
             None if field.selections.is_empty() => Reach::One,
@@ -150,18 +154,15 @@ impl Judge<'_> {
             },
             "user" | "organization" | "repositoryOwner" => {
                 let login = text("login")?;
-                if is_account(&login)
-                    && self.reads.owner.is_none()
-                    && self.repositories.contains_owner(&login)
-                {
-                    self.reads.owner = Some(login.to_ascii_lowercase());
+                if is_account(&login) && self.repositories.contains_owner(&login) {
+                    self.reads.account.get_or_insert_with(|| login.to_ascii_lowercase());
                 }
                 Ok(())
             }
             "search" => {
-                let owner = search::judge_text(&text("type")?, &text("query")?, self.repositories)
+                let owners = search::judge_text(&text("type")?, &text("query")?, self.repositories)
                     .map_err(|error| GraphqlError::Search(error.to_string()))?;
-                self.reads.owner = self.reads.owner.take().or(owner);
+                self.reads.owners.extend(owners);
                 Ok(())
             }
             _ if self.everything => Ok(()),
@@ -172,7 +173,7 @@ impl Judge<'_> {
     fn repository(&mut self, name: Option<RepositoryName>, shown: &str) -> Result<(), GraphqlError> {
         match name {
             Some(name) if self.repositories.contains(&name) => {
-                self.reads.owner.get_or_insert_with(|| name.owner().to_owned());
+                self.reads.owners.push(name.owner().to_ascii_lowercase());
                 Ok(())
             }
             _ => Err(GraphqlError::Outside(shown.chars().take(200).collect())),
@@ -183,7 +184,7 @@ impl Judge<'_> {
         for id in ids {
             let id =
                 id.as_str().ok_or_else(|| GraphqlError::Argument("nodes".to_owned(), "ids".to_owned()))?;
-            if self.everything || self.reads.ids.iter().any(|known| known == id) {
+            if self.reads.ids.iter().any(|known| known == id) {
                 continue;
             }
             if self.reads.ids.len() == IDS_MAX {
@@ -197,11 +198,14 @@ impl Judge<'_> {
 
 /// Parses `https://HOST/OWNER/NAME/…` if it is spelled so that every reader finds the same path in it.
 pub(super) fn repository_of_url(url: &str) -> Option<RepositoryName> {
-    let is_step = |part: &str| matches!(part.to_ascii_lowercase().replace("%2e", ".").as_str(), "." | "..");
+    let is_step = |part: &str| matches!(part, "." | "..");
     let is_odd = |c: char| c == '\\' || c.is_control() || c.is_whitespace();
+    // Dots, slashes, backslashes and percent signs: escaped, they lead elsewhere for who decodes them.
+    let lower = url.to_ascii_lowercase();
+    let is_hidden = ["%2e", "%2f", "%5c", "%25"].iter().any(|escape| lower.contains(escape));
     let (_, rest) = url.split_once("://")?;
     let names_user = rest.split('/').next().is_some_and(|host| host.contains('@'));
-    if names_user || url.contains(is_odd) || url.split(['/', '?', '#']).any(is_step) {
+    if names_user || url.contains(is_odd) || url.split(['/', '?', '#']).any(is_step) || is_hidden {
         return None;
     }
     let mut parts = rest.split('/').skip(1);

@@ -111,6 +111,14 @@ pub(super) fn way(on: &'static str, field: &str) -> Option<Way> {
     TYPES.ways.get(&(on, field) as &(&str, &str)).copied()
 }
 
+/// Where `repository` without arguments leads from a type that the schema does not have: to the one it belongs to. An
+/// account's `repository` picks any of its own by name.
+pub(super) fn way_to_its_repository(on: Option<&str>, field: &str, is_bare: bool) -> Option<Way> {
+    let is_account = on.is_some_and(|on| open_fields(on).is_some());
+    (field == "repository" && is_bare && !is_account)
+        .then_some(Way { leads_to: "Repository", reach: Reach::One })
+}
+
 /// How far a field may reach that the schema does not have, on a type that it may not have either.
 pub(super) fn reach_of_unknown(on: Option<&str>, field: &str) -> Reach {
     match on {

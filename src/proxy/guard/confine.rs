@@ -42,12 +42,12 @@ impl Proxy {
             }
             Scope::Search => {
                 let judged = search::judge(call.route.operation.template, &call.target, &agent.repositories);
-                let mut owner = None;
+                let mut owners = Vec::new();
                 let checked = judged
-                    .map(|found| owner = found)
+                    .map(|found| owners = found)
                     .map_err(|error| ProxyError::RepositoryForbidden(format!("Search is refused: {error}.")));
                 self.tolerate(agent, ctx, checked)?;
-                Ok((None, owner))
+                Ok((None, Box::pin(self.common_owner(&owners)).await?))
             }
             Scope::OrganizationId(id) if everything => {
                 let login = Box::pin(self.organization_login(agent, *id, ctx)).await?;

@@ -44,6 +44,11 @@ impl Proxy {
         let mut reads = reads::Reads::default();
         let judged = reads::judge(&graphql.request, &agent.repositories).map(|judged| reads = judged);
         self.tolerate(agent, ctx, judged.map_err(|error| refused(&error)))?;
+        // For agents with every repository, ids matter only if they say which installation is to serve.
+        let everything = agent.repositories.is_everything();
+        if everything && !reads.ids.is_empty() && !Box::pin(self.has_several_accounts()).await {
+            reads.ids.clear();
+        }
         let mut ids = reads.ids.clone();
         for id in graphql.mutations.iter().flat_map(|mutation| &mutation.ids) {
             if !ids.contains(id) {
@@ -54,7 +59,7 @@ impl Proxy {
             return Err(refused(&GraphqlError::TooManyIds(reads::IDS_MAX)));
         }
         let nodes = Box::pin(self.nodes(agent, &ids, ctx)).await?;
-        for id in &reads.ids {
+        for id in reads.ids.iter().filter(|_| !everything) {
             let checked = check_node(agent, id, &nodes).map(drop);
             self.tolerate(agent, ctx, checked)?;
         }
@@ -91,9 +96,12 @@ impl Proxy {
                 "The document changes more than one repository; send one mutation at a time.".to_owned(),
             ));
         }
-        let repository = repositories.into_iter().next();
-        let owner = repository.as_ref().map(|repository| repository.owner().to_owned()).or(reads.owner);
-        Ok((repository, owner))
+        let read = reads.ids.iter().filter_map(|id| nodes.get(id)?.repository.as_ref());
+        let owners =
+            repositories.iter().chain(read).map(|repository| repository.owner().to_ascii_lowercase());
+        let owners: Vec<String> = owners.chain(reads.owners).collect();
+        let owner = Box::pin(self.common_owner(&owners)).await?;
+        Ok((repositories.into_iter().next(), owner.or(reads.account)))
     }
 
     /// Auto-merge lands what is pushed later. So it is refused, unless the operator lets it be
@@ -171,6 +179,9 @@ fn check_touched(
         super::confine::check_repository(agent, repository)?;
     }
     for id in &mutation.ids {
+        if nodes.get(id).is_some_and(|node| node.is_of_issues) {
+            continue;
+        }
         let node = check_node(agent, id, nodes)?;
         // Accounts may be assigned or asked for review. But what is made for an owner lies in none
         // of the agent's repositories.

@@ -52,12 +52,18 @@ const QUESTION: &str = "query TollgateNodes($ids: [ID!]!) { nodes(ids: $ids) { _
 /// Types that may be named beside a repository: assignees, reviewers, teams.
 const ACCOUNTS: [&str; 6] = ["User", "Organization", "Bot", "Mannequin", "Team", "EnterpriseUserAccount"];
 
+/// What an organization's issues can be or have; issues in a repository name them.
+const OF_ISSUES: [&str; 5] =
+    ["IssueFieldDate", "IssueFieldNumber", "IssueFieldSingleSelect", "IssueFieldText", "IssueType"];
+
 /// What an id stands for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Node {
     /// The repository it lies in, or is.
     pub(super) repository: Option<RepositoryName>,
     pub(super) is_account: bool,
+    /// A type or a field of issues.
+    pub(super) is_of_issues: bool,
     /// For a ref: its branch.
     pub(super) branch: Option<NamedBranch>,
     /// For a pull request: its number.
@@ -99,7 +105,8 @@ impl Node {
                 }
             }
         };
-        Some(Node { repository, is_account: ACCOUNTS.contains(&kind), branch, pull, title })
+        let (is_account, is_of_issues) = (ACCOUNTS.contains(&kind), OF_ISSUES.contains(&kind));
+        Some(Node { repository, is_account, is_of_issues, branch, pull, title })
     }
 }
 

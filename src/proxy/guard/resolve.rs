@@ -203,6 +203,41 @@ impl Proxy {
         }
     }
 
+    /// The owner whose installation serves a call about things of all these owners.
+    ///
+    /// # Errors
+    /// If no installation serves them all: GitHub would show or do a part, and say nothing of the rest.
+    pub(super) async fn common_owner(&self, owners: &[String]) -> Result<Option<String>, ProxyError> {
+        let Some(first) = owners.first() else { return Ok(None) };
+        // While policy only observes, such a call is made as well as it can be.
+        if self.rules.policy.is_observing || owners.iter().all(|owner| owner == first) {
+            return Ok(Some(first.clone()));
+        }
+        let mut serving: Option<(&String, Arc<str>)> = None;
+        for owner in owners {
+            let found = self.installations.of_owner(owner).await.map_err(|error| self.unavailable(&error))?;
+            match (found.first(), &serving) {
+                (Some(one), Some((known, label))) if one.label != *label => {
+                    return Err(ProxyError::BadRequest(format!(
+                        "The request is about repositories of `{known}` and of `{owner}`, which different \
+                         installations of the GitHub App serve: send one request for each owner."
+                    )));
+                }
+                (Some(one), None) => serving = Some((owner, Arc::clone(&one.label))),
+                (Some(_), Some(_)) | (None, _) => {}
+            }
+        }
+        Ok(Some(serving.map_or(first, |(owner, _)| owner).clone()))
+    }
+
+    /// Whether Apps are installed on more than one account, as far as that is known.
+    pub(super) async fn has_several_accounts(&self) -> bool {
+        let Ok(all) = self.installations.all().await else { return false };
+        let apps: Vec<_> =
+            all.serving.iter().filter(|one| matches!(one.kind, Kind::App(_))).cloned().collect();
+        !apps.is_empty() && !on_one_account(&apps)
+    }
+
     /// Whether one of our Apps is installed on an account.
     pub(super) async fn is_installed_on(&self, owner: &str) -> Result<bool, ProxyError> {
         let found = self.installations.of_owner(owner).await.map_err(|error| self.unavailable(&error))?;

@@ -1,0 +1,86 @@
+//! Agents with repositories of several owners, whom different installations of the App serve.
+
+use github_sim::{Fault, FaultKind};
+use serde_json::{Value, json};
+
+use crate::support::{Answer, Setup, Tollgate, agent};
+
+/// The first issue of each repository.
+const OF_ACME: &str = "I_kwDO200100001";
+const OF_OTHER: &str = "I_kwDO210100001";
+
+fn setup() -> Setup {
+    Setup::with(vec![
+        agent("both", &["repositories: [\"acme/*\", other/tool]"]),
+        agent("all", &["repositories: [\"*\"]"]),
+    ])
+}
+
+async fn query(tollgate: &Tollgate, by: usize, query: &str, variables: &Value) -> Answer {
+    tollgate
+        .ask("POST", "/graphql")
+        .by(by)
+        .json(&json!({ "query": query, "variables": variables }))
+        .send()
+        .await
+}
+
+/// They were read with the first owner's token, for whom the others' do not exist.
+#[tokio::test]
+async fn a_node_is_read_where_it_lies() {
+    let tollgate = setup().start().await;
+    for by in [0, 1] {
+        for id in [OF_ACME, OF_OTHER] {
+            for read in
+                ["query($id: ID!) { node(id: $id) { id } }", "query($id: ID!) { nodes(ids: [$id]) { id } }"]
+            {
+                let answer = query(&tollgate, by, read, &json!({ "id": id })).await;
+                assert_eq!(answer.verdict(), "200", "{by}: {}", answer.text());
+                assert!(answer.text().contains(id), "{by}: {}", answer.text());
+            }
+        }
+    }
+}
+
+/// GitHub answered or did the part that one installation can see, and nobody was told of the rest.
+#[tokio::test]
+async fn what_no_single_installation_serves_is_refused_whole() {
+    let tollgate = setup().start().await;
+    let add = |id| format!("addComment(input: {{subjectId: \"{id}\", body: \"x\"}}) {{ clientMutationId }}");
+    let documents = [
+        format!("mutation {{ a: {} b: {} }}", add(OF_ACME), add(OF_OTHER)),
+        "{ a: repository(owner: \"acme\", name: \"widgets\") { id } b: repository(owner: \"other\", name: \"tool\") { id } }"
+            .to_owned(),
+        "{ search(type: ISSUE, query: \"repo:acme/widgets repo:other/tool\", first: 9) { issueCount } }".to_owned(),
+        format!("{{ repository(owner: \"acme\", name: \"widgets\") {{ id }} node(id: \"{OF_OTHER}\") {{ id }} }}"),
+    ];
+    for by in [0, 1] {
+        for document in &documents {
+            let answer = query(&tollgate, by, document, &json!({})).await;
+            assert_eq!(answer.verdict(), "400 bad_request", "{by} {document}: {}", answer.text());
+            assert!(answer.text().contains("for each owner"), "{}", answer.text());
+        }
+        let search = "/search/issues?q=repo:acme/widgets+repo:other/tool";
+        assert_eq!(tollgate.ask("GET", search).by(by).send().await.verdict(), "400 bad_request");
+    }
+    let commented = |issue: &str| format!("/repos/{issue}/comments");
+    for issue in ["acme/widgets/issues/1", "other/tool/issues/1"] {
+        let comments = tollgate.ask("GET", &commented(issue)).by(1).send().await;
+        assert!(!comments.text().contains("\"x\""), "{}", comments.text());
+    }
+    // Accounts may be read beside anything.
+    let beside =
+        "{ organization(login: \"acme\") { id } repository(owner: \"other\", name: \"tool\") { name } }";
+    let answer = query(&tollgate, 0, beside, &json!({})).await;
+    assert_eq!(answer.json()["data"]["repository"]["name"], "tool", "{}", answer.text());
+}
+
+#[tokio::test]
+async fn a_personal_token_serves_all_owners_at_once() {
+    let mut setup = Setup { personal_token: true, ..setup() };
+    setup.sim.personal_tokens = vec!["ghp_one".to_owned()];
+    let tollgate = setup.start().await;
+    let search = "/search/issues?q=repo:acme/widgets+repo:other/tool";
+    let answer = tollgate.ask("GET", search).send().await;
+    assert_eq!(answer.verdict(), "200", "{}", answer.text());
+}
