@@ -150,7 +150,6 @@ async fn steps(calls: u64) -> Duration {
             repository: None,
             is_interactive: false,
             patience_ms: 4_000,
-            is_hasty: false,
             random: 7,
             is_observing: false,
         };

@@ -158,7 +158,6 @@ impl Fleet {
             repository: None,
             is_interactive: false,
             patience_ms: 60_000,
-            is_hasty: false,
             random: 0,
             // So that as many go as are measured, whatever the limits.
             is_observing: true,

@@ -12,9 +12,6 @@ use super::command::{Admit, Book, Cancel, Command, GateKind, LeaseId, Outcome, P
 use super::queue::{Outlook, QueueKey, Ticket, Told, Turn};
 use super::{Budget, Charge, NotAdmitted, Refusal, Reservation, Wait};
 
-/// Whoever waits for less than this may never see its turn come.
-const HASTY: Duration = Duration::from_secs(1);
-
 impl Budget {
     /// Holds a call until it may go.
     ///
@@ -106,7 +103,6 @@ impl Budget {
             creates_content: charge.creates_content,
             repository: charge.repository.clone(),
             is_interactive: wait.is_interactive,
-            is_hasty: wait.patience < HASTY,
             patience_ms: i64::try_from(patience.as_millis()).unwrap_or(i64::MAX / 4),
             random: self.roll(),
             is_observing: self.tuning.load().is_observing,

@@ -183,8 +183,6 @@ pub struct Admit {
     pub is_interactive: bool,
     /// The longest the caller can be held, in milliseconds.
     pub patience_ms: i64,
-    /// Its caller never waits long enough to stand in an order.
-    pub is_hasty: bool,
     /// 0..=999, drawn by the replica.
     pub random: i64,
     /// Decide, but let the call through.

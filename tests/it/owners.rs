@@ -1,6 +1,5 @@
 //! Agents with repositories of several owners, whom different installations of the App serve.
 
-use github_sim::{Fault, FaultKind};
 use serde_json::{Value, json};
 
 use crate::support::{Answer, Setup, Tollgate, agent};

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use super::super::command::{Admit, Caps, GateKind, Outcome, Reason, View};
 use super::Ledger;
+use super::gate::Ask;
 use super::lease::Lease;
 use super::pool::Pool;
 use super::ring::Ring;
@@ -199,7 +200,8 @@ impl Ledger {
                 _ => DEBT,
             };
             match kind {
-                _ if weighed.asked.has(kind) => self.gate(kind, admit).serve(&ask, debt),
+                GateKind::Pool if weighed.asked.pool => self.serve_at_pool(admit, &ask, debt),
+                _ if weighed.asked.has(kind) => drop(self.gate(kind, admit).serve(&ask, debt)),
                 GateKind::Content => {}
                 GateKind::Pool if !self.pool_of(admit).is_known => {}
                 _ => {
@@ -238,6 +240,15 @@ impl Ledger {
         };
         self.leases.insert(admit.lease, lease);
         Outcome::Granted { price: weighed.price, would }
+    }
+
+    /// Whoever is let through at once, and has nobody who was told a time, wants no more than it gets.
+    fn serve_at_pool(&mut self, admit: &Admit, ask: &Ask<'_>, debt: Micro) {
+        let pool = self.pools.get_mut(&admit.place.resource).expect("the pool was prepared");
+        let has_waited = pool.gate.serve(ask, debt);
+        if !has_waited && !pool.gate.keeps_for(ask.agent) {
+            pool.set_wants(ask.agent, false);
+        }
     }
 
     fn charge_clocks(&mut self, admit: &Admit, weighed: &Weighed, now: i64) {

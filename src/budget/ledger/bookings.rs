@@ -1,9 +1,8 @@
 //! Times that a gate has promised to callers it refused.
 //!
-//! Where turns are further apart than callers wait, nobody stands in the order when a turn comes, and whichever agent
-//! happens to ask at that moment would take it. A caller that hardly waits never stands there at all, which matters at
-//! pools. So a gate keeps the turn of each time it names to such callers: others may take only what the bucket does not
-//! need for the times to come, and the agent that comes back at its time goes first.
+//! Where an agent's turns are further apart than its callers wait, it does not stand in the order when its turn comes,
+//! and whoever happens to ask at that moment would take it. So a gate keeps the turn of each time it names: others may
+//! take only what the bucket does not need for the times to come, and the agent that comes back at its time goes first.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -12,16 +11,17 @@ use rustc_hash::FxHashMap;
 
 use super::units::{FRONT, HOUR_MS, Micro, U};
 
-/// Turns closer together than this need no keeping for callers that wait for longer: the order decides among them.
+/// Turns closer together than this are kept by pools alone, which every call asks. A gate that applies from half full
+/// would have to be asked for as long as it keeps a time.
 const SLOW_TURN_MS: i64 = 1_500;
 /// Turns further apart than this count as this.
 const TURN_MAX_MS: i64 = 600_000;
 /// A time is kept for this much longer. Callers are told whole seconds, and their way here takes some time, too.
 const GRACE_MS: i64 = 5_000;
 /// Later times are named, but not kept.
-const BOOKINGS_MAX: usize = 64;
+const BOOKINGS_MAX: usize = 512;
 /// Times that are kept for one agent: one that sends many calls at once must not take all turns for minutes.
-const OF_ONE_AGENT: usize = 4;
+const OF_ONE_AGENT: usize = 8;
 /// A time that was named counts for the next one for so long.
 const NAMED_COUNTS_MS: i64 = 600_000;
 /// What is kept for all times together counts as this at most, and a rate as that many micro-points a second.
@@ -62,10 +62,10 @@ pub(super) fn turn_ms(need: Micro, rate: Micro) -> i64 {
     (need * 1000 / rate).min(TURN_MAX_MS)
 }
 
-/// Whether a gate keeps the times it names to callers, or to hasty ones, for calls that need so much. Dear calls go
-/// into debt, which no time kept for one can foresee.
-pub(super) fn keeps(need: Micro, rate: Micro, is_hasty: bool) -> bool {
-    need <= FRONT && (is_hasty || turn_ms(need, rate) >= SLOW_TURN_MS)
+/// Whether a gate, or a pool's, keeps the times it names for calls that need so much. Dear calls go into debt, which no
+/// time kept for one can foresee.
+pub(super) fn keeps(need: Micro, rate: Micro, is_pool: bool) -> bool {
+    need <= FRONT && (is_pool || turn_ms(need, rate) >= SLOW_TURN_MS)
 }
 
 impl Bookings {

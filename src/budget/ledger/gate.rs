@@ -81,8 +81,16 @@ pub(super) struct Ask<'a> {
     pub(super) most_ms: i64,
     /// The window whose turns the gate gives out.
     pub(super) window: Window,
+    /// At a pool, the weights of those who want turns there, and of who asks.
+    pub(super) wanting: Option<i64>,
     /// Epoch milliseconds.
     pub(super) now: i64,
+}
+
+impl Ask<'_> {
+    fn is_at_pool(&self) -> bool {
+        self.wanting.is_some()
+    }
 }
 
 /// A window, after which a bucket begins anew and fills at another rate.
@@ -187,6 +195,11 @@ impl Gate {
     /// Whether a head is held here, not at a later gate.
     pub(super) fn holds_somebody(&self) -> bool {
         self.held > 0 || !self.bookings.is_empty()
+    }
+
+    /// Whether a time is kept here for an agent.
+    pub(super) fn keeps_for(&self, agent: &str) -> bool {
+        self.bookings.of(agent) > 0
     }
 
     /// The start tag a head has or would get.
@@ -301,19 +314,22 @@ impl Gate {
         div_ceil(short.max(0) * 1000, self.rate)
     }
 
-    /// Lets a head through.
-    pub(super) fn serve(&mut self, ask: &Ask<'_>, debt: Micro) {
+    /// Lets a head through. Returns whether it had waited.
+    pub(super) fn serve(&mut self, ask: &Ask<'_>, debt: Micro) -> bool {
         let start = self.start(ask);
-        match self.forget(ask.head) {
+        let waiting = self.forget(ask.head);
+        match &waiting {
             Some(waiting) => self.correct(ask.agent, ask.charge - waiting.charge),
             None => {
                 self.finish.insert(Arc::clone(ask.agent), start + ask.charge);
             }
         }
-        self.take_turn(ask);
+        let has_waited = waiting.is_some();
+        self.take_turn(ask, has_waited);
         let lowest = self.order.first().map_or(start, |(tag, _)| *tag);
         self.v = self.v.max(start.min(lowest));
         self.take(ask.need, debt);
+        has_waited
     }
 
     /// Takes a call's part of the bucket, even if the call did not have to ask here.

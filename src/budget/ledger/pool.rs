@@ -52,6 +52,8 @@ pub(super) struct Pool {
     /// Answers without figures, in a row.
     bare: i64,
     weights: i64,
+    /// The weights of those among them that want more than they get.
+    wanting: i64,
     members: FxHashMap<Arc<str>, Member>,
     /// From this time on, every agent that wants something has been seen.
     watched_from: i64,
@@ -93,6 +95,7 @@ impl Pool {
             odd: Odd::default(),
             bare: 0,
             weights: 0,
+            wanting: 0,
             members: FxHashMap::default(),
             watched_from,
             seen: BTreeSet::new(),
@@ -161,8 +164,9 @@ impl Pool {
     pub(super) fn see(&mut self, share: &Share, now: i64) {
         let member = self.member_mut(&share.agent);
         let forget_at = now.max(member.booked_to) + SEEN_MS;
-        let (before, weight) = (member.forget_at, member.weight);
+        let (before, weight, wants) = (member.forget_at, member.weight, member.wants);
         (member.forget_at, member.weight) = (Some(forget_at), share.weight);
+        self.wanting += if wants { share.weight - weight } else { 0 };
         match before {
             Some(at) if at == forget_at => self.weights -= weight,
             Some(at) => {
@@ -177,6 +181,30 @@ impl Pool {
         self.weights += share.weight;
     }
 
+    /// Counts an agent as seen until a minute after a time that was kept for it.
+    pub(super) fn expect(&mut self, share: &Share, at: i64, now: i64) {
+        let booked_to = &mut self.member_mut(&share.agent).booked_to;
+        *booked_to = (*booked_to).max(at);
+        self.see(share, now);
+    }
+
+    /// Notes whether an agent wants more than it gets. One that was not seen, since its ceiling is 0, gets nothing.
+    pub(super) fn set_wants(&mut self, agent: &Arc<str>, wants: bool) {
+        let member = self.member_mut(agent);
+        if member.forget_at.is_some() && member.wants != wants {
+            member.wants = wants;
+            let weight = member.weight;
+            self.wanting += if wants { weight } else { -weight };
+        }
+    }
+
+    /// The weights of those who want more than they get, and of who asks. Who is served at once whenever it asks does not
+    /// count, or the others would be told to come later than they could be served.
+    pub(super) fn wanting(&self, share: &Share) -> i64 {
+        let is_among = self.members.get(&share.agent).is_some_and(|member| member.wants);
+        self.wanting + if is_among { 0 } else { share.weight }
+    }
+
     fn forget_unseen(&mut self, now: i64) {
         for _ in 0..EVICTIONS {
             match self.seen.first() {
@@ -186,6 +214,7 @@ impl Pool {
             let Some((_, agent)) = self.seen.pop_first() else { break };
             if let Some(member) = self.members.get_mut(&agent) {
                 self.weights -= member.weight;
+                self.wanting -= if std::mem::take(&mut member.wants) { member.weight } else { 0 };
                 member.forget_at = None;
             }
         }
@@ -238,6 +267,11 @@ impl Pool {
     /// Milliseconds between two turns of an agent in the next window.
     pub(super) fn fresh_step_ms(&self, share: &Share) -> i64 {
         turn_ms(self.gate.avg, self.next_rate) * self.weights() / share.weight
+    }
+
+    /// Milliseconds between two turns of an agent that need so much, by the weights of those who want turns.
+    pub(super) fn turns_apart_ms(&self, share: &Share, need: Micro) -> i64 {
+        turn_ms(need, self.gate.rate) * self.wanting(share) / share.weight
     }
 
     /// How deep in debt a dear call can put the bucket.

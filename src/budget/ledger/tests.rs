@@ -117,7 +117,6 @@ impl Bench {
             repository: is_write.then(|| text("acme/widgets")),
             is_interactive: agent.is_interactive,
             patience_ms,
-            is_hasty: patience_ms == 0,
             random: i64::try_from(self.numbers * 37 % 1000).unwrap(),
             is_observing: false,
         };

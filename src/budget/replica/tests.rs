@@ -114,7 +114,6 @@ fn admit(replica: &Replica) -> Admit {
         repository: None,
         is_interactive: false,
         patience_ms: 0,
-        is_hasty: false,
         random: 0,
         is_observing: false,
     }

@@ -81,6 +81,7 @@ impl Ledger {
                 GateKind::Pool => self.pool_of(admit).as_window(weighed.now),
                 _ => Window::ENDLESS,
             },
+            wanting: (kind == GateKind::Pool).then(|| self.pool_of(admit).wanting(&admit.share)),
             now: weighed.now,
         }
     }

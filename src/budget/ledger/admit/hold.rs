@@ -2,9 +2,9 @@
 
 use super::super::super::command::{Admit, Book, Caps, GateKind, Outcome, Reason, Share, View};
 use super::super::Ledger;
-use super::super::gate::{Refused, Turn};
+use super::super::gate::{Ask, Refused, Turn};
 use super::super::pool::Pool;
-use super::super::units::div_ceil;
+use super::super::units::{Micro, U, div_ceil};
 use super::Held;
 use super::weigh::Weighed;
 
@@ -15,11 +15,18 @@ impl Ledger {
             self.leave_all(admit);
             return Outcome::Refused { retry_after: div_ceil(held.wait_ms, 1000), reason: held.reason };
         }
+        let pool = self.pools.get_mut(&admit.place.resource).expect("the pool was prepared");
+        pool.set_wants(&admit.share.agent, true);
         let step_ms = self.step(admit, held.gate, weighed);
         if held.gate == Some(GateKind::Pool) {
             held.wait_ms = held.wait_ms.min(self.pool_of(admit).to_next_window_ms(now));
         }
-        if held.wait_ms > admit.patience_ms {
+        // Whoever has a turn within its patience waits for it, whatever lies before it now.
+        let own_ms = match held.gate {
+            Some(GateKind::Pool) => self.pool_of(admit).turns_apart_ms(&admit.share, weighed.price * U),
+            _ => i64::MAX,
+        };
+        if held.wait_ms.min(own_ms) > admit.patience_ms {
             self.leave_all(admit);
             let retry_after = self.book(admit, &held, step_ms, weighed);
             return Outcome::Refused { retry_after, reason: held.reason };
@@ -60,7 +67,7 @@ impl Ledger {
         let pool = self.pools.get_mut(&admit.place.resource).expect("the pool was prepared");
         match turn {
             Turn::At(at) => {
-                pool.see(&admit.share, now);
+                pool.expect(&admit.share, at, now);
                 div_ceil(at - now, 1000).max(1)
             }
             Turn::Soon => book(pool, &admit.share, held.wait_ms, step_ms, fresh_ms, now),
@@ -71,9 +78,6 @@ impl Ledger {
     fn book_at(&mut self, kind: GateKind, admit: &Admit, opens_at: i64, weighed: &Weighed) -> Turn {
         let is_pool = kind == GateKind::Pool;
         let refused = Refused {
-            // All calls ask a pool anyway. At a gate that applies from half full they would have to ask for as long as
-            // it keeps a time.
-            is_hasty: admit.is_hasty && is_pool,
             opens_at,
             sure_at: match is_pool && weighed.guarantee > 0 {
                 true => self.member(admit).guaranteed_to + 1,
@@ -82,6 +86,42 @@ impl Ledger {
         };
         let ask = self.ask(kind, admit, weighed);
         self.gate(kind, admit).book(&ask, refused)
+    }
+
+    /// Finds a time at the pool for a caller that its replica's queue refuses, one turn after another of its agent's.
+    fn book_queued(&mut self, booking: &Book, reason: Reason, now: i64) -> Option<i64> {
+        let Book { share, resource, .. } = booking;
+        let pool = self.pools.get(resource).filter(|pool| pool.is_known)?;
+        if reason != Reason::Turn(GateKind::Pool) {
+            return None;
+        }
+        let (guarantee, ceiling) = self.rates_of(share, pool);
+        let need = pool.gate.avg;
+        let apart_ms = |rate: Micro| need * 1000 / rate;
+        let ask = Ask {
+            agent: &share.agent,
+            head: &share.agent,
+            weight: share.weight,
+            charge: need / share.weight,
+            need,
+            is_interactive: false,
+            is_due: false,
+            express: 0,
+            least_ms: if ceiling > 0 { apart_ms(ceiling) } else { 0 },
+            most_ms: if guarantee > 0 { apart_ms(guarantee) } else { i64::MAX },
+            window: pool.as_window(now),
+            wanting: Some(pool.wanting(share)),
+            now,
+        };
+        let sure_at = if guarantee > 0 { pool.member(&share.agent).guaranteed_to + 1 } else { i64::MAX };
+        let pool = self.pools.get_mut(resource)?;
+        match pool.gate.book(&ask, Refused { opens_at: now, sure_at }) {
+            Turn::At(at) => {
+                pool.expect(share, at, now);
+                Some(at)
+            }
+            Turn::Soon | Turn::Later => None,
+        }
     }
 
     /// Milliseconds between two turns of the agent: by its weight or its guarantee, at least what its ceiling leaves.
@@ -118,6 +158,13 @@ impl Ledger {
             true => (booking.wait_ms.max(silence_ms), Reason::Cooldown),
             false => (booking.wait_ms, booking.reason),
         };
+        let pool = self.pool(&booking.resource, now);
+        pool.see(&booking.share, now);
+        pool.set_wants(&booking.share.agent, true);
+        if let Some(at) = self.book_queued(booking, reason, now) {
+            let outcome = Outcome::Refused { retry_after: div_ceil(at - now, 1000).max(1), reason };
+            return (outcome, Some(self.view(&booking.resource, &booking.share, now)));
+        }
         let pool = self.pool(&booking.resource, now);
         let fresh_ms = reason.ends_with_window().then(|| pool.fresh_step_ms(&booking.share));
         let retry_after = book(pool, &booking.share, wait_ms, booking.step_ms, fresh_ms, now);

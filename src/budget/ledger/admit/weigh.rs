@@ -1,8 +1,9 @@
 //! What a call weighs: its price, its fair units, the gates it asks, and its agent's clocks.
 
-use super::super::super::command::{Admit, Caps};
+use super::super::super::command::{Admit, Caps, Share};
 use super::super::Ledger;
 use super::super::lease::Asked;
+use super::super::pool::Pool;
 use super::super::units::{KAPPA, Micro, U, div_ceil};
 use super::route_cap;
 
@@ -70,17 +71,20 @@ impl Ledger {
 
     /// Sets the rates of guarantee and ceiling.
     pub(super) fn set_rates(&self, admit: &Admit, weighed: &mut Weighed) {
-        let share = &admit.share;
-        let pool = self.pool_of(admit);
-        weighed.ceiling = share.ceiling.map_or(0, |ceiling| self.rate_of(ceiling, pool).max(1));
+        (weighed.guarantee, weighed.ceiling) = self.rates_of(&admit.share, self.pool_of(admit));
+    }
+
+    /// The rates of an agent's guarantee and ceiling in a pool, in micro-points a second; 0 for none.
+    pub(super) fn rates_of(&self, share: &Share, pool: &Pool) -> (Micro, Micro) {
+        let ceiling = share.ceiling.map_or(0, |ceiling| self.rate_of(ceiling, pool).max(1));
         if share.guarantee == 0 {
-            return;
+            return (0, ceiling);
         }
         let (own, sum) = (self.rate_of(share.guarantee, pool), self.rate_of(share.guarantees, pool));
         let rate = pool.gate.rate;
         // A scarce pool scales all guarantees alike: together they get four fifths of its rate.
         let scaled = if 5 * sum <= 4 * rate { own } else { own.min(scaled_guarantee(own, sum, rate)) };
-        weighed.guarantee = scaled.max(1);
+        (scaled.max(1), ceiling)
     }
 
     /// Sets whether the guarantee is behind.

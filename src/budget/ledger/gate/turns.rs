@@ -15,8 +15,6 @@ const LOOKED_AT: usize = 64;
 /// What a refused caller's time depends on, beside what it asked for.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::budget::ledger) struct Refused {
-    /// Whether it hardly waits, so that all its times are kept.
-    pub(in crate::budget::ledger) is_hasty: bool,
     /// Nobody goes before, in epoch milliseconds.
     pub(in crate::budget::ledger) opens_at: i64,
     /// When its agent's guarantee is behind again, in epoch milliseconds; `i64::MAX` without one.
@@ -42,7 +40,7 @@ impl Gate {
         let ahead = self.place(start, ask.head).unwrap_or_else(|place| place);
         let before = self.need_of_first(i64::try_from(ahead).unwrap_or(i64::MAX));
         let Window { ends_at, next_rate, pace: _ } = ask.window;
-        let Refused { is_hasty, opens_at, sure_at } = refused;
+        let Refused { opens_at, sure_at } = refused;
         // Whose guarantee is behind goes before all others.
         let free = |fair: i64, rate: Micro, window: &Range<i64>| {
             self.bookings.free_from(fair, ask.need, rate, window).min(fair.max(sure_at))
@@ -70,7 +68,7 @@ impl Gate {
             let is_free = is_anybodys && free(first, rate, &window) == first;
             at = if is_free { first } else { free(fair, rate, &window) };
         }
-        if !bookings::keeps(ask.need, rate, is_hasty) {
+        if !bookings::keeps(ask.need, rate, ask.is_at_pool()) {
             return if is_later { Turn::Later } else { Turn::Soon };
         }
         self.bookings.name(ask.agent, fair, ask.now);
@@ -104,8 +102,12 @@ impl Gate {
         Some(after(rate).min(after(next_rate).max(ends_at)))
     }
 
-    /// The weights of those who wait here or have a time, and of who asks.
+    /// The weights of those who want turns, and of who asks. At a gate that not every call asks, those are who waits here
+    /// or has a time.
     fn weights(&self, ask: &Ask<'_>) -> i64 {
+        if let Some(wanting) = ask.wanting {
+            return wanting;
+        }
         let waiting = self.order.iter().take(LOOKED_AT).filter_map(|(_, head)| self.waiting.get(head));
         let waiting = waiting.map(|waiting| (&waiting.agent, waiting.weight));
         let booked = self.bookings.iter().map(|booking| (&booking.agent, booking.weight));
@@ -120,8 +122,8 @@ impl Gate {
         weights
     }
 
-    /// Uses up the agent's time that has come, or its next turn.
-    pub(super) fn take_turn(&mut self, ask: &Ask<'_>) {
+    /// Uses up the agent's time that has come, or its next turn. At a pool, a call that waited took its turn by the order.
+    pub(super) fn take_turn(&mut self, ask: &Ask<'_>, has_waited: bool) {
         if self.bookings.is_empty() {
             return;
         }
@@ -130,7 +132,7 @@ impl Gate {
         if let Some(place) = self.due(ask) {
             self.bookings.take(place);
         } else if (!turns_are_left || ask.window.ends_at < i64::MAX)
-            && bookings::keeps(ask.need, self.rate, false)
+            && bookings::keeps(ask.need, self.rate, ask.is_at_pool() && !has_waited)
         {
             // A turn between the times of others is one of the agent's, too, unless it was left over: if it counted,
             // callers would be told to come later and later, and leave over ever more. What a window has left is

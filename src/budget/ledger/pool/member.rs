@@ -14,6 +14,8 @@ pub(in crate::budget::ledger) struct Member {
     pub(in crate::budget::ledger) booked_to: i64,
     /// The average cost of its calls, in thousandths of a point; 0 if none was seen.
     pub(in crate::budget::ledger) average: i64,
+    /// One of its calls was held or refused since one was let through at once.
+    pub(super) wants: bool,
     /// Calls in flight that were admitted when nobody knew what such calls cost.
     pub(in crate::budget::ledger) unpriced: i64,
 }

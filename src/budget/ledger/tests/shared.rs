@@ -276,7 +276,6 @@ impl Bench {
             repository: None,
             is_interactive: false,
             patience_ms: 0,
-            is_hasty: false,
             random: 500,
             is_observing: true,
         };
@@ -394,7 +393,6 @@ fn what_a_script_that_failed_left_behind_lapses() {
         repository: None,
         is_interactive: false,
         patience_ms: 60_000,
-        is_hasty: false,
         random: 0,
         is_observing: false,
     };

@@ -156,19 +156,7 @@ do
     for _, kind in ipairs(ORDER) do Gate.leave(gates[kind], place.head) end
   end
 
-  -- Sets the rates of guarantee and ceiling.
-  local function set_rates()
-    if share.ceiling then weighed.ceiling = max(1, Ledger.rate_of(share.ceiling, pool)) end
-    if share.guarantee == 0 then return end
-    local own, sum, rate = Ledger.rate_of(share.guarantee, pool), Ledger.rate_of(share.guarantees, pool), gates.pool.rate
-    local scaled = own
-    -- A scarce pool scales all guarantees alike: together they get four fifths of its rate.
-    if 5 * sum > 4 * rate then
-      local part = div(own * 100000, max(1, sum))
-      scaled = min(own, div(part * div(div(4 * rate, 5), 1000), 100))
-    end
-    weighed.guarantee = max(1, scaled)
-  end
+  local function set_rates() weighed.guarantee, weighed.ceiling = Ledger.rates_of(share, pool) end
 
   -- Sets whether the guarantee is behind.
   local function set_clocks()
@@ -193,7 +181,7 @@ do
       is_interactive = admit.is_interactive, is_due = weighed.is_due and kind == 'pool', express = express, now = now,
       least_ms = ceiling_apart_ms(), most_ms = kind == 'pool' and guaranteed_apart_ms() or HUGE,
       ends_at = kind == 'pool' and now + Pool.to_next_window_ms(pool, now) or HUGE, next_rate = pool.next_rate,
-      pace = kind == 'pool' and pool.pace or 0,
+      pace = kind == 'pool' and pool.pace or 0, wanting = kind == 'pool' and Pool.wanting(pool, share) or nil,
     }
   end
 
@@ -273,7 +261,11 @@ do
     for _, kind in ipairs(ORDER) do
       local ask, debt = ask_of(kind), kind == 'pool' and Pool.debt(pool) or DEBT
       if weighed[kind] then
-        Gate.serve(gates[kind], ask, debt)
+        local has_waited = Gate.serve(gates[kind], ask, debt)
+        -- Whoever is let through at once, and has nobody who was told a time, wants no more than it gets.
+        if kind == 'pool' and not has_waited and Gate.kept_of(gates.pool, share.agent) == 0 then
+          Pool.set_wants(pool, share.agent, false)
+        end
       elseif kind ~= 'content' and not (kind == 'pool' and pool.known == 0) then
         Gate.leave(gates[kind], place.head)
         Gate.take(gates[kind], ask.need, debt)
@@ -308,15 +300,12 @@ do
       local is_pool = kind == 'pool'
       local is_sure = is_pool and weighed.guarantee > 0
       at, is_later = Gate.book(gates[kind], ask_of(kind), {
-        -- All calls ask a pool anyway. At a gate that applies from half full they would have to ask for as long as it
-        -- keeps a time.
-        is_hasty = admit.is_hasty and is_pool,
         opens_at = is_over and now + held.wait_ms or now,
         sure_at = is_sure and Pool.member_for(pool, share.agent).guaranteed_to + 1 or HUGE,
       })
     end
     if at then
-      Pool.see(pool, share, now)
+      Pool.expect(pool, share, at, now)
       return max(1, div_ceil(at - now, 1000))
     end
     local fresh_ms = ends_with_window(held.reason)
@@ -331,6 +320,7 @@ do
       leave_all()
       return { 'refused', div_ceil(held.wait_ms, 1000), held.reason }
     end
+    Pool.set_wants(pool, share.agent, true)
     -- Time between two turns of the agent: by its weight or its guarantee, at least what its ceiling leaves.
     local step_ms = ceiling_apart_ms()
     if held.gate or pool.known == 1 then
@@ -339,7 +329,9 @@ do
       step_ms = max(step_ms, min(guaranteed_apart_ms(), div(turn * Pool.weights(pool), share.weight)))
     end
     if held.gate == 'pool' then held.wait_ms = min(held.wait_ms, Pool.to_next_window_ms(pool, now)) end
-    if held.wait_ms > admit.patience_ms then
+    -- Whoever has a turn within its patience waits for it, whatever lies before it now.
+    local own_ms = held.gate == 'pool' and Pool.turns_apart_ms(pool, share, weighed.price * U) or HUGE
+    if min(held.wait_ms, own_ms) > admit.patience_ms then
       leave_all()
       return { 'refused', book_for(held, step_ms), held.reason }
     end

@@ -3,6 +3,25 @@
 -- KEYS     the installation's six; the resource; the order and the places of the gate `pool`
 -- returns  the reply: refused RETRY_AFTER_S REASON; with the agent's view and the pool
 -- clock    the server's
+
+-- Finds a time at the pool for a caller that its replica's queue refuses, one turn after another of its agent's.
+local function book_queued(pool, share, reason)
+  if pool.known == 0 or reason ~= 'turn:pool' then return nil end
+  local gate = Pool.gate(pool)
+  local guarantee, ceiling = Ledger.rates_of(share, pool)
+  local need, is_sure = gate.avg, guarantee > 0
+  local at = Gate.book(gate, {
+    agent = share.agent, head = share.agent, weight = share.weight, charge = div(need, share.weight), need = need,
+    is_interactive = false, is_due = false, express = 0, now = now,
+    least_ms = ceiling > 0 and div(need * 1000, ceiling) or 0,
+    most_ms = is_sure and div(need * 1000, guarantee) or HUGE,
+    ends_at = now + Pool.to_next_window_ms(pool, now), next_rate = pool.next_rate, pace = pool.pace,
+    wanting = Pool.wanting(pool, share),
+  }, { opens_at = now, sure_at = is_sure and Pool.member(pool, share.agent).guaranteed_to + 1 or HUGE })
+  if at then Pool.expect(pool, share, at, now) end
+  return at
+end
+
 function Steps.book(booking)
   Ledger.begin()
   local pool = Pool.of(booking.resource, ledger, now)
@@ -10,6 +29,12 @@ function Steps.book(booking)
   local wait_ms, reason = booking.wait_ms, booking.reason
   -- What the head of its queue was told may have been before GitHub asked for silence.
   if now < ledger.silent_to then wait_ms, reason = max(wait_ms, ledger.silent_to - now), 'cooldown' end
+  Pool.see(pool, booking.share, now)
+  Pool.set_wants(pool, booking.share.agent, true)
+  local at = book_queued(pool, booking.share, reason)
+  if at then
+    return Ledger.reply({ 'refused', max(1, div_ceil(at - now, 1000)), reason }, Ledger.view(pool, booking.share), pool)
+  end
   local fresh_ms = ends_with_window(reason) and Pool.fresh_step_ms(pool, booking.share)
   local retry_after = book(pool, booking.share, wait_ms, booking.step_ms, fresh_ms)
   return Ledger.reply({ 'refused', retry_after, reason }, Ledger.view(pool, booking.share), pool)

@@ -61,7 +61,7 @@ do
 
   -- The times kept for refused callers, earliest first; see ledger/bookings.rs. Of a gate that keeps none, nothing is
   -- read: `booked` counts them.
-  local SLOW_TURN_MS, TURN_MAX_MS, GRACE_MS, BOOKINGS_MAX, OF_ONE_AGENT = 1500, 600000, 5000, 64, 4
+  local SLOW_TURN_MS, TURN_MAX_MS, GRACE_MS, BOOKINGS_MAX, OF_ONE_AGENT = 1500, 600000, 5000, 512, 8
   local NAMED_AHEAD_MS, NAMED_COUNTS_MS, LOOKED_AT = 3600000, 600000, 64
   local KEPT_MAX, RATE_MAX = 1000000 * U, 1000 * U
 
@@ -74,9 +74,9 @@ do
   function Gate.turn_ms(need, rate) return min(TURN_MAX_MS, div(need * 1000, rate)) end
   local turn_ms = Gate.turn_ms
 
-  -- Whether the times named to refused callers are kept.
-  local function keeps(need, rate, is_hasty)
-    return need <= FRONT and (is_hasty or turn_ms(need, rate) >= SLOW_TURN_MS)
+  -- Whether the times named to refused callers are kept. Who asks a pool says how many want turns there.
+  local function keeps(need, rate, is_pool)
+    return need <= FRONT and (is_pool or turn_ms(need, rate) >= SLOW_TURN_MS)
   end
 
   function Gate.bookings(gate)
@@ -288,8 +288,10 @@ do
     return { short = short, wait_ms = wait, is_light = is_light, ahead = ahead }
   end
 
-  -- The weights of those who wait here or have a time, and of who asks.
+  -- The weights of those who want turns, and of who asks. At a gate that not every call asks, those are who waits here or
+  -- has a time.
   local function weights_of(gate, ask)
+    if ask.wanting then return ask.wanting end
     local seen, weights = { [ask.agent] = true }, ask.weight
     local function add(agent, weight)
       if not seen[agent] then seen[agent], weights = true, weights + weight end
@@ -304,7 +306,7 @@ do
   end
 
   -- How many times are kept for an agent, and whether a further one would be.
-  local function kept_of(gate, agent)
+  function Gate.kept_of(gate, agent)
     local own = 0
     for _, other in ipairs(Gate.bookings(gate)) do
       if other.agent == agent then own = own + 1 end
@@ -312,7 +314,7 @@ do
     return own
   end
   local function has_room_for(gate, agent)
-    return #Gate.bookings(gate) < BOOKINGS_MAX and kept_of(gate, agent) < OF_ONE_AGENT
+    return #Gate.bookings(gate) < BOOKINGS_MAX and Gate.kept_of(gate, agent) < OF_ONE_AGENT
   end
 
   -- A step after the last fair time that was named to an agent, if one was. One that leads beyond the window's end is
@@ -361,11 +363,11 @@ do
       fair = max(next_at, first)
       at = is_anybodys and free(first, true) == first and first or free(fair, true)
     end
-    if not keeps(ask.need, rate, refused.is_hasty) then return nil, is_later end
+    if not keeps(ask.need, rate, ask.wanting ~= nil) then return nil, is_later end
     local _, callers = named(gate, ask.agent, ask.now)
     set_named(gate, ask.agent, fair, callers + 1)
     -- One is kept in any case, so that the others share with it.
-    if (not is_early or kept_of(gate, ask.agent) == 0) and has_room_for(gate, ask.agent) then
+    if (not is_early or Gate.kept_of(gate, ask.agent) == 0) and has_room_for(gate, ask.agent) then
       local bookings, after = Gate.bookings(gate), 1
       for _, other in ipairs(bookings) do
         if other.at <= at then after = after + 1 end
@@ -393,14 +395,15 @@ do
     end
   end
 
-  -- Uses up the agent's time that has come, or its next turn.
-  local function take_turn(gate, ask)
+  -- Uses up the agent's time that has come, or its next turn. At a pool, a call that waited took its turn by the order.
+  local function take_turn(gate, ask, has_waited)
     if gate.booked == 0 then return end
     local place, taken, turns_are_left = due(gate, ask), nil, gate.tok >= 2 * ask.need
     if place then
       table.remove(gate.bookings, place)
       write_bookings(gate)
-    elseif (not turns_are_left or ask.ends_at < HUGE) and keeps(ask.need, gate.rate, false) then
+    elseif (not turns_are_left or ask.ends_at < HUGE)
+      and keeps(ask.need, gate.rate, ask.wanting ~= nil and not has_waited) then
       -- A turn between the times of others is one of the agent's, too, unless it was left over. What a window has left
       -- is shared.
       taken = min(max(next_fair(gate, ask, ask.now) or ask.now, ask.now), ask.now + NAMED_AHEAD_MS)
@@ -411,6 +414,7 @@ do
     if taken then set_named(gate, ask.agent, taken, callers) end
   end
 
+  -- Lets a head through. Returns whether it had waited.
   function Gate.serve(gate, ask, debt)
     local start = Gate.start(gate, ask)
     local waiting = Gate.forget(gate, ask.head)
@@ -419,10 +423,11 @@ do
     else
       Gate.set_tag(gate, ask.agent, start + ask.charge)
     end
-    take_turn(gate, ask)
+    take_turn(gate, ask, waiting ~= nil)
     local lowest = gate.heads > 0 and redis.call('ZRANGE', order_of[gate.name], 0, 0, 'WITHSCORES')[2]
     gate.v = max(gate.v, min(start, lowest and tonumber(lowest) or start))
     Gate.take(gate, ask.need, debt)
+    return waiting ~= nil
   end
 
   function Gate.hold_near(gate, agent, ahead)

@@ -122,6 +122,20 @@ do
     return div(thousandths * U, pool.window_ms)
   end
 
+  -- The rates of an agent's guarantee and ceiling in a pool, in micro-points a second; 0 for none.
+  function Ledger.rates_of(share, pool)
+    local ceiling = share.ceiling and max(1, Ledger.rate_of(share.ceiling, pool)) or 0
+    if share.guarantee == 0 then return 0, ceiling end
+    local own, sum = Ledger.rate_of(share.guarantee, pool), Ledger.rate_of(share.guarantees, pool)
+    local scaled, rate = own, Pool.gate(pool).rate
+    -- A scarce pool scales all guarantees alike: together they get four fifths of its rate.
+    if 5 * sum > 4 * rate then
+      local part = div(own * 100000, max(1, sum))
+      scaled = min(own, div(part * div(div(4 * rate, 5), 1000), 100))
+    end
+    return max(1, scaled), ceiling
+  end
+
   -- An agent's standing in a pool that has just been filled: used, remaining, reset_in_ms, weight,
   -- weights, is_known.
   function Ledger.view(pool, share)

@@ -1,6 +1,7 @@
 -- A pool: one resource's primary points in GitHub's current window, and what it knows of each
 -- agent; see ledger/pool.rs. A trial of 0 calls is no trial; a member with `forget_at` 0 was not
--- seen lately.
+-- seen lately. `wanting` is the sum of the weights of members whose `wants` is the pool's `wanting_since`: a version that
+-- knows neither writes the pool without them, and counting begins anew.
 -- Resource -> its agents by when they are forgotten. The caller names those of each pool it touches.
 local seen_of = {}
 
@@ -10,10 +11,11 @@ do
     'limit', 'used', 'own', 'in_flight', 'reset', 'reset_before', 'window_ms', 'window', 'began',
     'trial_calls', 'trial_left', 'trial_since', 'trial_every', 'known', 'born', 'outside', 'outside_at',
     'outside_seen', 'dear', 'dear_at', 'odd_reset', 'odd_count', 'odd_since', 'odd_used', 'bare', 'weights',
-    'watched_from',
+    'watched_from', 'wanting', 'wanting_since', added = { wanting = 0, wanting_since = 0 },
   }
   local MEMBER = {
-    'window', 'weight', 'forget_at', 'spent', 'guaranteed_to', 'ceiling_to', 'booked_to', 'average',
+    'window', 'weight', 'forget_at', 'spent', 'guaranteed_to', 'ceiling_to', 'booked_to', 'average', 'wants',
+    added = { wants = 0 },
   }
 
   function Trial.set(of, calls, since)
@@ -49,7 +51,7 @@ do
   function Pool.no_member(window)
     return {
       window = window, weight = 0, forget_at = 0, spent = 0, guaranteed_to = 0, ceiling_to = 0,
-      booked_to = 0, average = 0,
+      booked_to = 0, average = 0, wants = 0,
     }
   end
 
@@ -65,7 +67,7 @@ do
     return {
       window = pool.window, weight = member.weight, forget_at = member.forget_at, spent = 0,
       guaranteed_to = min(member.guaranteed_to, pool.began), ceiling_to = member.ceiling_to,
-      booked_to = member.booked_to, average = member.average,
+      booked_to = member.booked_to, average = member.average, wants = member.wants,
     }
   end
 
@@ -83,8 +85,11 @@ do
     return Hash.set_record(MEMBER, STATE, Pool.member_field(pool, agent), Pool.member(pool, agent))
   end
 
+  local function wants(pool, member) return member.wants == pool.wanting_since end
+
   function Pool.see(pool, share, now)
     local member = Pool.member_for(pool, share.agent)
+    if wants(pool, member) then pool.wanting = pool.wanting + share.weight - member.weight end
     local forget_at = max(now, member.booked_to) + SEEN_MS
     if member.forget_at > 0 then pool.weights = pool.weights - member.weight end
     if member.forget_at ~= forget_at then redis.call('ZADD', seen_of[pool.resource], forget_at, share.agent) end
@@ -99,9 +104,35 @@ do
     for _, agent in ipairs(gone) do
       local member = Pool.raw_member(pool, agent)
       if member and member.forget_at > 0 then
+        if wants(pool, member) then pool.wanting, member.wants = pool.wanting - member.weight, 0 end
         pool.weights, member.forget_at = pool.weights - member.weight, 0
       end
     end
+  end
+
+  -- Counts an agent as seen until a minute after a time that was kept for it.
+  function Pool.expect(pool, share, at, now)
+    local member = Pool.member_for(pool, share.agent)
+    member.booked_to = max(member.booked_to, at)
+    Pool.see(pool, share, now)
+  end
+
+  -- Notes whether an agent wants more than it gets.
+  function Pool.set_wants(pool, agent, does)
+    local member = Pool.member_for(pool, agent)
+    if member.forget_at == 0 or wants(pool, member) == does then return end
+    pool.wanting = pool.wanting + (does and member.weight or -member.weight)
+    member.wants = does and pool.wanting_since or 0
+  end
+
+  -- The weights of those who want more than they get, and of who asks.
+  function Pool.wanting(pool, share)
+    return pool.wanting + (wants(pool, Pool.member(pool, share.agent)) and 0 or share.weight)
+  end
+
+  -- Milliseconds between two turns of an agent that need so much, by the weights of those who want turns.
+  function Pool.turns_apart_ms(pool, share, need)
+    return div(Gate.turn_ms(need, Pool.gate(pool).rate) * Pool.wanting(pool, share), share.weight)
   end
 
   function Pool.debt(pool) return max(8, div(pool.limit, 200)) * U end
@@ -150,13 +181,14 @@ do
         resource = resource, limit = LIMIT_UNTOLD, used = 0, own = 0, in_flight = 0, reset = now + HOUR_MS,
         reset_before = -HOUR_MS, window_ms = HOUR_MS, window = 1, began = now, known = 0, born = now,
         outside = 0, outside_at = now, outside_seen = 0, dear = 0, dear_at = now, odd_reset = 0,
-        odd_count = 0, odd_since = 0, odd_used = 0, bare = 0, weights = 0,
+        odd_count = 0, odd_since = 0, odd_used = 0, bare = 0, weights = 0, wanting = 0, wanting_since = now,
         watched_from = ledger.pause_ms > 0 and ledger.epoch + SEEN_MS or 0,
       }
       Trial.set(pool, 1, 0)
       Hash.set_record(POOL, STATE, Pool.field(resource), pool)
       redis.call('DEL', seen_of[resource])
     end
+    if pool.wanting_since == 0 then pool.wanting, pool.wanting_since = 0, now end
     if not Pool.gate(pool) then Gate.new('pool:' .. resource, 0, now) end
     if not begun[resource] then
       begun[resource] = true
