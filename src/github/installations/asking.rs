@@ -13,24 +13,33 @@ use crate::github::apps::{App, AppError};
 /// How long a failure answers for others.
 const FAILED_FOR: Duration = Duration::from_secs(2);
 
-/// The last failure of each App, by its name: repeated calls with bad credentials would lock out good ones.
+/// Questions whose last failure is remembered.
+const FAILURES_MAX: u64 = 1_000;
+
+/// The last failure of each App, by its name: repeated calls with bad credentials would lock out good ones. An answer
+/// that can't be read fails only the question, by what it is about.
 #[derive(Debug)]
-pub(super) struct Failures(Cache<String, Arc<AppError>>);
+pub(super) struct Failures(Cache<(String, Option<String>), Arc<AppError>>);
 
 impl Failures {
     pub(super) fn new() -> Failures {
-        Failures(Cache::builder().time_to_live(FAILED_FOR).build())
+        Failures(Cache::builder().max_capacity(FAILURES_MAX).time_to_live(FAILED_FOR).build())
     }
 
-    /// Puts a question as the App, unless the App just failed.
+    /// Puts a question as the App, unless the App or this very question just failed.
     pub(super) async fn ask<T>(
         &self,
         app: &App,
+        about: &str,
         question: impl Future<Output = Result<T, AppError>>,
     ) -> Result<T, Arc<AppError>> {
-        match self.0.get(&app.name) {
+        let failed = |about: Option<&str>| self.0.get(&(app.name.clone(), about.map(str::to_owned)));
+        match failed(None).or_else(|| failed(Some(about))) {
             Some(error) => Err(error),
-            None => question.await.map_err(|error| self.note(app, error)),
+            None => question.await.map_err(|error| match error {
+                AppError::Garbled(..) => self.keep(app, Some(about), error),
+                _ => self.note(app, error),
+            }),
         }
     }
 
@@ -67,9 +76,13 @@ impl Failures {
     }
 
     pub(super) fn note(&self, app: &App, error: AppError) -> Arc<AppError> {
+        self.keep(app, None, error)
+    }
+
+    fn keep(&self, app: &App, about: Option<&str>, error: AppError) -> Arc<AppError> {
         tracing::warn!(app = app.name, %error, "it is not known where this App is installed");
         let error = Arc::new(error);
-        self.0.insert(app.name.clone(), Arc::clone(&error));
+        self.0.insert((app.name.clone(), about.map(str::to_owned)), Arc::clone(&error));
         error
     }
 }
@@ -102,7 +115,7 @@ mod tests {
         };
         let begun = Instant::now();
         for waits in [PATIENCE, Duration::ZERO] {
-            let questions = apps.iter().map(|app| failures.ask(app, question(app)));
+            let questions = apps.iter().map(|app| failures.ask(app, "acme", question(app)));
             let answers = failures.ask_all(&apps, questions, |serves| *serves, PATIENCE).await;
             let known: Vec<_> = answers.iter().map(|answer| answer.as_ref().ok().copied()).collect();
             assert_eq!(known, [None, Some(false), Some(true)]);

@@ -10,6 +10,8 @@ use crate::github::apps::{App, AppError};
 
 /// How long the list of all installations waits for further Apps when one has answered; theirs may have many pages.
 const LIST_PATIENCE: Duration = Duration::from_secs(10);
+/// What is asked about; no owner has this name.
+const LIST: &str = "*";
 
 /// The installations of one App.
 #[derive(Debug, Default)]
@@ -78,9 +80,13 @@ impl Installations {
         let asked = async {
             let mut of_app = OfApp::default();
             let forgotten = self.forgotten.load(Ordering::SeqCst);
-            let asked = self.failures.ask(app, questions::all(app));
+            let asked = self.failures.ask(app, LIST, questions::all(app));
             let found = self.soon_if(self.last_of_app.contains_key(&app.name), app, asked).await;
             for found in found.map_err(|error| AppError::clone(&error))? {
+                // One on an enterprise serves no repository.
+                if found.account().is_none() {
+                    continue;
+                }
                 match found.is_suspended() {
                     true => of_app.suspended.extend(found.account().map(str::to_ascii_lowercase)),
                     false => of_app.serving.push(Arc::new(installation(app, found, "unknown"))),

@@ -87,7 +87,7 @@ impl Installations {
         let (mut is_suspended, mut is_outdated, mut failed) = (false, false, None);
         let mut by_id = HashMap::new();
         let questions = self.apps.iter().map(|app| {
-            let asked = self.failures.ask(app, questions::on_account(app, owner));
+            let asked = self.failures.ask(app, owner, questions::on_account(app, owner));
             self.soon_if(self.last_on.contains_key(&key(app)), app, asked)
         });
         let asked = self.failures.ask_all(&self.apps, questions, Option::is_some, LOOK_UP_PATIENCE);

@@ -29,13 +29,22 @@ pub(super) struct Found {
 
 #[derive(Debug, Deserialize)]
 struct Account {
-    login: String,
+    /// An enterprise has none.
+    login: Option<String>,
+}
+
+/// One element of a list: an installation of a kind that we don't know must not hide the others.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+enum Element {
+    Found(Found),
+    Odd(IgnoredAny),
 }
 
 impl Found {
     /// Login of the account it is installed on, as GitHub spells it.
     pub(super) fn account(&self) -> Option<&str> {
-        self.account.as_ref().map(|account| account.login.as_str())
+        self.account.as_ref()?.login.as_deref()
     }
 
     /// Covers only selected repositories of the account.
@@ -72,9 +81,14 @@ pub(super) async fn all(app: &App) -> Result<Vec<Found>, AppError> {
     let mut all = Vec::new();
     for page in 1..=PAGES_MAX {
         let path = format!("/app/installations?per_page=100&page={page}");
-        let found: Vec<Found> = ask(app, &path, "the list of installations").await?;
-        let is_last = found.len() < 100;
-        all.extend(found);
+        let elements: Vec<Element> = ask(app, &path, "the list of installations").await?;
+        let is_last = elements.len() < 100;
+        for element in elements {
+            match element {
+                Element::Found(found) => all.push(found),
+                Element::Odd(_) => tracing::warn!(app = app.name, "one of its installations can't be read"),
+            }
+        }
         if is_last {
             break;
         }

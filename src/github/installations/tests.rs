@@ -206,3 +206,30 @@ async fn a_call_of_the_app_that_broke_off_is_made_again() {
     let (found, ()) = tokio::join!(installations.of_owner("acme"), mends);
     assert_eq!(found.unwrap().len(), 1);
 }
+
+const ON_ENTERPRISE: &str = r#"{"id": 2, "account": {"slug": "big", "id": 7}, "target_type": "Enterprise"}"#;
+
+/// It has no login, and the whole list could not be read.
+#[tokio::test]
+async fn an_enterprise_is_left_out_of_the_list() {
+    let server = Server::start().await;
+    let installations = of(vec![server.app("bot")]);
+    server.say(200, &format!(r#"[{ON_ENTERPRISE}, {INSTALLED}, {{"id": "odd"}}]"#));
+    let labels = |of: &OfApp| of.serving.iter().map(|one| one.label.to_string()).collect::<Vec<_>>();
+    let of_app = installations.of_app(&installations.apps()[0]).await.unwrap();
+    assert_eq!(labels(&of_app), ["bot/acme"]);
+}
+
+/// It failed what everybody asked the App for two seconds.
+#[tokio::test]
+async fn a_list_that_cannot_be_read_fails_no_other_question() {
+    let server = Server::start().await;
+    let installations = of(vec![server.app("bot")]);
+    server.say(200, "[1");
+    assert!(installations.all().await.is_err());
+    let asked = server.asked.load(Ordering::Relaxed);
+    assert!(installations.all().await.is_err());
+    assert_eq!(server.asked.load(Ordering::Relaxed), asked, "it was just asked");
+    server.say(200, INSTALLED);
+    assert_eq!(installations.of_owner("acme").await.unwrap().len(), 1);
+}
