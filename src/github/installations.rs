@@ -17,6 +17,7 @@ use moka::Expiry;
 use moka::future::Cache;
 use moka::sync;
 use secrecy::ExposeSecret;
+use tokio::time::Instant;
 
 use super::apps::{App, AppError};
 use super::tokens::Token;
@@ -93,8 +94,8 @@ pub struct Installations {
     /// Whether an installation limited to selected repositories covers a repository, by label and repository.
     covered: Cache<(Arc<str>, String), bool>,
     absent: Cache<String, Absent>,
-    /// What GitHub last told of an App, by its name, on an owner; it serves while GitHub can't tell.
-    last_on: sync::Cache<(String, String), Arc<Installation>>,
+    /// What GitHub last told of an App, by its name, on an owner, and when; it serves while GitHub can't tell.
+    last_on: sync::Cache<(String, String), (Arc<Installation>, Instant)>,
     /// What serves an owner for some seconds because not every App's look-up was answered.
     outdated: sync::Cache<String, Arc<[Arc<Installation>]>>,
     /// Owners that have had an installation.
@@ -109,6 +110,8 @@ pub struct Installations {
     last_of_app: sync::Cache<String, Arc<OfApp>>,
     last_covered: sync::Cache<(Arc<str>, String), bool>,
     last_patience: Duration,
+    /// For this long, what GitHub told of an App on an owner is not asked again, even if other Apps failed.
+    recent_for: Duration,
     all: Cache<(), Arc<Listed>>,
     /// Labels of installations that another entry of `apps` has, too, and that were reported.
     doubles: sync::Cache<Arc<str>, ()>,
@@ -151,6 +154,7 @@ impl Installations {
             forgotten: AtomicU64::new(0),
             last_covered: last(),
             last_patience,
+            recent_for: found_for / 5,
             misses: sync::Cache::builder().max_capacity(OWNERS_MAX).time_to_live(MISS_COUNTED_FOR).build(),
             failures: Failures::new(),
             of_app: Cache::builder().time_to_live(found_for).build(),

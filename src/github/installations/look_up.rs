@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::{Absent, Installation, Installations, Kind, MISSES_MAX, installation, questions};
 use crate::github::apps::{App, AppError};
@@ -13,9 +13,16 @@ use crate::github::apps::{App, AppError};
 /// How long an owner's look-up waits for further Apps when one has answered.
 const LOOK_UP_PATIENCE: Duration = Duration::from_secs(2);
 
+/// What GitHub says of one App on an owner.
+enum Told {
+    Serving(Arc<Installation>),
+    Suspended,
+    Nothing,
+}
+
 enum LookUpError {
     Absent(Absent),
-    /// Found, but not every App's look-up was answered: of the others it is what GitHub last told.
+    /// Found, but not every App's look-up was answered: of the others it is what GitHub last told, if anything.
     Outdated(Arc<[Arc<Installation>]>),
     Failed(Arc<AppError>),
 }
@@ -81,48 +88,67 @@ impl Installations {
     }
 
     async fn look_up(&self, owner: &str) -> Result<Arc<[Arc<Installation>]>, LookUpError> {
-        let forgotten = self.forgotten.load(Ordering::SeqCst);
-        let key = |app: &Arc<App>| (app.name.clone(), owner.to_owned());
         let mut installations = Vec::new();
-        let (mut is_suspended, mut is_outdated, mut failed) = (false, false, None);
+        let (mut is_suspended, mut failed) = (false, None);
         let mut by_id = HashMap::new();
-        let questions = self.apps.iter().map(|app| {
-            let asked = self.failures.ask(app, owner, questions::on_account(app, owner));
-            self.soon_if(self.last_on.contains_key(&key(app)), app, asked)
-        });
-        let asked = self.failures.ask_all(&self.apps, questions, Option::is_some, LOOK_UP_PATIENCE);
+        let questions = self.apps.iter().map(|app| self.of_app_on(app, owner));
+        let is_found = |told: &Told| !matches!(told, Told::Nothing);
+        let asked = self.failures.ask_all(&self.apps, questions, is_found, LOOK_UP_PATIENCE);
         for (app, answer) in self.apps.iter().zip(asked.await) {
-            let found = match answer {
-                Ok(Some(found)) if found.is_suspended() => {
-                    tracing::warn!(app = app.name, owner, "the installation is suspended");
+            let serving = match answer {
+                Ok(Told::Serving(installation)) => Some(installation),
+                Ok(Told::Suspended) => {
                     is_suspended = true;
                     None
                 }
-                Ok(found) => found.map(|found| Arc::new(installation(app, found, owner))),
+                Ok(Told::Nothing) => None,
                 // Another App may serve the owner meanwhile.
                 Err(error) => {
-                    let last = self.last_on.get(&key(app)).filter(|_| error.is_outage());
-                    is_outdated |= last.is_some();
+                    let last = self.last_on.get(&key(app, owner)).filter(|_| error.is_outage());
                     failed = Some(error);
-                    installations.extend(last.filter(|last| self.is_new(last, &mut by_id)));
-                    continue;
+                    last.map(|(last, _)| last)
                 }
             };
-            match &found {
-                Some(found) if self.forgotten.load(Ordering::SeqCst) == forgotten => {
-                    self.last_on.insert(key(app), Arc::clone(found));
-                }
-                Some(_) => {}
-                None => self.last_on.invalidate(&key(app)),
-            }
-            installations.extend(found.filter(|found| self.is_new(found, &mut by_id)));
+            installations.extend(serving.filter(|serving| self.is_new(serving, &mut by_id)));
         }
         match (installations.is_empty(), failed) {
-            (false, _) if is_outdated => Err(LookUpError::Outdated(installations.into())),
-            (false, _) => Ok(installations.into()),
+            // Not for minutes: the App that failed may be the one that checks and reviews go by.
+            (false, Some(_)) => Err(LookUpError::Outdated(installations.into())),
+            (false, None) => Ok(installations.into()),
             (true, Some(error)) => Err(LookUpError::Failed(error)),
             (true, None) if is_suspended => Err(LookUpError::Absent(Absent::Suspended)),
             (true, None) => Err(LookUpError::Absent(Absent::NotInstalled)),
+        }
+    }
+
+    /// What GitHub says of an App on an owner. Not asked if it just said so: while another App fails, owners are
+    /// looked up again and again, and GitHub limits these calls.
+    async fn of_app_on(&self, app: &Arc<App>, owner: &str) -> Result<Told, Arc<AppError>> {
+        let key = key(app, owner);
+        let last = self.last_on.get(&key);
+        if let Some((last, told_at)) = &last
+            && told_at.elapsed() < self.recent_for
+        {
+            return Ok(Told::Serving(Arc::clone(last)));
+        }
+        let forgotten = self.forgotten.load(Ordering::SeqCst);
+        let asked = self.failures.ask(app, owner, questions::on_account(app, owner));
+        match self.soon_if(last.is_some(), app, asked).await? {
+            Some(found) if !found.is_suspended() => {
+                let found = Arc::new(installation(app, found, owner));
+                if self.forgotten.load(Ordering::SeqCst) == forgotten {
+                    self.last_on.insert(key, (Arc::clone(&found), Instant::now()));
+                }
+                Ok(Told::Serving(found))
+            }
+            found => {
+                self.last_on.invalidate(&key);
+                if found.is_none() {
+                    return Ok(Told::Nothing);
+                }
+                tracing::warn!(app = app.name, owner, "the installation is suspended");
+                Ok(Told::Suspended)
+            }
         }
     }
 
@@ -159,4 +185,8 @@ impl Installations {
         }
         false
     }
+}
+
+fn key(app: &App, owner: &str) -> (String, String) {
+    (app.name.clone(), owner.to_owned())
 }

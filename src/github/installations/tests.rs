@@ -233,3 +233,17 @@ async fn a_list_that_cannot_be_read_fails_no_other_question() {
     server.say(200, INSTALLED);
     assert_eq!(installations.of_owner("acme").await.unwrap().len(), 1);
 }
+
+/// For five minutes, checks and reviews went by another App than before.
+#[tokio::test]
+async fn an_app_that_failed_is_looked_up_again_soon() {
+    let (one, other) = (Server::start().await, Server::start().await);
+    let (minute, apps) = (Duration::from_secs(60), vec![one.app("one"), other.app("other")]);
+    let installations = Installations::trusting(minute, minute, apps, Vec::new());
+    one.say(503, "");
+    other.say(200, &INSTALLED.replace('1', "2"));
+    assert_eq!(serving(&installations).await.unwrap(), ["other/acme"]);
+    one.say(200, INSTALLED);
+    assert_eq!(serving(&installations).await.unwrap(), ["one/acme", "other/acme"]);
+    assert_eq!(other.asked.load(Ordering::Relaxed), 1, "it has just told");
+}
