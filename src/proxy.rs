@@ -74,7 +74,7 @@ use crate::budget::Budget;
 use crate::cache::Cache;
 use crate::cache::feed::Feed;
 use crate::clock::Clock;
-use crate::config::{self, Agent, Config, PersonalToken, Upstream};
+use crate::config::{Agent, Config, Upstream};
 use crate::error::ProxyError;
 use crate::github::apps::App;
 use crate::github::client::{CaError, HttpClient};
@@ -160,7 +160,8 @@ impl Proxy {
         });
         let rules = Rules::new(&config, shared.roster.agents(), shared.identities);
         let upstream = Arc::new(config.upstream);
-        let installations = installations(config.apps, config.tokens, &client, &upstream, &clock);
+        let app = |app| Arc::new(App::new(app, client.clone(), &upstream, Arc::clone(&clock)));
+        let apps = config.apps.into_iter().map(app).collect();
         Ok(Proxy {
             rules,
             link_bases: upstream.link_bases.clone().into(),
@@ -172,7 +173,7 @@ impl Proxy {
             retry_budget: Arc::default(),
             route_names: Arc::default(),
             roster: shared.roster,
-            installations,
+            installations: Arc::new(Installations::new(apps, config.tokens)),
             tokens: Arc::new(Tokens::new(Arc::clone(&clock), Arc::clone(&metrics))),
             known: guard::Known::default(),
             spent: shared.spent,
@@ -197,12 +198,17 @@ impl Proxy {
         let rules = Rules::new(&config, agents, identities);
         let mut proxy = Proxy { rules, ..self.clone() };
         if !self.installations.is_of(&config.apps, &config.tokens) {
-            let (apps, tokens) = (config.apps, config.tokens);
-            proxy.installations = installations(apps, tokens, &self.client, &self.upstream, &self.clock);
-            self.metrics.token_expiry.reset();
-            proxy.tokens = Arc::new(Tokens::new(Arc::clone(&self.clock), Arc::clone(&self.metrics)));
+            let app = |app| App::new(app, self.client.clone(), &self.upstream, Arc::clone(&self.clock));
+            proxy.installations = Arc::new(self.installations.renewed(config.apps, config.tokens, app));
         }
         proxy
+    }
+
+    /// Forgets the tokens of Apps that this configuration does not have.
+    fn forget_withdrawn(&self) {
+        self.tokens.keep(self.installations.apps());
+        let tokens = self.tokens.overview();
+        self.metrics.forget_tokens(|name| tokens.iter().any(|token| token.installation == name));
     }
 
     /// What is known to have changed at GitHub, as told to the other replicas.
@@ -373,15 +379,4 @@ impl Drop for Awaited<'_> {
             self.proxy.record_gone(&self.ctx);
         }
     }
-}
-
-fn installations(
-    apps: Vec<config::App>,
-    tokens: Vec<PersonalToken>,
-    client: &HttpClient,
-    upstream: &Upstream,
-    clock: &Arc<dyn Clock>,
-) -> Arc<Installations> {
-    let app = |app| Arc::new(App::new(app, client.clone(), upstream, Arc::clone(clock)));
-    Arc::new(Installations::new(apps.into_iter().map(app).collect(), tokens))
 }

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::hash::Hash;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -99,6 +99,8 @@ impl AppError {
 #[derive(Debug)]
 pub struct App {
     pub name: String,
+    /// Tells it from all others that there ever were in this process, also from one that had its name.
+    pub serial: u64,
     pub read_permissions: Option<BTreeMap<String, String>>,
     pub write_permissions: Option<BTreeMap<String, String>>,
     issuer: String,
@@ -127,8 +129,10 @@ impl App {
         upstream: &config::Upstream,
         clock: Arc<dyn Clock>,
     ) -> App {
+        static SERIAL: AtomicU64 = AtomicU64::new(0);
         App {
             name: app.name,
+            serial: SERIAL.fetch_add(1, Ordering::Relaxed),
             read_permissions: app.read_permissions,
             write_permissions: app.write_permissions,
             issuer: app.issuer,

@@ -91,48 +91,84 @@ pub struct Installations {
     personal: Vec<Arc<Installation>>,
     /// By owner in lower case, the installation of every App installed there, in the order of the Apps; never empty.
     by_owner: Cache<String, Arc<[Arc<Installation>]>>,
-    /// Whether an installation limited to selected repositories covers a repository, by label and repository.
-    covered: Cache<(Arc<str>, String), bool>,
     absent: Cache<String, Absent>,
-    /// What GitHub last told of an App, by its name, on an owner, and when; it serves while GitHub can't tell.
-    last_on: sync::Cache<(String, String), (Arc<Installation>, Instant)>,
     /// What serves an owner for some seconds because not every App's look-up was answered.
     outdated: sync::Cache<String, Arc<[Arc<Installation>]>>,
-    /// Owners that have had an installation.
-    seen: sync::Cache<String, ()>,
-    /// How often an installation was forgotten: what was asked before must not be remembered after.
-    forgotten: AtomicU64,
-    /// Owners without an installation, looked up within the last minute.
-    misses: sync::Cache<String, ()>,
-    failures: Failures,
-    /// By the App's name; and what GitHub last told, as above.
-    of_app: Cache<String, Arc<OfApp>>,
-    last_of_app: sync::Cache<String, Arc<OfApp>>,
-    last_covered: sync::Cache<(Arc<str>, String), bool>,
-    last_patience: Duration,
-    /// For this long, what GitHub told of an App on an owner is not asked again, even if other Apps failed.
-    recent_for: Duration,
     all: Cache<(), Arc<Listed>>,
     /// Labels of installations that another entry of `apps` has, too, and that were reported.
     doubles: sync::Cache<Arc<str>, ()>,
+    learned: Arc<Learned>,
 }
 
-impl Installations {
-    pub fn new(apps: Vec<Arc<App>>, tokens: Vec<PersonalToken>) -> Installations {
-        Installations::trusting(FOUND_FOR, LAST_PATIENCE, apps, tokens)
-    }
+/// What was learned of each App by itself. It stays when the configuration changes: an App that takes the place of
+/// another has another serial, so it inherits nothing.
+#[derive(Debug)]
+struct Learned {
+    /// What GitHub last told of an App, by its serial, on an owner, and when; it serves while GitHub can't tell.
+    last_on: sync::Cache<(u64, String), (Arc<Installation>, Instant)>,
+    /// Whether an App's installation limited to selected repositories covers a repository; and what GitHub last told,
+    /// as above.
+    covered: Cache<(u64, String), bool>,
+    last_covered: sync::Cache<(u64, String), bool>,
+    /// By the App's serial; and what GitHub last told, as above.
+    of_app: Cache<u64, Arc<OfApp>>,
+    last_of_app: sync::Cache<u64, Arc<OfApp>>,
+    failures: Failures,
+    /// Owners that have had an installation.
+    seen: sync::Cache<String, ()>,
+    /// Owners without an installation, looked up within the last minute.
+    misses: sync::Cache<String, ()>,
+    /// How often an installation was forgotten: what was asked before must not be remembered after.
+    forgotten: AtomicU64,
+    found_for: Duration,
+    last_patience: Duration,
+    /// For this long, what GitHub told of an App on an owner is not asked again, even if other Apps failed.
+    recent_for: Duration,
+}
 
-    /// Trusts what it finds for this long, and waits so long for what it knows already.
-    fn trusting(
-        found_for: Duration,
-        last_patience: Duration,
-        apps: Vec<Arc<App>>,
-        tokens: Vec<PersonalToken>,
-    ) -> Installations {
+impl Learned {
+    fn new(found_for: Duration, last_patience: Duration) -> Learned {
         fn last<K: Hash + Eq + Send + Sync + 'static, V: Clone + Send + Sync + 'static>() -> sync::Cache<K, V>
         {
             sync::Cache::builder().max_capacity(OWNERS_MAX).time_to_live(LAST_FOR).build()
         }
+        Learned {
+            last_on: last(),
+            covered: Cache::builder().max_capacity(OWNERS_MAX).expire_after(Believed).build(),
+            last_covered: last(),
+            of_app: Cache::builder().time_to_live(found_for).build(),
+            last_of_app: last(),
+            failures: Failures::new(),
+            seen: sync::Cache::builder().max_capacity(OWNERS_MAX).build(),
+            misses: sync::Cache::builder().max_capacity(OWNERS_MAX).time_to_live(MISS_COUNTED_FOR).build(),
+            forgotten: AtomicU64::new(0),
+            found_for,
+            last_patience,
+            recent_for: found_for / 5,
+        }
+    }
+}
+
+impl Installations {
+    pub fn new(apps: Vec<Arc<App>>, tokens: Vec<PersonalToken>) -> Installations {
+        Installations::with(Learned::new(FOUND_FOR, LAST_PATIENCE).into(), apps, tokens)
+    }
+
+    /// Those of other Apps and tokens. An App that is configured as before is the same one: it keeps what was learned
+    /// of it, and GitHub's word that it has to wait.
+    #[must_use]
+    pub fn renewed(
+        &self,
+        apps: Vec<config::App>,
+        tokens: Vec<PersonalToken>,
+        make: impl Fn(config::App) -> App,
+    ) -> Installations {
+        let kept = |app: &config::App| self.apps.iter().find(|known| known.is(app)).map(Arc::clone);
+        let apps = apps.into_iter().map(|app| kept(&app).unwrap_or_else(|| Arc::new(make(app)))).collect();
+        Installations::with(Arc::clone(&self.learned), apps, tokens)
+    }
+
+    fn with(learned: Arc<Learned>, apps: Vec<Arc<App>>, tokens: Vec<PersonalToken>) -> Installations {
         let personal = tokens
             .into_iter()
             .map(|PersonalToken { name, token }| {
@@ -146,22 +182,12 @@ impl Installations {
             .collect();
         Installations {
             personal,
-            covered: Cache::builder().max_capacity(OWNERS_MAX).expire_after(Believed).build(),
-            by_owner: Cache::builder().max_capacity(OWNERS_MAX).time_to_live(found_for).build(),
-            last_on: last(),
-            outdated: sync::Cache::builder().max_capacity(OWNERS_MAX).time_to_live(OUTDATED_FOR).build(),
-            seen: sync::Cache::builder().max_capacity(OWNERS_MAX).build(),
-            forgotten: AtomicU64::new(0),
-            last_covered: last(),
-            last_patience,
-            recent_for: found_for / 5,
-            misses: sync::Cache::builder().max_capacity(OWNERS_MAX).time_to_live(MISS_COUNTED_FOR).build(),
-            failures: Failures::new(),
-            of_app: Cache::builder().time_to_live(found_for).build(),
-            last_of_app: last(),
-            doubles: sync::Cache::builder().max_capacity(OWNERS_MAX).time_to_live(FOUND_FOR).build(),
+            by_owner: Cache::builder().max_capacity(OWNERS_MAX).time_to_live(learned.found_for).build(),
             absent: Cache::builder().max_capacity(OWNERS_MAX).time_to_live(MISSING_FOR).build(),
+            outdated: sync::Cache::builder().max_capacity(OWNERS_MAX).time_to_live(OUTDATED_FOR).build(),
             all: Cache::builder().max_capacity(1).time_to_live(LISTED_FOR).build(),
+            doubles: sync::Cache::builder().max_capacity(OWNERS_MAX).time_to_live(FOUND_FOR).build(),
+            learned,
             apps,
         }
     }
@@ -235,8 +261,8 @@ impl Installations {
         if !on.is_selected {
             return true;
         }
-        let key = (Arc::clone(&installation.label), repository.to_string().to_ascii_lowercase());
-        if let Some(known) = self.covered.get(&key).await {
+        let key = (on.app.serial, repository.to_string().to_ascii_lowercase());
+        if let Some(known) = self.learned.covered.get(&key).await {
             return known;
         }
         // As with owners, look-ups of made-up names are limited per minute.
@@ -246,38 +272,38 @@ impl Installations {
         let asked = async {
             match questions::covers(&on.app, repository).await {
                 Ok(true) => {
-                    self.last_covered.insert(key.clone(), true);
+                    self.learned.last_covered.insert(key.clone(), true);
                     true
                 }
                 Ok(false) => {
-                    self.last_covered.invalidate(&key);
-                    self.misses.insert(key.1.clone(), ());
-                    self.misses.run_pending_tasks();
+                    self.learned.last_covered.invalidate(&key);
+                    self.learned.misses.insert(key.1.clone(), ());
+                    self.learned.misses.run_pending_tasks();
                     false
                 }
                 Err(error) => {
                     tracing::warn!(installation = &*installation.label, %error, "it is not known what it covers");
-                    error.is_outage() && self.last_covered.get(&key).unwrap_or_default()
+                    error.is_outage() && self.learned.last_covered.get(&key).unwrap_or_default()
                 }
             }
         };
-        Box::pin(self.covered.get_with(key.clone(), asked)).await
+        Box::pin(self.learned.covered.get_with(key.clone(), asked)).await
     }
 
     /// Forgets the installations on an account, so that GitHub is asked again.
     pub async fn forget(&self, owner: &str) {
         let owner = owner.to_ascii_lowercase();
-        self.forgotten.fetch_add(1, Ordering::SeqCst);
+        self.learned.forgotten.fetch_add(1, Ordering::SeqCst);
         self.by_owner.invalidate(&owner).await;
         for app in &self.apps {
-            self.last_on.invalidate(&(app.name.clone(), owner.clone()));
+            self.learned.last_on.invalidate(&(app.serial, owner.clone()));
         }
         self.outdated.invalidate(&owner);
-        self.last_of_app.invalidate_all();
-        self.last_covered.invalidate_all();
+        self.learned.last_of_app.invalidate_all();
+        self.learned.last_covered.invalidate_all();
         self.absent.invalidate(&owner).await;
-        self.covered.invalidate_all();
-        self.of_app.invalidate_all();
+        self.learned.covered.invalidate_all();
+        self.learned.of_app.invalidate_all();
         self.all.invalidate(&()).await;
     }
 
@@ -309,10 +335,10 @@ impl Installations {
 /// How long a repository's coverage is trusted.
 struct Believed;
 
-impl Expiry<(Arc<str>, String), bool> for Believed {
+impl Expiry<(u64, String), bool> for Believed {
     fn expire_after_create(
         &self,
-        _key: &(Arc<str>, String),
+        _key: &(u64, String),
         is_covered: &bool,
         _now: std::time::Instant,
     ) -> Option<Duration> {

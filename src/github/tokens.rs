@@ -15,14 +15,14 @@ use std::sync::{Arc, LazyLock};
 use http::header::HeaderValue;
 use http::{Method, StatusCode};
 use jiff::Timestamp;
-use moka::future::Cache;
+use moka::sync::Cache;
 use parking_lot::Mutex;
 use rand::RngExt;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use serde_json::json;
 
-use super::apps::AppError;
+use super::apps::{App, AppError};
 use super::installations::{AppInstallation, Installation, Kind};
 use crate::clock::Clock;
 use crate::metrics::Metrics;
@@ -65,6 +65,8 @@ impl Access {
 /// Identifies a token: agents with the same rights share one.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct TokenKey {
+    /// The App's serial.
+    app: u64,
     installation: Arc<str>,
     access: Access,
     /// Sorted names without owner; `None`: all of the installation's repositories.
@@ -176,11 +178,8 @@ impl Tokens {
             Kind::Personal(token) => return Ok(Arc::clone(token)),
             Kind::App(app_installation) => app_installation,
         };
-        let key = TokenKey { installation: Arc::clone(&installation.label), access, repositories };
-        let slot = match self.slots.get(&key).await {
-            Some(slot) => slot,
-            None => Box::pin(self.slots.get_with(key.clone(), async { Arc::default() })).await,
-        };
+        let key = key(app_installation, &installation.label, access, repositories);
+        let slot = self.slots.get_with_by_ref(&key, Arc::default);
         let now = self.clock.now_ms();
         if let Some(token) = slot.current() {
             if now < token.renew_at_ms {
@@ -247,15 +246,16 @@ impl Tokens {
     }
 
     /// Drops a token that GitHub refused, so that the next call mints another.
-    pub async fn invalidate(
+    pub fn invalidate(
         &self,
         installation: &Installation,
         access: Access,
         repositories: Option<Vec<String>>,
         refused: &Arc<Token>,
     ) {
-        let key = TokenKey { installation: Arc::clone(&installation.label), access, repositories };
-        if let Some(slot) = self.slots.get(&key).await
+        let Kind::App(app_installation) = &installation.kind else { return };
+        let key = key(app_installation, &installation.label, access, repositories);
+        if let Some(slot) = self.slots.get(&key)
             && slot.current().is_some_and(|current| Arc::ptr_eq(&current, refused))
         {
             slot.set(None);
@@ -264,14 +264,23 @@ impl Tokens {
 
     /// Forgets all tokens of installations on an account. A token being minted still serves the call that asked
     /// for it, but no later one.
-    pub async fn forget(&self, account: &str) {
+    pub fn forget(&self, account: &str) {
         let is_of = |key: &TokenKey| {
             let of = key.installation.split_once('/');
             of.is_some_and(|(_, of)| of.eq_ignore_ascii_case(account))
         };
         let keys: Vec<_> = self.slots.iter().map(|(key, _)| key).filter(|key| is_of(key)).collect();
         for key in keys {
-            self.slots.invalidate(&*key).await;
+            self.slots.invalidate(&*key);
+        }
+    }
+
+    /// Forgets the tokens of all Apps but these.
+    pub fn keep(&self, apps: &[Arc<App>]) {
+        let is_kept = |key: &TokenKey| apps.iter().any(|app| app.serial == key.app);
+        let others: Vec<_> = self.slots.iter().map(|(key, _)| key).filter(|key| !is_kept(key)).collect();
+        for key in others {
+            self.slots.invalidate(&*key);
         }
     }
 
@@ -336,6 +345,15 @@ impl Tokens {
             }
         }
     }
+}
+
+fn key(
+    of: &AppInstallation,
+    label: &Arc<str>,
+    access: Access,
+    repositories: Option<Vec<String>>,
+) -> TokenKey {
+    TokenKey { app: of.app.serial, installation: Arc::clone(label), access, repositories }
 }
 
 async fn mint(installation: &AppInstallation, key: &TokenKey) -> Result<Minted, AppError> {

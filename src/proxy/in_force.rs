@@ -32,7 +32,9 @@ impl InForce {
 
     /// Has requests that arrive from now on served by `proxy`.
     pub fn replace(&self, proxy: Proxy) {
-        self.0.store(Arc::new(proxy));
+        let proxy = Arc::new(proxy);
+        self.0.store(Arc::clone(&proxy));
+        proxy.forget_withdrawn();
     }
 }
 
@@ -41,7 +43,7 @@ impl Forget for InForce {
         async move {
             let proxy = self.proxy();
             proxy.installations.forget(account).await;
-            proxy.tokens.forget(account).await;
+            proxy.tokens.forget(account);
         }
         .boxed()
     }

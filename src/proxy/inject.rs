@@ -84,14 +84,16 @@ impl Proxy {
     /// A token for the agent's repositories or, if GitHub does not know one of them, for the one
     /// that the call names.
     pub(super) async fn token_for(&self, permitted: &mut Permitted) -> Result<Arc<Token>, ProxyError> {
-        let tokens = self.renew_credential(permitted).await?;
-        match mint(&tokens, permitted).await {
+        self.renew_credential(permitted).await?;
+        match mint(&self.tokens, permitted).await {
             Ok(token) => Ok(token),
             Err(error) if error.is_about_a_name() && permitted.token_repositories().is_some() => {
                 if permitted.narrow_to_repository() {
-                    return mint(&tokens, permitted).await.map_err(|error| match error.is_about_a_name() {
-                        true => not_covered(permitted),
-                        false => self.unavailable(&error),
+                    return mint(&self.tokens, permitted).await.map_err(|error| {
+                        match error.is_about_a_name() {
+                            true => not_covered(permitted),
+                            false => self.unavailable(&error),
+                        }
                     });
                 }
                 Err(not_covered(permitted))

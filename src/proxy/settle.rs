@@ -234,9 +234,7 @@ impl Proxy {
             return;
         }
         let repositories = permitted.token_repositories().cloned();
-        let tokens =
-            self.successor().map_or_else(|| Arc::clone(&self.tokens), |latest| Arc::clone(&latest.tokens));
-        tokens.invalidate(permitted.installation(), permitted.access(), repositories, token).await;
+        self.tokens.invalidate(permitted.installation(), permitted.access(), repositories, token);
     }
 
     /// Counts the answer, rate-limit headers that were ignored, and refusals that should not have happened.

@@ -10,6 +10,8 @@ use serde_json::{Value, json};
 
 use crate::support::{Setup, Tollgate, UNCACHED, agent, approvals};
 
+mod credentials;
+
 impl Tollgate {
     pub(crate) fn config(&self) -> String {
         fs::read_to_string(self.files.path().join("tollgate.yaml")).unwrap()

@@ -16,10 +16,10 @@ const FAILED_FOR: Duration = Duration::from_secs(2);
 /// Questions whose last failure is remembered.
 const FAILURES_MAX: u64 = 1_000;
 
-/// The last failure of each App, by its name: repeated calls with bad credentials would lock out good ones. An answer
+/// The last failure of each App, by its serial: repeated calls with bad credentials would lock out good ones. An answer
 /// that can't be read fails only the question, by what it is about.
 #[derive(Debug)]
-pub(super) struct Failures(Cache<(String, Option<String>), Arc<AppError>>);
+pub(super) struct Failures(Cache<(u64, Option<String>), Arc<AppError>>);
 
 impl Failures {
     pub(super) fn new() -> Failures {
@@ -33,7 +33,7 @@ impl Failures {
         about: &str,
         question: impl Future<Output = Result<T, AppError>>,
     ) -> Result<T, Arc<AppError>> {
-        let failed = |about: Option<&str>| self.0.get(&(app.name.clone(), about.map(str::to_owned)));
+        let failed = |about: Option<&str>| self.0.get(&(app.serial, about.map(str::to_owned)));
         match failed(None).or_else(|| failed(Some(about))) {
             Some(error) => Err(error),
             None => question.await.map_err(|error| match error {
@@ -82,7 +82,7 @@ impl Failures {
     fn keep(&self, app: &App, about: Option<&str>, error: AppError) -> Arc<AppError> {
         tracing::warn!(app = app.name, %error, "it is not known where this App is installed");
         let error = Arc::new(error);
-        self.0.insert((app.name.clone(), about.map(str::to_owned)), Arc::clone(&error));
+        self.0.insert((app.serial, about.map(str::to_owned)), Arc::clone(&error));
         error
     }
 }

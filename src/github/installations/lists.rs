@@ -49,12 +49,14 @@ impl Installations {
         let mut by_id = HashMap::new();
         let questions = self.apps.iter().map(|app| async {
             let told = self.of_app(app).await;
-            told.or_else(|error| match self.last_of_app.get(&app.name).filter(|_| error.is_outage()) {
-                Some(last) => Ok(last),
-                None => Err(error),
+            told.or_else(|error| {
+                match self.learned.last_of_app.get(&app.serial).filter(|_| error.is_outage()) {
+                    Some(last) => Ok(last),
+                    None => Err(error),
+                }
             })
         });
-        let asked = self.failures.ask_all(&self.apps, questions, |_| true, LIST_PATIENCE);
+        let asked = self.learned.failures.ask_all(&self.apps, questions, |_| true, LIST_PATIENCE);
         for answer in asked.await {
             match answer {
                 Ok(of_app) => {
@@ -79,9 +81,9 @@ impl Installations {
     pub async fn of_app(&self, app: &Arc<App>) -> Result<Arc<OfApp>, Arc<AppError>> {
         let asked = async {
             let mut of_app = OfApp::default();
-            let forgotten = self.forgotten.load(Ordering::SeqCst);
-            let asked = self.failures.ask(app, LIST, questions::all(app));
-            let found = self.soon_if(self.last_of_app.contains_key(&app.name), app, asked).await;
+            let forgotten = self.learned.forgotten.load(Ordering::SeqCst);
+            let asked = self.learned.failures.ask(app, LIST, questions::all(app));
+            let found = self.soon_if(self.learned.last_of_app.contains_key(&app.serial), app, asked).await;
             for found in found.map_err(|error| AppError::clone(&error))? {
                 // One on an enterprise serves no repository.
                 if found.account().is_none() {
@@ -93,11 +95,11 @@ impl Installations {
                 }
             }
             let of_app = Arc::new(of_app);
-            if self.forgotten.load(Ordering::SeqCst) == forgotten {
-                self.last_of_app.insert(app.name.clone(), Arc::clone(&of_app));
+            if self.learned.forgotten.load(Ordering::SeqCst) == forgotten {
+                self.learned.last_of_app.insert(app.serial, Arc::clone(&of_app));
             }
             Ok(of_app)
         };
-        Box::pin(self.of_app.try_get_with(app.name.clone(), asked)).await
+        Box::pin(self.learned.of_app.try_get_with(app.serial, asked)).await
     }
 }

@@ -44,23 +44,23 @@ impl Installations {
         if let Some(outdated) = self.outdated.get(&owner) {
             return Ok(outdated);
         }
-        let forgotten = self.forgotten.load(Ordering::SeqCst);
+        let forgotten = self.learned.forgotten.load(Ordering::SeqCst);
         let found = self.by_owner.try_get_with(owner.clone(), async { self.look_up(&owner).await }).await;
         // What was asked before something was forgotten serves those who asked, and nobody later.
-        let is_current = self.forgotten.load(Ordering::SeqCst) == forgotten;
+        let is_current = self.learned.forgotten.load(Ordering::SeqCst) == forgotten;
         if !is_current {
             self.by_owner.invalidate(&owner).await;
         }
         match found {
             Ok(found) => {
-                self.seen.insert(owner, ());
+                self.learned.seen.insert(owner, ());
                 Ok(found)
             }
             Err(error) => match &*error {
                 LookUpError::Absent(absent) => {
                     if *absent == Absent::NotInstalled {
-                        self.misses.insert(owner.clone(), ());
-                        self.misses.run_pending_tasks();
+                        self.learned.misses.insert(owner.clone(), ());
+                        self.learned.misses.run_pending_tasks();
                     }
                     if is_current {
                         self.absent.insert(owner, *absent).await;
@@ -81,9 +81,9 @@ impl Installations {
     /// Look-ups are the App's own calls, charged to no agent, so names that turn out to be unknown are looked up
     /// only so often per minute. An owner that has had an installation is always looked up.
     pub(super) fn may_look_up(&self, owner: &str) -> bool {
-        self.seen.contains_key(owner) || self.misses.entry_count() < MISSES_MAX || {
-            self.misses.run_pending_tasks();
-            self.misses.entry_count() < MISSES_MAX
+        self.learned.seen.contains_key(owner) || self.learned.misses.entry_count() < MISSES_MAX || {
+            self.learned.misses.run_pending_tasks();
+            self.learned.misses.entry_count() < MISSES_MAX
         }
     }
 
@@ -93,7 +93,7 @@ impl Installations {
         let mut by_id = HashMap::new();
         let questions = self.apps.iter().map(|app| self.of_app_on(app, owner));
         let is_found = |told: &Told| !matches!(told, Told::Nothing);
-        let asked = self.failures.ask_all(&self.apps, questions, is_found, LOOK_UP_PATIENCE);
+        let asked = self.learned.failures.ask_all(&self.apps, questions, is_found, LOOK_UP_PATIENCE);
         for (app, answer) in self.apps.iter().zip(asked.await) {
             let serving = match answer {
                 Ok(Told::Serving(installation)) => Some(installation),
@@ -104,7 +104,7 @@ impl Installations {
                 Ok(Told::Nothing) => None,
                 // Another App may serve the owner meanwhile.
                 Err(error) => {
-                    let last = self.last_on.get(&key(app, owner)).filter(|_| error.is_outage());
+                    let last = self.learned.last_on.get(&key(app, owner)).filter(|_| error.is_outage());
                     failed = Some(error);
                     last.map(|(last, _)| last)
                 }
@@ -125,24 +125,24 @@ impl Installations {
     /// looked up again and again, and GitHub limits these calls.
     async fn of_app_on(&self, app: &Arc<App>, owner: &str) -> Result<Told, Arc<AppError>> {
         let key = key(app, owner);
-        let last = self.last_on.get(&key);
+        let last = self.learned.last_on.get(&key);
         if let Some((last, told_at)) = &last
-            && told_at.elapsed() < self.recent_for
+            && told_at.elapsed() < self.learned.recent_for
         {
             return Ok(Told::Serving(Arc::clone(last)));
         }
-        let forgotten = self.forgotten.load(Ordering::SeqCst);
-        let asked = self.failures.ask(app, owner, questions::on_account(app, owner));
+        let forgotten = self.learned.forgotten.load(Ordering::SeqCst);
+        let asked = self.learned.failures.ask(app, owner, questions::on_account(app, owner));
         match self.soon_if(last.is_some(), app, asked).await? {
             Some(found) if !found.is_suspended() => {
                 let found = Arc::new(installation(app, found, owner));
-                if self.forgotten.load(Ordering::SeqCst) == forgotten {
-                    self.last_on.insert(key, (Arc::clone(&found), Instant::now()));
+                if self.learned.forgotten.load(Ordering::SeqCst) == forgotten {
+                    self.learned.last_on.insert(key, (Arc::clone(&found), Instant::now()));
                 }
                 Ok(Told::Serving(found))
             }
             found => {
-                self.last_on.invalidate(&key);
+                self.learned.last_on.invalidate(&key);
                 if found.is_none() {
                     return Ok(Told::Nothing);
                 }
@@ -163,8 +163,8 @@ impl Installations {
         if !is_known {
             return asked.await;
         }
-        let late = || Err(self.failures.note(app, AppError::Timeout(self.last_patience)));
-        timeout(self.last_patience, asked).await.unwrap_or_else(|_| late())
+        let late = || Err(self.learned.failures.note(app, AppError::Timeout(self.learned.last_patience)));
+        timeout(self.learned.last_patience, asked).await.unwrap_or_else(|_| late())
     }
 
     /// Whether no App before had it, by the labels of those in `by_id`. Otherwise two entries of the configuration
@@ -187,6 +187,6 @@ impl Installations {
     }
 }
 
-fn key(app: &App, owner: &str) -> (String, String) {
-    (app.name.clone(), owner.to_owned())
+fn key(app: &App, owner: &str) -> (u64, String) {
+    (app.serial, owner.to_owned())
 }

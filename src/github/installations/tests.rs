@@ -97,13 +97,18 @@ impl Server {
 
 /// Trusts what it finds for a moment only.
 fn of(apps: Vec<Arc<App>>) -> Installations {
-    Installations::trusting(Duration::from_millis(1), Duration::from_secs(5), apps, Vec::new())
+    trusting(Duration::from_millis(1), Duration::from_secs(5), apps)
+}
+
+/// Trusts what it finds for this long, and waits so long for what it knows already.
+fn trusting(found_for: Duration, last_patience: Duration, apps: Vec<Arc<App>>) -> Installations {
+    Installations::with(Learned::new(found_for, last_patience).into(), apps, Vec::new())
 }
 
 /// Who serves `acme` now, if it is asked anew.
 async fn serving(installations: &Installations) -> Result<Vec<String>, Arc<AppError>> {
     tokio::time::sleep(Duration::from_millis(5)).await;
-    installations.failures.forget();
+    installations.learned.failures.forget();
     installations.outdated.invalidate_all();
     installations.absent.invalidate_all();
     let found = installations.of_owner("acme").await?;
@@ -164,7 +169,7 @@ async fn what_was_forgotten_does_not_serve() {
 async fn what_is_forgotten_while_it_is_asked_for_is_not_remembered() {
     let server = Server::start().await;
     let minute = Duration::from_secs(60);
-    let installations = Installations::trusting(minute, minute, vec![server.app("bot")], Vec::new());
+    let installations = trusting(minute, minute, vec![server.app("bot")]);
     server.say(200, INSTALLED);
     let forgets = async {
         while server.asked.load(Ordering::Relaxed) == 0 {
@@ -239,7 +244,7 @@ async fn a_list_that_cannot_be_read_fails_no_other_question() {
 async fn an_app_that_failed_is_looked_up_again_soon() {
     let (one, other) = (Server::start().await, Server::start().await);
     let (minute, apps) = (Duration::from_secs(60), vec![one.app("one"), other.app("other")]);
-    let installations = Installations::trusting(minute, minute, apps, Vec::new());
+    let installations = trusting(minute, minute, apps);
     one.say(503, "");
     other.say(200, &INSTALLED.replace('1', "2"));
     assert_eq!(serving(&installations).await.unwrap(), ["other/acme"]);

@@ -13,7 +13,6 @@ use crate::agent::roster::Standing;
 use crate::config::{Agent, ApprovalMode};
 use crate::error::ProxyError;
 use crate::github::installations::{Installation, Kind};
-use crate::github::tokens::Tokens;
 use crate::policy::Class;
 use crate::policy::routes::Scope;
 use crate::proxy::Proxy;
@@ -55,22 +54,20 @@ impl Proxy {
         }
     }
 
-    /// Where the call's tokens come from. If the configuration in force has other credentials than the one that the
-    /// call met, the call goes up with those: its own may have been withdrawn while it waited.
+    /// If the configuration in force has other credentials than the one that the call met, the call goes up with those:
+    /// its own may have been withdrawn while it waited.
     ///
     /// # Errors
     /// If there is no credential of that name any more.
     pub(in crate::proxy) async fn renew_credential(
         &self,
         permitted: &mut Permitted,
-    ) -> Result<Arc<Tokens>, ProxyError> {
-        match self.successor() {
-            Some(latest) if !Arc::ptr_eq(&latest.installations, &self.installations) => {
-                permitted.installation = Box::pin(latest.same_as(&permitted.installation)).await?;
-                Ok(Arc::clone(&latest.tokens))
-            }
-            _ => Ok(Arc::clone(&self.tokens)),
+    ) -> Result<(), ProxyError> {
+        let Some(latest) = self.successor() else { return Ok(()) };
+        if !Arc::ptr_eq(&latest.installations, &self.installations) {
+            permitted.installation = Box::pin(latest.same_as(&permitted.installation)).await?;
         }
+        Ok(())
     }
 
     /// The installation of this configuration that has another one's name.
