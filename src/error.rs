@@ -64,7 +64,8 @@ pub enum ProxyError {
     CredentialRefused(&'static str),
     #[error("GitHub did not answer within {} s.", .0.as_secs())]
     UpstreamTimeout(Duration),
-    /// One of tollgate's own bounds is reached; nothing was sent upstream.
+    /// One of tollgate's own bounds is reached, or a reload took away what the call waited for; GitHub has done nothing
+    /// of it.
     #[error("{0}")]
     Overloaded(&'static str),
     /// This replica is shutting down; GitHub has done nothing of the call.

@@ -79,12 +79,12 @@ impl Proxy {
                 found.map_err(|error| self.unavailable(&error))?
             }
         };
-        found.iter().find(|one| one.label == other.label).map(Arc::clone).ok_or_else(|| {
-            ProxyError::NoInstallation(format!(
-                "The configuration changed while the call waited: {} no longer serves it. Send it again.",
-                other.label
-            ))
-        })
+        let same = found.iter().find(|one| one.label == other.label);
+        // Not 404: sent again, it may go by another App, and clients do that by themselves only after a 503.
+        same.map(Arc::clone).ok_or(ProxyError::Overloaded(
+            "The configuration changed while the call waited, and what it was to go by is gone; GitHub has done nothing \
+             of it. Send it again.",
+        ))
     }
 
     /// Whether the caller's credential would still make it this agent.

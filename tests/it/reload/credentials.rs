@@ -4,7 +4,7 @@ use std::fs;
 
 use github_sim::{Fault, FaultKind, FurtherApp, INSTALLATION_STEP, LimitForm};
 
-use super::WIDGETS;
+use super::{WIDGETS, until_arrived};
 use crate::support::{Setup, Tollgate, UNCACHED};
 
 /// One worker, without a cache.
@@ -67,4 +67,27 @@ async fn an_app_that_takes_the_name_of_another_inherits_nothing() {
     let installation = |app: u64| format!("installation:{}", app * INSTALLATION_STEP + 1001);
     let credentials: Vec<_> = tollgate.arrived().into_iter().map(|request| request.credential).collect();
     assert_eq!(credentials, [installation(0), installation(1)]);
+}
+
+/// It got `404 no_installation`, which no client repeats, although the next App would have served it.
+#[tokio::test]
+async fn what_waits_for_an_app_that_goes_is_to_be_sent_again() {
+    let further = "budget: { secondary: { concurrent: 1 } }\n".to_owned();
+    let tollgate = Setup { cache: UNCACHED, further, ..Setup::worker() }.start().await;
+    assert_eq!(tollgate.get(WIDGETS).await.verdict(), "200");
+    let slow = Fault::new(FaultKind::SlowFirstByte { ms: 2_500 });
+    tollgate.sim.faults().add(slow.on("GET", "/repos/acme/gadgets").times(1));
+    let path = "/repos/acme/widgets/issues/1";
+    let waiting = async {
+        until_arrived(&tollgate, "GET /repos/acme/gadgets").await;
+        tollgate.ask("GET", path).header("prefer", "wait=30").send().await
+    };
+    let change = async {
+        until_arrived(&tollgate, "GET /repos/acme/gadgets").await;
+        tollgate.reload("name: bot,", "name: robot,", "ok").await;
+        assert!(!tollgate.arrived_lines().iter().any(|line| line.ends_with(path)), "it still waits");
+    };
+    let (_, answer, ()) = tokio::join!(tollgate.get("/repos/acme/gadgets"), waiting, change);
+    assert_eq!((answer.verdict().as_str(), answer.header("retry-after")), ("503 overloaded", "1"));
+    assert_eq!(tollgate.get(path).await.verdict(), "200", "it goes by the new one");
 }
