@@ -83,3 +83,22 @@ async fn a_personal_token_serves_all_owners_at_once() {
     let answer = tollgate.ask("GET", search).send().await;
     assert_eq!(answer.verdict(), "200", "{}", answer.text());
 }
+
+/// They got `404 no_installation`, although the other installation could tell as well.
+#[tokio::test]
+async fn what_is_for_everyone_goes_by_any_installation_when_the_first_is_suspended() {
+    let mut setup = setup();
+    setup.agents.push(agent("named", &["repositories: [\"acme/*\", other/tool]", "installation: acme"]));
+    let tollgate = setup.start().await;
+    assert!(tollgate.sim.edit(|world| world.suspend("acme", true)));
+    for path in ["/meta", "/users/acme", "/repos/other/tool"] {
+        assert_eq!(tollgate.get(path).await.verdict(), "200", "{path}");
+    }
+    let answer = query(&tollgate, 0, "{ rateLimit { limit } }", &json!({})).await;
+    assert_eq!(answer.verdict(), "200", "{}", answer.text());
+    for path in ["/meta", "/repos/acme/widgets"] {
+        let by_named = tollgate.ask("GET", path).by(2).send().await;
+        assert_eq!(by_named.verdict(), "404 no_installation", "{path}");
+        assert!(by_named.text().contains("suspended"), "{}", by_named.text());
+    }
+}

@@ -124,9 +124,7 @@ fn installation(
     raw: &raw::Agent,
     repositories: &RepositorySet,
 ) -> Option<String> {
-    let Some(said) = &raw.installation else {
-        return repositories.owners().first().map(|owner| (*owner).to_owned());
-    };
+    let said = raw.installation.as_ref()?;
     let path = format!("{section}.installation");
     let owner = said.to_ascii_lowercase();
     if !is_account(&owner) {

@@ -952,7 +952,7 @@ fn fills_in_defaults() {
     assert_eq!(config.policy.approval_header.as_str(), "x-merge-approval");
     let [a, b] = config.agents.as_slice() else { panic!("two agents") };
     assert_eq!((a.key_sha256.len(), a.weight, a.disabled), (2, 1, false));
-    assert_eq!(a.installation.as_deref(), Some("acme"));
+    assert_eq!(a.installation, None, "nobody named one");
     assert_eq!(a.allow, Class::ALLOWED_BY_DEFAULT);
     assert_eq!(a.require_approval, Class::APPROVED_BY_DEFAULT);
     assert_eq!((b.installation.as_deref(), b.key_sha256[0]), (None, [0xcc; 32]));

@@ -262,13 +262,19 @@ impl Proxy {
                 None => {}
             }
         }
-        if let Some(owner) = default {
-            return match self.choose_on(owner, None, agent, call).await? {
-                Some(installation) => Ok(installation),
-                None => Err(self.not_installed(owner).await),
-            };
+        let Some(default) = default else { return Box::pin(self.only_installation(agent, call)).await };
+        if let Some(installation) = self.choose_on(default, None, agent, call).await? {
+            return Ok(installation);
         }
-        Box::pin(self.only_installation(agent, call)).await
+        // Nobody named an installation, and these calls get the same answer by any.
+        let is_query = *scope == Scope::Graphql && owner.is_none() && !call.is_write();
+        if agent.installation.is_none() && (*scope == Scope::Everyone || is_query) {
+            let reachable = Box::pin(self.installations_of(agent)).await?;
+            if let Some(installation) = self.choose(&reachable.installations, agent, call) {
+                return Ok(installation);
+            }
+        }
+        Err(self.not_installed(default).await)
     }
 
     async fn not_installed(&self, owner: &str) -> ProxyError {
