@@ -1,6 +1,6 @@
 //! Agents: who they are, which repositories and classes are theirs, what the file promises them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Check, raw};
 use crate::agent::NOBODY;
@@ -20,7 +20,7 @@ pub(super) fn agents(check: &mut Check<'_>, file: &raw::File) -> Vec<Agent> {
     for (i, _) in raw.iter().enumerate().filter(|(_, agent)| is_nobody(agent)) {
         check.error(&format!("agents[{i}].name"), "is what metrics and logs call callers that are no agent");
     }
-    guarantees(check, raw);
+    guarantees(check, file);
     let mut owners = BTreeMap::new();
     let agents = raw.iter().enumerate().filter_map(|(i, raw)| {
         let section = format!("agents[{i}]");
@@ -187,17 +187,36 @@ fn distinct(classes: &[Class]) -> Vec<Class> {
     distinct
 }
 
-/// What is promised to all at once must be there.
-fn guarantees(check: &mut Check<'_>, agents: &[raw::Agent]) {
-    let guarantees: Vec<u64> = agents.iter().filter_map(|agent| agent.guarantee).map(u64::from).collect();
-    let sum: u64 = guarantees.iter().sum();
-    check.rule("agents", sum <= POINTS_PER_HOUR_MAX, || {
+/// What is promised to all who share an installation must be there. Told for one owner, if it is not.
+fn guarantees(check: &mut Check<'_>, file: &raw::File) {
+    let promised = file.agents.iter().filter(|agent| !agent.disabled).filter_map(|agent| {
+        let patterns = agent.repositories.iter().filter_map(|text| text.parse().ok());
+        Some((u64::from(agent.guarantee?), RepositorySet::new(patterns.collect())))
+    });
+    let promised: Vec<(u64, RepositorySet)> = promised.collect();
+    let owners: BTreeSet<&str> =
+        promised.iter().flat_map(|(_, repositories)| repositories.owners()).collect();
+    // Without Apps, one personal token serves everybody.
+    let is_shared_by_all = file.apps.is_empty();
+    for owner in [None].into_iter().chain(owners.into_iter().map(Some)) {
+        let applies = |repositories: &RepositorySet| {
+            let is_of = |owner| repositories.owners().contains(&owner);
+            is_shared_by_all || repositories.is_everything() || owner.is_some_and(is_of)
+        };
+        let here = promised.iter().filter(|(_, repositories)| applies(repositories));
+        let guarantees: Vec<u64> = here.map(|(guarantee, _)| *guarantee).collect();
+        let sum: u64 = guarantees.iter().sum();
+        if sum <= POINTS_PER_HOUR_MAX {
+            continue;
+        }
         let shown: Vec<String> = guarantees.iter().take(10).map(u64::to_string).collect();
         let rest = if guarantees.len() > shown.len() { " + …" } else { "" };
-        format!(
-            "the guarantees are {}{rest} = {sum} points an hour, more than the {POINTS_PER_HOUR_MAX} \
+        let place = owner.map(|owner| format!(" for `{owner}`")).unwrap_or_default();
+        let message = format!(
+            "the guarantees{place} are {}{rest} = {sum} points an hour, more than the {POINTS_PER_HOUR_MAX} \
              the largest installation has",
             shown.join(" + ")
-        )
-    });
+        );
+        return check.error("agents", message);
+    }
 }

@@ -825,6 +825,30 @@ fn warns_of_what_has_no_effect_and_of_what_is_open() {
     );
 }
 
+/// They apply to each installation separately, but were added up over all.
+#[test]
+fn guarantees_are_added_up_where_they_apply() {
+    let agent = |name: &str, hash: &str, repositories: &str, guarantee: u32| {
+        format!(
+            "  - {{ name: {name}, key_sha256: {hash}, repositories: {repositories}, guarantee: {guarantee} }}\n"
+        )
+    };
+    let a = agent("a", HASH_A, "[acme/*, acme/tool]", 9_000);
+    let app = "apps:\n  - { name: bot, app_id: 1, private_key_file: app.pem }\n";
+    let errors = |head: &str, other: &str| Place::new().errors(&format!("{head}agents:\n{a}{other}"));
+    let beside = |repositories: &str| agent("b", HASH_B, repositories, 7_000);
+    assert!(errors(app, &beside("[other/*]")).is_empty());
+    assert!(errors(app, &beside("[acme/*]").replace(" }\n", ", disabled: true }\n")).is_empty());
+    let is_too_much = |errors: Vec<String>, place: &str| {
+        let sum = format!("the guarantees{place} are 9000 + 7000 = 16000 points an hour");
+        errors.len() == 1 && errors[0].contains(&sum)
+    };
+    for repositories in ["[other/*, Acme/gadgets]", "[\"*\"]"] {
+        assert!(is_too_much(errors(app, &beside(repositories)), " for `acme`"), "{repositories}");
+    }
+    assert!(is_too_much(errors("", &beside("[other/*]")), ""), "one personal token serves both");
+}
+
 #[test]
 fn a_long_sum_of_guarantees_is_cut() {
     let agents: String = (0..12)
