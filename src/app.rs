@@ -286,8 +286,8 @@ impl App {
         if let Some(webhook) = webhook {
             let _ = timeout(WEBHOOK_ENDS_WITHIN, webhook).await;
         }
-        budget.leave().await;
-        self.audit.flush().await;
+        // Side by side: a slow store must not keep audit lines from the disk.
+        tokio::join!(budget.leave(), self.audit.flush());
         served
     }
 }

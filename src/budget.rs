@@ -270,13 +270,13 @@ impl Budget {
         self.compared.lock()
     }
 
-    /// Sends heartbeats and renewals; never returns.
+    /// Sends heartbeats and renewals; returns only when this replica leaves.
     pub async fn tend(self: Arc<Budget>) {
         // Calls that were told to wait while the store was away may go once it counts again.
         self.replica.tend(|installation| self.queues.ask_again(installation, None)).await;
     }
 
-    /// Tells the store that this replica stops.
+    /// Tells the store that this replica stops, within a few seconds.
     pub async fn leave(&self) {
         self.replica.leave().await;
     }

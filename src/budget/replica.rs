@@ -19,6 +19,7 @@ use parking_lot::Mutex;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use super::command::{Call, Caps, Command, LeaseId, Outcome, Reason, Reply, Snapshot};
 use super::store::Store;
@@ -73,6 +74,10 @@ pub(super) struct Replica {
     /// The most replicas heard of at any installation, for installations not heard of yet; 0 if never.
     replicas: AtomicI64,
     links: Mutex<BTreeMap<Arc<str>, Arc<Mutex<Link>>>>,
+    /// Held by the task that sends heartbeats.
+    tending: tokio::sync::Mutex<()>,
+    /// Cancelled when the replica stops.
+    leaving: CancellationToken,
 }
 
 impl Replica {
@@ -86,6 +91,8 @@ impl Replica {
             numbers: AtomicU64::new(1),
             replicas: AtomicI64::new(0),
             links: Mutex::default(),
+            tending: tokio::sync::Mutex::default(),
+            leaving: CancellationToken::new(),
         }
     }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use futures_util::stream;
 use parking_lot::Mutex;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use super::super::command::{Command, LeaseId};
 use super::Replica;
@@ -21,6 +21,8 @@ const RENEW_EVERY: Duration = Duration::from_secs(10);
 const IDLE_AFTER: Duration = Duration::from_secs(120);
 /// Installations tended at the same time: a slow store must not hold them all up.
 const AT_ONCE: usize = 16;
+/// How long the store has to take notice of a replica that stops.
+const LEAVE_WITHIN: Duration = Duration::from_secs(3);
 
 /// What is due on a link that reaches the store.
 struct Due {
@@ -30,8 +32,14 @@ struct Due {
 }
 
 impl Replica {
-    /// Never returns. Calls `returned` with each installation whose store this replica is back at.
+    /// Returns only when the replica leaves. Calls `returned` with each installation whose store this replica is back
+    /// at.
     pub(in crate::budget) async fn tend(&self, returned: impl Fn(&str)) {
+        let _tending = self.tending.lock().await;
+        self.leaving.run_until_cancelled(self.tend_on(returned)).await;
+    }
+
+    async fn tend_on(&self, returned: impl Fn(&str)) {
         loop {
             tokio::time::sleep(TEND_EVERY).await;
             let tend = async |(installation, link): (Arc<str>, Arc<Mutex<Link>>)| {
@@ -117,11 +125,22 @@ impl Replica {
         }
     }
 
-    /// Tells the store that this replica stops.
+    /// Tells the store that this replica stops. Takes a few seconds at most.
     pub(in crate::budget) async fn leave(&self) {
-        for (installation, link) in self.links() {
+        self.leaving.cancel();
+        let leave = async |(installation, link): (Arc<str>, Arc<Mutex<Link>>)| {
             let known = link.lock().known();
             self.tell(&installation, &link, Command::Leave(known)).await;
+        };
+        let all_leave = async {
+            // A heartbeat after it would undo it, and the replica would count as missing for two minutes.
+            let _tended = self.tending.lock().await;
+            stream::iter(self.links()).for_each_concurrent(AT_ONCE, leave).await;
+        };
+        if timeout(LEAVE_WITHIN, all_leave).await.is_err() {
+            tracing::warn!(
+                "the store of the budget is slow: for two minutes, this replica counts as missing"
+            );
         }
     }
 }

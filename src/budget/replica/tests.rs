@@ -30,6 +30,7 @@ struct State {
     is_away: bool,
     fails_adopts: bool,
     holds_admits: bool,
+    hangs: bool,
     calls: Vec<&'static str>,
 }
 
@@ -52,6 +53,9 @@ impl Fickle {
     }
 
     async fn answer(&self, call: &Call) -> Result<Reply, StoreAway> {
+        if self.state.lock().hangs {
+            std::future::pending::<()>().await;
+        }
         let (reply, is_held) = {
             let mut state = self.state.lock();
             state.calls.push(call.command.name());
@@ -348,4 +352,24 @@ async fn a_store_that_keeps_failing_is_tried_ever_more_seldom() {
         assert!(store.count("heartbeat") > before);
     }
     assert!(tries[3] - tries[2] <= 4, "{tries:?}");
+}
+
+/// The next heartbeat registered it again, and it counted as missing for two minutes.
+#[tokio::test(start_paused = true)]
+async fn a_replica_that_has_left_sends_nothing_more() {
+    let (store, replica) = at_work(OnStoreLoss::Degrade).await;
+    replica.leave().await;
+    sleep(Duration::from_secs(30)).await;
+    assert_eq!(store.state.lock().calls.last(), Some(&"leave"));
+}
+
+/// It waited for each installation in turn, and the audit log waited for it.
+#[tokio::test(start_paused = true)]
+async fn a_store_that_hangs_does_not_hold_up_a_replica_that_leaves() {
+    let (store, replica) = at_work(OnStoreLoss::Degrade).await;
+    store.set(|state| state.hangs = true);
+    // A heartbeat hangs, too.
+    sleep(Duration::from_secs(10)).await;
+    let left = tokio::time::timeout(Duration::from_secs(5), replica.leave()).await;
+    assert!(left.is_ok());
 }
