@@ -4,6 +4,8 @@
 //! replica that does not listen: whenever a replica starts listening, or finds that it missed something,
 //! everything counts as changed. Without Redis there is only one replica, and nobody to tell.
 
+mod hearing;
+
 mod listen;
 
 mod news;
@@ -15,7 +17,6 @@ mod send;
 mod wire;
 
 use std::fmt;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
@@ -29,6 +30,7 @@ pub use news::{DELIVERY_BYTES_MAX, News, Seen};
 use super::changes::Changes;
 use crate::metrics::Metrics;
 use crate::redis_client::RedisClient;
+use hearing::Hearing;
 use outbox::Outbox;
 
 const CHANNEL: &str = "tollgate:1:news";
@@ -71,8 +73,7 @@ struct Shared {
     /// This replica's name in messages.
     name: String,
     outbox: Outbox,
-    /// Whether this replica hears the others.
-    is_whole: AtomicBool,
+    hearing: Hearing,
 }
 
 impl Feed {
@@ -81,7 +82,7 @@ impl Feed {
             redis,
             name: format!("{:016x}", rand::random::<u64>()),
             outbox: Outbox::default(),
-            is_whole: AtomicBool::new(false),
+            hearing: Hearing::new(),
         });
         let delivered = Cache::builder().max_capacity(DELIVERED_MAX).time_to_live(DELIVERED_FOR).build();
         Feed { changes, delivered, forgetful: OnceLock::new(), shared, metrics }
@@ -120,7 +121,7 @@ impl Feed {
     /// Whether this replica hears of every change that any replica learns of. While it doesn't, nothing may be
     /// trusted without asking GitHub.
     pub fn is_whole(&self) -> bool {
-        self.shared.as_ref().is_none_or(|shared| shared.is_whole.load(Ordering::Acquire))
+        self.shared.as_ref().is_none_or(|shared| shared.hearing.is_whole())
     }
 
     /// Whether any replica has processed this webhook delivery.

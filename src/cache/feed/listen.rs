@@ -1,12 +1,11 @@
 //! Listens to the other replicas, and notices when it can't.
 
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use rand::RngExt;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
-use super::send::BEAT_EVERY;
+use super::hearing::SILENT_MAX;
 use super::wire::{Garbled, Heard, Message};
 use super::{CHANNEL, Feed, Shared};
 use crate::cache::changes::Change;
@@ -14,9 +13,6 @@ use crate::redis_client::Subscription;
 
 /// Longest wait for a server to answer a subscription.
 const SUBSCRIBE_MAX: Duration = Duration::from_secs(3);
-/// A subscription on which this replica has not heard itself for this long is useless: the server hangs, is not
-/// the one that the others use, or lets nobody publish.
-const SILENT_MAX: Duration = BEAT_EVERY.saturating_mul(3);
 
 const PAUSE_MIN: Duration = Duration::from_millis(50);
 const PAUSE_MAX: Duration = Duration::from_secs(1);
@@ -34,7 +30,7 @@ impl Feed {
                     self.changes.note(&Change::Everything);
                     shared.outbox.wake();
                     self.follow(shared, subscription).await;
-                    if shared.is_whole.swap(false, Ordering::AcqRel) {
+                    if shared.hearing.is_lost() {
                         pause = PAUSE_MIN;
                     }
                     "it went silent".to_owned()
@@ -65,13 +61,13 @@ impl Feed {
         while let Ok(Some(message)) = timeout_at(silent_at, subscription.next()).await {
             let taken = self.take(shared, &mut heard, message.get_payload_bytes()).await;
             match taken {
-                Ok(is_own) if is_own => {
+                Ok(Some(own)) => {
                     silent_at = Instant::now() + SILENT_MAX;
-                    if !shared.is_whole.swap(true, Ordering::AcqRel) {
+                    if shared.hearing.hears(own) {
                         tracing::info!("other replicas are heard");
                     }
                 }
-                Ok(_) => {}
+                Ok(None) => {}
                 Err(Garbled) => {
                     self.count("garbled");
                     self.changes.note(&Change::Everything);
@@ -80,11 +76,11 @@ impl Feed {
         }
     }
 
-    /// Applies a message. Returns whether this replica sent it itself.
-    async fn take(&self, shared: &Shared, heard: &mut Heard, bytes: &[u8]) -> Result<bool, Garbled> {
+    /// Applies a message. If this replica sent it itself, returns its number.
+    async fn take(&self, shared: &Shared, heard: &mut Heard, bytes: &[u8]) -> Result<Option<u64>, Garbled> {
         let message = Message::read(bytes)?;
         if message.replica == shared.name {
-            return Ok(true);
+            return Ok(Some(message.number));
         }
         if heard.misses(&message) {
             self.count("missed");
@@ -95,6 +91,6 @@ impl Feed {
             self.note_delivery(&news);
         }
         self.count("heard");
-        Ok(false)
+        Ok(None)
     }
 }

@@ -36,6 +36,7 @@ impl Feed {
         let news = batch.iter().map(|waiting| &waiting.news);
         let message = wire::write(&shared.name, number, news).expect("news is text, and goes into memory");
         let mut pause = PAUSE_MIN;
+        shared.hearing.sends(number);
         while shared.redis.publish(CHANNEL, &message).await.is_err() {
             self.count("failed");
             shared.outbox.set_failing(true);
