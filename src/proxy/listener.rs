@@ -34,6 +34,8 @@ pub use strict::Patience;
 
 /// Connections the kernel queues until they are accepted; a flood of resets fills a short queue.
 const BACKLOG: u32 = 4096;
+/// How many of them are still taken when it stops.
+const LAST_ONES_MAX: usize = 1024;
 /// How many connections over the bound are answered at once; any more are just closed.
 const TURNED_AWAY_MAX: usize = 128;
 /// File descriptors kept back from agents' connections.
@@ -80,10 +82,17 @@ impl Bounds {
 #[derive(Debug)]
 pub struct Listener {
     tcp: TcpListener,
+    door: Door,
+}
+
+/// Lets connections in, as many as there are places.
+#[derive(Debug)]
+struct Door {
     bounds: Bounds,
     places: Arc<Semaphore>,
     addresses: Arc<Mutex<HashMap<IpAddr, usize>>>,
     turned_away: Arc<Semaphore>,
+    connections: TaskTracker,
 }
 
 impl Listener {
@@ -96,7 +105,8 @@ impl Listener {
         let tcp = socket.listen(BACKLOG)?;
         let places = Arc::new(Semaphore::new(bounds.connections));
         let turned_away = Arc::new(Semaphore::new(TURNED_AWAY_MAX));
-        Ok(Listener { tcp, bounds, places, addresses: Arc::default(), turned_away })
+        let (addresses, connections) = (Arc::default(), TaskTracker::new());
+        Ok(Listener { tcp, door: Door { bounds, places, addresses, turned_away, connections } })
     }
 
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
@@ -113,29 +123,22 @@ impl Listener {
         cut: CancellationToken,
         drain: Duration,
     ) {
-        let connections = TaskTracker::new();
+        let Listener { tcp, door } = self;
         let serving = Serving {
             in_force: Arc::clone(&in_force),
             tls,
             stop: stop.clone(),
             cut: cut.clone(),
-            patience: self.bounds.patience,
+            patience: door.bounds.patience,
         };
         loop {
             let accepted = tokio::select! {
-                accepted = self.tcp.accept() => accepted,
+                accepted = tcp.accept() => accepted,
                 () = stop.cancelled() => break,
             };
             match accepted {
                 Ok((socket, address)) => {
-                    let place = self.take_place(address.ip());
-                    let (serving, turned_away) = (serving.clone(), Arc::clone(&self.turned_away));
-                    connections.spawn(async move {
-                        match place {
-                            Some(_place) => serving.connection(socket, address).await,
-                            None => turn_away(socket, &turned_away).await,
-                        }
-                    });
+                    door.let_in(socket, address, &serving);
                     // Lets the accepted connections run first: a flood waits in the kernel's queue,
                     // not in our tasks.
                     tokio::task::yield_now().await;
@@ -149,7 +152,10 @@ impl Listener {
                 }
             }
         }
-        drop(self.tcp);
+        for (socket, address) in last_ones(tcp) {
+            door.let_in(socket, address, &serving);
+        }
+        let connections = door.connections;
         connections.close();
         let last_word = LAST_WORD.min(drain / 4);
         let all_end = async |within| {
@@ -170,6 +176,19 @@ impl Listener {
         cut.cancel();
         // Gives each request that was cut the time to log its line.
         let _ = tokio::time::timeout(CUT_WITHIN, connections.wait()).await;
+    }
+}
+
+impl Door {
+    fn let_in(&self, socket: TcpStream, address: SocketAddr, serving: &Serving) {
+        let place = self.take_place(address.ip());
+        let (serving, turned_away) = (serving.clone(), Arc::clone(&self.turned_away));
+        self.connections.spawn(async move {
+            match place {
+                Some(_place) => serving.connection(socket, address).await,
+                None => turn_away(socket, &turned_away).await,
+            }
+        });
     }
 
     fn take_place(&self, address: IpAddr) -> Option<Place> {
@@ -202,6 +221,26 @@ impl Drop for Place {
             }
         }
     }
+}
+
+/// Closes the listener, and returns what the kernel has already accepted for it: it would cut these connections, and
+/// requests may have been sent on them.
+fn last_ones(tcp: TcpListener) -> Vec<(TcpStream, SocketAddr)> {
+    // The runtime may not have heard of the latest ones, so the kernel itself is asked. That does not block.
+    let Ok(tcp) = tcp.into_std() else { return Vec::new() };
+    let mut last = Vec::new();
+    for _ in 0..LAST_ONES_MAX {
+        let accepted = tcp.accept().and_then(|(socket, address)| {
+            socket.set_nonblocking(true)?;
+            Ok((TcpStream::from_std(socket)?, address))
+        });
+        match accepted {
+            Ok(accepted) => last.push(accepted),
+            Err(error) if is_of_the_peer(&error) => {}
+            Err(_) => break,
+        }
+    }
+    last
 }
 
 /// Errors of `accept` that concern one connection only; see accept(2).

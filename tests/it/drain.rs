@@ -1,8 +1,10 @@
 //! On SIGTERM the binary stops accepting connections, finishes what runs, and exits with 0.
 
+use std::io::Write;
 use std::time::Duration;
 
 use github_sim::{Fault, FaultKind};
+use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 
 use crate::support::{Setup, Tollgate, UNCACHED, agent, eventually};
@@ -129,4 +131,27 @@ async fn so_is_who_waits_to_ask_again() {
     tollgate.sim.faults().add(Fault::new(unknown).on("GET", "/repos/acme"));
     let (answer, _) = ask_and_stop(tollgate).await;
     assert!(answer.contains("x-tollgate-error: draining"), "{answer}");
+}
+
+/// They were reset, also if a request had been sent.
+#[tokio::test]
+async fn connections_that_the_kernel_has_taken_are_served() {
+    let tollgate = Setup::worker().start().await;
+    let address = tollgate.base.trim_start_matches("http://");
+    let head = tollgate.head("GET /rate_limit HTTP/1.1", "");
+    // Nothing is awaited, so the listener, in the same thread, learns of all this at once.
+    let connect = |_| {
+        let mut socket = std::net::TcpStream::connect(address).unwrap();
+        socket.write_all(head.as_bytes()).unwrap();
+        socket.set_nonblocking(true).unwrap();
+        socket
+    };
+    let sockets: Vec<_> = (0..20).map(connect).collect();
+    tollgate.stop.cancel();
+    for socket in sockets {
+        let mut answer = String::new();
+        let read = TcpStream::from_std(socket).unwrap().read_to_string(&mut answer).await;
+        assert!(read.is_ok() && answer.starts_with("HTTP/1.1 200 "), "{read:?} {answer}");
+    }
+    tokio::time::timeout(Duration::from_secs(5), tollgate.running).await.expect("it ends").unwrap().unwrap();
 }
