@@ -96,6 +96,9 @@ impl Proxy {
             ctx.cause = Some(format!("GitHub refuses the credential of {}", permitted.installation().label));
             return Err(credential_refused());
         }
+        if status == StatusCode::OK {
+            self.learn_id(permitted, answer.headers());
+        }
         Ok(Verdict::Done(answer.map(|body| self.readers.holding(body, admitted))))
     }
 

@@ -1,5 +1,6 @@
 //! Agents with repositories of several owners, whom different installations of the App serve.
 
+use github_sim::{Fault, FaultKind};
 use serde_json::{Value, json};
 
 use crate::support::{Answer, Setup, Tollgate, agent};
@@ -101,4 +102,37 @@ async fn what_is_for_everyone_goes_by_any_installation_when_the_first_is_suspend
         assert_eq!(by_named.verdict(), "404 no_installation", "{path}");
         assert!(by_named.text().contains("suspended"), "{}", by_named.text());
     }
+}
+
+/// Each id was asked for at every installation in turn, and the first one's spent quota refused the others' pages.
+#[tokio::test]
+async fn a_further_page_needs_no_look_up() {
+    let tollgate = setup().start().await;
+    let page = tollgate.get("/repos/other/tool/issues?per_page=1").await;
+    let link = page.header("link").to_owned();
+    let next = link.split(['<', '>']).nth(1).unwrap().strip_prefix(&tollgate.base).unwrap().to_owned();
+    assert!(next.starts_with("/repositories/2101/issues?"), "{link}");
+    let page = tollgate.get(&next).await;
+    assert_eq!(page.verdict(), "200", "{}", page.text());
+    let arrived = tollgate.arrived();
+    assert!(arrived.iter().all(|request| request.target != "/repositories/2101"), "{arrived:?}");
+}
+
+#[tokio::test]
+async fn an_installation_that_cannot_be_asked_holds_up_no_other() {
+    let tollgate = setup().start().await;
+    let forbid = |path: &str| {
+        let body = Some(json!({"message": "Resource protected by organization SAML enforcement."}));
+        let refused =
+            FaultKind::Status { status: 403, body, headers: Default::default(), takes_effect: false };
+        tollgate.sim.faults().add(Fault::new(refused).on("GET", path).times(1))
+    };
+    // The first installation that is asked does not say whether it has it; the second does.
+    let fault = forbid("/repositories/2101");
+    assert_eq!(tollgate.get("/repositories/2101/labels").await.verdict(), "200");
+    assert_eq!(tollgate.sim.faults().fired(fault), 1);
+    // Nobody has this one, as far as is known.
+    forbid("/repositories/999999");
+    assert_eq!(tollgate.get("/repositories/999999/labels").await.verdict(), "502 upstream_unreachable");
+    assert_eq!(tollgate.get("/repositories/999999/labels").await.verdict(), "403 repository_forbidden");
 }

@@ -44,9 +44,10 @@ impl Proxy {
         let mut reads = reads::Reads::default();
         let judged = reads::judge(&graphql.request, &agent.repositories).map(|judged| reads = judged);
         self.tolerate(agent, ctx, judged.map_err(|error| refused(&error)))?;
-        // For agents with every repository, ids matter only if they say which installation is to serve.
+        // For agents with every repository, ids matter only if they say which installation is to serve, and the operator
+        // named none.
         let everything = agent.repositories.is_everything();
-        if everything && !reads.ids.is_empty() && !Box::pin(self.has_several_accounts()).await {
+        if everything && !reads.ids.is_empty() && !Box::pin(self.has_to_be_found(agent)).await {
             reads.ids.clear();
         }
         let mut ids = reads.ids.clone();

@@ -12,7 +12,7 @@ use http::{HeaderMap, Method, StatusCode};
 use moka::sync::Cache;
 use serde_json::{Value, json};
 
-use super::resolve::Reachable;
+use super::resolve::UNDECIDED;
 use super::{Asker, KNOWN_FOR, permit};
 use crate::config::Agent;
 use crate::error::ProxyError;
@@ -129,16 +129,17 @@ impl Proxy {
         if missing.is_empty() {
             return Ok(found);
         }
-        let Reachable { installations, mut failed } = self.installations_of(agent).await?;
-        for installation in installations {
+        let mut reachable = self.installations_of(agent).await?;
+        for installation in self.soonest_first(&reachable, agent, "graphql") {
             let asker = Asker { agent: Arc::clone(agent), installation, repository: None };
             let mut permitted = permit(asker, question(&missing)?, None)?;
-            let Some(answer) = self.shown_by(&mut permitted, &mut failed, ctx).await? else { continue };
+            let Some(answer) = self.shown_by(&mut permitted, &mut reachable, ctx).await? else { continue };
             let (head, body) = answer.into_parts();
             let read = read_answer(body, ANSWER_BYTES_MAX, self.upstream.request_timeout);
-            let body = read.await.filter(|_| head.status == StatusCode::OK);
-            let body =
-                body.ok_or(ProxyError::UpstreamUnreachable("a look-up that decides was not answered"))?;
+            let Some(body) = read.await.filter(|_| head.status == StatusCode::OK) else {
+                reachable.failed = Some(UNDECIDED);
+                continue;
+            };
             let body: Value = serde_json::from_slice(&body).unwrap_or_default();
             let nodes = body["data"]["nodes"].as_array().map(Vec::as_slice).unwrap_or_default();
             // GitHub lists them in the order in which they were asked for.
@@ -155,7 +156,8 @@ impl Proxy {
                 return Ok(found);
             }
         }
-        failed.map_or(Ok(found), Err)
+        reachable.none_shows_it(agent)?;
+        Ok(found)
     }
 }
 

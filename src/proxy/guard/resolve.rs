@@ -2,13 +2,15 @@
 //!
 //! GitHub is asked for an id as a call of the agent's own, with its rights: an id those can't see
 //! stays unresolved and is refused. Answers are believed for five minutes, so that a transfer or a
-//! rename upstream can't grant access for longer.
+//! rename upstream can't grant access for longer. Most ids come from GitHub's links to further pages, and need not be
+//! asked for: the answer that held the link was about that repository.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::StatusCode;
+use http::header::LINK;
+use http::{HeaderMap, StatusCode, Uri};
 use moka::sync::Cache;
 use serde::Deserialize;
 
@@ -73,6 +75,26 @@ pub(in crate::proxy) struct Reachable {
     pub(in crate::proxy) installations: Vec<Arc<Installation>>,
     /// Why an App's are missing: nobody knows what they would show.
     pub(in crate::proxy) failed: Option<ProxyError>,
+    /// There are more than are asked.
+    is_cut: bool,
+}
+
+impl Reachable {
+    /// What follows if none of the installations shows what was looked for.
+    ///
+    /// # Errors
+    /// If one of them may have it that did not say so.
+    pub(super) fn none_shows_it(self, agent: &Agent) -> Result<(), ProxyError> {
+        match self.failed {
+            Some(error) => Err(error),
+            None if self.is_cut => Err(ProxyError::RepositoryForbidden(format!(
+                "The id is of nothing in the first {INSTALLATIONS_ASKED_MAX} accounts of agent {}, where ids are looked \
+                 up: name the repository instead.",
+                agent.name
+            ))),
+            None => Ok(()),
+        }
+    }
 }
 
 impl Proxy {
@@ -127,12 +149,12 @@ impl Proxy {
         if self.known.names.unseen.contains_key(&unseen) {
             return Ok(None);
         }
-        let Reachable { installations, mut failed } = self.installations_of(agent).await?;
-        for installation in installations {
+        let mut reachable = self.installations_of(agent).await?;
+        for installation in self.soonest_first(&reachable, agent, "core") {
             let target = Target::parse(&format!("/{kind}/{id}"), None).map_err(|_| ProxyError::Internal)?;
             let asker = Asker { agent: Arc::clone(agent), installation, repository: None };
             let mut permitted = permit(asker, look_up(target, None), None)?;
-            let Some(answer) = self.shown_by(&mut permitted, &mut failed, ctx).await? else { continue };
+            let Some(answer) = self.shown_by(&mut permitted, &mut reachable, ctx).await? else { continue };
             let (head, body) = answer.into_parts();
             match head.status {
                 StatusCode::OK => {
@@ -141,31 +163,65 @@ impl Proxy {
                     return Ok(Some(body));
                 }
                 StatusCode::NOT_FOUND | StatusCode::GONE | StatusCode::UNAVAILABLE_FOR_LEGAL_REASONS => {}
-                _ => return Err(ProxyError::UpstreamUnreachable("a look-up that decides was not answered")),
+                _ => reachable.failed = Some(UNDECIDED),
             }
         }
-        if let Some(error) = failed {
-            return Err(error);
-        }
+        reachable.none_shows_it(agent)?;
         self.known.names.unseen.insert(unseen, ());
         Ok(None)
     }
 
-    /// The answer to a look-up that another App can be asked, too. None if GitHub refuses this App's credential:
-    /// that error is put into `failed`, for the case that no other App shows what is looked for.
+    /// The answer to a look-up that another installation can be asked, too. None if this one can't be asked now: that
+    /// error is kept for the case that no other shows what is looked for.
     pub(super) async fn shown_by(
         &self,
         permitted: &mut Permitted,
-        failed: &mut Option<ProxyError>,
+        reachable: &mut Reachable,
         ctx: &mut Context,
     ) -> Result<Option<Answer>, ProxyError> {
         match Box::pin(self.exchange(permitted, None, ctx)).await {
             Ok(answer) => Ok(Some(answer)),
-            Err(error @ ProxyError::CredentialRefused(_)) => {
-                *failed = Some(error);
+            Err(
+                error @ (ProxyError::CredentialRefused(_)
+                | ProxyError::UpstreamUnreachable(_)
+                | ProxyError::BudgetExhausted { .. }
+                | ProxyError::UpstreamLimited(_)),
+            ) => {
+                reachable.failed = Some(error);
                 Ok(None)
             }
             Err(error) => Err(error),
+        }
+    }
+
+    /// The installations in the order in which they are asked: those first that have room now, so that one that has none
+    /// holds up no call about what lies elsewhere.
+    pub(super) fn soonest_first(
+        &self,
+        reachable: &Reachable,
+        agent: &Agent,
+        resource: &str,
+    ) -> Vec<Arc<Installation>> {
+        let mut installations = reachable.installations.clone();
+        installations
+            .sort_by_cached_key(|one| self.budget.room(&one.label, resource, &agent.name, false).wait);
+        installations
+    }
+
+    /// Learns a repository's id from an answer about it: GitHub's links to its other pages hold the id in place of the
+    /// name. Only the path of the first link counts, which no parameter of the call can shape.
+    pub(in crate::proxy) fn learn_id(&self, permitted: &Permitted, headers: &HeaderMap) {
+        let learned = || {
+            let Scope::Repository(name) = &permitted.call().route.scope else { return None };
+            let link = headers.get(LINK)?.to_str().ok()?;
+            let url: Uri = link.strip_prefix('<')?.split('>').next()?.parse().ok()?;
+            let path = url.path().strip_prefix(self.upstream.api_url.path().trim_end_matches('/'))?;
+            let (id, rest) = path.strip_prefix("/repositories/")?.split_once('/')?;
+            let asked_for = permitted.call().target.path().splitn(5, '/').nth(4)?;
+            Some((id.parse().ok()?, name.clone())).filter(|_| rest == asked_for)
+        };
+        if let Some((id, name)) = learned() {
+            self.known.names.repositories.insert(id, name);
         }
     }
 
@@ -180,10 +236,12 @@ impl Proxy {
             return Ok(Reachable {
                 installations,
                 failed: all.failed.as_deref().map(|error| self.told(error)),
+                is_cut: all.serving.len() > INSTALLATIONS_ASKED_MAX,
             });
         }
-        let mut found = Reachable::default();
-        for owner in agent.repositories.owners().into_iter().take(INSTALLATIONS_ASKED_MAX) {
+        let owners = agent.repositories.owners();
+        let mut found = Reachable { is_cut: owners.len() > INSTALLATIONS_ASKED_MAX, ..Reachable::default() };
+        for owner in owners.into_iter().take(INSTALLATIONS_ASKED_MAX) {
             let of_owner = match self.installations.of_owner(owner).await {
                 Ok(of_owner) => of_owner,
                 Err(error) => {
@@ -230,8 +288,11 @@ impl Proxy {
         Ok(Some(serving.map_or(first, |(owner, _)| owner).clone()))
     }
 
-    /// Whether Apps are installed on more than one account, as far as that is known.
-    pub(super) async fn has_several_accounts(&self) -> bool {
+    /// Whether nobody named an installation for the agent, and Apps are on more than one account, as far as is known.
+    pub(super) async fn has_to_be_found(&self, agent: &Agent) -> bool {
+        if agent.installation.is_some() {
+            return false;
+        }
         let Ok(all) = self.installations.all().await else { return false };
         let apps: Vec<_> =
             all.serving.iter().filter(|one| matches!(one.kind, Kind::App(_))).cloned().collect();
@@ -333,6 +394,10 @@ fn on_one_account(apps: &[Arc<Installation>]) -> bool {
     accounts.dedup_by(|a, b| a.eq_ignore_ascii_case(b));
     accounts.len() == 1
 }
+
+/// What a look-up ends with that decides, and was not answered.
+pub(super) const UNDECIDED: ProxyError =
+    ProxyError::UpstreamUnreachable("a look-up that decides was not answered");
 
 const NO_CREDENTIAL: &str = "it gave tollgate no credential for this call; the operator's log says why";
 
