@@ -280,7 +280,8 @@ pub struct Agent {
     /// Points an hour of `core` it may never pass, at least the guarantee; 0 closes it.
     pub ceiling: Option<u32>,
     pub repositories: RepositorySet,
-    /// Owner whose installation serves calls that name no repository; none: that of the first of `repositories`.
+    /// Owner whose installation serves calls that name no repository; none: that of the first of `repositories`, or
+    /// another of its own if that one is gone.
     pub installation: Option<String>,
     /// Classes open to it.
     pub allow: Vec<Class>,

@@ -43,6 +43,9 @@ const LISTED_FOR: Duration = Duration::from_secs(2);
 const LAST_PATIENCE: Duration = Duration::from_secs(5);
 const LAST_FOR: Duration = Duration::from_secs(3600);
 const OUTDATED_FOR: Duration = Duration::from_secs(10);
+/// The same if an App fails for a reason of its own, such as its key: all other Apps are asked again, too, and GitHub
+/// limits that.
+const REFUSED_FOR: Duration = Duration::from_secs(60);
 /// Owners remembered.
 const OWNERS_MAX: u64 = 10_000;
 
@@ -93,7 +96,7 @@ pub struct Installations {
     by_owner: Cache<String, Arc<[Arc<Installation>]>>,
     absent: Cache<String, Absent>,
     /// What serves an owner for some seconds because not every App's look-up was answered.
-    outdated: sync::Cache<String, Arc<[Arc<Installation>]>>,
+    outdated: sync::Cache<String, Outdated>,
     all: Cache<(), Arc<Listed>>,
     /// Labels of installations that another entry of `apps` has, too, and that were reported.
     doubles: sync::Cache<Arc<str>, ()>,
@@ -184,7 +187,7 @@ impl Installations {
             personal,
             by_owner: Cache::builder().max_capacity(OWNERS_MAX).time_to_live(learned.found_for).build(),
             absent: Cache::builder().max_capacity(OWNERS_MAX).time_to_live(MISSING_FOR).build(),
-            outdated: sync::Cache::builder().max_capacity(OWNERS_MAX).time_to_live(OUTDATED_FOR).build(),
+            outdated: sync::Cache::builder().max_capacity(OWNERS_MAX).expire_after(Believed).build(),
             all: Cache::builder().max_capacity(1).time_to_live(LISTED_FOR).build(),
             doubles: sync::Cache::builder().max_capacity(OWNERS_MAX).time_to_live(FOUND_FOR).build(),
             learned,
@@ -293,17 +296,19 @@ impl Installations {
     /// Forgets the installations on an account, so that GitHub is asked again.
     pub async fn forget(&self, owner: &str) {
         let owner = owner.to_ascii_lowercase();
-        self.learned.forgotten.fetch_add(1, Ordering::SeqCst);
-        self.by_owner.invalidate(&owner).await;
+        let learned = &self.learned;
+        learned.forgotten.fetch_add(1, Ordering::SeqCst);
         for app in &self.apps {
-            self.learned.last_on.invalidate(&(app.serial, owner.clone()));
+            learned.last_on.invalidate(&(app.serial, owner.clone()));
         }
+        learned.last_of_app.invalidate_all();
+        learned.last_covered.invalidate_all();
+        learned.covered.invalidate_all();
+        learned.of_app.invalidate_all();
+        // Last, since these are filled from the others.
+        self.by_owner.invalidate(&owner).await;
         self.outdated.invalidate(&owner);
-        self.learned.last_of_app.invalidate_all();
-        self.learned.last_covered.invalidate_all();
         self.absent.invalidate(&owner).await;
-        self.learned.covered.invalidate_all();
-        self.learned.of_app.invalidate_all();
         self.all.invalidate(&()).await;
     }
 
@@ -332,8 +337,26 @@ impl Installations {
     }
 }
 
-/// How long a repository's coverage is trusted.
+/// What serves an owner although an App failed, and whether that was GitHub's or the network's fault.
+#[derive(Debug, Clone)]
+struct Outdated {
+    serving: Arc<[Arc<Installation>]>,
+    is_outage: bool,
+}
+
+/// How long a repository's coverage, or what is outdated, is trusted.
 struct Believed;
+
+impl Expiry<String, Outdated> for Believed {
+    fn expire_after_create(
+        &self,
+        _owner: &String,
+        outdated: &Outdated,
+        _now: std::time::Instant,
+    ) -> Option<Duration> {
+        Some(if outdated.is_outage { OUTDATED_FOR } else { REFUSED_FOR })
+    }
+}
 
 impl Expiry<(u64, String), bool> for Believed {
     fn expire_after_create(

@@ -41,9 +41,17 @@ impl InForce {
 impl Forget for InForce {
     fn forget<'a>(&'a self, account: &'a str) -> BoxFuture<'a, ()> {
         async move {
-            let proxy = self.proxy();
-            proxy.installations.forget(account).await;
-            proxy.tokens.forget(account);
+            let mut proxy = self.proxy();
+            loop {
+                proxy.installations.forget(account).await;
+                proxy.tokens.forget(account);
+                // A reload may have put others in their place meanwhile, which learned from the same answers.
+                let latest = self.proxy();
+                if Arc::ptr_eq(&latest, &proxy) {
+                    return;
+                }
+                proxy = latest;
+            }
         }
         .boxed()
     }

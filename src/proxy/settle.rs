@@ -92,7 +92,7 @@ impl Proxy {
             return Ok(Verdict::Again { pause, otherwise });
         }
         if status == StatusCode::UNAUTHORIZED {
-            Box::pin(self.drop_token(permitted, &token)).await;
+            self.drop_token(permitted, &token);
             ctx.cause = Some(format!("GitHub refuses the credential of {}", permitted.installation().label));
             return Err(credential_refused());
         }
@@ -232,7 +232,7 @@ impl Proxy {
 
     /// Drops a token that GitHub refused, so that the next call mints another. A young one stays until it is old enough
     /// to be judged: it may have to spread yet, and an App whose tokens are all refused mints few of them.
-    async fn drop_token(&self, permitted: &Permitted, token: &Arc<Token>) {
+    fn drop_token(&self, permitted: &Permitted, token: &Arc<Token>) {
         if token.may_be_unknown_yet(self.clock.now_ms()) {
             return;
         }

@@ -15,8 +15,8 @@ pub(super) const SILENT_MAX: Duration = BEAT_EVERY.saturating_mul(3);
 /// Own messages of which it is remembered when they were sent.
 const SENT_MAX: usize = 8;
 
-/// Redis hands out messages in the order in which it got them. So who hears its own message has heard all that was said
-/// before it sent that one; when it hears it says nothing. A process that was stopped finds old messages first.
+/// Redis hands out messages in the order in which it got them, so who hears its own message has heard all that was said
+/// before it sent that one. When it hears it proves nothing: a process that was stopped finds old messages first.
 #[derive(Debug)]
 pub(super) struct Hearing {
     began: Instant,

@@ -1,6 +1,6 @@
 //! Agents: who they are, which repositories and classes are theirs, what the file promises them.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use super::{Check, raw};
 use crate::agent::NOBODY;
@@ -189,34 +189,33 @@ fn distinct(classes: &[Class]) -> Vec<Class> {
 
 /// What is promised to all who share an installation must be there. Told for one owner, if it is not.
 fn guarantees(check: &mut Check<'_>, file: &raw::File) {
-    let promised = file.agents.iter().filter(|agent| !agent.disabled).filter_map(|agent| {
+    let mut everywhere = Vec::new();
+    let mut of_owners = BTreeMap::<String, Vec<u64>>::new();
+    for agent in file.agents.iter().filter(|agent| !agent.disabled) {
+        let Some(guarantee) = agent.guarantee.map(u64::from) else { continue };
         let patterns = agent.repositories.iter().filter_map(|text| text.parse().ok());
-        Some((u64::from(agent.guarantee?), RepositorySet::new(patterns.collect())))
-    });
-    let promised: Vec<(u64, RepositorySet)> = promised.collect();
-    let owners: BTreeSet<&str> =
-        promised.iter().flat_map(|(_, repositories)| repositories.owners()).collect();
-    // Without Apps, one personal token serves everybody.
-    let is_shared_by_all = file.apps.is_empty();
-    for owner in [None].into_iter().chain(owners.into_iter().map(Some)) {
-        let applies = |repositories: &RepositorySet| {
-            let is_of = |owner| repositories.owners().contains(&owner);
-            is_shared_by_all || repositories.is_everything() || owner.is_some_and(is_of)
-        };
-        let here = promised.iter().filter(|(_, repositories)| applies(repositories));
-        let guarantees: Vec<u64> = here.map(|(guarantee, _)| *guarantee).collect();
-        let sum: u64 = guarantees.iter().sum();
-        if sum <= POINTS_PER_HOUR_MAX {
+        let repositories = RepositorySet::new(patterns.collect());
+        // Without Apps, one personal token serves everybody.
+        if file.apps.is_empty() || repositories.is_everything() {
+            everywhere.push(guarantee);
             continue;
         }
-        let shown: Vec<String> = guarantees.iter().take(10).map(u64::to_string).collect();
-        let rest = if guarantees.len() > shown.len() { " + …" } else { "" };
-        let place = owner.map(|owner| format!(" for `{owner}`")).unwrap_or_default();
-        let message = format!(
-            "the guarantees{place} are {}{rest} = {sum} points an hour, more than the {POINTS_PER_HOUR_MAX} \
-             the largest installation has",
-            shown.join(" + ")
-        );
-        return check.error("agents", message);
+        for owner in repositories.owners() {
+            of_owners.entry(owner.to_owned()).or_default().push(guarantee);
+        }
     }
+    let sum = |own: &[u64]| own.iter().chain(&everywhere).sum::<u64>();
+    let places = of_owners.iter().map(|(owner, own)| (Some(owner), own.as_slice()));
+    let mut places = std::iter::once((None, &[][..])).chain(places);
+    let Some((owner, own)) = places.find(|(_, own)| sum(own) > POINTS_PER_HOUR_MAX) else { return };
+    let place = owner.map(|owner| format!(" for `{owner}`")).unwrap_or_default();
+    let shown: Vec<String> = own.iter().chain(&everywhere).take(10).map(u64::to_string).collect();
+    let rest = if everywhere.len() + own.len() > shown.len() { " + …" } else { "" };
+    let message = format!(
+        "the guarantees{place} are {}{rest} = {} points an hour, more than the {POINTS_PER_HOUR_MAX} the largest \
+         installation has",
+        shown.join(" + "),
+        sum(own)
+    );
+    check.error("agents", message);
 }

@@ -100,6 +100,11 @@ impl Installations {
             }
             Ok(of_app)
         };
-        Box::pin(self.learned.of_app.try_get_with(app.serial, asked)).await
+        let forgotten = self.learned.forgotten.load(Ordering::SeqCst);
+        let of_app = Box::pin(self.learned.of_app.try_get_with(app.serial, asked)).await;
+        if self.learned.forgotten.load(Ordering::SeqCst) != forgotten {
+            self.learned.of_app.invalidate(&app.serial).await;
+        }
+        of_app
     }
 }

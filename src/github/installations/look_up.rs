@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, timeout};
 
-use super::{Absent, Installation, Installations, Kind, MISSES_MAX, installation, questions};
+use super::{Absent, Installation, Installations, Kind, MISSES_MAX, Outdated, installation, questions};
 use crate::github::apps::{App, AppError};
 
 /// How long an owner's look-up waits for further Apps when one has answered.
@@ -23,7 +23,7 @@ enum Told {
 enum LookUpError {
     Absent(Absent),
     /// Found, but not every App's look-up was answered: of the others it is what GitHub last told, if anything.
-    Outdated(Arc<[Arc<Installation>]>),
+    Outdated(Outdated),
     Failed(Arc<AppError>),
 }
 
@@ -42,7 +42,7 @@ impl Installations {
             };
         }
         if let Some(outdated) = self.outdated.get(&owner) {
-            return Ok(outdated);
+            return Ok(outdated.serving);
         }
         let forgotten = self.learned.forgotten.load(Ordering::SeqCst);
         let found = self.by_owner.try_get_with(owner.clone(), async { self.look_up(&owner).await }).await;
@@ -67,11 +67,11 @@ impl Installations {
                     }
                     Ok(self.instead(*absent))
                 }
-                LookUpError::Outdated(found) => {
+                LookUpError::Outdated(outdated) => {
                     if is_current {
-                        self.outdated.insert(owner, Arc::clone(found));
+                        self.outdated.insert(owner, outdated.clone());
                     }
-                    Ok(Arc::clone(found))
+                    Ok(Arc::clone(&outdated.serving))
                 }
                 LookUpError::Failed(error) => Err(Arc::clone(error)),
             },
@@ -113,7 +113,10 @@ impl Installations {
         }
         match (installations.is_empty(), failed) {
             // Not for minutes: the App that failed may be the one that checks and reviews go by.
-            (false, Some(_)) => Err(LookUpError::Outdated(installations.into())),
+            (false, Some(error)) => {
+                let is_outage = error.is_outage();
+                Err(LookUpError::Outdated(Outdated { serving: installations.into(), is_outage }))
+            }
             (false, None) => Ok(installations.into()),
             (true, Some(error)) => Err(LookUpError::Failed(error)),
             (true, None) if is_suspended => Err(LookUpError::Absent(Absent::Suspended)),

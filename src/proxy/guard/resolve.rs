@@ -327,11 +327,13 @@ impl Proxy {
         if let Some(installation) = self.choose_on(default, None, agent, call).await? {
             return Ok(installation);
         }
-        // Nobody named an installation, and these calls get the same answer by any.
+        // Nobody named an installation, and these calls get the same answer by any of an App's.
         let is_query = *scope == Scope::Graphql && owner.is_none() && !call.is_write();
-        if agent.installation.is_none() && (*scope == Scope::Everyone || is_query) {
-            let reachable = Box::pin(self.installations_of(agent)).await?;
-            if let Some(installation) = self.choose(&reachable.installations, agent, call) {
+        let is_same = *scope == Scope::Everyone || (is_query && !agent.repositories.is_everything());
+        if agent.installation.is_none() && is_same {
+            let mut installations = Box::pin(self.installations_of(agent)).await?.installations;
+            installations.retain(|one| !is_query || matches!(one.kind, Kind::App(_)));
+            if let Some(installation) = self.choose(&installations, agent, call) {
                 return Ok(installation);
             }
         }

@@ -168,7 +168,7 @@ impl Proxy {
         if is_young {
             return Some(REPLICATION_WAITS[1]);
         }
-        self.drop_token(permitted, token).await;
+        self.drop_token(permitted, token);
         Some(Duration::ZERO)
     }
 

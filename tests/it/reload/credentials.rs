@@ -75,7 +75,7 @@ async fn what_waits_for_an_app_that_goes_is_to_be_sent_again() {
     let further = "budget: { secondary: { concurrent: 1 } }\n".to_owned();
     let tollgate = Setup { cache: UNCACHED, further, ..Setup::worker() }.start().await;
     assert_eq!(tollgate.get(WIDGETS).await.verdict(), "200");
-    let slow = Fault::new(FaultKind::SlowFirstByte { ms: 2_500 });
+    let slow = Fault::new(FaultKind::SlowFirstByte { ms: 10_000 });
     tollgate.sim.faults().add(slow.on("GET", "/repos/acme/gadgets").times(1));
     let path = "/repos/acme/widgets/issues/1";
     let waiting = async {
