@@ -77,16 +77,16 @@ impl Bookings {
         self.kept.iter()
     }
 
-    /// Gives up times whose callers did not come.
-    pub(super) fn drop_lapsed(&mut self, now: i64) {
-        let named = &mut self.named;
-        self.kept.retain(|booking| {
-            let is_kept = booking.at + GRACE_MS > now;
-            if !is_kept && let Some(named) = named.get_mut(&booking.agent) {
+    /// Gives up times whose callers did not come; returns their agents.
+    pub(super) fn drop_lapsed(&mut self, now: i64) -> Vec<Arc<str>> {
+        let over = self.kept.partition_point(|booking| booking.at + GRACE_MS <= now);
+        let lapsed: Vec<Arc<str>> = self.kept.drain(..over).map(|booking| booking.agent).collect();
+        for agent in &lapsed {
+            if let Some(named) = self.named.get_mut(agent) {
                 named.callers /= 2;
             }
-            is_kept
-        });
+        }
+        lapsed
     }
 
     /// The agent's first time, if it has come.

@@ -150,8 +150,9 @@ impl Gate {
         self.t
     }
 
-    /// Fills the bucket for the time passed since, until it is full at most.
-    pub(super) fn fill(&mut self, now: i64, rate: Micro, depth: Micro) {
+    /// Fills the bucket for the time passed since, until it is full at most. Returns the agents that did not come when a
+    /// time was kept for them.
+    pub(super) fn fill(&mut self, now: i64, rate: Micro, depth: Micro) -> Vec<Arc<str>> {
         let rate = rate.max(1);
         let to_full = (depth - self.tok).max(0) * 1000 / rate + 1;
         let passed = (now - self.t).clamp(0, to_full);
@@ -161,7 +162,7 @@ impl Gate {
         self.t = self.t.max(now);
         self.rate = rate;
         self.drop_expired(now);
-        self.bookings.drop_lapsed(now);
+        self.bookings.drop_lapsed(now)
     }
 
     /// Starts a new window: what was left over from the old one is gone, and so is the debt.
@@ -276,7 +277,9 @@ impl Gate {
         let alone = ask.need.min(FRONT) + self.need_of_first(ahead) - self.tok - express;
         let (mut short, mut wait_ms) = (alone, self.wait_ms(alone));
         // Whoever comes at its time at a pool may overdraw, so an urgent call in between sends hardly anybody away.
-        let goes_first = ask.is_due || (is_light && ask.is_interactive && ask.window.ends_at < i64::MAX);
+        // So may a light call that is too dear to be kept a time for, and would never find its turn between others'.
+        let is_urgent = is_light && (ask.is_interactive || ask.need > FRONT);
+        let goes_first = ask.is_due || (is_urgent && ask.window.ends_at < i64::MAX);
         if !self.bookings.is_empty() && !goes_first {
             // What was promised is not overdrawn.
             if let Some(kept) = self.bookings.kept(self.rate, ask.now, ask.window.ends_at) {

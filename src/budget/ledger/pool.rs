@@ -278,7 +278,9 @@ impl Pool {
         }
         self.gate.rate = rate;
         let depth = self.depth();
-        self.gate.fill(now, rate, depth);
+        for agent in self.gate.fill(now, rate, depth) {
+            self.set_wants(&agent, false);
+        }
         if self.left <= 0 {
             self.gate.tok = self.gate.tok.min(0);
         }

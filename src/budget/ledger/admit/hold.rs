@@ -16,7 +16,12 @@ impl Ledger {
             return Outcome::Refused { retry_after: div_ceil(held.wait_ms, 1000), reason: held.reason };
         }
         let pool = self.pools.get_mut(&admit.place.resource).expect("the pool was prepared");
-        pool.set_wants(&admit.share.agent, true);
+        match held.reason {
+            Reason::Turn(GateKind::Pool) | Reason::Exhausted => pool.set_wants(&admit.share.agent, true),
+            Reason::Ceiling => pool.set_wants(&admit.share.agent, false),
+            // What else holds it says nothing of the pool.
+            _ => {}
+        }
         let step_ms = self.step(admit, held.gate, weighed);
         if held.gate == Some(GateKind::Pool) {
             held.wait_ms = held.wait_ms.min(self.pool_of(admit).to_next_window_ms(now));
@@ -160,7 +165,9 @@ impl Ledger {
         };
         let pool = self.pool(&booking.resource, now);
         pool.see(&booking.share, now);
-        pool.set_wants(&booking.share.agent, true);
+        if matches!(reason, Reason::Turn(GateKind::Pool) | Reason::Exhausted) {
+            pool.set_wants(&booking.share.agent, true);
+        }
         if let Some(at) = self.book_queued(booking, reason, now) {
             let outcome = Outcome::Refused { retry_after: div_ceil(at - now, 1000).max(1), reason };
             return (outcome, Some(self.view(&booking.resource, &booking.share, now)));

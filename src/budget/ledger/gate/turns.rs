@@ -48,7 +48,7 @@ impl Gate {
         let latest = ask.now + NAMED_AHEAD_MS;
         let from = ask.now + self.wait_ms(ask.need.min(FRONT) + before - self.tok);
         let from = from.min(sure_at.max(ask.now)).max(opens_at);
-        let next = self.next_fair(ask, from).unwrap_or_default();
+        let next = self.next_fair(ask, from).unwrap_or_default().min(sure_at.max(from));
         // Kept, a time named before it is fair would be somebody else's turn.
         let is_early = next > latest;
         let next = next.min(latest);
@@ -132,7 +132,7 @@ impl Gate {
         if let Some(place) = self.due(ask) {
             self.bookings.take(place);
         } else if (!turns_are_left || ask.window.ends_at < i64::MAX)
-            && bookings::keeps(ask.need, self.rate, ask.is_at_pool() && !has_waited)
+            && bookings::keeps(ask.need, self.rate, ask.is_at_pool() && !has_waited && !turns_are_left)
         {
             // A turn between the times of others is one of the agent's, too, unless it was left over: if it counted,
             // callers would be told to come later and later, and leave over ever more. What a window has left is

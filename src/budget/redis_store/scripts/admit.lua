@@ -320,7 +320,12 @@ do
       leave_all()
       return { 'refused', div_ceil(held.wait_ms, 1000), held.reason }
     end
-    Pool.set_wants(pool, share.agent, true)
+    -- What else holds it says nothing of the pool.
+    if held.reason == 'turn:pool' or held.reason == 'exhausted' then
+      Pool.set_wants(pool, share.agent, true)
+    elseif held.reason == 'ceiling' then
+      Pool.set_wants(pool, share.agent, false)
+    end
     -- Time between two turns of the agent: by its weight or its guarantee, at least what its ceiling leaves.
     local step_ms = ceiling_apart_ms()
     if held.gate or pool.known == 1 then

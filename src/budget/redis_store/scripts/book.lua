@@ -30,7 +30,7 @@ function Steps.book(booking)
   -- What the head of its queue was told may have been before GitHub asked for silence.
   if now < ledger.silent_to then wait_ms, reason = max(wait_ms, ledger.silent_to - now), 'cooldown' end
   Pool.see(pool, booking.share, now)
-  Pool.set_wants(pool, booking.share.agent, true)
+  if ends_with_window(reason) then Pool.set_wants(pool, booking.share.agent, true) end
   local at = book_queued(pool, booking.share, reason)
   if at then
     return Ledger.reply({ 'refused', max(1, div_ceil(at - now, 1000)), reason }, Ledger.view(pool, booking.share), pool)

@@ -116,20 +116,24 @@ do
     Hash.put_number(STATE, Gate.callers_field(gate, agent), callers)
   end
 
+  -- Gives up times whose callers did not come; returns their agents.
   local function drop_lapsed(gate, now)
-    if gate.booked == 0 then return end
-    local kept = {}
+    local kept, lapsed = {}, {}
+    if gate.booked == 0 then return lapsed end
     for _, booking in ipairs(Gate.bookings(gate)) do
       if booking.at + GRACE_MS > now then
         kept[#kept + 1] = booking
       else
         local last, callers = named(gate, booking.agent, now)
         if last then set_named(gate, booking.agent, last, div(callers, 2)) end
+        lapsed[#lapsed + 1] = booking.agent
       end
     end
-    if #kept == gate.booked then return end
-    gate.bookings = kept
-    write_bookings(gate)
+    if #lapsed > 0 then
+      gate.bookings = kept
+      write_bookings(gate)
+    end
+    return lapsed
   end
 
   -- The place of the agent's first time, if it has come.
@@ -155,6 +159,7 @@ do
     return most
   end
 
+  -- Returns the agents that did not come when a time was kept for them.
   function Gate.fill(gate, now, rate, depth)
     rate = max(1, rate)
     local to_full = div(max(0, depth - gate.tok) * 1000, rate) + 1
@@ -162,10 +167,10 @@ do
     gate.rem = gained % 1000
     gate.tok = min(depth, gate.tok + div(gained, 1000))
     gate.t, gate.rate = max(gate.t, now), rate
-    drop_lapsed(gate, now)
+    local lapsed = drop_lapsed(gate, now)
     if gate.heads == 0 then
       gate.held = 0
-      return
+      return lapsed
     end
     local expired = redis.call('ZRANGEBYSCORE', expiry_of[gate.name], '-inf', now, 'LIMIT', 0, EVICTIONS)
     if #expired == 0 and redis.call('EXISTS', expiry_of[gate.name]) == 0 then
@@ -179,6 +184,7 @@ do
       redis.call('ZREM', order_of[gate.name], head)
       redis.call('ZREM', expiry_of[gate.name], head)
     end
+    return lapsed
   end
 
   function Gate.restart(gate, now, tok) gate.tok, gate.t, gate.rem = tok, max(gate.t, now), 0 end
@@ -273,7 +279,9 @@ do
     local alone = min(ask.need, FRONT) + need_of_first(gate, ahead) - gate.tok - express
     local short, wait = alone, wait_ms(gate, alone)
     -- Whoever comes at its time at a pool may overdraw, so an urgent call in between sends hardly anybody away.
-    local goes_first = ask.is_due or (is_light and ask.is_interactive and ask.ends_at < HUGE)
+    -- So may a light call that is too dear to be kept a time for, and would never find its turn between others'.
+    local is_urgent = is_light and (ask.is_interactive or ask.need > FRONT)
+    local goes_first = ask.is_due or (is_urgent and ask.ends_at < HUGE)
     if gate.booked > 0 and not goes_first then
       -- What was promised is not overdrawn.
       local needed = kept(gate, ask.now, ask.ends_at)
@@ -345,7 +353,8 @@ do
     end
     local from = ask.now + wait_ms(gate, min(ask.need, FRONT) + before - gate.tok)
     from = max(min(from, max(refused.sure_at, ask.now)), refused.opens_at)
-    local latest, next_at = ask.now + NAMED_AHEAD_MS, next_fair(gate, ask, from) or 0
+    local latest = ask.now + NAMED_AHEAD_MS
+    local next_at = min(next_fair(gate, ask, from) or 0, max(refused.sure_at, from))
     -- Kept, a time named before it is fair would be somebody else's turn.
     local is_early = next_at > latest
     next_at = min(next_at, latest)
@@ -403,7 +412,7 @@ do
       table.remove(gate.bookings, place)
       write_bookings(gate)
     elseif (not turns_are_left or ask.ends_at < HUGE)
-      and keeps(ask.need, gate.rate, ask.wanting ~= nil and not has_waited) then
+      and keeps(ask.need, gate.rate, ask.wanting ~= nil and not has_waited and not turns_are_left) then
       -- A turn between the times of others is one of the agent's, too, unless it was left over. What a window has left
       -- is shared.
       taken = min(max(next_fair(gate, ask, ask.now) or ask.now, ask.now), ask.now + NAMED_AHEAD_MS)

@@ -1,7 +1,7 @@
 -- A pool: one resource's primary points in GitHub's current window, and what it knows of each
 -- agent; see ledger/pool.rs. A trial of 0 calls is no trial; a member with `forget_at` 0 was not
--- seen lately. `wanting` is the sum of the weights of members whose `wants` is the pool's `wanting_since`: a version that
--- knows neither writes the pool without them, and counting begins anew.
+-- seen lately. `wanting` is the sum of the weights of members whose `wants` is the pool's `wanting_since`. A version that
+-- knows neither drops them from the pool or from members: then counting begins anew.
 -- Resource -> its agents by when they are forgotten. The caller names those of each pool it touches.
 local seen_of = {}
 
@@ -188,7 +188,9 @@ do
       Hash.set_record(POOL, STATE, Pool.field(resource), pool)
       redis.call('DEL', seen_of[resource])
     end
-    if pool.wanting_since == 0 then pool.wanting, pool.wanting_since = 0, now end
+    if pool.wanting_since == 0 or pool.wanting > pool.weights then
+      pool.wanting, pool.wanting_since = 0, max(now, pool.wanting_since + 1)
+    end
     if not Pool.gate(pool) then Gate.new('pool:' .. resource, 0, now) end
     if not begun[resource] then
       begun[resource] = true
@@ -240,7 +242,7 @@ do
     pool.next_rate = max(1, ledger.scale(rate_of_a_window(pool, headroom)))
     if now < ledger.silent_to then Gate.pause(gate, now) end
     gate.rate = rate
-    Gate.fill(gate, now, rate, Pool.depth(pool))
+    for _, agent in ipairs(Gate.fill(gate, now, rate, Pool.depth(pool))) do Pool.set_wants(pool, agent, false) end
     if pool.left <= 0 then gate.tok = min(gate.tok, 0) end
   end
 
