@@ -16,6 +16,9 @@ const CONFINED: [&str; 4] = ["/search/code", "/search/commits", "/search/issues"
 /// The parameters of the search endpoints.
 const PARAMETERS: [&str; 7] = ["q", "sort", "order", "per_page", "page", "advanced_search", "search_type"];
 
+/// Owners of which it is asked whether one installation serves them all.
+const OWNERS_MAX: usize = 20;
+
 /// Why a search is refused.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum SearchError {
@@ -138,12 +141,12 @@ fn qualifiers(query: &str) -> impl Iterator<Item = (Key, String)> {
     })
 }
 
-/// The owners that qualifiers name, each once.
+/// The owners that qualifiers name, each once; more than a few matter to nobody.
 fn owners(qualifiers: impl Iterator<Item = (Key, String)>) -> Vec<String> {
     let mut owners = Vec::new();
     for (_, value) in qualifiers {
         let owner = value.split('/').next().unwrap_or_default().to_owned();
-        if is_account(&owner) && !owners.contains(&owner) {
+        if owners.len() < OWNERS_MAX && is_account(&owner) && !owners.contains(&owner) {
             owners.push(owner);
         }
     }

@@ -66,6 +66,7 @@ async fn what_no_single_installation_serves_is_refused_whole() {
     let commented = |issue: &str| format!("/repos/{issue}/comments");
     for issue in ["acme/widgets/issues/1", "other/tool/issues/1"] {
         let comments = tollgate.ask("GET", &commented(issue)).by(1).send().await;
+        assert_eq!(comments.verdict(), "200");
         assert!(!comments.text().contains("\"x\""), "{}", comments.text());
     }
     // Accounts may be read beside anything.

@@ -156,8 +156,8 @@ impl Proxy {
                 return Ok(found);
             }
         }
-        reachable.none_shows_it(agent)?;
-        Ok(found)
+        // What is not found in the accounts that were asked is refused like what can't be seen.
+        reachable.failed.map_or(Ok(found), Err)
     }
 }
 

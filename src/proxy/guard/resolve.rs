@@ -166,9 +166,10 @@ impl Proxy {
                 _ => reachable.failed = Some(UNDECIDED),
             }
         }
-        reachable.none_shows_it(agent)?;
-        self.known.names.unseen.insert(unseen, ());
-        Ok(None)
+        if reachable.failed.is_none() {
+            self.known.names.unseen.insert(unseen, ());
+        }
+        reachable.none_shows_it(agent).map(|()| None)
     }
 
     /// The answer to a look-up that another installation can be asked, too. None if this one can't be asked now: that
@@ -184,6 +185,7 @@ impl Proxy {
             Err(
                 error @ (ProxyError::CredentialRefused(_)
                 | ProxyError::UpstreamUnreachable(_)
+                | ProxyError::UpstreamTimeout(_)
                 | ProxyError::BudgetExhausted { .. }
                 | ProxyError::UpstreamLimited(_)),
             ) => {
