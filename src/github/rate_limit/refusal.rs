@@ -31,9 +31,6 @@ const SECONDARY_WORDS: [&str; 4] = [
     "please retry your request again later",
 ];
 
-/// The whole message, without a subject, by which GraphQL refuses content that comes too fast (cli/cli#4801).
-const TOO_QUICKLY: &str = "was submitted too quickly";
-
 pub(super) fn kind(
     status: StatusCode,
     headers: &HeaderMap,
@@ -105,8 +102,7 @@ fn of_error(error: &GraphqlError) -> Option<LimitKind> {
         let is_secondary = speaks_of_secondary(message);
         return Some(if is_secondary { LimitKind::Secondary } else { LimitKind::Primary });
     }
-    match error.kind.as_deref() {
-        Some("unprocessable") if message == TOO_QUICKLY => Some(LimitKind::Secondary),
+    match error.kind {
         // NOT_FOUND, FORBIDDEN and the like are other reasons, whatever text they quote.
         Some(_) => None,
         None => of_beginning(message),

@@ -202,12 +202,6 @@ fn graphql_refusals() {
                 r#"{"errors":[{"type":"RATE_LIMITED"},{"message":"You have triggered an abuse detection mechanism."}]}"#,
                 secondary,
             ),
-            (
-                200,
-                left,
-                r#"{"data":{"createIssue":null},"errors":[{"type":"UNPROCESSABLE","path":["createIssue"],"message":"was submitted too quickly"}]}"#,
-                secondary,
-            ),
             (200, &[], SECONDARY, secondary),
             (403, &[], SECONDARY, secondary),
             (403, left, PRIMARY, primary),
@@ -246,12 +240,6 @@ fn a_caller_can_not_make_a_limit_up_in_graphql() {
                 200,
                 &[],
                 r#"{"errors":[{"type":"NOT_FOUND","message":"You have exceeded a secondary rate limit"}]}"#,
-                None,
-            ),
-            (
-                200,
-                &[],
-                r#"{"errors":[{"type":"UNPROCESSABLE","message":"Name was submitted too quickly"},{"message":"was submitted too quickly"}]}"#,
                 None,
             ),
             (
