@@ -5,6 +5,7 @@
 //! nothing of the primary limit. A fact that can't be learned is `None`, and whoever asks decides
 //! for the strict side. If GitHub does not answer, no older state stands in for the answer.
 
+mod answer;
 mod question;
 
 use std::sync::Arc;
@@ -13,7 +14,8 @@ use http::StatusCode;
 use http::header::{ETAG, HeaderValue, IF_NONE_MATCH};
 use moka::sync::Cache;
 
-pub(super) use question::{Fact, Question};
+pub(super) use answer::Fact;
+pub(super) use question::Question;
 
 use super::{Asker, permit};
 use crate::cache::changes::{Area, Reach, SETTLES_WITHIN};
