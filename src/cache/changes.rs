@@ -26,6 +26,11 @@ const REPOSITORIES_MAX: usize = 50_000;
 /// Accounts for which delivered events are tracked.
 const ACCOUNTS_MAX: usize = 10_000;
 
+/// Steps of a path to what changes without an event, or with one that the path's area does not wait for. (GitHub Docs,
+/// "Webhook events and payloads".)
+const UNREPORTED: [&str; 8] =
+    ["assets", "dependencies", "events", "parent", "reactions", "sub_issue", "sub_issues", "timeline"];
+
 /// A part of a repository whose reads change together and which some of GitHub's events cover.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -55,6 +60,9 @@ impl Area {
         let mut steps = rest.split('/').skip(1);
         let first = steps.next().unwrap_or_default();
         let is_about = |word: &str| rest.split('/').any(|step| step == word);
+        if UNREPORTED.into_iter().any(is_about) {
+            return None;
+        }
         match first {
             "" => Some(Area::Repository),
             "commits" if ["check-runs", "check-suites", "status", "statuses"].into_iter().any(is_about) => {
@@ -62,7 +70,7 @@ impl Area {
             }
             "commits" if is_about("comments") || is_about("pulls") => None,
             "branches" if is_about("protection") => None,
-            "contents" | "readme" | "git" | "commits" | "branches" | "tags" | "compare" => Some(Area::Code),
+            "contents" | "readme" | "git" | "commits" | "branches" | "compare" => Some(Area::Code),
             "pulls" => Some(Area::Pulls),
             "issues" | "labels" => Some(Area::Issues),
             "check-runs" | "check-suites" => Some(Area::Checks),
@@ -71,17 +79,21 @@ impl Area {
         }
     }
 
-    /// The events that together report every change in the area that agents wait for.
-    fn events(self) -> &'static [&'static str] {
+    /// The events that together report every change in the area that agents wait for: its own, and others'.
+    fn events(self) -> (&'static [&'static str], &'static [&'static str]) {
         match self {
-            Area::Code => &["push"],
-            Area::Pulls => &["pull_request", "pull_request_review", "push"],
-            Area::Issues => &["issues", "issue_comment", "label", "pull_request"],
+            Area::Code => (&["push"], &[]),
+            // Whether a pull request can be merged depends on its checks.
+            Area::Pulls => (
+                &["pull_request", "pull_request_review", "pull_request_review_comment"],
+                &["push", "check_run", "check_suite", "status"],
+            ),
+            Area::Issues => (&["issues", "issue_comment", "label"], &["pull_request"]),
             // After a push, a branch's name stands for another commit.
-            Area::Checks => &["check_run", "check_suite", "status", "push"],
-            Area::Releases => &["release"],
-            Area::Repository => &["repository", "push"],
-            Area::Guard => &["branch_protection_rule", "repository_ruleset", "repository"],
+            Area::Checks => (&["check_run", "check_suite", "status"], &["push"]),
+            Area::Releases => (&["release"], &[]),
+            Area::Repository => (&["repository"], &["push"]),
+            Area::Guard => (&["branch_protection_rule", "repository_ruleset", "repository"], &[]),
         }
     }
 }
@@ -179,6 +191,11 @@ impl Changes {
         self.believe(account, event, self.clock.now_ms() + SEEN_FOR_MS, 0);
     }
 
+    /// Records that the ping of an account's webhook lists this event; believed as long as if it had arrived.
+    pub fn pinged(&self, account: &str, event: &str) {
+        self.tells(account, event, self.clock.now_ms() + SEEN_FOR_MS);
+    }
+
     /// Records that GitHub lists this event as delivered for this account; believed until `until_ms`, epoch
     /// milliseconds.
     pub fn tells(&self, account: &str, event: &str, until_ms: i64) {
@@ -191,7 +208,7 @@ impl Changes {
     }
 
     fn believe(&self, account: &str, event: &str, until_ms: i64, listed_until_ms: i64) {
-        if !Area::ALL.into_iter().any(|area| area.events().contains(&event)) {
+        if !Area::ALL.into_iter().any(|area| area.events().0.contains(&event)) {
             return;
         }
         let mut told = self.told.lock();
@@ -205,16 +222,20 @@ impl Changes {
     }
 
     /// Whether GitHub would report a change that shows in the answer. If GitHub's list of events is known, it
-    /// must have all of the area's events; otherwise one of them must have been seen.
+    /// must have all that the area needs; otherwise one of the area's own must have been seen.
     pub fn covers(&self, reach: &Reach) -> bool {
         let (Some(name), Some(area)) = (&reach.repository, reach.area) else { return false };
         let account = name.split('/').next().unwrap_or_default();
         let now = self.clock.now_ms();
         let told = self.told.lock();
         let Some(told) = told.get(account) else { return false };
-        let mut is_told =
-            area.events().iter().map(|event| told.events.get(*event).is_some_and(|until| now < *until));
-        if now < told.listed_until_ms { is_told.all(|is| is) } else { is_told.any(|is| is) }
+        let is_told = |event: &&str| told.events.get(*event).is_some_and(|until| now < *until);
+        let (own, others) = area.events();
+        if now < told.listed_until_ms {
+            own.iter().chain(others).all(is_told)
+        } else {
+            own.iter().any(is_told)
+        }
     }
 }
 
@@ -261,6 +282,36 @@ mod tests {
     }
 
     #[test]
+    fn without_a_list_only_an_area_s_own_events_are_a_sign() {
+        let changes = Changes::new(Arc::new(ManualClock::at_seconds(1_000)));
+        let covered = || {
+            let areas = Area::ALL.into_iter();
+            areas.filter(|area| changes.covers(&reach("acme/widgets", Some(*area)))).collect::<Vec<_>>()
+        };
+        changes.seen("acme", "push");
+        assert_eq!(covered(), [Area::Code]);
+        changes.seen("acme", "status");
+        assert_eq!(covered(), [Area::Code, Area::Checks]);
+        changes.seen("acme", "pull_request");
+        assert_eq!(covered(), [Area::Code, Area::Pulls, Area::Checks]);
+    }
+
+    #[test]
+    fn what_a_ping_lists_is_a_list() {
+        let clock = Arc::new(ManualClock::at_seconds(1_000));
+        let changes = Changes::new(Arc::clone(&clock) as _);
+        let issues = reach("acme/widgets", Some(Area::Issues));
+        changes.seen("acme", "issues");
+        assert!(changes.covers(&issues));
+        changes.pinged("acme", "push");
+        assert!(!changes.covers(&issues), "comments are not delivered");
+        for event in ["issue_comment", "label", "pull_request"] {
+            changes.pinged("acme", event);
+        }
+        assert!(changes.covers(&issues));
+    }
+
+    #[test]
     fn where_github_lists_its_events_an_area_takes_all_of_them() {
         let clock = Arc::new(ManualClock::at_seconds(1_000));
         let changes = Changes::new(Arc::clone(&clock) as _);
@@ -290,6 +341,14 @@ mod tests {
             ("/branches/{branch}", Some(Area::Code)),
             ("/branches/{branch}/protection", None),
             ("/releases/latest", Some(Area::Releases)),
+            ("/releases/tags/{tag}", Some(Area::Releases)),
+            ("/releases/assets/{asset_id}", None),
+            ("/issues/{issue_number}/reactions", None),
+            ("/issues/{issue_number}/timeline", None),
+            ("/issues/{issue_number}/dependencies/blocked_by", None),
+            ("/issues/{issue_number}/sub_issues", None),
+            ("/issues/comments/{comment_id}/reactions", None),
+            ("/tags", None),
             ("/actions/runs", None),
             ("/stats/contributors", None),
         ] {

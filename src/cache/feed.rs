@@ -140,7 +140,10 @@ impl Feed {
         }
         if let Some(seen) = &news.seen {
             for event in &seen.events {
-                self.changes.seen(&seen.account, event);
+                match seen.is_list {
+                    true => self.changes.pinged(&seen.account, event),
+                    false => self.changes.seen(&seen.account, event),
+                }
             }
         }
         for account in &news.ended {

@@ -210,7 +210,8 @@ pub(super) fn read(event: &str, body: &[u8], is_of_account: bool) -> Result<News
     news.changes = vec![Change::Repository { name: name.to_string(), areas: payload.areas(tells) }];
     news.changes.extend(before.name_of(&name).map(|before| all_of(&before)));
     if is_of_account {
-        news.seen = Some(Seen { account: name.owner().to_owned(), events: vec![event.to_owned()] });
+        let (account, events) = (name.owner().to_owned(), vec![event.to_owned()]);
+        news.seen = Some(Seen { account, events, is_list: false });
     }
     Ok(news)
 }
@@ -249,7 +250,8 @@ impl Payload<'_> {
         let account = self.organization.filter(|account| is_account(&account.login))?.login;
         let is_told = |event: &str| hook.events.iter().any(|told| told == event || told == "*");
         let known = TABLE.iter().map(|(event, _)| *event);
-        Some(Seen { account, events: known.filter(|event| is_told(event)).map(str::to_owned).collect() })
+        let events = known.filter(|event| is_told(event)).map(str::to_owned).collect();
+        Some(Seen { account, events, is_list: true })
     }
 
     /// The account of an installation, also under its old name.

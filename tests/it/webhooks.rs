@@ -262,21 +262,21 @@ async fn an_installation_that_ends_takes_its_tokens_with_it() {
 #[tokio::test]
 async fn what_the_app_is_subscribed_to_is_asked_and_what_comes_is_believed() {
     let mut setup = Setup { further: told::section(), ..Setup::worker() };
-    setup.sim.events = vec!["push".to_owned(), "pull_request".to_owned()];
+    setup.sim.events = ["push", "pull_request", "issues", "label"].map(str::to_owned).to_vec();
     let told = Told::of(setup).await;
     let covers =
         |area| told.changes.covers(&Reach { repository: Some("acme/widgets".to_owned()), area: Some(area) });
     eventually("what the App is subscribed to", || covers(Area::Code)).await;
     assert!(!covers(Area::Pulls) && !covers(Area::Checks) && !covers(Area::Issues));
-    let payload = json!({"action": "submitted", "repository": {"full_name": "acme/widgets"}}).to_string();
-    let of_one = delivery("pull_request_review", "1", payload.clone())
+    let payload = json!({"action": "created", "repository": {"full_name": "acme/widgets"}}).to_string();
+    let of_one = delivery("issue_comment", "1", payload.clone())
         .with("x-github-hook-installation-target-type", Some("repository"));
     told.send(&of_one).await;
     eventually("its work", || told.feed.is_delivered("1")).await;
-    assert!(!covers(Area::Pulls), "a webhook of one repository says nothing of others");
-    told.send(&delivery("pull_request_review", "2", payload)).await;
+    assert!(!covers(Area::Issues), "a webhook of one repository says nothing of others");
+    told.send(&delivery("issue_comment", "2", payload)).await;
     eventually("its work", || told.feed.is_delivered("2")).await;
-    assert!(covers(Area::Pulls));
+    assert!(covers(Area::Issues));
 }
 
 #[tokio::test]

@@ -52,7 +52,7 @@ pub struct SimConfig {
 }
 
 /// Events that an App for tollgate's webhook is subscribed to.
-const EVENTS: [&str; 13] = [
+const EVENTS: [&str; 14] = [
     "check_run",
     "check_suite",
     "create",
@@ -62,6 +62,7 @@ const EVENTS: [&str; 13] = [
     "label",
     "pull_request",
     "pull_request_review",
+    "pull_request_review_comment",
     "push",
     "release",
     "repository",

@@ -35,6 +35,9 @@ pub struct News {
 pub struct Seen {
     pub account: String,
     pub events: Vec<String>,
+    /// They are all that the webhook delivers, by its own list.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_list: bool,
 }
 
 impl News {

@@ -116,11 +116,13 @@ fn an_installation_that_changes_is_forgotten() {
 fn what_comes_shows_what_is_delivered() {
     let seen = told("push", &widgets(&json!({}))).seen.unwrap();
     assert_eq!((&*seen.account, &seen.events[..]), ("acme", &["push".to_owned()][..]));
+    assert!(!seen.is_list);
     let ping = |events: Value, active: bool| {
         json!({"zen": "…", "hook": {"type": "Organization", "active": active, "events": events},
             "organization": {"login": "acme"}})
     };
     let seen = told("ping", &ping(json!(["push", "of_tomorrow", "issues"]), true)).seen.unwrap();
+    assert!(seen.is_list);
     assert_eq!((&*seen.account, seen.events), ("acme", vec!["issues".to_owned(), "push".to_owned()]));
     assert_eq!(told("ping", &ping(json!(["*"]), true)).seen.unwrap().events.len(), TABLE.len());
     assert_eq!(told("ping", &ping(json!(["push"]), false)), News::default());
