@@ -3,8 +3,10 @@
 
 use std::collections::HashMap;
 use std::io::Read;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
+use arc_swap::ArcSwap;
 use bytes::Bytes;
 use flate2::read::MultiGzDecoder;
 use headers::{HeaderMapExt, Vary};
@@ -36,11 +38,14 @@ const ENTRY_BYTES: usize = 400;
 /// tollgate, so beyond these a body is rewritten for each request.
 const ADDRESSES_MAX: usize = 4;
 
+/// Headers whose values share one allocation: those of an answer are slices of its connection's buffer.
+type Head = Vec<(HeaderName, HeaderValue)>;
+
 /// A kept answer.
 #[derive(Debug)]
 pub struct Entry {
-    /// Values share one allocation: those of an answer are slices of its connection's buffer.
-    head: Vec<(HeaderName, HeaderValue)>,
+    /// As in the last answer that had them.
+    head: ArcSwap<Head>,
     body: Bytes,
     /// Length of the unpacked body in bytes.
     plain_bytes: usize,
@@ -131,6 +136,11 @@ fn is_gzip(coding: &HeaderValue) -> bool {
     coding.as_bytes().eq_ignore_ascii_case(b"gzip")
 }
 
+/// Whether the entry's value of a header counts, whatever a 304 says.
+pub fn describes_body(name: &HeaderName) -> bool {
+    [ETAG, CONTENT_LENGTH, CONTENT_ENCODING, CONTENT_TYPE, LAST_MODIFIED].contains(name)
+}
+
 /// Whether a header describes the exchange rather than the content.
 fn is_of_exchange(name: &HeaderName) -> bool {
     let is_named = [ETAG, CONTENT_LENGTH, AGE, RETRY_AFTER].contains(name);
@@ -156,7 +166,7 @@ impl Entry {
         });
         let is_json = content_type.ends_with("json");
         Some(Entry {
-            head: compact(headers),
+            head: ArcSwap::from_pointee(compact(headers.iter())),
             tag: etag::own(&plain, !lacks_next),
             written_for: Mutex::default(),
             validators: Mutex::new(Validators { etag, token: token.id(), last_modified }),
@@ -194,7 +204,8 @@ impl Entry {
         }
     }
 
-    /// GitHub confirmed the entry when asked at `asked_ms` (epoch milliseconds) with this token.
+    /// GitHub confirmed the entry when asked at `asked_ms` (epoch milliseconds) with this token. What the answer says of
+    /// anything but the body holds from now on (RFC 9111 §4.3.4).
     pub fn confirm(&self, answer: &HeaderMap, sent: &Condition, token: &Token, asked_ms: i64) {
         let mut known = self.validators();
         let named = match &sent.header {
@@ -207,7 +218,13 @@ impl Entry {
             known.token = token.id();
         }
         drop(known);
-        self.checked_ms.fetch_max(asked_ms, Ordering::Relaxed);
+        if self.checked_ms.fetch_max(asked_ms, Ordering::Relaxed) <= asked_ms {
+            let before = self.head.load();
+            let said = || answer.iter().filter(|(name, _)| !describes_body(name));
+            let unsaid = before.iter().filter(|(name, _)| describes_body(name) || !answer.contains_key(name));
+            let head = compact(unsaid.map(|(name, value)| (name, value)).chain(said()));
+            self.head.store(Arc::new(head));
+        }
     }
 
     /// When GitHub last confirmed the entry, epoch milliseconds.
@@ -233,8 +250,9 @@ impl Entry {
     pub fn answer(&self) -> Response<Bytes> {
         let mut answer = Response::new(self.body.clone());
         let headers = answer.headers_mut();
-        headers.reserve(self.head.len() + 4);
-        for (name, value) in &self.head {
+        let head = self.head.load();
+        headers.reserve(head.len() + 4);
+        for (name, value) in head.iter() {
             headers.append(name.clone(), value.clone());
         }
         headers.insert(ETAG, self.tag.clone());
@@ -266,16 +284,18 @@ impl Entry {
 
     /// Memory it takes, in bytes.
     pub fn size(&self) -> usize {
-        let head = self.head.iter().map(|(_, value)| value.len() + HEADER_BYTES);
-        ENTRY_BYTES + head.sum::<usize>() + self.body.len()
+        let head = self.head.load();
+        let headers = head.iter().map(|(_, value)| value.len() + HEADER_BYTES);
+        ENTRY_BYTES + headers.sum::<usize>() + self.body.len()
     }
 
     fn is_packed(&self) -> bool {
-        self.head.iter().any(|(name, _)| name == CONTENT_ENCODING)
+        self.head.load().iter().any(|(name, _)| name == CONTENT_ENCODING)
     }
 
     fn media_type(&self) -> String {
-        let value = self.head.iter().find(|(name, _)| name == CONTENT_TYPE);
+        let head = self.head.load();
+        let value = head.iter().find(|(name, _)| name == CONTENT_TYPE);
         essence(value.map(|(_, value)| value))
     }
 
@@ -285,11 +305,11 @@ impl Entry {
 }
 
 /// The headers to keep, with their values in one allocation.
-fn compact(headers: &HeaderMap) -> Vec<(HeaderName, HeaderValue)> {
-    let kept = || headers.iter().filter(|(name, _)| !is_of_exchange(name));
-    let all: Bytes = kept().flat_map(|(_, value)| value.as_bytes()).copied().collect::<Vec<u8>>().into();
+fn compact<'a>(headers: impl Iterator<Item = (&'a HeaderName, &'a HeaderValue)>) -> Head {
+    let kept: Vec<_> = headers.filter(|(name, _)| !is_of_exchange(name)).collect();
+    let all: Bytes = kept.iter().flat_map(|(_, value)| value.as_bytes()).copied().collect::<Vec<u8>>().into();
     let mut at = 0;
-    let values = kept().map(|(name, value)| {
+    let values = kept.into_iter().map(|(name, value)| {
         let part = all.slice(at..at + value.len());
         at += value.len();
         (name.clone(), HeaderValue::from_maybe_shared(part).expect("it was one before"))

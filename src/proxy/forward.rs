@@ -138,13 +138,13 @@ impl Proxy {
 /// What a write changes: anything in its repository, as far as can be told from here. A plain write
 /// can't change what guards the branches.
 fn change_of(permitted: &Permitted) -> Change {
-    // Mutations that name several nodes may reach into several repositories.
-    let graphql = permitted.call().graphql.as_ref();
-    let is_wide =
-        graphql.is_some_and(|call| call.mutations.iter().map(|one| one.ids.len()).sum::<usize>() > 1);
+    // Mutations that name several nodes may reach into several repositories, and behind an id the name may have changed.
+    let call = permitted.call();
+    let nodes = call.graphql.iter().flat_map(|graphql| &graphql.mutations).map(|one| one.ids.len());
+    let is_wide = nodes.sum::<usize>() > 1 || matches!(call.route.scope, Scope::RepositoryId(_));
     match permitted.repository().filter(|_| !is_wide) {
         Some(name) => {
-            let guards = permitted.call().class > Class::Write;
+            let guards = call.class > Class::Write;
             let areas = Area::ALL.into_iter().filter(|area| guards || *area != Area::Guard).collect();
             Change::Repository { name: name.to_string().to_ascii_lowercase(), areas }
         }

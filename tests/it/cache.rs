@@ -341,6 +341,28 @@ async fn what_is_fresh_is_served_until_something_is_written() {
     assert_eq!(cache(&tollgate.get(ISSUE).await), "revalidated");
 }
 
+/// By id, a repository may be renamed without tollgate's knowledge, and a comparison shows what happens in a fork.
+#[tokio::test]
+async fn what_may_show_another_repository_is_asked_for_after_any_write() {
+    let tollgate = Setup { cache: FRESH, ..Setup::worker() }.start().await;
+    let by_id = "/repositories/2001/issues/1";
+    let compared = "/repos/acme/widgets/compare/main...acme:main";
+    for path in [ISSUE, by_id, compared] {
+        assert_eq!(tollgate.get(path).await.verdict(), "200", "{path}");
+        assert_eq!(cache(&tollgate.get(path).await), "hit", "{path}");
+    }
+    let elsewhere = tollgate.ask("POST", "/repos/acme/gadgets/issues").json(&json!({"title": "hello"}));
+    assert_eq!(elsewhere.send().await.verdict(), "201");
+    for (path, expected) in [(ISSUE, "hit"), (by_id, "revalidated"), (compared, "revalidated")] {
+        assert_eq!(cache(&tollgate.get(path).await), expected, "{path}");
+    }
+    // And a write by id may be one to a repository of any name.
+    let comment = tollgate.ask("POST", &format!("{by_id}/comments")).json(&json!({"body": "hello"}));
+    assert_eq!(comment.send().await.verdict(), "201");
+    assert_eq!(cache(&tollgate.get(ISSUE).await), "changed");
+    assert_eq!(cache(&tollgate.get("/repos/acme/gadgets/issues/1").await), "miss");
+}
+
 #[tokio::test]
 async fn what_is_known_is_served_while_github_fails_if_that_is_wanted() {
     let tollgate =

@@ -71,6 +71,32 @@ fn an_answer_is_github_s_under_our_own_tag_and_without_what_concerned_one_exchan
     }
 }
 
+/// RFC 9111 §4.3.4.
+#[test]
+fn what_a_304_says_holds_from_then_on() {
+    let token = Token::for_tests("a");
+    let entry = entry(PLAIN, b"{}", &token, 30);
+    let asked = Condition { by: Validator::Plain, header: None };
+    let noon = "Wed, 01 Jul 2026 12:00:00 GMT";
+    let link = "<https://api.github.com/x?page=4>; rel=\"last\"";
+    let said = [
+        ("date", noon),
+        ("link", link),
+        ("deprecation", "@1"),
+        ("content-type", "text/plain"),
+        ("last-modified", noon),
+        ("x-github-request-id", "AB:2"),
+    ];
+    entry.confirm(&headers(&said), &asked, &token, 5_000);
+    entry.confirm(&headers(&[("date", "Wed, 01 Jul 2026 09:00:00 GMT")]), &asked, &token, 4_000);
+    let answer = entry.answer();
+    let value = |name: &str| answer.headers().get(name).map(|value| value.to_str().unwrap());
+    assert_eq!((value("date"), value("link"), value("deprecation")), (Some(noon), Some(link), Some("@1")));
+    assert_eq!(value("content-type"), Some("application/json; charset=utf-8"));
+    assert_eq!(value("last-modified"), Some("Wed, 01 Jul 2026 10:00:00 GMT"));
+    assert_eq!(value("x-github-request-id"), None);
+}
+
 #[test]
 fn the_same_body_has_the_same_tag_packed_or_not() {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::default());

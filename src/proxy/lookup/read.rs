@@ -4,20 +4,21 @@ use std::sync::Arc;
 
 use headers::{HeaderMapExt, IfModifiedSince, LastModified};
 use http::header::{
-    AGE, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, ETAG, HeaderMap, HeaderName, HeaderValue,
-    IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED,
+    AGE, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue, IF_MODIFIED_SINCE,
+    IF_NONE_MATCH,
 };
 use http::{Response, StatusCode};
 
 use super::keep::Kept;
 use super::says;
 use crate::cache::changes::{Area, Reach};
-use crate::cache::entry::{Condition, Entry, Validator};
+use crate::cache::entry::{Condition, Entry, Validator, describes_body};
 use crate::cache::flights::{Flight, Lead, State};
 use crate::cache::key::Key;
 use crate::cache::{CacheResult, WRITTEN_BYTES_MAX, etag};
 use crate::error::ProxyError;
 use crate::github::tokens::Token;
+use crate::policy::routes::Scope;
 use crate::proxy::Proxy;
 use crate::proxy::admit::Admitted;
 use crate::proxy::body::full;
@@ -78,11 +79,9 @@ impl Proxy {
         let installation = permitted.installation();
         let rights = (Arc::clone(&installation.label), installation.rights);
         let key = Key::new(rights, repositories, call.target.path_and_query(), &headers);
-        let repository = permitted.repository().map(|name| name.to_string().to_ascii_lowercase());
-        let area = repository.as_ref().and_then(|_| Area::of_template(call.route.operation.template));
         let known = self.cache.get(&key);
         Read {
-            reach: Reach { repository, area },
+            reach: reach_of(permitted),
             per_page: page_size(call),
             headers,
             known,
@@ -197,19 +196,23 @@ impl Proxy {
             (Err(error), _) => return (Err(error), None),
         };
         let Some(asked) = &read.asked else { return (Ok(answer), None) };
-        ctx.cache = Some(if read.known.is_some() { CacheResult::Changed } else { CacheResult::Miss });
+        // A failure says nothing of what is known.
+        let is_known = read.known.is_some() && !answer.status().is_server_error();
+        ctx.cache = Some(if is_known { CacheResult::Changed } else { CacheResult::Miss });
         if answer.status() == StatusCode::NOT_MODIFIED {
             // Without an entry the condition was the caller's own; without a condition a 304 tells us nothing.
-            let asked_for = read.known.as_ref().filter(|_| asked.condition.header.is_some());
-            let Some(entry) = asked_for else { return (Ok(answer), None) };
-            self.count_validator(asked, "unchanged");
-            self.metrics.quota_saved.with_label_values(&["revalidated"]).inc();
+            if read.known.is_some() && asked.condition.header.is_none() {
+                return (Ok(answer), None);
+            }
             ctx.cache = Some(CacheResult::Revalidated);
+            self.metrics.quota_saved.with_label_values(&["revalidated"]).inc();
+            let Some(entry) = &read.known else { return (Ok(answer), None) };
+            self.count_validator(asked, "unchanged");
             entry.confirm(answer.headers(), &asked.condition, &asked.token, asked.at_ms);
             let served = reused(call, &read.key, entry, Some(answer.headers()));
             return (Ok(served), Some(Arc::clone(entry)));
         }
-        if read.known.is_some() {
+        if is_known {
             self.count_validator(asked, "changed");
         }
         match self.keep(read, asked, answer, ctx).await {
@@ -292,6 +295,20 @@ impl Read {
     }
 }
 
+/// What the answer depends on. By id, a repository may be renamed without our knowledge, so changes may go by another
+/// name; and a comparison with a fork shows what happens there.
+fn reach_of(permitted: &Permitted) -> Reach {
+    let route = &permitted.call().route;
+    let reaches_forks = route.param("basehead").is_some_and(|ends| ends.contains(':'));
+    let repository = match route.scope {
+        Scope::RepositoryId(_) => None,
+        _ if reaches_forks => None,
+        _ => permitted.repository().map(|name| name.to_string().to_ascii_lowercase()),
+    };
+    let area = repository.as_ref().and_then(|_| Area::of_template(route.operation.template));
+    Reach { repository, area }
+}
+
 /// Marks an answer whose body comes from an earlier entry, so that it may have been rewritten already.
 #[derive(Debug, Clone)]
 pub(in crate::proxy) struct Reused {
@@ -334,11 +351,6 @@ fn served(call: &Call, entry: &Entry, exchange: Option<&HeaderMap>) -> Answer {
         return Response::from_parts(head, full(bytes::Bytes::new()));
     }
     Response::from_parts(head, full(body))
-}
-
-/// Whether the entry's value of a header counts, whatever a 304 says.
-fn describes_body(name: &HeaderName) -> bool {
-    [ETAG, CONTENT_LENGTH, CONTENT_ENCODING, CONTENT_TYPE, LAST_MODIFIED].contains(name)
 }
 
 /// Whether the caller has it already (RFC 9110 §13.2.2: an ETag takes precedence over a time).

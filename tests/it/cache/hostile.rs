@@ -12,7 +12,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::Instant;
 
-use super::{FRESH, ISSUE, STALE, cache, charged, edit, slow};
+use super::{FRESH, ISSUE, STALE, cache, charged, edit, metric, slow};
 use crate::support::{Setup, Tollgate, agent, roomy, straight};
 
 fn status(status: u16) -> FaultKind {
@@ -51,7 +51,10 @@ async fn a_failure_of_github_s_empties_nothing() {
     let tollgate = Setup { further: once(), ..Setup::worker() }.start().await;
     tollgate.get(ISSUE).await;
     tollgate.sim.faults().add(Fault::new(status(502)).on("GET", ISSUE).times(1));
-    assert_eq!(tollgate.get(ISSUE).await.status, StatusCode::BAD_GATEWAY);
+    let failed = tollgate.get(ISSUE).await;
+    assert_eq!((failed.status, cache(&failed)), (StatusCode::BAD_GATEWAY, "miss"));
+    let changed = "tollgate_cache_validators_total{by=\"etag\",result=\"changed\"}";
+    assert_eq!(metric(&tollgate, changed).await, 0, "a failure is no change");
     assert_eq!(cache(&tollgate.get(ISSUE).await), "revalidated");
     assert_eq!(charged(&tollgate), 1);
 }
