@@ -7,7 +7,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::units::{FRONT, HOUR_MS, Micro, U};
 
@@ -20,8 +20,10 @@ const TURN_MAX_MS: i64 = 600_000;
 const GRACE_MS: i64 = 5_000;
 /// Later times are named, but not kept.
 const BOOKINGS_MAX: usize = 512;
-/// Times that are kept for one agent: one that sends many calls at once must not take all turns for minutes.
+/// Times that are kept for one agent in any case: one that sends many calls at once must not take all turns for minutes.
 const OF_ONE_AGENT: usize = 8;
+/// As many more for each agent that has one, until they share [`BOOKINGS_MAX`].
+const FOR_EACH_AGENT: usize = 4;
 /// A time that was named counts for the next one for so long.
 const NAMED_COUNTS_MS: i64 = 600_000;
 /// What is kept for all times together counts as this at most, and a rate as that many micro-points a second.
@@ -55,6 +57,8 @@ pub(super) struct Named {
     /// come when its time was kept, or turns are left over when a call is served, others may be gone as well: each time
     /// that halves them.
     pub(super) callers: i64,
+    /// A time that was kept for it has lapsed, and none of its calls was served since.
+    pub(super) is_owed: bool,
 }
 
 /// How long the bucket takes to fill for one call.
@@ -84,6 +88,7 @@ impl Bookings {
         for agent in &lapsed {
             if let Some(named) = self.named.get_mut(agent) {
                 named.callers /= 2;
+                named.is_owed = true;
             }
         }
         lapsed
@@ -135,7 +140,10 @@ impl Bookings {
 
     /// Whether a further time of the agent would be kept.
     pub(super) fn has_room_for(&self, agent: &str) -> bool {
-        self.kept.len() < BOOKINGS_MAX && self.of(agent) < OF_ONE_AGENT
+        let others = self.kept.iter().map(|booking| &*booking.agent).filter(|other| *other != agent);
+        let agents = 1 + others.collect::<FxHashSet<&str>>().len();
+        let most = (FOR_EACH_AGENT * agents).min(BOOKINGS_MAX / agents).max(OF_ONE_AGENT);
+        self.kept.len() < BOOKINGS_MAX && self.of(agent) < most
     }
 
     /// How many times are kept for an agent.
@@ -156,10 +164,25 @@ impl Bookings {
         self.named.get(agent).copied().filter(|named| named.at > now - NAMED_COUNTS_MS)
     }
 
+    /// Whether a time that was kept for the agent has lapsed, and none of its calls was served since. Several count as
+    /// one, or an agent whose callers left would have too much later.
+    pub(super) fn is_owed(&self, agent: &str, now: i64) -> bool {
+        self.named(agent, now).is_some_and(|named| named.is_owed)
+    }
+
+    /// The agent's next fair time comes so much earlier.
+    pub(super) fn pay_back(&mut self, agent: &Arc<str>, ms: i64, now: i64) {
+        if let Some(named) = self.named(agent, now) {
+            self.named.insert(Arc::clone(agent), Named { at: named.at - ms, ..named });
+        }
+    }
+
     /// A caller was told a time that is fair from `at` on.
     pub(super) fn name(&mut self, agent: &Arc<str>, at: i64, now: i64) {
-        let callers = self.named(agent, now).map_or(0, |named| named.callers) + 1;
-        self.named.insert(Arc::clone(agent), Named { at, callers });
+        let before = self.named(agent, now);
+        let callers = before.map_or(0, |named| named.callers) + 1;
+        let is_owed = before.is_some_and(|named| named.is_owed);
+        self.named.insert(Arc::clone(agent), Named { at, callers, is_owed });
     }
 
     /// A caller was served. If `at` is given, it took the turn that was fair from then on.
@@ -168,7 +191,7 @@ impl Bookings {
         if let Some(at) = at.or(named.map(|named| named.at)) {
             let callers = named.map_or(0, |named| named.callers);
             let callers = if turns_are_left { callers / 2 } else { (callers - 1).max(0) };
-            self.named.insert(Arc::clone(agent), Named { at, callers });
+            self.named.insert(Arc::clone(agent), Named { at, callers, is_owed: false });
         }
     }
 

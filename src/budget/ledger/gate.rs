@@ -203,6 +203,13 @@ impl Gate {
         self.bookings.of(agent) > 0
     }
 
+    /// Takes back a part of the turn that an agent's last call took.
+    pub(super) fn pay_back(&mut self, agent: &Arc<str>, ms: i64, now: i64) {
+        if !self.bookings.is_empty() {
+            self.bookings.pay_back(agent, ms, now);
+        }
+    }
+
     /// The start tag a head has or would get.
     fn start(&self, ask: &Ask<'_>) -> Micro {
         match self.waiting.get(ask.head) {
@@ -266,7 +273,11 @@ impl Gate {
             return Test { short, wait_ms: self.wait_ms(short), is_light: true, ahead: 0 };
         }
         let start = self.start(ask);
-        let reach = if ask.is_interactive { start } else { start + ask.charge };
+        // Virtual time moves by whole turns, so an urgent call may be ahead of it by what its own falls short of one.
+        let reach = match ask.is_interactive {
+            true => start - (U - ask.charge).max(0),
+            false => start + ask.charge,
+        };
         let is_light = ask.is_due || reach <= self.v;
         let ahead = match is_light {
             true => 0,
@@ -277,8 +288,9 @@ impl Gate {
         let alone = ask.need.min(FRONT) + self.need_of_first(ahead) - self.tok - express;
         let (mut short, mut wait_ms) = (alone, self.wait_ms(alone));
         // Whoever comes at its time at a pool may overdraw, so an urgent call in between sends hardly anybody away.
-        // So may a light call that is too dear to be kept a time for, and would never find its turn between others'.
-        let is_urgent = is_light && (ask.is_interactive || ask.need > FRONT);
+        // So may a light call that is too dear to be kept a time for, or comes late: it would never find its turn between
+        // others'.
+        let is_urgent = is_light && (ask.is_interactive || ask.need > FRONT || self.comes_late(ask));
         let goes_first = ask.is_due || (is_urgent && ask.window.ends_at < i64::MAX);
         if !self.bookings.is_empty() && !goes_first {
             // What was promised is not overdrawn.
@@ -299,6 +311,11 @@ impl Gate {
     /// The place of the agent's time that has come; a dear call does not use up one that was kept for a cheap one.
     fn due(&self, ask: &Ask<'_>) -> Option<usize> {
         if ask.need > FRONT { None } else { self.bookings.due(ask.agent, ask.now) }
+    }
+
+    /// Whether a time of the agent's has lapsed that the call may make up for.
+    fn comes_late(&self, ask: &Ask<'_>) -> bool {
+        !self.waiting.contains_key(ask.head) && self.bookings.is_owed(ask.agent, ask.now)
     }
 
     /// What the first heads of the order need in the bucket, if there are so many.

@@ -106,6 +106,11 @@ impl Ledger {
         let pool = self.pool(&lease.resource, now);
         if lease.asked.pool {
             pool.gate.correct(&lease.agent, tag);
+            if by < 0 {
+                // The agent's next turn was put off by what the call might have cost.
+                let ms = pool.turns_apart_ms(&lease.agent, lease.weight, -by);
+                pool.gate.pay_back(&lease.agent, ms, now);
+            }
         }
         let member = pool.member_mut(&lease.agent);
         if lease.guarantee > 0 {

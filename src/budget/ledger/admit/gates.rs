@@ -81,7 +81,8 @@ impl Ledger {
                 GateKind::Pool => self.pool_of(admit).as_window(weighed.now),
                 _ => Window::ENDLESS,
             },
-            wanting: (kind == GateKind::Pool).then(|| self.pool_of(admit).wanting(&admit.share)),
+            wanting: (kind == GateKind::Pool)
+                .then(|| self.pool_of(admit).wanting(&admit.share.agent, weight)),
             now: weighed.now,
         }
     }

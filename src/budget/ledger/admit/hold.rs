@@ -28,7 +28,9 @@ impl Ledger {
         }
         // Whoever has a turn within its patience waits for it, whatever lies before it now.
         let own_ms = match held.gate {
-            Some(GateKind::Pool) => self.pool_of(admit).turns_apart_ms(&admit.share, weighed.price * U),
+            Some(GateKind::Pool) => {
+                self.pool_of(admit).turns_apart_ms(&admit.share.agent, admit.share.weight, weighed.price * U)
+            }
             _ => i64::MAX,
         };
         if held.wait_ms.min(own_ms) > admit.patience_ms {
@@ -115,7 +117,7 @@ impl Ledger {
             least_ms: if ceiling > 0 { apart_ms(ceiling) } else { 0 },
             most_ms: if guarantee > 0 { apart_ms(guarantee) } else { i64::MAX },
             window: pool.as_window(now),
-            wanting: Some(pool.wanting(share)),
+            wanting: Some(pool.wanting(&share.agent, share.weight)),
             now,
         };
         let sure_at = if guarantee > 0 { pool.member(&share.agent).guaranteed_to + 1 } else { i64::MAX };

@@ -85,7 +85,7 @@ impl Gate {
     /// within its pace; one that leads beyond the window's end is as long as in the next. An agent that is alone is
     /// sent no more steps beyond `from`, its first possible turn, than callers of its come back before.
     fn next_fair(&self, ask: &Ask<'_>, from: i64) -> Option<i64> {
-        let Named { at: last, callers } = self.bookings.named(ask.agent, ask.now)?;
+        let Named { at: last, callers, .. } = self.bookings.named(ask.agent, ask.now)?;
         let weights = self.weights(ask);
         let reach = |step: i64| match weights == ask.weight {
             true => from.saturating_add(step.saturating_mul(callers)),

@@ -48,9 +48,9 @@ impl Pool {
 
     /// The weights of those who want more than they get, and of who asks. Who is served at once whenever it asks does not
     /// count, or the others would be told to come later than they could be served.
-    pub(in crate::budget::ledger) fn wanting(&self, share: &Share) -> i64 {
-        let is_among = self.members.get(&share.agent).is_some_and(|member| member.wants);
-        self.wanting + if is_among { 0 } else { share.weight }
+    pub(in crate::budget::ledger) fn wanting(&self, agent: &str, weight: i64) -> i64 {
+        let is_among = self.members.get(agent).is_some_and(|member| member.wants);
+        self.wanting + if is_among { 0 } else { weight }
     }
 
     pub(super) fn forget_unseen(&mut self, now: i64) {
@@ -73,7 +73,7 @@ impl Pool {
     }
 
     /// Milliseconds between two turns of an agent that need so much, by the weights of those who want turns.
-    pub(in crate::budget::ledger) fn turns_apart_ms(&self, share: &Share, need: Micro) -> i64 {
-        turn_ms(need, self.gate.rate) * self.wanting(share) / share.weight
+    pub(in crate::budget::ledger) fn turns_apart_ms(&self, agent: &str, weight: i64, need: Micro) -> i64 {
+        turn_ms(need, self.gate.rate) * self.wanting(agent, weight) / weight
     }
 }

@@ -12,6 +12,8 @@ pub(super) struct Caller {
     at: i64,
     is_told: bool,
     pub(super) patience_ms: i64,
+    /// How much later it comes than it was told; its way here takes some time.
+    late_ms: i64,
 }
 
 /// What came of the calls of an agent.
@@ -51,6 +53,7 @@ impl Crowd {
                 at: START + 200 + late,
                 is_told: false,
                 patience_ms: 4_000,
+                late_ms: 50,
             })
         });
         Crowd { bench, callers: callers.collect(), is_write, resource, came: BTreeMap::new(), longest_s: 0 }
@@ -59,7 +62,7 @@ impl Crowd {
     /// Lets all ask in the order of their times; each asks again as soon as it has an answer.
     pub(super) fn run(&mut self, until: i64) {
         while let Some(next) = (0..self.callers.len()).min_by_key(|place| self.callers[*place].at) {
-            let Caller { who, label, at, is_told, patience_ms } = self.callers[next];
+            let Caller { who, label, at, is_told, patience_ms, late_ms } = self.callers[next];
             if at >= until {
                 return;
             }
@@ -77,18 +80,25 @@ impl Crowd {
                 Outcome::Refused { retry_after, .. } => {
                     came.in_vain += i64::from(is_told);
                     self.longest_s = self.longest_s.max(retry_after);
-                    // Its way here takes some time.
-                    (now + retry_after * 1000 + 50, true)
+                    (now + retry_after * 1000 + late_ms, true)
                 }
                 Outcome::Done | Outcome::Settled { .. } => unreachable!(),
             };
-            self.callers[next] = Caller { who, label, at, is_told, patience_ms };
+            self.callers[next] = Caller { who, label, at, is_told, patience_ms, late_ms };
             self.bench.check();
         }
     }
 
     pub(super) fn add(&mut self, who: Who, label: &'static str, at: i64, patience_ms: i64) {
-        self.callers.push(Caller { who, label, at, is_told: false, patience_ms });
+        self.callers.push(Caller { who, label, at, is_told: false, patience_ms, late_ms: 50 });
+    }
+
+    /// From now on, the agent's callers come so much later than they are told.
+    fn delay(&mut self, agent: &str, late_ms: i64) {
+        self.callers
+            .iter_mut()
+            .filter(|caller| caller.who.name == agent)
+            .for_each(|caller| caller.late_ms = late_ms);
     }
 
     pub(super) fn forget(&mut self) {
@@ -117,6 +127,24 @@ fn check(crowd: &Crowd, agents: &[Who], turns: i64) {
         // Several callers of one agent share its times: one that asks for the first time may take another's.
         let own = if crowd.callers.len() > agents.len() { came.served / 20 } else { 0 };
         assert!(came.in_vain <= own, "{} was told when it would be served: {:?}", who.name, crowd.came);
+    }
+}
+
+/// Its time has lapsed, and all turns until the next one are others' by then.
+#[test]
+fn who_comes_late_is_served_before_others_have_their_times() {
+    let agents = ["a", "b", "c", "d", "late"].map(|name| Who::plain(name, 1));
+    for patience_ms in [0, 4_000] {
+        let mut crowd = Crowd::new(Bench::new(3_600), &agents, 1, false, "core");
+        crowd.callers.iter_mut().for_each(|caller| caller.patience_ms = patience_ms);
+        crowd.delay("late", 8_000);
+        crowd.run(START + 300_000);
+        crowd.forget();
+        crowd.run(START + 1_200_000);
+        let (late, other) = (crowd.came("late"), crowd.came("a"));
+        // One in some fourteen seconds, since it is told five and comes eight later.
+        assert!(late.served >= 60, "{late:?}, others {other:?}");
+        assert!(late.in_vain + other.in_vain <= 3, "{late:?}, others {other:?}");
     }
 }
 

@@ -29,6 +29,8 @@ local function is_route_over(route)
   return not gate or now - gate.t > ROUTE_IDLE_MS
 end
 
+local function is_unnamed(text) return not gate_behind(text) or not Hash.get(STATE, 'named:' .. text) end
+
 -- By the prefix of the field.
 local IS_OVER = {
   gate = function(name)
@@ -44,7 +46,8 @@ local IS_OVER = {
   named = function(text, at)
     return not gate_behind(text) or (tonumber(at) or Hash.garbled(STATE .. ' ' .. text)) <= now - NAMED_SWEPT_MS
   end,
-  callers = function(text) return not gate_behind(text) or not Hash.get(STATE, 'named:' .. text) end,
+  callers = is_unnamed,
+  owed = is_unnamed,
   booked = function(text) return not gate_behind(text .. '|') end,
   member = function(text, blob)
     local resource, agent = text:match('^([^|]*)|(.*)$')

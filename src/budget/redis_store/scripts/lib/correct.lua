@@ -5,7 +5,11 @@ local function correct_units(lease, by)
   if route then Gate.correct(route, lease.agent, tag) end
   if lease.asked_installation == 1 then Gate.correct(Ledger.installation_gate(), lease.agent, tag) end
   local pool = Pool.of(lease.resource, ledger, now)
-  if lease.asked_pool == 1 then Gate.correct(Pool.gate(pool), lease.agent, tag) end
+  if lease.asked_pool == 1 then
+    Gate.correct(Pool.gate(pool), lease.agent, tag)
+    -- The agent's next turn was put off by what the call might have cost.
+    if by < 0 then Gate.pay_back(Pool.gate(pool), lease.agent, Pool.turns_apart_ms(pool, lease, -by), now) end
+  end
   local member = Pool.member_for(pool, lease.agent)
   if lease.guarantee > 0 then member.guaranteed_to = member.guaranteed_to + div(by * 1000, lease.guarantee) end
   if lease.ceiling > 0 then member.ceiling_to = member.ceiling_to + div(by * 1000, lease.ceiling) end

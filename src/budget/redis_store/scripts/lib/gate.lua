@@ -62,6 +62,7 @@ do
   -- The times kept for refused callers, earliest first; see ledger/bookings.rs. Of a gate that keeps none, nothing is
   -- read: `booked` counts them.
   local SLOW_TURN_MS, TURN_MAX_MS, GRACE_MS, BOOKINGS_MAX, OF_ONE_AGENT = 1500, 600000, 5000, 512, 8
+  local FOR_EACH_AGENT = 4
   local NAMED_AHEAD_MS, NAMED_COUNTS_MS, LOOKED_AT = 3600000, 600000, 64
   local KEPT_MAX, RATE_MAX = 1000000 * U, 1000 * U
 
@@ -69,6 +70,7 @@ do
   function Gate.callers_field(gate, agent)
     return string.format('callers:%.0f %s|%s', gate.born, gate.name, agent)
   end
+  function Gate.owed_field(gate, agent) return string.format('owed:%.0f %s|%s', gate.born, gate.name, agent) end
   function Gate.booked_field(gate) return string.format('booked:%.0f %s', gate.born, gate.name) end
 
   function Gate.turn_ms(need, rate) return min(TURN_MAX_MS, div(need * 1000, rate)) end
@@ -116,6 +118,22 @@ do
     Hash.put_number(STATE, Gate.callers_field(gate, agent), callers)
   end
 
+  -- Whether a time that was kept for the agent has lapsed, and none of its calls was served since.
+  local function set_owed(gate, agent, is_owed) Hash.put(STATE, Gate.owed_field(gate, agent), is_owed and '1') end
+
+  -- Whether a time of the agent's has lapsed that the call may make up for.
+  local function comes_late(gate, ask)
+    if gate.booked == 0 or Gate.head(gate, ask.head) then return false end
+    return named(gate, ask.agent, ask.now) and Hash.get(STATE, Gate.owed_field(gate, ask.agent)) == '1'
+  end
+
+  -- The agent's next fair time comes so much earlier.
+  function Gate.pay_back(gate, agent, ms, now)
+    if gate.booked == 0 then return end
+    local last, callers = named(gate, agent, now)
+    if last then set_named(gate, agent, last - ms, callers) end
+  end
+
   -- Gives up times whose callers did not come; returns their agents.
   local function drop_lapsed(gate, now)
     local kept, lapsed = {}, {}
@@ -125,7 +143,10 @@ do
         kept[#kept + 1] = booking
       else
         local last, callers = named(gate, booking.agent, now)
-        if last then set_named(gate, booking.agent, last, div(callers, 2)) end
+        if last then
+          set_named(gate, booking.agent, last, div(callers, 2))
+          set_owed(gate, booking.agent, true)
+        end
         lapsed[#lapsed + 1] = booking.agent
       end
     end
@@ -272,15 +293,17 @@ do
       return { short = short, wait_ms = wait_ms(gate, short), is_light = true, ahead = 0 }
     end
     local start = Gate.start(gate, ask)
-    local reach = ask.is_interactive and start or start + ask.charge
+    -- Virtual time moves by whole turns, so an urgent call may be ahead of it by what its own falls short of one.
+    local reach = ask.is_interactive and start - max(0, U - ask.charge) or start + ask.charge
     local is_light = ask.is_due or reach <= gate.v
     local ahead = is_light and 0 or Gate.ahead(gate, ask, start)
     local express = is_light and ask.express or 0
     local alone = min(ask.need, FRONT) + need_of_first(gate, ahead) - gate.tok - express
     local short, wait = alone, wait_ms(gate, alone)
     -- Whoever comes at its time at a pool may overdraw, so an urgent call in between sends hardly anybody away.
-    -- So may a light call that is too dear to be kept a time for, and would never find its turn between others'.
-    local is_urgent = is_light and (ask.is_interactive or ask.need > FRONT)
+    -- So may a light call that is too dear to be kept a time for, or comes late: it would never find its turn between
+    -- others'.
+    local is_urgent = is_light and (ask.is_interactive or ask.need > FRONT or comes_late(gate, ask))
     local goes_first = ask.is_due or (is_urgent and ask.ends_at < HUGE)
     if gate.booked > 0 and not goes_first then
       -- What was promised is not overdrawn.
@@ -322,7 +345,12 @@ do
     return own
   end
   local function has_room_for(gate, agent)
-    return #Gate.bookings(gate) < BOOKINGS_MAX and Gate.kept_of(gate, agent) < OF_ONE_AGENT
+    local bookings, agents, seen = Gate.bookings(gate), 1, { [agent] = true }
+    for _, other in ipairs(bookings) do
+      if not seen[other.agent] then seen[other.agent], agents = true, agents + 1 end
+    end
+    local most = max(OF_ONE_AGENT, min(FOR_EACH_AGENT * agents, div(BOOKINGS_MAX, agents)))
+    return #bookings < BOOKINGS_MAX and Gate.kept_of(gate, agent) < most
   end
 
   -- A step after the last fair time that was named to an agent, if one was. One that leads beyond the window's end is
@@ -373,7 +401,8 @@ do
       at = is_anybodys and free(first, true) == first and first or free(fair, true)
     end
     if not keeps(ask.need, rate, ask.wanting ~= nil) then return nil, is_later end
-    local _, callers = named(gate, ask.agent, ask.now)
+    local last, callers = named(gate, ask.agent, ask.now)
+    if not last then set_owed(gate, ask.agent, false) end
     set_named(gate, ask.agent, fair, callers + 1)
     -- One is kept in any case, so that the others share with it.
     if (not is_early or Gate.kept_of(gate, ask.agent) == 0) and has_room_for(gate, ask.agent) then
@@ -420,7 +449,10 @@ do
     local last, callers = named(gate, ask.agent, ask.now)
     taken = taken or last
     callers = turns_are_left and div(callers, 2) or max(0, callers - 1)
-    if taken then set_named(gate, ask.agent, taken, callers) end
+    if taken then
+      set_named(gate, ask.agent, taken, callers)
+      set_owed(gate, ask.agent, false)
+    end
   end
 
   -- Lets a head through. Returns whether it had waited.
