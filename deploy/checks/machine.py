@@ -35,6 +35,7 @@ def compose(report: Report, scratch: Path):
     shutil.copytree(KEYS, tree / "loadtest/github-sim/keys")
     (tree / "dashboards").mkdir()
     report.tool("compose/prepare", "bash", tree / "deploy/compose/prepare", cwd=tree)
+    report.check("compose/prepare again makes what is missing, and nothing else", prepared_again(tree))
     file = tree / "deploy/compose.yaml"
     report.tool("docker compose: compose.yaml", TOOLS / "docker-compose", "-f", file, "config", "--quiet", cwd=tree)
     report.tool("compose-lint: compose.yaml", TOOLS / "compose-lint", "--fail-on", "high", file, cwd=tree)
@@ -49,6 +50,20 @@ def compose(report: Report, scratch: Path):
     relaxed = "{extends: relaxed, rules: {line-length: disable, document-start: disable, comments: disable}}"
     report.tool("yamllint", TOOLS / "yamllint", "--strict", "-d", relaxed, *yaml_files)
     prometheus(report, scratch)
+
+
+def prepared_again(tree: Path) -> list[str]:
+    made = tree / "deploy/compose"
+    read = lambda: {path.name: path.read_bytes() for path in [*made.glob("secrets/*"), *made.glob("config/*")]}
+    before = read()
+    (made / "secrets/redis.password").unlink()
+    done = run("bash", made / "prepare", cwd=tree)
+    problems = [f"ended with {done.returncode}: {done.stderr}"] if done.returncode else []
+    after = read()
+    changed = sorted(name for name in before | after if before.get(name) != after.get(name))
+    if changed != ["redis.password"] or "redis.password" not in after:
+        problems.append(f"changed or missing: {changed}")
+    return problems
 
 
 def redis_starts() -> list[str]:
