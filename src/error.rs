@@ -28,14 +28,32 @@ pub enum ProxyError {
     OperationForbidden(String),
     /// A gated operation came without an approval.
     #[error(
-        "This is a {class} operation: it waits for an approval. Ask a person who may approve to review it{what_to_sign}, then send the same request again with the approval in the header `{header}`. Sending it again without one will not help."
+        "This is a {class} operation: it waits for an approval. Ask a person who may approve to review it{what_to_sign}{}, then send the same request again with the approval in the header `{header}`. Sending it again without one will not help.",
+        if *.is_draft { " and to mark the pull request ready for review, since GitHub merges no draft" } else { "" }
     )]
-    ApprovalRequired { class: Class, header: String, what_to_sign: &'static str, wanted: Box<Wanted> },
+    ApprovalRequired {
+        class: Class,
+        header: String,
+        what_to_sign: &'static str,
+        /// What is to be merged is known to be a draft.
+        is_draft: bool,
+        wanted: Box<Wanted>,
+    },
     /// An approval was sent but not accepted.
     #[error(
-        "The approval was not taken: {reason}. Ask the person who approves for another one, for the claims in `tollgate.approval`."
+        "The approval was not taken: {reason}. {}",
+        if *.is_another_needed {
+            "Ask the person who approves for another one, for the claims in `tollgate.approval`."
+        } else {
+            "It was not used: once that is put right, send it again."
+        }
     )]
-    ApprovalInvalid { reason: String, wanted: Box<Wanted> },
+    ApprovalInvalid {
+        reason: String,
+        /// The reason lies in the approval, and not in what came with it or in the pull request.
+        is_another_needed: bool,
+        wanted: Box<Wanted>,
+    },
     /// A new pull request that is no draft, or one that would stop being one.
     #[error("{0}")]
     DraftRequired(&'static str),

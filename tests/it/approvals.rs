@@ -183,6 +183,7 @@ async fn an_approval_of_a_merge_covers_the_commit_and_no_more() {
         let answer = send(&path, &more).await;
         assert_eq!(answer.verdict(), "403 approval_invalid", "{}", answer.text());
         assert!(answer.text().contains("`bypass_rules`"), "{}", answer.text());
+        assert!(!answer.text().contains("another one"), "{}", answer.text());
         let asked = format!("{path}?bypass_rules=true");
         assert_eq!(send(&asked, &json!({})).await.verdict(), "403 approval_invalid");
         assert_eq!(writes(&tollgate), Vec::<String>::new());
@@ -443,12 +444,18 @@ async fn a_draft_is_not_merged_and_its_approval_stays_good() {
     let tollgate = setup().start().await;
     let draft = |is_draft| tollgate.sim.edit(|world| world.set_draft("acme/widgets", 76, is_draft));
     assert!(draft(true));
-    let approval = approve(&refused(&tollgate, "PUT", MERGE, &json!({})).await);
+    let first = refused(&tollgate, "PUT", MERGE, &json!({})).await;
+    let approval = approve(&first);
     let early = send(&tollgate, "PUT", MERGE, &json!({}), Some(&approval)).await;
     assert_eq!(early.verdict(), "403 approval_invalid", "{}", early.text());
-    assert!(early.json()["message"].as_str().unwrap().contains("ready for review"), "{}", early.text());
+    for answer in [&first, &early] {
+        let message = answer.json()["message"].as_str().unwrap().to_owned();
+        assert!(message.contains("ready for review") && !message.contains("another one"), "{message}");
+    }
+    assert!(early.text().contains("It was not used"), "{}", early.text());
     assert_eq!(writes(&tollgate), Vec::<String>::new());
     assert!(draft(false));
+    assert!(!refused(&tollgate, "PUT", MERGE, &json!({})).await.text().contains("ready for review"));
     let merged = send(&tollgate, "PUT", MERGE, &json!({}), Some(&approval)).await;
     assert_eq!(merged.verdict(), "200", "{}", merged.text());
 }

@@ -59,6 +59,7 @@ async fn presence_takes_exactly_one_header_with_something_in_it() {
     }
     let twice = merge().header("x-merge-approval", "yes").header("x-merge-approval", "yes").send().await;
     assert_eq!(twice.verdict(), "403 approval_invalid");
+    assert!(!twice.text().contains("another one"), "{}", twice.text());
     assert!(tollgate.sim.books().merges.is_empty());
     let approved = merge().header("X-Merge-Approval", "yes").send().await;
     assert_eq!(approved.verdict(), "200", "{}", approved.text());

@@ -54,7 +54,11 @@ impl Proxy {
         ctx: &mut Context,
     ) -> Result<(), ProxyError> {
         let refused = |reason: &str| {
-            Err(ProxyError::ApprovalInvalid { reason: reason.to_owned(), wanted: Box::new(wanted.clone()) })
+            Err(ProxyError::ApprovalInvalid {
+                reason: reason.to_owned(),
+                is_another_needed: true,
+                wanted: Box::new(wanted.clone()),
+            })
         };
         if approval.expires_at <= self.clock.now_seconds() {
             return refused("it has expired while the call waited");
@@ -102,7 +106,11 @@ impl Proxy {
 
     async fn spend(&self, approval: &Approval, wanted: &Wanted, ctx: &Context) -> Result<(), ProxyError> {
         let refused = |reason: &str| {
-            Err(ProxyError::ApprovalInvalid { reason: reason.to_owned(), wanted: Box::new(wanted.clone()) })
+            Err(ProxyError::ApprovalInvalid {
+                reason: reason.to_owned(),
+                is_another_needed: true,
+                wanted: Box::new(wanted.clone()),
+            })
         };
         let (result, outcome) = match self.spent.spend(&Use::new(approval, &ctx.request_id)).await {
             Ok(Spent::Fresh) => ("accepted", Ok(())),

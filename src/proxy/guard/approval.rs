@@ -150,9 +150,9 @@ impl Proxy {
         match self.header_of(call) {
             Header::One(value) if is_visible(value) => match check_covered(call) {
                 Ok(()) => Ok(Sanction::Presence),
-                Err(reason) => Err(ProxyError::ApprovalInvalid { reason, wanted: wanted() }),
+                Err(reason) => Err(not_used(reason, wanted())),
             },
-            Header::One(_) | Header::None => Err(self.required(call, wanted())),
+            Header::One(_) | Header::None => Err(self.required(call, false, wanted())),
             Header::More => Err(twice(wanted())),
         }
     }
@@ -175,33 +175,37 @@ impl Proxy {
             None => self.with_commit(asker, call, request_binding(asker, call, organization), ctx).await?,
         };
         let required = Requirement { repository: asker.repository.clone(), action: action_of(call), binding };
+        let is_draft = is_draft && required.action == Class::Merge.as_str();
         let wanted = || Box::new(wanted(asker, call, required.binding.clone(), organization));
         let token = match self.header_of(call) {
             Header::One(value) if is_visible(value) => value.as_bytes(),
-            Header::One(_) | Header::None => return Err(self.required(call, wanted())),
+            Header::One(_) | Header::None => return Err(self.required(call, is_draft, wanted())),
             Header::More => return Err(twice(wanted())),
         };
         if matches!(required.binding, Binding::Pull { head_sha: None, .. }) {
-            let reason = "GitHub shows no such pull request".to_owned();
-            return Err(ProxyError::ApprovalInvalid { reason, wanted: wanted() });
+            return Err(not_used("GitHub shows no such pull request".to_owned(), wanted()));
         }
-        let invalid = |reason: String| ProxyError::ApprovalInvalid { reason, wanted: wanted() };
+        let invalid = |reason: String| ProxyError::ApprovalInvalid {
+            reason,
+            is_another_needed: true,
+            wanted: wanted(),
+        };
         let approval = self
             .rules
             .policy
             .verifier
             .verify(token, &required, self.clock.now_seconds())
             .map_err(|rejected| invalid(rejected.to_string()))?;
-        if is_draft && required.action == Class::Merge.as_str() {
+        if is_draft {
             // GitHub would refuse the merge, and the approval would be used up.
             let reason = "the pull request is a draft, which GitHub does not merge: a person has to mark it ready for \
-                          review first; the approval was not used";
-            return Err(invalid(reason.to_owned()));
+                          review first";
+            return Err(not_used(reason.to_owned(), wanted()));
         }
         if !self.spent.is_up() {
             return Err(ProxyError::ApprovalUnsure);
         }
-        check_covered(call).map_err(&invalid)?;
+        check_covered(call).map_err(|reason| not_used(reason, wanted()))?;
         if let Some(head_sha) = &approval.head_sha {
             check_commit(call, head_sha).map_err(|reason| invalid(reason.to_owned()))?;
         }
@@ -283,7 +287,7 @@ impl Proxy {
         }
     }
 
-    fn required(&self, call: &Call, wanted: Box<Wanted>) -> ProxyError {
+    fn required(&self, call: &Call, is_draft: bool, wanted: Box<Wanted>) -> ProxyError {
         let header = self.rules.policy.approval_header.to_string();
         let what_to_sign = match self.rules.policy.approval_mode {
             ApprovalMode::Signed => {
@@ -291,7 +295,7 @@ impl Proxy {
             }
             ApprovalMode::Presence => "",
         };
-        ProxyError::ApprovalRequired { class: call.class, header, what_to_sign, wanted }
+        ProxyError::ApprovalRequired { class: call.class, header, what_to_sign, is_draft, wanted }
     }
 }
 
@@ -320,9 +324,7 @@ fn check_covered(call: &Call) -> Result<(), String> {
     };
     let Some(member) = uncovered(&members) else { return Ok(()) };
     let member = json::shown(member);
-    Err(format!(
-        "an approval of a merge covers its commit and not `{member}`; leave that out and use it again"
-    ))
+    Err(format!("an approval of a merge covers its commit and not `{member}`; leave that out"))
 }
 
 /// How often the approval header came.
@@ -333,7 +335,12 @@ enum Header<'a> {
 }
 
 fn twice(wanted: Box<Wanted>) -> ProxyError {
-    ProxyError::ApprovalInvalid { reason: "the header came more than once".to_owned(), wanted }
+    not_used("the header came more than once".to_owned(), wanted)
+}
+
+/// The approval was not taken, and may yet be.
+fn not_used(reason: String, wanted: Box<Wanted>) -> ProxyError {
+    ProxyError::ApprovalInvalid { reason, is_another_needed: false, wanted }
 }
 
 /// A header of blanks approves nothing.

@@ -108,9 +108,11 @@ impl Proxy {
             Sanction::Signed { approval, wanted, .. } => {
                 let is_kept = latest.rules.policy.verifier.has_kept(&self.rules.policy.verifier, &approval.issuer);
                 let reason = || "who signed it may not approve any more".to_owned();
-                is_kept
-                    .then_some(())
-                    .ok_or_else(|| ProxyError::ApprovalInvalid { reason: reason(), wanted: wanted.clone() })
+                is_kept.then_some(()).ok_or_else(|| ProxyError::ApprovalInvalid {
+                    reason: reason(),
+                    is_another_needed: true,
+                    wanted: wanted.clone(),
+                })
             }
         }
     }

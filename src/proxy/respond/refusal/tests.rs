@@ -37,15 +37,17 @@ fn exhausted() -> ProxyError {
 fn every_code_has_its_status() {
     let wanted = || Box::new(Wanted { claims: json!({ "aud": "tollgate" }), request: None });
     let (header, what_to_sign) = ("x".to_owned(), "");
-    let required =
-        ProxyError::ApprovalRequired { class: Class::Merge, header, what_to_sign, wanted: wanted() };
+    let (class, is_draft) = (Class::Merge, false);
+    let required = ProxyError::ApprovalRequired { class, header, what_to_sign, is_draft, wanted: wanted() };
+    let invalid =
+        ProxyError::ApprovalInvalid { reason: "x".into(), is_another_needed: true, wanted: wanted() };
     for (error, code, status) in [
         (ProxyError::Unauthenticated, "unauthenticated", 401),
         (ProxyError::BadCredentials, "unauthenticated", 401),
         (ProxyError::RepositoryForbidden(String::new()), "repository_forbidden", 403),
         (ProxyError::OperationForbidden(String::new()), "operation_forbidden", 403),
         (required, "approval_required", 403),
-        (ProxyError::ApprovalInvalid { reason: "x".into(), wanted: wanted() }, "approval_invalid", 403),
+        (invalid, "approval_invalid", 403),
         (ProxyError::DraftRequired("x"), "draft_required", 422),
         (ProxyError::ApprovalUnsure, "store_unavailable", 503),
         (ProxyError::AuditAway, "store_unavailable", 503),
@@ -137,7 +139,8 @@ fn an_approval_refusal_says_what_to_sign() {
     let header = "x-merge-approval".to_owned();
     let request = json!({ "method": "PUT", "path": "/x", "body": "{}", "body_bytes": 2 });
     let wanted = Box::new(Wanted { claims: claims.clone(), request: Some(request.clone()) });
-    let error = ProxyError::ApprovalRequired { class: Class::Merge, header, what_to_sign: "", wanted };
+    let (class, is_draft) = (Class::Merge, false);
+    let error = ProxyError::ApprovalRequired { class, header, what_to_sign: "", is_draft, wanted };
     let about = body_of(&refusal(&error, &caller(false)))["tollgate"].clone();
     assert_eq!((&about["approval"], &about["request"]), (&claims, &request));
 }
