@@ -20,7 +20,7 @@ use thiserror::Error;
 use tokio::task::spawn_blocking;
 use tokio::time::Instant;
 
-use super::client::HttpClient;
+use super::client::{self, HttpClient};
 use super::rate_limit;
 use crate::clock::Clock;
 use crate::config::{self, PrivateKey};
@@ -32,6 +32,8 @@ use crate::secret;
 pub const OWN_USER_AGENT: &str = concat!("tollgate/", env!("CARGO_PKG_VERSION"));
 /// The API version that our own calls are written for.
 pub const OWN_API_VERSION: &str = "2022-11-28";
+/// What a question for all installations is called.
+pub(crate) const THE_LIST: &str = "the list of installations";
 /// Longest answer to a call of our own, in bytes; a page of a hundred installations takes some 300 KiB.
 const ANSWER_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// How far back `iat` lies.
@@ -52,7 +54,7 @@ const REPEATED_WITHIN: Duration = Duration::from_secs(2);
 pub enum AppError {
     #[error("the private key of app `{app}` can't be used: {why}")]
     Key { app: String, why: String },
-    #[error("GitHub could not be reached: {0}")]
+    #[error("GitHub could not be reached: {causes}{hint}", causes = .0, hint = client::hint(.0))]
     Unreachable(String),
     #[error("GitHub did not answer within {} s", .0.as_secs())]
     Timeout(Duration),
@@ -61,8 +63,14 @@ pub enum AppError {
         "GitHub limits the calls that app `{app}` makes as itself; the next is made at {until} (UTC epoch seconds)"
     )]
     Limited { app: String, until: i64 },
-    #[error("GitHub answered {status} to {what}: {message}")]
+    #[error("GitHub answered {status} to {what}: {message}{}", hint(*.status, .what, .message))]
     Refused { status: StatusCode, what: &'static str, message: String },
+    /// GitHub refused a token with permissions that the installation does not have, and the configuration names such.
+    #[error(
+        "GitHub gives no token, since `{setting}` of the App names what was not granted to it: {names}. Grant it in the \
+         App's settings, and accept that on the account it is installed on, or take it out of the file"
+    )]
+    NotGranted { setting: &'static str, names: String },
     #[error("GitHub's answer to {0} can't be read: {1}")]
     Garbled(&'static str, String),
 }
@@ -78,7 +86,17 @@ impl AppError {
         match self {
             AppError::Unreachable(_) | AppError::Timeout(_) | AppError::Limited { .. } => true,
             AppError::Refused { status, .. } => status.is_server_error(),
-            AppError::Key { .. } | AppError::Garbled(..) => false,
+            AppError::Key { .. } | AppError::NotGranted { .. } | AppError::Garbled(..) => false,
+        }
+    }
+
+    /// Whether a token was refused for its permissions.
+    pub(crate) fn is_about_permissions(&self) -> bool {
+        match self {
+            AppError::Refused { status: StatusCode::UNPROCESSABLE_ENTITY, message, .. } => {
+                message.contains("permission")
+            }
+            _ => false,
         }
     }
 
@@ -88,7 +106,7 @@ impl AppError {
     pub(crate) fn is_about_a_name(&self) -> bool {
         match self {
             AppError::Refused { status: StatusCode::UNPROCESSABLE_ENTITY, message, .. } => {
-                message.contains("repositor") && !message.contains("permission")
+                message.contains("repositor") && !self.is_about_permissions()
             }
             _ => false,
         }
@@ -286,11 +304,55 @@ impl App {
     }
 }
 
+/// What to change, where GitHub's words don't say it; empty if nothing is known.
+fn hint(status: StatusCode, what: &str, message: &str) -> &'static str {
+    let holds = |words: &str| message.contains(words);
+    match status {
+        StatusCode::UNAUTHORIZED if holds("could not be decoded") => {
+            ". Look whether its private key is one of the App that `app_id` or `client_id` names"
+        }
+        StatusCode::UNAUTHORIZED if holds("'exp'") || holds("'iat'") => ". Look at this machine's clock",
+        StatusCode::NOT_FOUND if holds("Integration not found") => ". Look at its `app_id` or `client_id`",
+        // Every App has such a list, if an empty one.
+        StatusCode::NOT_FOUND if what == THE_LIST => {
+            ". Look at `upstream.api_url`: https://api.github.com, or https://HOST/api/v3 on GitHub Enterprise Server"
+        }
+        _ => "",
+    }
+}
+
 /// GitHub's `message` in an error body, cut to 200 characters.
-fn message_of(body: &[u8]) -> String {
+pub(crate) fn message_of(body: &[u8]) -> String {
     let message = serde_json::from_slice::<serde_json::Value>(body)
         .ok()
         .and_then(|value| value.get("message")?.as_str().map(str::to_owned))
         .unwrap_or_else(|| "no message".to_owned());
     message.chars().take(200).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_says_what_to_change() {
+        for (status, what, message, hint) in [
+            (401, THE_LIST, "A JSON web token could not be decoded", "its private key is one of the App"),
+            (
+                401,
+                THE_LIST,
+                "'Expiration time' claim ('exp') is too far in the future",
+                "this machine's clock",
+            ),
+            (404, THE_LIST, "Integration not found", "`app_id` or `client_id`"),
+            (404, THE_LIST, "Not Found", "`upstream.api_url`"),
+        ] {
+            let body = serde_json::json!({ "message": message }).to_string();
+            let error = AppError::refused(StatusCode::from_u16(status).unwrap(), what, body.as_bytes());
+            let said = error.to_string();
+            assert!(said.contains(message) && said.contains(hint), "{said}");
+        }
+        let gone = AppError::refused(StatusCode::NOT_FOUND, "a token", br#"{"message":"Not Found"}"#);
+        assert_eq!(gone.to_string(), "GitHub answered 404 Not Found to a token: Not Found");
+    }
 }

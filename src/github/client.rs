@@ -59,6 +59,21 @@ impl SendError {
     }
 }
 
+/// What to change when there is no TLS with GitHub, by what rustls says (`with_causes`); empty if that is not why.
+pub(crate) fn hint(causes: &str) -> &'static str {
+    let says = |words: &str| causes.contains(words);
+    if says("CaUsedAsEndEntity") {
+        ". The server shows the certificate of an authority: let that sign one for the server, and name the authority's \
+         in `upstream.ca_file`"
+    } else if says("invalid peer certificate: UnknownIssuer") {
+        ". If an authority of your own signed the certificate, name that in `upstream.ca_file`"
+    } else if says("corrupt message of type InvalidContentType") {
+        ". What answers there speaks no TLS: if that is meant, write http:// in `upstream.api_url`"
+    } else {
+        ""
+    }
+}
+
 /// Why the client could not be created.
 #[derive(Debug, Error)]
 #[error("{path}: {why}")]

@@ -27,7 +27,7 @@ use super::installations::{AppInstallation, Installation, Kind};
 use crate::clock::Clock;
 use crate::metrics::Metrics;
 use crate::status::TokenStatus;
-use permissions::permissions_for;
+use permissions::{beyond_granted, permissions_for};
 
 pub use permissions::may_as_much;
 
@@ -58,6 +58,14 @@ impl Access {
         match self {
             Access::Read => "read",
             Access::Write => "write",
+        }
+    }
+
+    /// The App's key in the configuration.
+    fn setting(self) -> &'static str {
+        match self {
+            Access::Read => "read_permissions",
+            Access::Write => "write_permissions",
         }
     }
 }
@@ -366,7 +374,12 @@ async fn mint(installation: &AppInstallation, key: &TokenKey) -> Result<Minted, 
     let (status, answer) = installation.app.call(Method::POST, &path, Some(&body)).await?;
     let what = "the request for an installation token";
     if status != StatusCode::CREATED && status != StatusCode::OK {
-        return Err(AppError::refused(status, what, &answer));
+        let refused = AppError::refused(status, what, &answer);
+        let names = beyond_granted(installation, key.access);
+        return Err(match refused.is_about_permissions() && !names.is_empty() {
+            true => AppError::NotGranted { setting: key.access.setting(), names: names.join(", ") },
+            false => refused,
+        });
     }
     // serde_json's errors quote values, and a value here may be the token.
     serde_json::from_slice(&answer)

@@ -336,6 +336,35 @@ async fn check_online_goes_on_after_an_app_that_fails() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn check_online_says_what_to_change() {
+    let sim = Sim::start(Default::default()).await.unwrap();
+    let files = TempDir::new().unwrap();
+    let config = Setup::with(vec![agent("worker", &["repositories: [acme/*]"])]).write_config(&sim, &files);
+    let text = std::fs::read_to_string(&config).unwrap();
+    let (url, secure) = (sim.api_url(), sim.api_url().replace("http://", "https://"));
+    for (from, to, expected) in [
+        (
+            "private_key_file: app.pem",
+            "private_key_file: app.pem, read_permissions: { codespaces: read, contents: read }",
+            "`read_permissions` of the App names what was not granted to it: codespaces: read. Grant",
+        ),
+        (&*url, &*format!("{url}/nowhere"), "Not Found. Look at `upstream.api_url`"),
+        (&*url, &*secure, "write http:// in `upstream.api_url`"),
+    ] {
+        assert!(text.contains(from), "{text}");
+        std::fs::write(&config, text.replace(from, to)).unwrap();
+        let config = config.clone();
+        let output = tokio::task::spawn_blocking(move || {
+            run(tollgate().args(["check", "--online", "--config"]).arg(&config))
+        });
+        let output = output.await.unwrap();
+        let said = String::from_utf8(output.stdout).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        assert!(said.contains(expected), "{expected:?} is not in\n{said}");
+    }
+}
+
 /// It said that the App is installed nowhere, and that GHES is wrong to have no limits, as it has by default.
 #[tokio::test(flavor = "multi_thread")]
 async fn check_online_tells_suspended_from_absent_and_limits_that_are_off_from_trouble() {
@@ -352,7 +381,7 @@ async fn check_online_tells_suspended_from_absent_and_limits_that_are_off_from_t
         ),
         (
             "Not Found",
-            "wrong: GitHub answered 404 Not Found to /rate_limit",
+            "wrong: GitHub answered 404 Not Found to /rate_limit: Not Found",
             "agent worker: other is served by bot/other",
         ),
     ] {

@@ -14,8 +14,8 @@ use crate::app::install_crypto;
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Agent, Config};
 use crate::error::with_causes;
-use crate::github::apps::{App, OWN_USER_AGENT};
-use crate::github::client::HttpClient;
+use crate::github::apps::{App, OWN_USER_AGENT, message_of};
+use crate::github::client::{self, HttpClient};
 use crate::github::installations::{Installation, Installations, Kind};
 use crate::github::rate_limit::RateLimit;
 use crate::github::tokens::{Access, Tokens};
@@ -229,20 +229,22 @@ impl Online {
         headers.insert(ACCEPT, HeaderValue::from_static("application/vnd.github+json"));
         headers.insert(USER_AGENT, HeaderValue::from_static(OWN_USER_AGENT));
         let exchange = async {
-            let answer = self.client.send(request).await.map_err(|error| with_causes(&error))?;
+            let answer = self.client.send(request).await.map_err(|error| {
+                let causes = with_causes(&error);
+                format!("{causes}{}", client::hint(&causes))
+            })?;
             let (head, body) = answer.into_parts();
             let body =
                 Limited::new(body, ANSWER_BYTES_MAX).collect().await.map_err(|error| error.to_string())?;
-            let body: Result<Value, _> = serde_json::from_slice(&body.to_bytes());
+            let body = body.to_bytes();
             if head.status != StatusCode::OK {
-                let message =
-                    body.as_ref().ok().and_then(|body| body["message"].as_str()).unwrap_or_default();
+                let message = message_of(&body);
                 return match message.starts_with(LIMITS_ARE_OFF) {
                     true => Ok(None),
-                    false => Err(format!("GitHub answered {} to {path}", head.status)),
+                    false => Err(format!("GitHub answered {} to {path}: {message}", head.status)),
                 };
             }
-            let body = body.map_err(|error| error.to_string())?;
+            let body = serde_json::from_slice(&body).map_err(|error| error.to_string())?;
             Ok(Some((head.headers, body)))
         };
         tokio::time::timeout(self.timeout, exchange)

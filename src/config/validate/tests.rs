@@ -904,6 +904,10 @@ fn warns_of_what_is_taken_but_unwise() {
             "warning: upstream.api_url, line 2: is plain http",
         ),
         (
+            "upstream:\n  api_url: https://github.com",
+            "warning: upstream.api_url, line 2: is GitHub's web site; its API is at https://api.github.com",
+        ),
+        (
             "apps:\n  - { name: a, app_id: 1, private_key_file: app.pem, read_permissions: { contents: write } }",
             "warning: apps[0].read_permissions.contents, line 2: is `write`",
         ),

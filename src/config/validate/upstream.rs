@@ -68,6 +68,9 @@ pub(super) fn upstream(check: &mut Check<'_>, raw: &raw::Upstream) -> Option<Ups
             check.warning(path, "is plain http: tokens and answers can be read on the way");
         }
     }
+    if api_url.uri.host() == Some("github.com") {
+        check.warning("upstream.api_url", "is GitHub's web site; its API is at https://api.github.com");
+    }
     let link_bases = link_bases.unwrap_or_else(|| default_bases(&api_url, &uploads_url));
     Some(Upstream {
         link_bases: distinct_longest_first(link_bases, &api_url, &uploads_url),

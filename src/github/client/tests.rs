@@ -42,6 +42,23 @@ impl Server {
     }
 }
 
+/// By the words of the library that connects: another version may choose others.
+#[tokio::test]
+async fn who_gets_no_tls_is_told_what_to_change() {
+    let plain = Server::start(1, 1);
+    let client = HttpClient::with("x", None, Duration::from_secs(5)).unwrap();
+    let error = client.send(get(&format!("https://{}/1", plain.address))).await.unwrap_err();
+    let unknown = rustls::Error::InvalidCertificate(rustls::CertificateError::UnknownIssuer);
+    for (causes, expected) in [
+        (crate::error::with_causes(&error), "write http:// in `upstream.api_url`"),
+        (unknown.to_string(), "name that in `upstream.ca_file`"),
+        ("invalid peer certificate: Other(OtherError(CaUsedAsEndEntity))".to_owned(), "of an authority"),
+    ] {
+        assert!(hint(&causes).contains(expected), "{causes}");
+    }
+    assert_eq!(hint("no connection: Connection refused (os error 111)"), "");
+}
+
 fn get(uri: &str) -> Request<RequestBody> {
     let body = Empty::new().map_err(|never| match never {}).boxed_unsync();
     Request::builder().uri(uri).body(body).unwrap()

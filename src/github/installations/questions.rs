@@ -8,7 +8,7 @@ use http::{Method, StatusCode};
 use serde::Deserialize;
 use serde::de::{DeserializeOwned, IgnoredAny};
 
-use crate::github::apps::{App, AppError};
+use crate::github::apps::{App, AppError, THE_LIST};
 use crate::policy::repositories::RepositoryName;
 
 /// Pages of a hundred installations read when all of them are listed.
@@ -81,7 +81,7 @@ pub(super) async fn all(app: &App) -> Result<Vec<Found>, AppError> {
     let mut all = Vec::new();
     for page in 1..=PAGES_MAX {
         let path = format!("/app/installations?per_page=100&page={page}");
-        let elements: Vec<Element> = ask(app, &path, "the list of installations").await?;
+        let elements: Vec<Element> = ask(app, &path, THE_LIST).await?;
         let is_last = elements.len() < 100;
         for element in elements {
             match element {

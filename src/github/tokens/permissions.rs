@@ -22,9 +22,22 @@ pub(super) fn permissions_for(installation: &AppInstallation, access: Access) ->
     permissions
 }
 
+/// What the configuration names that the installation was not granted, each as `name: level`.
+pub(super) fn beyond_granted(installation: &AppInstallation, access: Access) -> Vec<String> {
+    let wanted = configured(installation, access).into_iter().flatten();
+    let beyond = wanted.filter(|(name, level)| {
+        let held = installation.permissions.get(*name);
+        held.is_none_or(|held| rank(held) < rank(level))
+    });
+    beyond.map(|(name, level)| format!("{name}: {level}")).collect()
+}
+
+fn rank(level: &str) -> Option<usize> {
+    ["read", "write", "admin"].iter().position(|known| *known == level)
+}
+
 /// Whether tokens of `one` may do everything that tokens of `other` may.
 pub fn may_as_much(one: &AppInstallation, other: &AppInstallation, access: Access) -> bool {
-    let rank = |level: &str| ["read", "write", "admin"].iter().position(|known| *known == level);
     names(other, access).all(|name| match level(other, access, name) {
         None => true,
         Some(wanted) => level(one, access, name).is_some_and(|held| rank(held) >= rank(wanted)),

@@ -431,12 +431,13 @@ impl Proxy {
                     has_used_approval: false,
                 })
             }
-            AppError::Refused { status, .. } if status.is_server_error() => {
-                ProxyError::UpstreamUnreachable(NO_CREDENTIAL)
-            }
-            AppError::Key { .. } | AppError::Refused { .. } | AppError::Garbled(..) => {
-                ProxyError::CredentialRefused(NO_CREDENTIAL)
-            }
+            AppError::Refused { status, .. } if status.is_server_error() => ProxyError::UpstreamUnreachable(
+                "it gave tollgate no credential for this call; the operator's log says why",
+            ),
+            AppError::Key { .. }
+            | AppError::Refused { .. }
+            | AppError::NotGranted { .. }
+            | AppError::Garbled(..) => ProxyError::CredentialRefused(NO_CREDENTIAL),
         }
     }
 }
