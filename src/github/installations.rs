@@ -61,6 +61,14 @@ pub struct Installation {
 }
 
 impl Installation {
+    /// Login of the account that an App is installed on, in lower case.
+    pub fn account(&self) -> Option<String> {
+        match &self.kind {
+            Kind::App(app) => Some(app.account.to_ascii_lowercase()),
+            Kind::Personal(_) => None,
+        }
+    }
+
     /// Whether it is an App's installation on this account.
     fn is_on(&self, owner: &str) -> bool {
         matches!(&self.kind, Kind::App(app) if app.account.eq_ignore_ascii_case(owner))

@@ -281,6 +281,7 @@ async fn check_online_shows_what_github_has() {
             Some(1),
             "wrong: agent worker: no installation covers nosuch, which `installation` names",
         ),
+        ("[\"*\"]", Some(0), "note: agent worker has \"*\", and there are"),
         ("[acme/*, foreign/lib]", Some(1), "wrong: agent worker: no installation covers foreign"),
         ("[acme/widgets, acme/widgetz]", Some(1), "wrong: agent worker: acme/widgetz does not exist, or no"),
     ] {

@@ -123,6 +123,7 @@ impl Online {
         let mut seen = BTreeMap::new();
         for agent in &self.agents {
             wrong += self.report_agent(agent, &mut seen, out).await?;
+            report_default(agent, &all, out)?;
         }
         if let Some(installation) = all.first() {
             wrong += self.report_version(installation, out).await?;
@@ -270,6 +271,25 @@ fn report_doubles(all: &[Arc<Installation>], out: &mut dyn Write) -> anyhow::Res
         }
     }
     Ok(wrong)
+}
+
+/// What serves an agent's calls that name no repository, if neither its repositories nor `installation` name an owner.
+fn report_default(agent: &Agent, all: &[Arc<Installation>], out: &mut dyn Write) -> anyhow::Result<()> {
+    let is_said = agent.installation.is_some() || !agent.repositories.owners().is_empty();
+    let of_apps = || all.iter().filter(|one| matches!(one.kind, Kind::App(_)));
+    let (true, Some(first)) = (!is_said, of_apps().next().or(all.first())) else { return Ok(()) };
+    if of_apps().all(|one| one.account() == first.account()) {
+        writeln!(out, "agent {}: calls that name no repository go by {}", agent.name, first.label)?;
+    } else {
+        writeln!(
+            out,
+            "note: agent {} has \"*\", and there are {} installations: its calls that name no repository or owner, \
+             such as GraphQL's `viewer` and `/user/repos`, get 404 `no_installation` until its `installation` names one",
+            agent.name,
+            of_apps().count()
+        )?;
+    }
+    Ok(())
 }
 
 fn describe(installation: &Installation) -> String {
