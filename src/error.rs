@@ -78,7 +78,7 @@ pub enum ProxyError {
     #[error("GitHub could not be reached: {0}.")]
     UpstreamUnreachable(&'static str),
     /// GitHub is up but refuses tollgate's own credential. Its rights may be gone, so nothing stale is served.
-    #[error("GitHub could not be reached: {0}.")]
+    #[error("{0}.")]
     CredentialRefused(&'static str),
     #[error("GitHub did not answer within {} s.", .0.as_secs())]
     UpstreamTimeout(Duration),

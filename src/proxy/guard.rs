@@ -28,7 +28,7 @@ use super::Proxy;
 use super::classify::{Call, CallBody};
 use super::context::Context;
 use crate::audit::{self, Record, Verdict};
-use crate::config::Agent;
+use crate::config::{Agent, ApprovalMode};
 use crate::error::ProxyError;
 use crate::github::installations::{Installation, Kind};
 use crate::github::tokens::{Access, REPOSITORIES_MAX};
@@ -276,15 +276,24 @@ impl Proxy {
         self.check_class(agent, call, ctx)
     }
 
+    /// Whether there is a configuration file: in one, `signed` must name who may approve.
+    fn has_file(&self) -> bool {
+        let policy = &self.rules.policy;
+        policy.approval_mode != ApprovalMode::Signed || !policy.verifier.is_empty()
+    }
+
     /// Whether the agent may use operations of this class at all.
     fn check_class(&self, agent: &Agent, call: &Call, ctx: &mut Context) -> Result<(), ProxyError> {
         let class = call.class;
         if agent.allow.contains(&class) {
             return Ok(());
         }
+        let remedy = match self.has_file() {
+            true => format!("Its operator can add `{class}` to the agent's `allow`."),
+            false => "It takes a configuration file to open them: `tollgate serve --config FILE`.".to_owned(),
+        };
         let refused = Err(ProxyError::OperationForbidden(format!(
-            "Operations of class {class} are not open to agent {}; asking again will not help. Its operator can \
-             add `{class}` to the agent's `allow`.",
+            "Operations of class {class} are not open to agent {}; asking again will not help. {remedy}",
             agent.name
         )));
         // Classes that land code, vouch for it or undo protection are refused even while policy only observes.

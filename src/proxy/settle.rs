@@ -268,5 +268,5 @@ fn cut_short() -> ProxyError {
 }
 
 fn credential_refused() -> ProxyError {
-    ProxyError::CredentialRefused("it refuses tollgate's own credential; nothing was done")
+    ProxyError::CredentialRefused("GitHub refuses tollgate's own credential; nothing was done")
 }

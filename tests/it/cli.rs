@@ -119,6 +119,11 @@ async fn one_command_and_a_token_are_enough() {
     let key = serving.first_lines.split_whitespace().find(|word| word.starts_with("tg_agent_")).unwrap();
     assert_eq!(get(&format!("{}/repos/acme/widgets", serving.address), key).await, 200);
     assert_eq!(get(&format!("{}/repos/acme/widgets", serving.address), "tg_agent_wrong").await, 401);
+    let merge = http::Request::put(format!("{}/repos/acme/widgets/pulls/76/merge", serving.address));
+    let merge = merge.header("authorization", format!("Bearer {key}")).body(Empty::new()).unwrap();
+    let answer = client().request(merge).await.unwrap().into_body().collect().await.unwrap().to_bytes();
+    let answer = String::from_utf8_lossy(&answer);
+    assert!(answer.contains("tollgate serve --config FILE") && !answer.contains("`allow`"), "{answer}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -200,7 +200,9 @@ async fn a_personal_token_that_is_refused_is_sent_once() {
     let body = Some(json!({"message": "Bad credentials"}));
     let refused = FaultKind::Status { status: 401, body, headers: Default::default(), takes_effect: false };
     let refused = tollgate.sim.faults().add(Fault::new(refused).on("GET", "/repos/acme"));
-    assert_eq!(tollgate.get("/repos/acme/widgets").await.verdict(), "502 upstream_unreachable");
+    let answer = tollgate.get("/repos/acme/widgets").await;
+    assert_eq!(answer.verdict(), "502 upstream_unreachable");
+    assert_eq!(answer.json()["message"], "GitHub refuses tollgate's own credential; nothing was done.");
     assert_eq!(tollgate.sim.faults().fired(refused), 1);
 }
 

@@ -403,7 +403,7 @@ fn on_one_account(apps: &[Arc<Installation>]) -> bool {
 pub(super) const UNDECIDED: ProxyError =
     ProxyError::UpstreamUnreachable("a look-up that decides was not answered");
 
-const NO_CREDENTIAL: &str = "it gave tollgate no credential for this call; the operator's log says why";
+const NO_CREDENTIAL: &str = "GitHub gave tollgate no credential for this call; the operator's log says why";
 
 impl Proxy {
     /// What an agent is told when the App itself fails; the log says more.
