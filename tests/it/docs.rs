@@ -1,6 +1,7 @@
-//! The picture in the documentation matches the code.
+//! The picture in the documentation matches the code, and the scripts do what they say.
 
 use std::path::Path;
+use std::process::Command;
 
 fn read(path: &str) -> String {
     std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap()
@@ -32,6 +33,30 @@ fn the_stages_of_the_architecture_page_are_those_of_the_driver() {
             driver.find(&format!("self.{module}(")).unwrap_or_else(|| panic!("{module} is not called"));
         assert!(call > last_call, "{module} is called before the stage above it");
         last_call = call;
+    }
+}
+
+/// They ran whatever command had the name.
+#[test]
+fn the_scripts_run_what_they_have_and_nothing_else() {
+    for script in ["scripts/test", "scripts/prove"] {
+        let run = |argument: &str| {
+            let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(script);
+            let output = Command::new(path).arg(argument).output().unwrap();
+            let said = [output.stdout, output.stderr].concat();
+            (output.status.code(), String::from_utf8(said).unwrap())
+        };
+        let (code, help) = run("--help");
+        assert_eq!(code, Some(0), "{help}");
+        let listed = help.rsplit(": ").next().unwrap();
+        for unknown in ["true", "nosuch"] {
+            let (code, said) = run(unknown);
+            assert!(code == Some(2) && said.contains(unknown) && said.contains(listed), "{said}");
+        }
+        let text = read(script);
+        for name in listed.split_whitespace() {
+            assert!(text.contains(&format!("\n{name}() {{")), "{script} has no {name}");
+        }
     }
 }
 
