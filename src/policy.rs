@@ -56,6 +56,7 @@ pub enum Class {
     /// Ownership, access, keys, secrets, settings, and everything outside a repository.
     Admin,
     /// Credentials: never open to an agent.
+    #[schemars(skip)]
     Token,
 }
 

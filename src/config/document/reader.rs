@@ -289,12 +289,14 @@ impl de::Error for ReadError {
     fn invalid_type(unexpected: Unexpected<'_>, expected: &dyn de::Expected) -> ReadError {
         let expected = expected.to_string();
         let expected = wanted(&expected);
-        let found = match unexpected {
+        let meant = match unexpected {
             Unexpected::Unsigned(_) | Unexpected::Signed(_) | Unexpected::Float(_) if expected == "text" => {
-                "a number; put it in quotes".to_owned()
+                Some("a number; put it in quotes")
             }
-            other => found(&other),
+            Unexpected::Str(text) => mistake(text, expected),
+            _ => None,
         };
+        let found = meant.map_or_else(|| found(&unexpected), str::to_owned);
         ReadError::custom(format!("expected {expected}, found {found}"))
     }
 
@@ -306,7 +308,9 @@ impl de::Error for ReadError {
         let is_word = variant.len() <= 20
             && variant.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
         let found = if is_word { format!("`{variant}`") } else { "some other text".to_owned() };
-        ReadError::custom(format!("expected one of {}, found {found}", expected.join(", ")))
+        // The class `token` is known, so that whoever opens it is told that it never is.
+        let offered: Vec<&str> = expected.iter().copied().filter(|name| *name != "token").collect();
+        ReadError::custom(format!("expected one of {}, found {found}", offered.join(", ")))
     }
 }
 
@@ -321,6 +325,21 @@ fn found(unexpected: &Unexpected<'_>) -> String {
         Unexpected::Seq => "a list".to_owned(),
         Unexpected::Map => "a section of keys".to_owned(),
         other => other.to_string(),
+    }
+}
+
+/// Text in the place of something else, where it is known what was meant.
+fn mistake(text: &str, expected: &str) -> Option<&'static str> {
+    let is_whole = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+    match expected {
+        "true or false" if text == "true" || text == "false" => Some("text; write it without quotes"),
+        "a list" if text == "*" => Some("a star; write [\"*\"]"),
+        "a list" => Some("some other text; a list of one is written [ONE]"),
+        _ if !expected.contains("whole number") => None,
+        _ if is_whole => Some("text; write it without quotes"),
+        // Only `app_id` is mistaken for it.
+        _ if text.starts_with("Iv") => Some("what looks like a client id, which stands under `client_id`"),
+        _ => None,
     }
 }
 

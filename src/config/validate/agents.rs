@@ -85,9 +85,16 @@ fn keys(
     let mut keys = Vec::new();
     for (i, text) in raw.key_sha256.0.iter().enumerate() {
         let path = if is_list { check.document.element(&list, i) } else { list.clone() };
-        // The message doesn't repeat what stands there: it may be a key instead of its hash.
+        // The messages don't repeat what stands there: it may be a key instead of its hash.
         let Some(hash) = secret::sha256_from_hex(text) else {
-            check.error(&path, "expected the SHA-256 of a key: 64 hex digits");
+            let message = match text.starts_with("tg_") {
+                true => {
+                    "is a key itself, and whoever reads the file has it: make another with `tollgate key new`, which \
+                     also prints what stands here"
+                }
+                false => "expected the SHA-256 of a key: 64 hex digits",
+            };
+            check.error(&path, message);
             continue;
         };
         if let Some(other) = owners.insert(hash, path.clone()) {
@@ -104,6 +111,12 @@ fn repositories(check: &mut Check<'_>, section: &str, raw: &raw::Agent) -> Repos
     let mut patterns = Vec::new();
     for (i, text) in raw.repositories.iter().enumerate() {
         let path = check.document.element(&path, i);
+        if text.starts_with("OWNER/") {
+            check.warning(
+                &path,
+                format!("`{text}` is what `tollgate key new` prints: put the agent's repositories there"),
+            );
+        }
         patterns.extend(check.accept(&path, text.parse::<RepositoryPattern>()));
     }
     RepositorySet::new(patterns)

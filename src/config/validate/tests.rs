@@ -282,6 +282,15 @@ fn app_rules() {
             "apps[0].app_id, line 3: expected a whole number, 0 or more, found some other text",
         ),
         (
+            "apps:\n  - name: a\n    app_id: \"12345\"\n    private_key_file: app.pem",
+            "apps[0].app_id, line 3: expected a whole number, 0 or more, found text; write it without quotes",
+        ),
+        (
+            "apps:\n  - name: a\n    app_id: Iv23liABC\n    private_key_file: app.pem",
+            "apps[0].app_id, line 3: expected a whole number, 0 or more, found what looks like a client id, which stands \
+             under `client_id`",
+        ),
+        (
             "apps:\n  - name: a\n    app_id: 1",
             "apps[0], line 2: needs `private_key_env` or `private_key_file`",
         ),
@@ -564,19 +573,23 @@ fn agent_rules() {
         (agent("installation: other"), "agents[0].installation, line 5: `other` owns none of the agent's repositories"),
         (agent("installation: a/b"), "agents[0].installation, line 5: expected the name of an account"),
         (agent("allow: [read, token]"), "agents[0].allow[1], line 5: `token` is never open"),
-        (agent("allow: [reed]"), "agents[0].allow[0], line 5: expected one of read, write, ref-write"),
+        (agent("allow: [reed]"), "agents[0].allow[0], line 5: expected one of read, write, ref-write, merge, review, protection, admin, found `reed`"),
+        (agent("allow: read"), "agents[0].allow, line 5: expected a list, found some other text; a list of one is written [ONE]"),
 
         (agent("allow: []"), "agents[0].allow, line 5: names no class"),
         (agent("require_approval: [admin]"), "agents[0].require_approval[0], line 5: `admin` is not open to this agent"),
         (agent("require_approval: [read]"), "agents[0].require_approval[0], line 5: `read` can't wait"),
         (agent("draft_pull_requests: off"), ""),
         (agent("disabled: yes"), "agents[0].disabled, line 5: expected true or false, found some other text"),
+        (agent("disabled: \"true\""), "agents[0].disabled, line 5: expected true or false, found text; write it without quotes"),
+        (agent("weight: \"3\""), "agents[0].weight, line 5: expected a whole number from 0 to 4294967295, found text; write it without quotes"),
+        (format!("agents:\n  - name: a\n    key_sha256: {HASH_A}\n    repositories: \"*\""), "agents[0].repositories, line 4: expected a list, found a star; write [\"*\"]"),
         ("agents: []".to_owned(), "agents, line 1: names nobody"),
         (format!("agents:\n  - name: a\n    key_sha256: {HASH_A}"), "agents[0].repositories, line 2: is required: OWNER/NAME"),
         (format!("agents:\n  - name: a\n    key_sha256: {HASH_A}\n    repositories: [acme]"), "agents[0].repositories[0], line 4: `acme` is not OWNER/NAME"),
         (format!("agents:\n  - name: a\n    key_sha256: {HASH_A}\n    repositories: [*]"), "a star that is meant as such stands in quotes"),
         ("agents:\n  - name: a\n    repositories: [\"*\"]".to_owned(), "agents[0].key_sha256, line 2: is required"),
-        ("agents:\n  - name: a\n    key_sha256: tg_a_hunter2\n    repositories: [\"*\"]".to_owned(), "agents[0].key_sha256, line 3: expected the SHA-256 of a key"),
+        ("agents:\n  - name: a\n    key_sha256: tg_a_hunter2\n    repositories: [\"*\"]".to_owned(), "agents[0].key_sha256, line 3: is a key itself"),
         (format!("agents:\n  - name: a\n    key_sha256:\n      - {HASH_A}\n      - x\n    repositories: [\"*\"]"), "agents[0].key_sha256[1], line 5: expected the SHA-256"),
         (format!("agents:\n{}{}", named("a", HASH_A), named("b", HASH_A)), "agents[1].key_sha256, line 3: is the same key as agents[0].key_sha256"),
         (format!("agents:\n{}{}", named("a-b", HASH_A), named("a_b", HASH_B)), "agents[1].name, line 3: `a_b` is taken by agents[0]"),
@@ -904,6 +917,10 @@ fn warns_of_what_is_taken_but_unwise() {
             "warning: upstream.api_url, line 2: is plain http",
         ),
         (
+            "agents:\n  - { name: a, key_sha256: HASH, repositories: [OWNER/NAME] }",
+            "warning: agents[0].repositories[0], line 2: `OWNER/NAME` is what `tollgate key new` prints",
+        ),
+        (
             "upstream:\n  api_url: https://github.com",
             "warning: upstream.api_url, line 2: is GitHub's web site; its API is at https://api.github.com",
         ),
@@ -917,7 +934,7 @@ fn warns_of_what_is_taken_but_unwise() {
         ),
     ] {
         let place = Place::new();
-        let (_, warnings) = place.load(&completed(text)).unwrap();
+        let (_, warnings) = place.load(&completed(text).replace("HASH", HASH_A)).unwrap();
         let said = warnings.to_string().replace(&format!("{}/", place.directory.display()), "");
         assert!(said.starts_with(expected), "{text}: {warnings}");
         assert_eq!(warnings.iter().count(), 1);
