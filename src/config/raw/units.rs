@@ -56,7 +56,7 @@ trait Unit: Sized + Copy {
 
 impl Unit for Period {
     const EXPECTED: &'static str = "a duration with its unit, such as 500ms, 30s or 1h";
-    const PATTERN: &'static str = r"^[0-9]+(\.[0-9]+)? ?[A-Za-zµ]+( ?[0-9]+(\.[0-9]+)? ?[A-Za-zµ]+)*$";
+    const PATTERN: &'static str = r"^ *[0-9]+(\.[0-9]+)? ?[A-Za-zµ]+( ?[0-9]+(\.[0-9]+)? ?[A-Za-zµ]+)* *$";
 
     fn parse(text: &str) -> Option<Period> {
         SpanParser::new().parse_unsigned_duration(text).ok().map(Period)
@@ -65,7 +65,7 @@ impl Unit for Period {
 
 impl Unit for Size {
     const EXPECTED: &'static str = "a size with its unit, such as 512KiB, 100MiB or 2GiB (or 0)";
-    const PATTERN: &'static str = "^(0|[0-9]+ ?([kKMGT]i?B|B))$";
+    const PATTERN: &'static str = "^(0|[0-9]+ *([kKmMgGtT][iI]?[bB]|B))$";
 
     fn parse(text: &str) -> Option<Size> {
         let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
@@ -86,7 +86,7 @@ impl Unit for Size {
 
 impl Unit for Percent {
     const EXPECTED: &'static str = "a percentage such as 10%";
-    const PATTERN: &'static str = "^[0-9]{1,3}%$";
+    const PATTERN: &'static str = "^[0-9]{1,3} *%$";
 
     fn parse(text: &str) -> Option<Percent> {
         let number = text.strip_suffix('%')?.trim_end();
