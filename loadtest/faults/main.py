@@ -33,7 +33,11 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--tollgate", type=Path, default=TARGET / "release/tollgate")
     parser.add_argument("--github-sim", type=Path, default=TARGET / "release/github-sim")
     parser.add_argument("--self-test", action="store_true")
-    return parser.parse_args()
+    options = parser.parse_args()
+    for binary in () if options.self_test else (options.tollgate, options.github_sim):
+        if not os.access(binary, os.X_OK):
+            parser.error(f"{binary} is missing; `cargo build --release --workspace --bins` builds it")
+    return options
 
 
 def work(options: episode.Options, lane: int, seeds, results, deadline: float) -> None:

@@ -1,7 +1,7 @@
 //! The commands: what can be said to each, and what its result means as an exit code.
 
 use std::io::{self, IsTerminal};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -77,6 +77,15 @@ struct BoundsArgs {
     /// What to prove; all of it if nothing is named.
     #[arg(value_name = "PART")]
     parts: Vec<Part>,
+}
+
+/// What to say where a binary that was named, or is meant by default, does not run.
+pub(crate) fn not_started(binary: &Path) -> String {
+    let binary = binary.display();
+    format!(
+        "{binary} can't be started; `cargo build --bin tollgate` makes target/debug/tollgate, and with `--release` \
+         target/release/tollgate"
+    )
 }
 
 impl BoundsArgs {

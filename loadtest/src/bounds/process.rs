@@ -69,7 +69,7 @@ impl Process {
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
             .spawn()
-            .with_context(|| format!("{} can't be started", binary.display()))?;
+            .with_context(|| crate::cli::not_started(binary))?;
         // From here on it is killed whatever happens; the address becomes known below.
         let target = Target { address: SocketAddr::from(([127, 0, 0, 1], 0)), key: Arc::new(key) };
         let mut process = Process { child, target, complaints: Arc::default(), files };

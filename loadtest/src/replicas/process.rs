@@ -109,7 +109,7 @@ fn spawn(binary: &Path, config: &Path, log: &Path, admin_token: &str) -> anyhow:
         .stdout(Stdio::null())
         .stderr(log)
         .spawn()
-        .with_context(|| format!("{} can't be started", binary.display()))
+        .with_context(|| crate::cli::not_started(binary))
 }
 
 pub(crate) fn write_private(path: &Path, text: &str) -> anyhow::Result<()> {
