@@ -185,7 +185,7 @@ impl Reload {
         self.in_force.proxy().cache().tune(cache);
         self.admin_token.replace(admin_token.as_ref());
         for warning in warnings.iter().filter(|problem| problem.severity == Severity::Warning) {
-            tracing::warn!("{}", warning);
+            tracing::warn!("{}", warning.plain());
         }
         if !needs_start.is_empty() {
             tracing::warn!(

@@ -16,7 +16,8 @@ pub struct CheckArgs {
     /// The configuration file.
     #[arg(long, value_name = "FILE")]
     pub config: PathBuf,
-    /// Ask GitHub, too: installations, permissions, limits, owners no installation covers. Reads only.
+    /// Ask GitHub, too: installations, permissions, limits, owners no installation covers; and Redis, if it is used.
+    /// Reads only.
     #[arg(long)]
     pub online: bool,
 }

@@ -33,7 +33,7 @@ pub(super) fn run(args: &ServeArgs, err: &mut dyn Write) -> anyhow::Result<ExitC
     };
     let _log = telemetry::start(&args.log, args.log_format)?;
     for warning in warnings.iter() {
-        tracing::warn!("{warning}");
+        tracing::warn!("{}", warning.plain());
     }
     let runtime = runtime()?;
     runtime.block_on(serve(source, err))?;

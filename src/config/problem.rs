@@ -29,6 +29,13 @@ impl Problem {
     }
 }
 
+impl Problem {
+    /// Without its severity, for a log that has a level.
+    pub fn plain(&self) -> String {
+        Problem { severity: Severity::Error, ..self.clone() }.to_string()
+    }
+}
+
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.severity == Severity::Warning {
@@ -147,7 +154,11 @@ mod tests {
     #[test]
     fn nothing_in_it_steers_a_terminal() {
         let problem = Problem::error("a\u{1b}[2J", None, "`x\r\ny\u{9b}` \u{7f}can't be read \u{7}");
-        assert_eq!(problem.to_string(), r"a\u{1b}[2J: `x\r\ny\u{9b}` \u{7f}can't be read \u{7}");
+        let shown = r"a\u{1b}[2J: `x\r\ny\u{9b}` \u{7f}can't be read \u{7}";
+        assert_eq!(problem.to_string(), shown);
+        let warning = Problem { severity: Severity::Warning, ..problem };
+        assert_eq!(warning.to_string(), format!("warning: {shown}"));
+        assert_eq!(warning.plain(), shown, "a log has the level");
     }
 
     #[test]

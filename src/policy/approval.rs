@@ -181,8 +181,8 @@ pub enum Rejected {
     Early,
     #[error("it has expired")]
     Expired,
-    #[error("it lives longer than the configured maximum")]
-    Lifetime,
+    #[error("it lives longer than {0} s, the configured maximum: sign one with a shorter `--expires`")]
+    Lifetime(i64),
     #[error("it is for another repository")]
     Repository,
     #[error("it is for another class of operation")]
@@ -287,7 +287,7 @@ impl Verifier {
             return Err(Rejected::Early);
         }
         if expires_at <= issued_at || expires_at - issued_at > self.lifetime_max_seconds {
-            return Err(Rejected::Lifetime);
+            return Err(Rejected::Lifetime(self.lifetime_max_seconds));
         }
         Ok((issued_at, expires_at))
     }

@@ -2,10 +2,10 @@
 
 use std::fmt::Write as _;
 
-use comfy_table::{Cell, CellAlignment, ContentArrangement, LineStyle, Table, TableStyle};
+use comfy_table::{Cell, CellAlignment, ColumnConstraint, ContentArrangement, LineStyle, Table, TableStyle};
 
 use crate::admin::words::{bytes, count, millis, span};
-use crate::status::{AgentStatus, PoolStatus, Status};
+use crate::status::{AgentStatus, PoolStatus, RefusalStatus, Status};
 
 /// Rows of each kind; `--json` has them all.
 const ROWS_MAX: usize = 30;
@@ -25,7 +25,14 @@ pub(super) fn frame(status: &Status, width: u16) -> String {
     part(&mut text, "POOLS", &pools(status, width), status.pools.len(), ROWS_MAX);
     part(&mut text, "AGENTS", &agents(status, width), status.agents.len(), ROWS_MAX);
     part(&mut text, "WHO BURNS MOST", &routes(status, width), status.routes.len(), ROUTES_MAX);
-    part(&mut text, "LAST REFUSALS", &refusals(status, width), status.refusals.len(), REFUSALS_MAX);
+    let latest = &status.refusals;
+    part(
+        &mut text,
+        "LAST REFUSALS",
+        &refusals(latest, status.now_epoch_ms, width),
+        latest.len(),
+        REFUSALS_MAX,
+    );
     part(&mut text, "TOKENS", &tokens(status, width), status.tokens.len(), ROWS_MAX);
     for hint in &status.hints {
         let _ = writeln!(text, "hint to {} agent(s): {}", hint.agents.len(), hint.text);
@@ -175,17 +182,22 @@ fn routes(status: &Status, width: u16) -> Table {
     )
 }
 
-fn refusals(status: &Status, width: u16) -> Table {
-    let rows = status.refusals.iter().take(REFUSALS_MAX).map(|refusal| {
+fn refusals(refusals: &[RefusalStatus], now_epoch_ms: i64, width: u16) -> Table {
+    let rows = refusals.iter().take(REFUSALS_MAX).map(|refusal| {
         vec![
-            format!("{} ago", span((status.now_epoch_ms - refusal.at_epoch_ms) / 1000)),
+            format!("{} ago", span((now_epoch_ms - refusal.at_epoch_ms) / 1000)),
             refusal.agent.clone().unwrap_or_else(|| "–".to_owned()),
             format!("{} ×{}", refusal.code, refusal.count),
             format!("{} {}", refusal.method, refusal.path),
             cut(&refusal.reason),
         ]
     });
-    table(width, &["when#", "agent", "code", "request", "why"], rows)
+    let mut table = table(width, &["when#", "agent", "code", "request", "why"], rows);
+    // A code is looked for as it is in docs/errors.md, so it stands on one line.
+    if let Some(code) = table.column_mut(2) {
+        code.set_constraint(ColumnConstraint::ContentWidth);
+    }
+    table
 }
 
 /// The reason's beginning; all of it is in `--json` and in the audit log.
@@ -214,6 +226,22 @@ fn tokens(status: &Status, width: u16) -> Table {
 mod tests {
     use super::*;
     use crate::status::tests::snapshot;
+
+    #[test]
+    fn a_code_stands_on_one_line_however_narrow_the_terminal_is() {
+        let refusal = RefusalStatus {
+            at_epoch_ms: 0,
+            agent: Some("an-agent-with-a-long-name".to_owned()),
+            code: "operation_forbidden".to_owned(),
+            method: "DELETE".to_owned(),
+            operation: "repos/delete".to_owned(),
+            path: "/repos/acme/a-repository-with-a-long-name".to_owned(),
+            reason: "Operations of class admin are not open to agent reviewer".to_owned(),
+            count: 12,
+        };
+        let text = refusals(&[refusal], 60_000, 60).to_string();
+        assert!(text.contains("operation_forbidden ×12"), "{text}");
+    }
 
     #[test]
     fn a_bar_is_as_long_whatever_is_in_it() {

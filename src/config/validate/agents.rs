@@ -224,11 +224,12 @@ fn guarantees(check: &mut Check<'_>, file: &raw::File) {
     let place = owner.map(|owner| format!(" for `{owner}`")).unwrap_or_default();
     let shown: Vec<String> = own.iter().chain(&everywhere).take(10).map(u64::to_string).collect();
     let rest = if everywhere.len() + own.len() > shown.len() { " + …" } else { "" };
+    let guarantees = match shown.as_slice() {
+        [one] => format!("guarantee{place} is {one}"),
+        _ => format!("guarantees{place} are {}{rest} = {}", shown.join(" + "), sum(own)),
+    };
     let message = format!(
-        "the guarantees{place} are {}{rest} = {} points an hour, more than the {POINTS_PER_HOUR_MAX} the largest \
-         installation has",
-        shown.join(" + "),
-        sum(own)
+        "the {guarantees} points an hour, more than the {POINTS_PER_HOUR_MAX} the largest installation has"
     );
     check.error("agents", message);
 }

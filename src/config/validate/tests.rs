@@ -568,7 +568,7 @@ fn agent_rules() {
         (agent("ceiling: 0"), ""),
         (agent("guarantee: 15000\n    ceiling: 15000"), ""),
         (agent("guarantee: 10\n    ceiling: 9"), "agents[0].ceiling, line 6: 9 is less than the agent's guarantee, 10"),
-        (agent("guarantee: 15001"), "agents, line 1: the guarantees are 15001 = 15001 points an hour, more than the 15000"),
+        (agent("guarantee: 15001"), "agents, line 1: the guarantee is 15001 points an hour, more than the 15000"),
         (agent("installation: acme"), ""),
         (agent("installation: other"), "agents[0].installation, line 5: `other` owns none of the agent's repositories"),
         (agent("installation: a/b"), "agents[0].installation, line 5: expected the name of an account"),
