@@ -86,7 +86,8 @@ impl Bookings {
         let over = self.kept.partition_point(|booking| booking.at + GRACE_MS <= now);
         let lapsed: Vec<Arc<str>> = self.kept.drain(..over).map(|booking| booking.agent).collect();
         for agent in &lapsed {
-            if let Some(named) = self.named.get_mut(agent) {
+            let named = self.named.get_mut(agent);
+            if let Some(named) = named.filter(|named| named.at > now - NAMED_COUNTS_MS) {
                 named.callers /= 2;
                 named.is_owed = true;
             }

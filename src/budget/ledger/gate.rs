@@ -91,6 +91,11 @@ impl Ask<'_> {
     fn is_at_pool(&self) -> bool {
         self.wanting.is_some()
     }
+
+    /// How far an urgent call may be ahead of virtual time, which moves by whole turns: what its own falls short of one.
+    fn slack(&self) -> Micro {
+        if self.is_interactive { (U - self.charge).max(0) } else { 0 }
+    }
 }
 
 /// A window, after which a bucket begins anew and fills at another rate.
@@ -273,11 +278,7 @@ impl Gate {
             return Test { short, wait_ms: self.wait_ms(short), is_light: true, ahead: 0 };
         }
         let start = self.start(ask);
-        // Virtual time moves by whole turns, so an urgent call may be ahead of it by what its own falls short of one.
-        let reach = match ask.is_interactive {
-            true => start - (U - ask.charge).max(0),
-            false => start + ask.charge,
-        };
+        let reach = if ask.is_interactive { start - ask.slack() } else { start + ask.charge };
         let is_light = ask.is_due || reach <= self.v;
         let ahead = match is_light {
             true => 0,
@@ -346,8 +347,10 @@ impl Gate {
         }
         let has_waited = waiting.is_some();
         self.take_turn(ask, has_waited);
-        let lowest = self.order.first().map_or(start, |(tag, _)| *tag);
-        self.v = self.v.max(start.min(lowest));
+        // With its slack, an urgent call would pull time along for its agent alone.
+        let reached = start - ask.slack();
+        let lowest = self.order.first().map_or(reached, |(tag, _)| *tag);
+        self.v = self.v.max(reached.min(lowest));
         self.take(ask.need, debt);
         has_waited
     }

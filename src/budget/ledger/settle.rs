@@ -107,7 +107,7 @@ impl Ledger {
         if lease.asked.pool {
             pool.gate.correct(&lease.agent, tag);
             if by < 0 {
-                // The agent's next turn was put off by what the call might have cost.
+                // The agent's next time may have been put off by what the call might have cost.
                 let ms = pool.turns_apart_ms(&lease.agent, lease.weight, -by);
                 pool.gate.pay_back(&lease.agent, ms, now);
             }

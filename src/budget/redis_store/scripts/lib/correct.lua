@@ -7,7 +7,7 @@ local function correct_units(lease, by)
   local pool = Pool.of(lease.resource, ledger, now)
   if lease.asked_pool == 1 then
     Gate.correct(Pool.gate(pool), lease.agent, tag)
-    -- The agent's next turn was put off by what the call might have cost.
+    -- The agent's next time may have been put off by what the call might have cost.
     if by < 0 then Gate.pay_back(Pool.gate(pool), lease.agent, Pool.turns_apart_ms(pool, lease, -by), now) end
   end
   local member = Pool.member_for(pool, lease.agent)

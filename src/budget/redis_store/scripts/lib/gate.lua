@@ -280,6 +280,9 @@ do
     return at
   end
 
+  -- How far an urgent call may be ahead of virtual time, which moves by whole turns: what its own falls short of one.
+  local function slack_of(ask) return ask.is_interactive and max(0, U - ask.charge) or 0 end
+
   function Gate.test(gate, ask)
     local place = due(gate, ask)
     if place then
@@ -293,8 +296,7 @@ do
       return { short = short, wait_ms = wait_ms(gate, short), is_light = true, ahead = 0 }
     end
     local start = Gate.start(gate, ask)
-    -- Virtual time moves by whole turns, so an urgent call may be ahead of it by what its own falls short of one.
-    local reach = ask.is_interactive and start - max(0, U - ask.charge) or start + ask.charge
+    local reach = ask.is_interactive and start - slack_of(ask) or start + ask.charge
     local is_light = ask.is_due or reach <= gate.v
     local ahead = is_light and 0 or Gate.ahead(gate, ask, start)
     local express = is_light and ask.express or 0
@@ -465,8 +467,10 @@ do
       Gate.set_tag(gate, ask.agent, start + ask.charge)
     end
     take_turn(gate, ask, waiting ~= nil)
+    -- With its slack, an urgent call would pull time along for its agent alone.
+    local reached = start - slack_of(ask)
     local lowest = gate.heads > 0 and redis.call('ZRANGE', order_of[gate.name], 0, 0, 'WITHSCORES')[2]
-    gate.v = max(gate.v, min(start, lowest and tonumber(lowest) or start))
+    gate.v = max(gate.v, min(reached, lowest and tonumber(lowest) or reached))
     Gate.take(gate, ask.need, debt)
     return waiting ~= nil
   end
