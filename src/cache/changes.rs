@@ -30,6 +30,8 @@ const ACCOUNTS_MAX: usize = 10_000;
 /// "Webhook events and payloads".)
 const UNREPORTED: [&str; 8] =
     ["assets", "dependencies", "events", "parent", "reactions", "sub_issue", "sub_issues", "timeline"];
+/// Likewise: GitHub reports none of more than three tags pushed at once.
+const OF_TAGS: [&str; 2] = ["tags", "matching-refs"];
 
 /// A part of a repository whose reads change together and which some of GitHub's events cover.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -64,6 +66,7 @@ impl Area {
             return None;
         }
         match first {
+            "tags" | "git" if OF_TAGS.into_iter().any(is_about) => None,
             "" => Some(Area::Repository),
             "commits" if ["check-runs", "check-suites", "status", "statuses"].into_iter().any(is_about) => {
                 Some(Area::Checks)
@@ -349,6 +352,7 @@ mod tests {
             ("/issues/{issue_number}/sub_issues", None),
             ("/issues/comments/{comment_id}/reactions", None),
             ("/tags", None),
+            ("/git/matching-refs/{ref}", None),
             ("/actions/runs", None),
             ("/stats/contributors", None),
         ] {

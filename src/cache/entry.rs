@@ -161,9 +161,7 @@ impl Entry {
             proofs.note(&content_type, etag::holds(etag, &foretold));
         }
         let last_modified = headers.get(LAST_MODIFIED).filter(|_| is_settled(headers)).map(owned);
-        let lacks_next = !headers.get_all(LINK).iter().any(|link| {
-            link.to_str().is_ok_and(|link| link.contains("rel=\"next\"") || link.contains("rel=next"))
-        });
+        let lacks_next = !names_next(headers.get_all(LINK).iter());
         let is_json = content_type.ends_with("json");
         Some(Entry {
             head: ArcSwap::from_pointee(compact(headers.iter())),
@@ -217,14 +215,18 @@ impl Entry {
             known.etag = Some(owned(etag));
             known.token = token.id();
         }
-        drop(known);
         if self.checked_ms.fetch_max(asked_ms, Ordering::Relaxed) <= asked_ms {
             let before = self.head.load();
-            let said = || answer.iter().filter(|(name, _)| !describes_body(name));
-            let unsaid = before.iter().filter(|(name, _)| describes_body(name) || !answer.contains_key(name));
-            let head = compact(unsaid.map(|(name, value)| (name, value)).chain(said()));
-            self.head.store(Arc::new(head));
+            let links = before.iter().filter(|(name, _)| name == LINK).map(|(_, value)| value);
+            // Our tag, and whether the last page is full, were made for these.
+            let keeps_links = names_next(links) != names_next(answer.get_all(LINK).iter());
+            let is_said = |name: &HeaderName| !(describes_body(name) || keeps_links && name == LINK);
+            let said = answer.iter().filter(|(name, _)| is_said(name));
+            let unsaid = before.iter().map(|(name, value)| (name, value));
+            let unsaid = unsaid.filter(|(name, _)| !is_said(name) || !answer.contains_key(*name));
+            self.head.store(Arc::new(compact(unsaid.chain(said))));
         }
+        drop(known);
     }
 
     /// When GitHub last confirmed the entry, epoch milliseconds.
@@ -302,6 +304,13 @@ impl Entry {
     fn validators(&self) -> parking_lot::MutexGuard<'_, Validators> {
         self.validators.lock()
     }
+}
+
+/// Whether there is a next page.
+fn names_next<'a>(mut links: impl Iterator<Item = &'a HeaderValue>) -> bool {
+    links.any(|link| {
+        link.to_str().is_ok_and(|link| link.contains("rel=\"next\"") || link.contains("rel=next"))
+    })
 }
 
 /// The headers to keep, with their values in one allocation.

@@ -95,6 +95,10 @@ fn what_a_304_says_holds_from_then_on() {
     assert_eq!(value("content-type"), Some("application/json; charset=utf-8"));
     assert_eq!(value("last-modified"), Some("Wed, 01 Jul 2026 10:00:00 GMT"));
     assert_eq!(value("x-github-request-id"), None);
+    // Its tag says that there is no next page.
+    let next = headers(&[("link", "<https://api.github.com/x?page=2>; rel=\"next\"")]);
+    entry.confirm(&next, &asked, &token, 6_000);
+    assert_eq!(entry.answer().headers()[LINK], link);
 }
 
 #[test]

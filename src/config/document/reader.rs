@@ -337,8 +337,10 @@ fn mistake(text: &str, expected: &str) -> Option<&'static str> {
         "a list" => Some("some other text; a list of one is written [ONE]"),
         _ if !expected.contains("whole number") => None,
         _ if is_whole => Some("text; write it without quotes"),
-        // Only `app_id` is mistaken for it.
-        _ if text.starts_with("Iv") => Some("what looks like a client id, which stands under `client_id`"),
+        // Such as Iv23li0123456789abcd in `app_id`.
+        _ if text.starts_with("Iv") && text.len() >= 16 => {
+            Some("what looks like a client id, which stands under `client_id`")
+        }
         _ => None,
     }
 }

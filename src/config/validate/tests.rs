@@ -286,7 +286,7 @@ fn app_rules() {
             "apps[0].app_id, line 3: expected a whole number, 0 or more, found text; write it without quotes",
         ),
         (
-            "apps:\n  - name: a\n    app_id: Iv23liABC\n    private_key_file: app.pem",
+            "apps:\n  - name: a\n    app_id: Iv23li0123456789abcd\n    private_key_file: app.pem",
             "apps[0].app_id, line 3: expected a whole number, 0 or more, found what looks like a client id, which stands \
              under `client_id`",
         ),
