@@ -316,7 +316,9 @@ impl Gate {
 
     /// Whether a time of the agent's has lapsed that the call may make up for.
     fn comes_late(&self, ask: &Ask<'_>) -> bool {
-        !self.waiting.contains_key(ask.head) && self.bookings.is_owed(ask.agent, ask.now)
+        !self.bookings.is_empty()
+            && !self.waiting.contains_key(ask.head)
+            && self.bookings.is_owed(ask.agent, ask.now)
     }
 
     /// What the first heads of the order need in the bucket, if there are so many.
