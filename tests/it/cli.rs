@@ -1,6 +1,7 @@
 //! The binary, started as a user would.
 
 use std::io::{BufRead, BufReader, Read};
+use std::path::Path;
 use std::process::{Child, ChildStderr, Command, Output, Stdio};
 use std::time::Duration;
 
@@ -342,6 +343,16 @@ async fn check_online_goes_on_after_an_app_that_fails() {
     }
 }
 
+/// What `check --online` says of a file that it refuses.
+async fn refused_online(config: &Path) -> String {
+    let config = config.to_owned();
+    let check = move || run(tollgate().args(["check", "--online", "--config"]).arg(&config));
+    let output = tokio::task::spawn_blocking(check).await.unwrap();
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    said
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn check_online_says_what_to_change() {
     let sim = Sim::start(Default::default()).await.unwrap();
@@ -360,13 +371,7 @@ async fn check_online_says_what_to_change() {
     ] {
         assert!(text.contains(from), "{text}");
         std::fs::write(&config, text.replace(from, to)).unwrap();
-        let config = config.clone();
-        let output = tokio::task::spawn_blocking(move || {
-            run(tollgate().args(["check", "--online", "--config"]).arg(&config))
-        });
-        let output = output.await.unwrap();
-        let said = String::from_utf8(output.stdout).unwrap();
-        assert_eq!(output.status.code(), Some(1), "{said}");
+        let said = refused_online(&config).await;
         assert!(said.contains(expected), "{expected:?} is not in\n{said}");
     }
 }
@@ -398,13 +403,7 @@ async fn check_online_tells_suspended_from_absent_and_limits_that_are_off_from_t
             takes_effect: false,
         };
         sim.faults().add(Fault::new(off).on("GET", "/rate_limit"));
-        let config = config.clone();
-        let output = tokio::task::spawn_blocking(move || {
-            run(tollgate().args(["check", "--online", "--config"]).arg(&config))
-        });
-        let output = output.await.unwrap();
-        let said = String::from_utf8(output.stdout).unwrap();
-        assert_eq!(output.status.code(), Some(1), "{said}");
+        let said = refused_online(&config).await;
         for expected in [of_limits, expected] {
             assert!(said.contains(expected), "{expected:?} is not in\n{said}");
         }
