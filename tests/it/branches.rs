@@ -160,13 +160,20 @@ async fn answers_are_believed_for_five_minutes_and_then_asked_for_again() {
     assert_eq!(put("c", "feature/x").await, "201", "five minutes are not over");
     clock.advance(Duration::from_secs(11));
     assert_eq!(put("d", "feature/x").await, "403 approval_required");
-    // GitHub answers 304 for what did not change, which costs nothing of the primary limit.
+    // What is asked for again carries its validator. GitHub answers 304 for what did not change, which costs nothing
+    // of the primary limit; of the release branch's answers that is the rules, the others tell of the write.
     clock.advance(Duration::from_secs(301));
     assert_eq!(put("e", "release").await, "201");
     clock.advance(Duration::from_secs(301));
-    let before = tollgate.sim.books().not_modified;
+    let before = tollgate.arrived().len();
     assert_eq!(put("f", "release").await, "201");
-    assert!(tollgate.sim.books().not_modified >= before + 2, "{:?}", tollgate.sim.books());
+    let mut again = tollgate.arrived().split_off(before);
+    again.retain(|request| request.method == "GET");
+    assert_eq!(again.len(), 4, "{again:?}");
+    assert!(again.iter().all(|request| request.headers.contains_key("if-none-match")), "{again:?}");
+    let rules = again.iter().find(|request| request.target.contains("/rules/")).unwrap();
+    assert_eq!(rules.status, Some(304), "{again:?}");
+    assert!(rules.charge.is_none(), "{again:?}");
 }
 
 #[tokio::test]
