@@ -66,8 +66,11 @@ impl Ledger {
         let is_over = held.reason == Reason::Exhausted
             && held.wait_ms >= to_next_window_ms
             && admit.share.ceiling != Some(0);
-        let turn = match held.gate.or_else(|| is_over.then_some(GateKind::Pool)) {
-            Some(kind) => self.book_at(kind, admit, if is_over { now + held.wait_ms } else { now }, weighed),
+        // Whom its ceiling holds needs a turn like all others once it does not.
+        let is_capped = held.reason == Reason::Ceiling && weighed.asked.pool;
+        let turn = match held.gate {
+            Some(kind) => self.book_at(kind, admit, now, weighed),
+            None if is_over || is_capped => self.book_at(GateKind::Pool, admit, now + held.wait_ms, weighed),
             None => Turn::Soon,
         };
         let fresh_ms = held.reason.ends_with_window().then(|| self.fresh_step(admit, weighed));

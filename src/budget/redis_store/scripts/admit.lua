@@ -295,12 +295,14 @@ do
     local to_next_window_ms = Pool.to_next_window_ms(pool, now)
     -- Of a window that is spent, the next turn is the next one's. Whoever may have none holds none up.
     local is_over = held.reason == 'exhausted' and held.wait_ms >= to_next_window_ms and share.ceiling ~= 0
-    local kind, at, is_later = held.gate or is_over and 'pool' or nil, nil, false
+    -- Whom its ceiling holds needs a turn like all others once it does not.
+    local is_capped = held.reason == 'ceiling' and weighed.pool
+    local kind, at, is_later = held.gate or (is_over or is_capped) and 'pool' or nil, nil, false
     if kind then
       local is_pool = kind == 'pool'
       local is_sure = is_pool and weighed.guarantee > 0
       at, is_later = Gate.book(gates[kind], ask_of(kind), {
-        opens_at = is_over and now + held.wait_ms or now,
+        opens_at = held.gate and now or now + held.wait_ms,
         sure_at = is_sure and Pool.member_for(pool, share.agent).guaranteed_to + 1 or HUGE,
       })
     end
