@@ -1,5 +1,7 @@
 //! The part of the format that says when an agent sends, and what.
 
+use std::time::Duration;
+
 use anyhow::{Context as _, bail, ensure};
 use serde::Deserialize;
 
@@ -13,6 +15,9 @@ const WRITE_POINTS: u64 = 5;
 /// Fair units of a secondary point: the ratio of 15,000 points an hour to 900 a minute.
 const UNITS_OF_POINT: f64 = 0.25;
 
+/// The longest that a client with a schedule of its own pauses.
+const BACK_OFF_MAX: Duration = Duration::from_secs(60);
+
 /// A stream of requests of one agent.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(try_from = "Raw")]
@@ -24,6 +29,7 @@ pub(super) struct Arrivals {
     /// What is sent, in turn; never empty.
     pub(super) pattern: Vec<Kind>,
     pub(super) patience: Span,
+    pub(super) returns: Returns,
     pub(super) is_interactive: bool,
     /// The proxy knows what a query costs before it is sent.
     pub(super) is_price_known: bool,
@@ -55,6 +61,36 @@ impl Arrivals {
     /// Whether something may be sent for the first time at `now`.
     pub(super) fn is_open_at(&self, now_ms: u64) -> bool {
         self.from.ms() <= now_ms && self.to.is_none_or(|to| now_ms < to.ms())
+    }
+}
+
+/// When a client that was refused comes back.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Returns {
+    /// At the time it was told.
+    #[default]
+    AsTold,
+    /// So much later.
+    LateS(Span),
+    /// So much earlier.
+    EarlyS(Span),
+    /// Whatever it was told: after so much, after twice as much the next time, and so on.
+    BackOffS(Span),
+}
+
+impl Returns {
+    /// How long a client pauses that was refused for the so-manyth time, and told a time.
+    pub(super) fn pause(self, told: Duration, refusals: u32) -> Duration {
+        match self {
+            Returns::AsTold => told,
+            Returns::LateS(by) => told + by.duration(),
+            Returns::EarlyS(by) => told.saturating_sub(by.duration()),
+            Returns::BackOffS(first) => {
+                let factor = 2_u32.saturating_pow(refusals.saturating_sub(1));
+                first.duration().saturating_mul(factor).min(BACK_OFF_MAX)
+            }
+        }
     }
 }
 
@@ -138,6 +174,8 @@ struct Raw {
     pattern: Option<Vec<Kind>>,
     patience_s: Option<Span>,
     #[serde(default)]
+    returns: Returns,
+    #[serde(default)]
     interactive: bool,
     #[serde(default)]
     price_known: bool,
@@ -206,6 +244,7 @@ impl TryFrom<Raw> for Arrivals {
             to: raw.to_s,
             pattern,
             patience: raw.patience_s.unwrap_or(PATIENCE),
+            returns: raw.returns,
             is_interactive: raw.interactive,
             is_price_known: raw.price_known,
             elsewhere_every: raw.charged_elsewhere_every,
@@ -233,6 +272,24 @@ mod tests {
         }
         for wrong in ["gql:", "gql:0", "gql:-1", "GET", ""] {
             assert!(Kind::try_from(wrong.to_owned()).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn clients_come_back_when_they_see_fit() {
+        let span = |seconds| Span::try_from(seconds).unwrap();
+        let told = Duration::from_secs(10);
+        for (returns, refusals, seconds) in [
+            (Returns::AsTold, 1, 10.0),
+            (Returns::LateS(span(8.0)), 3, 18.0),
+            (Returns::EarlyS(span(1.5)), 1, 8.5),
+            (Returns::EarlyS(span(11.0)), 1, 0.0),
+            (Returns::BackOffS(span(1.0)), 1, 1.0),
+            (Returns::BackOffS(span(1.0)), 4, 8.0),
+            (Returns::BackOffS(span(1.0)), 99, 60.0),
+        ] {
+            let pause = returns.pause(told, refusals);
+            assert_eq!(pause, Duration::from_secs_f64(seconds), "{returns:?} {refusals}");
         }
     }
 }

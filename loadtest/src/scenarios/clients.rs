@@ -89,7 +89,8 @@ async fn request(world: &Rc<World>, entry: &Entry, call: Call) {
                     return;
                 }
                 // A client that is told nothing must not come back in the same instant without end.
-                sleep(retry_after.max(Duration::from_millis(1))).await;
+                let pause = entry.arrivals.returns.pause(retry_after, refusals);
+                sleep(pause.max(Duration::from_millis(1))).await;
                 if entry.arrivals.is_greedy() && !entry.arrivals.is_open_at(world.now_ms()) {
                     return;
                 }

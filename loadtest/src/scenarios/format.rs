@@ -295,7 +295,8 @@ pub(super) mod tests {
             ],
             "agents": [{"id": "a", "weight": 3, "guarantee_per_hour": 10, "ceiling_per_hour": 0, "arrivals": [
                 {"kind": "periodic", "interval_s": 7.0, "phase_s": 1.799_999_999_999_999_8, "route": "x"},
-                {"kind": "burst", "size": 4, "period_s": 240, "phase_s": 100.0, "interactive": true},
+                {"kind": "burst", "size": 4, "period_s": 240, "phase_s": 100.0, "interactive": true,
+                 "returns": {"back_off_s": 0.5}},
                 {"kind": "greedy", "outstanding": 2, "from_s": 1, "to_s": 2, "pattern": ["get", "cond304"],
                  "charged_elsewhere_every": 20, "price_known": true, "repo": "r", "patience_s": 4.0}
             ]}],
@@ -322,6 +323,7 @@ pub(super) mod tests {
             (serde_json::json!({"expect": {"served_min": {"b": 1}}}), "no agent b"),
             (agent(serde_json::json!({"kind": "storm"})), "unknown variant `storm`"),
             (agent(serde_json::json!({"kind": "greedy"})), "outstanding"),
+            (agent(serde_json::json!({"kind": "greedy", "outstanding": 1, "returns": "never"})), "never"),
             (agent(serde_json::json!({"kind": "greedy", "outstanding": 1, "size": 3})), "size"),
             (agent(serde_json::json!({"kind": "greedy", "outstanding": 1, "pattern": ["put"]})), "put"),
             (agent(serde_json::json!({"kind": "greedy", "outstanding": 1, "pattern": ["gql:3"]})), "graphql"),
