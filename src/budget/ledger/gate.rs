@@ -96,6 +96,13 @@ impl Ask<'_> {
     fn slack(&self) -> Micro {
         if self.is_interactive { (U - self.charge).max(0) } else { 0 }
     }
+
+    /// What it may overdraw at a pool if it comes at its time. A bucket is full when its window ends, but the last of the
+    /// turns that it pays for comes a turn earlier. And it has this turn even if others went first meanwhile: sent away, a
+    /// caller that does not wait would be too early or too late by as much each time. Urgent calls find as much yet.
+    fn overdraft(&self) -> Micro {
+        if self.window.ends_at < i64::MAX { self.need.max(self.express / 2) } else { 0 }
+    }
 }
 
 /// A window, after which a bucket begins anew and fills at another rate.
@@ -111,12 +118,6 @@ pub(super) struct Window {
 impl Window {
     /// Of a gate whose limit knows no windows.
     pub(super) const ENDLESS: Window = Window { ends_at: i64::MAX, pace: 0, next_rate: U };
-
-    /// What a call may overdraw that comes at its time. A bucket is full when its window ends, but the last of the
-    /// turns that it pays for comes a turn earlier.
-    fn overdraft(self, need: Micro) -> Micro {
-        if self.ends_at < i64::MAX { need } else { 0 }
-    }
 }
 
 /// What a gate tells a head.
@@ -274,7 +275,7 @@ impl Gate {
         if let Some(place) = self.due(ask) {
             // Whose guarantee is behind goes before those whose times came earlier, too.
             let before = if ask.is_due { 0 } else { self.bookings.before(place) };
-            let short = ask.need.min(FRONT) + before - self.tok - ask.window.overdraft(ask.need);
+            let short = ask.need.min(FRONT) + before - self.tok - ask.overdraft();
             return Test { short, wait_ms: self.wait_ms(short), is_light: true, ahead: 0 };
         }
         let start = self.start(ask);

@@ -290,8 +290,9 @@ do
       -- Whose guarantee is behind goes before those whose times came earlier, too.
       local others = ask.is_due and 0 or place - 1
       for other = 1, others do before = min(KEPT_MAX, before + gate.bookings[other].need) end
-      -- A bucket is full when its window ends, but the last of the turns that it pays for comes a turn earlier.
-      local overdraft = ask.ends_at < HUGE and ask.need or 0
+      -- A bucket is full when its window ends, but the last of the turns that it pays for comes a turn earlier. And it has
+      -- this turn even if others went first meanwhile.
+      local overdraft = ask.ends_at < HUGE and max(ask.need, div(ask.express, 2)) or 0
       local short = min(ask.need, FRONT) + before - gate.tok - overdraft
       return { short = short, wait_ms = wait_ms(gate, short), is_light = true, ahead = 0 }
     end
