@@ -17,6 +17,7 @@ use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use parking_lot::Mutex;
 use serde::Serialize;
 use thiserror::Error;
+use tokio::sync;
 use tokio::task::spawn_blocking;
 use tokio::time::Instant;
 
@@ -40,6 +41,10 @@ const ANSWER_BYTES_MAX: usize = 4 * 1024 * 1024;
 const BACKDATED_SECONDS: i64 = 60;
 /// How far ahead `exp` lies: a minute less than GitHub's ten, in case our clock is fast.
 const VALID_SECONDS: i64 = 540;
+
+/// For so long a JWT serves further calls, in seconds: to sign takes a millisecond, and to find out who serves an owner
+/// takes many calls. Then the key's file is read again.
+const SERVES_SECONDS: i64 = 240;
 
 /// How a call of the App's own is made again. Agents wait for it, so an attempt that took longer is not followed by another.
 const RETRY: config::Retry = config::Retry {
@@ -125,12 +130,21 @@ pub struct App {
     key: PrivateKey,
     /// The last key that worked, used while a new file is being written or is invalid.
     last_good: Mutex<Option<EncodingKey>>,
+    /// The last JWT. Those who need one wait for whoever signs it.
+    jwt: sync::Mutex<Option<Jwt>>,
     /// No call is made before this time, UTC epoch seconds: GitHub bans Apps that go on calling during a limit.
     limited_until: AtomicI64,
     client: HttpClient,
     api_url: String,
     timeout: Duration,
     clock: Arc<dyn Clock>,
+}
+
+#[derive(Debug)]
+struct Jwt {
+    authorization: HeaderValue,
+    /// Epoch seconds.
+    signed_at: i64,
 }
 
 #[derive(Serialize)]
@@ -156,6 +170,7 @@ impl App {
             issuer: app.issuer,
             key: app.private_key,
             last_good: Mutex::new(None),
+            jwt: sync::Mutex::new(None),
             limited_until: AtomicI64::new(0),
             client,
             api_url: upstream.api_url.to_string().trim_end_matches('/').to_owned(),
@@ -177,7 +192,8 @@ impl App {
     }
 
     /// Calls the API as the App; returns status and body. An error status is not an `Err`. The App's calls change
-    /// nothing that would have to be undone, so those that break off or meet a failing server are made again.
+    /// nothing that would have to be undone, so those that break off or meet a failing server are made again, and so is
+    /// one that GitHub refuses with a JWT of earlier: the key may have been replaced.
     ///
     /// # Errors
     /// When there is no answer, or GitHub refuses for a limit; then every call fails until that limit is over.
@@ -187,10 +203,13 @@ impl App {
         path: &str,
         body: Option<&serde_json::Value>,
     ) -> Result<(StatusCode, Bytes), AppError> {
-        let (policy, started) = (Policy::new(RETRY), Instant::now());
+        let (policy, started, began) = (Policy::new(RETRY), Instant::now(), self.clock.now_seconds());
         let mut attempt = 1;
         loop {
             let answered = self.call_once(method.clone(), path, body).await;
+            if matches!(answered, Ok((StatusCode::UNAUTHORIZED, _))) && self.forget_jwt(began).await {
+                continue;
+            }
             let has_failed = match &answered {
                 Ok((status, _)) => is_transient(*status),
                 Err(error) => matches!(error, AppError::Unreachable(_)),
@@ -263,17 +282,28 @@ impl App {
 
     async fn authorization(&self) -> Result<HeaderValue, AppError> {
         let now = self.clock.now_seconds();
+        let mut jwt = self.jwt.lock().await;
+        if let Some(jwt) = jwt.as_ref().filter(|jwt| (0..SERVES_SECONDS).contains(&(now - jwt.signed_at))) {
+            return Ok(jwt.authorization.clone());
+        }
         let claims = Claims { iat: now - BACKDATED_SECONDS, exp: now + VALID_SECONDS, iss: &self.issuer };
-        let jwt = jsonwebtoken::encode(&Header::new(Algorithm::RS256), &claims, &self.signing_key().await?)
-            .map_err(|error| self.key_error(&error))?;
-        let mut value =
-            HeaderValue::from_str(&format!("Bearer {jwt}")).map_err(|error| self.key_error(&error))?;
-        value.set_sensitive(true);
-        Ok(value)
+        let signed =
+            jsonwebtoken::encode(&Header::new(Algorithm::RS256), &claims, &self.signing_key().await?)
+                .map_err(|error| self.key_error(&error))?;
+        let mut authorization =
+            HeaderValue::from_str(&format!("Bearer {signed}")).map_err(|error| self.key_error(&error))?;
+        authorization.set_sensitive(true);
+        *jwt = Some(Jwt { authorization: authorization.clone(), signed_at: now });
+        Ok(authorization)
     }
 
-    /// Reads the key each time it is needed, about once an hour, so that a rotated file takes effect without a
-    /// restart and a half-written one does no harm.
+    /// Forgets a JWT that GitHub refused. Returns whether it was signed before the call `began`, in epoch seconds.
+    async fn forget_jwt(&self, began: i64) -> bool {
+        self.jwt.lock().await.take().is_some_and(|jwt| jwt.signed_at < began)
+    }
+
+    /// Reads the key each time it is needed, so that a rotated file takes effect without a restart and a half-written
+    /// one does no harm.
     async fn signing_key(&self) -> Result<EncodingKey, AppError> {
         let fresh = match &self.key {
             PrivateKey::Pem(pem) => secret::app_key(pem),
