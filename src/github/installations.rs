@@ -1,6 +1,7 @@
 //! Finds the installations that can serve an owner's repositories: asks GitHub and remembers the answer for minutes.
 
 mod asking;
+mod learned;
 mod lists;
 mod look_up;
 mod questions;
@@ -8,8 +9,8 @@ mod questions;
 mod tests;
 
 use std::collections::BTreeMap;
-use std::hash::{BuildHasher, Hash, RandomState};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::hash::{BuildHasher, RandomState};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
@@ -17,13 +18,12 @@ use moka::Expiry;
 use moka::future::Cache;
 use moka::sync;
 use secrecy::ExposeSecret;
-use tokio::time::Instant;
 
 use super::apps::{App, AppError};
 use super::tokens::Token;
 use crate::config::{self, PersonalToken};
 use crate::policy::repositories::{RepositoryName, is_account};
-use asking::Failures;
+use learned::Learned;
 pub use lists::{Listed, OfApp};
 use questions::Found;
 
@@ -33,8 +33,10 @@ static HASHER: LazyLock<RandomState> = LazyLock::new(RandomState::new);
 const FOUND_FOR: Duration = Duration::from_secs(300);
 /// How long "not installed" and "suspended" are trusted; short, so that a new installation is soon usable.
 const MISSING_FOR: Duration = Duration::from_secs(15);
-/// Owners without an installation that may be looked up per minute.
-const MISSES_MAX: u64 = 60;
+/// Names that may be looked up per minute and turn out to be unknown; with more than [`FEW_APPS`], as many fewer, but
+/// some.
+const MISSES_MAX: usize = 60;
+const MISSES_MIN: usize = 4;
 const MISS_COUNTED_FOR: Duration = Duration::from_secs(60);
 /// How long the list of all installations is used before it is put together anew from what each App said.
 const LISTED_FOR: Duration = Duration::from_secs(2);
@@ -43,9 +45,10 @@ const LISTED_FOR: Duration = Duration::from_secs(2);
 const LAST_PATIENCE: Duration = Duration::from_secs(5);
 const LAST_FOR: Duration = Duration::from_secs(3600);
 const OUTDATED_FOR: Duration = Duration::from_secs(10);
-/// The same if an App fails for a reason of its own, such as its key: all other Apps are asked again, too, and GitHub
-/// limits that.
+/// The same if an App fails for a reason of its own, such as its key.
 const REFUSED_FOR: Duration = Duration::from_secs(60);
+/// Of more Apps than this, only those that list an owner are asked about it.
+const FEW_APPS: usize = 3;
 /// Owners remembered.
 const OWNERS_MAX: u64 = 10_000;
 
@@ -109,55 +112,6 @@ pub struct Installations {
     /// Labels of installations that another entry of `apps` has, too, and that were reported.
     doubles: sync::Cache<Arc<str>, ()>,
     learned: Arc<Learned>,
-}
-
-/// What was learned of each App by itself. It stays when the configuration changes: an App that takes the place of
-/// another has another serial, so it inherits nothing.
-#[derive(Debug)]
-struct Learned {
-    /// What GitHub last told of an App, by its serial, on an owner, and when; it serves while GitHub can't tell.
-    last_on: sync::Cache<(u64, String), (Arc<Installation>, Instant)>,
-    /// Whether an App's installation limited to selected repositories covers a repository; and what GitHub last told,
-    /// as above.
-    covered: Cache<(u64, String), bool>,
-    last_covered: sync::Cache<(u64, String), bool>,
-    /// By the App's serial; and what GitHub last told, as above.
-    of_app: Cache<u64, Arc<OfApp>>,
-    last_of_app: sync::Cache<u64, Arc<OfApp>>,
-    failures: Failures,
-    /// Owners that have had an installation.
-    seen: sync::Cache<String, ()>,
-    /// Owners without an installation, looked up within the last minute.
-    misses: sync::Cache<String, ()>,
-    /// How often an installation was forgotten: what was asked before must not be remembered after.
-    forgotten: AtomicU64,
-    found_for: Duration,
-    last_patience: Duration,
-    /// For this long, what GitHub told of an App on an owner is not asked again, even if other Apps failed.
-    recent_for: Duration,
-}
-
-impl Learned {
-    fn new(found_for: Duration, last_patience: Duration) -> Learned {
-        fn last<K: Hash + Eq + Send + Sync + 'static, V: Clone + Send + Sync + 'static>() -> sync::Cache<K, V>
-        {
-            sync::Cache::builder().max_capacity(OWNERS_MAX).time_to_live(LAST_FOR).build()
-        }
-        Learned {
-            last_on: last(),
-            covered: Cache::builder().max_capacity(OWNERS_MAX).expire_after(Believed).build(),
-            last_covered: last(),
-            of_app: Cache::builder().time_to_live(found_for).build(),
-            last_of_app: last(),
-            failures: Failures::new(),
-            seen: sync::Cache::builder().max_capacity(OWNERS_MAX).build(),
-            misses: sync::Cache::builder().max_capacity(OWNERS_MAX).time_to_live(MISS_COUNTED_FOR).build(),
-            forgotten: AtomicU64::new(0),
-            found_for,
-            last_patience,
-            recent_for: found_for / 5,
-        }
-    }
 }
 
 impl Installations {
@@ -283,16 +237,16 @@ impl Installations {
         let asked = async {
             match questions::covers(&on.app, repository).await {
                 Ok(true) => {
+                    self.learned.misses.invalidate(&key.1);
                     self.learned.last_covered.insert(key.clone(), true);
                     true
                 }
                 Ok(false) => {
                     self.learned.last_covered.invalidate(&key);
-                    self.learned.misses.insert(key.1.clone(), ());
-                    self.learned.misses.run_pending_tasks();
                     false
                 }
                 Err(error) => {
+                    self.learned.misses.invalidate(&key.1);
                     tracing::warn!(installation = &*installation.label, %error, "it is not known what it covers");
                     error.is_outage() && self.learned.last_covered.get(&key).unwrap_or_default()
                 }
@@ -307,7 +261,9 @@ impl Installations {
         let learned = &self.learned;
         learned.forgotten.fetch_add(1, Ordering::SeqCst);
         for app in &self.apps {
-            learned.last_on.invalidate(&(app.serial, owner.clone()));
+            let key = (app.serial, owner.clone());
+            learned.last_on.invalidate(&key);
+            learned.not_on.invalidate(&key);
         }
         learned.last_of_app.invalidate_all();
         learned.last_covered.invalidate_all();

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use super::learned::Learned;
 use super::{Installation, Installations, installation, questions};
 use crate::github::apps::{App, AppError};
 
@@ -19,6 +20,13 @@ pub struct OfApp {
     pub serving: Vec<Arc<Installation>>,
     /// Accounts, in lower case, whose installation is suspended.
     pub suspended: Vec<String>,
+}
+
+impl OfApp {
+    /// Whether the App is installed on an account, in lower case, suspended or not.
+    pub(super) fn names(&self, owner: &str) -> bool {
+        self.serving.iter().any(|one| one.is_on(owner)) || self.suspended.iter().any(|one| one == owner)
+    }
 }
 
 /// Every installation there is, as far as it is known.
@@ -79,11 +87,17 @@ impl Installations {
     /// # Errors
     /// If GitHub can't be asked.
     pub async fn of_app(&self, app: &Arc<App>) -> Result<Arc<OfApp>, Arc<AppError>> {
+        self.learned.list_of(app).await
+    }
+}
+
+impl Learned {
+    pub(super) async fn list_of(&self, app: &Arc<App>) -> Result<Arc<OfApp>, Arc<AppError>> {
         let asked = async {
             let mut of_app = OfApp::default();
-            let forgotten = self.learned.forgotten.load(Ordering::SeqCst);
-            let asked = self.learned.failures.ask(app, LIST, questions::all(app));
-            let found = self.soon_if(self.learned.last_of_app.contains_key(&app.serial), app, asked).await;
+            let forgotten = self.forgotten.load(Ordering::SeqCst);
+            let asked = self.failures.ask(app, LIST, questions::all(app));
+            let found = self.soon_if(self.last_of_app.contains_key(&app.serial), app, asked).await;
             for found in found.map_err(|error| AppError::clone(&error))? {
                 // One on an enterprise serves no repository.
                 if found.account().is_none() {
@@ -95,15 +109,15 @@ impl Installations {
                 }
             }
             let of_app = Arc::new(of_app);
-            if self.learned.forgotten.load(Ordering::SeqCst) == forgotten {
-                self.learned.last_of_app.insert(app.serial, Arc::clone(&of_app));
+            if self.forgotten.load(Ordering::SeqCst) == forgotten {
+                self.last_of_app.insert(app.serial, Arc::clone(&of_app));
             }
             Ok(of_app)
         };
-        let forgotten = self.learned.forgotten.load(Ordering::SeqCst);
-        let of_app = Box::pin(self.learned.of_app.try_get_with(app.serial, asked)).await;
-        if self.learned.forgotten.load(Ordering::SeqCst) != forgotten {
-            self.learned.of_app.invalidate(&app.serial).await;
+        let forgotten = self.forgotten.load(Ordering::SeqCst);
+        let of_app = Box::pin(self.of_app.try_get_with(app.serial, asked)).await;
+        if self.forgotten.load(Ordering::SeqCst) != forgotten {
+            self.of_app.invalidate(&app.serial).await;
         }
         of_app
     }

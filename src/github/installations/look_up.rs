@@ -1,17 +1,26 @@
 //! Which installations serve an owner: asks GitHub, and what it last told serves while it can't tell.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use tokio::time::{Instant, timeout};
+use futures_util::stream::{self, StreamExt};
+use tokio::time::{Instant, timeout_at};
 
-use super::{Absent, Installation, Installations, Kind, MISSES_MAX, Outdated, installation, questions};
+use super::{
+    Absent, FEW_APPS, Installation, Installations, Kind, MISSES_MAX, MISSES_MIN, OfApp, Outdated,
+    installation, questions,
+};
 use crate::github::apps::{App, AppError};
 
 /// How long an owner's look-up waits for further Apps when one has answered.
 const LOOK_UP_PATIENCE: Duration = Duration::from_secs(2);
+
+/// Lists of installations that are asked for at once.
+const LISTS_AT_ONCE: usize = 16;
 
 /// What GitHub says of one App on an owner.
 enum Told {
@@ -34,6 +43,9 @@ impl Installations {
             // Listing all installations is one call per few minutes, whatever names are asked for.
             let all = self.all().await?;
             let on_owner: Arc<[_]> = all.serving.iter().filter(|one| one.is_on(&owner)).cloned().collect();
+            if !on_owner.is_empty() {
+                self.learned.seen.insert(owner.clone(), ());
+            }
             return match (on_owner.is_empty(), &all.failed) {
                 (false, _) => Ok(on_owner),
                 (true, Some(error)) => Err(Arc::clone(error)),
@@ -46,6 +58,9 @@ impl Installations {
         }
         let forgotten = self.learned.forgotten.load(Ordering::SeqCst);
         let found = self.by_owner.try_get_with(owner.clone(), async { self.look_up(&owner).await }).await;
+        if !found.as_ref().is_err_and(|error| matches!(**error, LookUpError::Absent(Absent::NotInstalled))) {
+            self.learned.misses.invalidate(&owner);
+        }
         // What was asked before something was forgotten serves those who asked, and nobody later.
         let is_current = self.learned.forgotten.load(Ordering::SeqCst) == forgotten;
         if !is_current {
@@ -58,10 +73,6 @@ impl Installations {
             }
             Err(error) => match &*error {
                 LookUpError::Absent(absent) => {
-                    if *absent == Absent::NotInstalled {
-                        self.learned.misses.insert(owner.clone(), ());
-                        self.learned.misses.run_pending_tasks();
-                    }
                     if is_current {
                         self.absent.insert(owner, *absent).await;
                     }
@@ -79,22 +90,93 @@ impl Installations {
     }
 
     /// Look-ups are the App's own calls, charged to no agent, so names that turn out to be unknown are looked up
-    /// only so often per minute. An owner that has had an installation is always looked up.
-    pub(super) fn may_look_up(&self, owner: &str) -> bool {
-        self.learned.seen.contains_key(owner) || self.learned.misses.entry_count() < MISSES_MAX || {
-            self.learned.misses.run_pending_tasks();
-            self.learned.misses.entry_count() < MISSES_MAX
+    /// only so often per minute. Each counts from when it is asked about; what is found then does not. An owner that
+    /// has had an installation is always looked up.
+    pub(super) fn may_look_up(&self, name: &str) -> bool {
+        let misses = &self.learned.misses;
+        if self.learned.seen.contains_key(name) {
+            return true;
+        }
+        let most = (MISSES_MAX * FEW_APPS / self.apps.len().max(FEW_APPS)).max(MISSES_MIN);
+        let _counting = self.learned.counting.lock();
+        misses.run_pending_tasks();
+        let is_free = usize::try_from(misses.entry_count()).is_ok_and(|count| count < most);
+        if is_free {
+            misses.insert(name.to_owned(), ());
+        }
+        is_free
+    }
+
+    /// Asks those of the Apps that may be on the owner. If none of them is any more, the others may be by now.
+    async fn look_up(&self, owner: &str) -> Result<Arc<[Arc<Installation>]>, LookUpError> {
+        let likely = self.likely_on(owner).await;
+        let told = self.ask_about(owner, &likely).await;
+        let is_absent = matches!(told, Err(LookUpError::Absent(Absent::NotInstalled)));
+        if is_absent && likely.len() < self.apps.len() {
+            self.ask_about(owner, &self.apps).await
+        } else {
+            told
         }
     }
 
-    async fn look_up(&self, owner: &str) -> Result<Arc<[Arc<Installation>]>, LookUpError> {
+    /// The Apps to ask about an owner. Of many, those that list it and those whose list is not known; if none lists it,
+    /// all of them. To ask each App about each owner would be most of what tollgate does.
+    async fn likely_on(&self, owner: &str) -> Vec<Arc<App>> {
+        if self.apps.len() <= FEW_APPS {
+            return self.apps.clone();
+        }
+        let lists = self.lists().await;
+        let lists_it = |app: &Arc<App>| lists.get(&app.serial).map(|list| list.names(owner));
+        if !self.apps.iter().any(|app| lists_it(app) == Some(true)) {
+            return self.apps.clone();
+        }
+        self.apps.iter().filter(|app| lists_it(app) != Some(false)).cloned().collect()
+    }
+
+    /// The Apps' lists by serial, as far as they are known soon, or were within an hour.
+    async fn lists(&self) -> HashMap<u64, Arc<OfApp>> {
+        let mut lists: HashMap<_, _> = HashMap::new();
+        let asked = stream::iter(self.apps.clone()).map(|app| {
+            let learned = Arc::clone(&self.learned);
+            async move {
+                if let Some(known) = learned.of_app.get(&app.serial).await {
+                    return (app.serial, Some(known));
+                }
+                let serial = app.serial;
+                // A list of many pages is read to its end, even if nobody waits for it any more.
+                let asked = tokio::spawn(async move { learned.list_of(&app).await });
+                (serial, asked.await.ok().and_then(Result::ok))
+            }
+        });
+        let mut asked = pin!(asked.buffer_unordered(LISTS_AT_ONCE));
+        let until = Instant::now() + LOOK_UP_PATIENCE;
+        while let Ok(Some((serial, known))) = timeout_at(until, asked.next()).await {
+            lists.extend(known.map(|known| (serial, known)));
+        }
+        for app in &self.apps {
+            if let Entry::Vacant(unknown) = lists.entry(app.serial)
+                && let Some(last) = self.learned.last_of_app.get(&app.serial)
+            {
+                unknown.insert(last);
+            }
+        }
+        lists
+    }
+
+    async fn ask_about(
+        &self,
+        owner: &str,
+        apps: &[Arc<App>],
+    ) -> Result<Arc<[Arc<Installation>]>, LookUpError> {
         let mut installations = Vec::new();
         let (mut is_suspended, mut failed) = (false, None);
         let mut by_id = HashMap::new();
-        let questions = self.apps.iter().map(|app| self.of_app_on(app, owner));
+        let last = |app: &App| self.learned.last_on.get(&key(app, owner));
+        let is_served = apps.iter().any(|app| last(app).is_some());
+        let questions = apps.iter().map(|app| self.of_app_on(app, owner, is_served));
         let is_found = |told: &Told| !matches!(told, Told::Nothing);
-        let asked = self.learned.failures.ask_all(&self.apps, questions, is_found, LOOK_UP_PATIENCE);
-        for (app, answer) in self.apps.iter().zip(asked.await) {
+        let asked = self.learned.failures.ask_all(apps, questions, is_found, LOOK_UP_PATIENCE);
+        for (app, answer) in apps.iter().zip(asked.await) {
             let serving = match answer {
                 Ok(Told::Serving(installation)) => Some(installation),
                 Ok(Told::Suspended) => {
@@ -104,7 +186,7 @@ impl Installations {
                 Ok(Told::Nothing) => None,
                 // Another App may serve the owner meanwhile.
                 Err(error) => {
-                    let last = self.learned.last_on.get(&key(app, owner)).filter(|_| error.is_outage());
+                    let last = last(app).filter(|_| error.is_outage());
                     failed = Some(error);
                     last.map(|(last, _)| last)
                 }
@@ -125,49 +207,44 @@ impl Installations {
     }
 
     /// What GitHub says of an App on an owner. Not asked if it just said so: while another App fails, owners are
-    /// looked up again and again, and GitHub limits these calls.
-    async fn of_app_on(&self, app: &Arc<App>, owner: &str) -> Result<Told, Arc<AppError>> {
-        let key = key(app, owner);
-        let last = self.learned.last_on.get(&key);
+    /// looked up again and again, and GitHub limits these calls. `is_served`: an App was found on the owner before.
+    async fn of_app_on(&self, app: &Arc<App>, owner: &str, is_served: bool) -> Result<Told, Arc<AppError>> {
+        let (learned, key) = (&self.learned, key(app, owner));
+        let last = learned.last_on.get(&key);
         if let Some((last, told_at)) = &last
-            && told_at.elapsed() < self.learned.recent_for
+            && told_at.elapsed() < learned.recent_for
         {
             return Ok(Told::Serving(Arc::clone(last)));
         }
-        let forgotten = self.learned.forgotten.load(Ordering::SeqCst);
-        let asked = self.learned.failures.ask(app, owner, questions::on_account(app, owner));
-        match self.soon_if(last.is_some(), app, asked).await? {
+        let believed_for = if is_served { learned.recent_for } else { learned.missing_for };
+        if learned.not_on.get(&key).is_some_and(|told_at| told_at.elapsed() < believed_for) {
+            return Ok(Told::Nothing);
+        }
+        let forgotten = learned.forgotten.load(Ordering::SeqCst);
+        let asked = learned.failures.ask(app, owner, questions::on_account(app, owner));
+        let found = learned.soon_if(last.is_some(), app, asked).await?;
+        let is_current = learned.forgotten.load(Ordering::SeqCst) == forgotten;
+        match found {
             Some(found) if !found.is_suspended() => {
                 let found = Arc::new(installation(app, found, owner));
-                if self.learned.forgotten.load(Ordering::SeqCst) == forgotten {
-                    self.learned.last_on.insert(key, (Arc::clone(&found), Instant::now()));
+                if is_current {
+                    learned.last_on.insert(key, (Arc::clone(&found), Instant::now()));
                 }
                 Ok(Told::Serving(found))
             }
-            found => {
-                self.learned.last_on.invalidate(&key);
-                if found.is_none() {
-                    return Ok(Told::Nothing);
-                }
+            Some(_) => {
+                learned.last_on.invalidate(&key);
                 tracing::warn!(app = app.name, owner, "the installation is suspended");
                 Ok(Told::Suspended)
             }
+            None => {
+                learned.last_on.invalidate(&key);
+                if is_current {
+                    learned.not_on.insert(key, Instant::now());
+                }
+                Ok(Told::Nothing)
+            }
         }
-    }
-
-    /// Waits for an answer only so long, if there is an earlier one: whoever was served is not held up for long by an
-    /// endpoint that hangs.
-    pub(super) async fn soon_if<T>(
-        &self,
-        is_known: bool,
-        app: &App,
-        asked: impl Future<Output = Result<T, Arc<AppError>>>,
-    ) -> Result<T, Arc<AppError>> {
-        if !is_known {
-            return asked.await;
-        }
-        let late = || Err(self.learned.failures.note(app, AppError::Timeout(self.learned.last_patience)));
-        timeout(self.learned.last_patience, asked).await.unwrap_or_else(|_| late())
     }
 
     /// Whether no App before had it, by the labels of those in `by_id`. Otherwise two entries of the configuration

@@ -8,7 +8,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
 use super::*;
-use crate::clock::SystemClock;
+use crate::clock::{Clock, ManualClock, SystemClock};
 use crate::config::PrivateKey;
 use crate::github::client::HttpClient;
 
@@ -16,6 +16,10 @@ const KEY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/loadtest/github-sim/keys
 const INSTALLED: &str = r#"{"id": 1, "account": {"login": "acme"}}"#;
 
 pub(super) fn app(name: &str, address: Uri, private_key: PrivateKey) -> Arc<App> {
+    app_at(Arc::new(SystemClock), name, address, private_key)
+}
+
+fn app_at(clock: Arc<dyn Clock>, name: &str, address: Uri, private_key: PrivateKey) -> Arc<App> {
     crate::app::install_crypto();
     let seconds = Duration::from_secs(60);
     let upstream = config::Upstream {
@@ -37,7 +41,7 @@ pub(super) fn app(name: &str, address: Uri, private_key: PrivateKey) -> Arc<App>
         read_permissions: None,
         write_permissions: None,
     };
-    Arc::new(App::new(app, client, &upstream, Arc::new(SystemClock)))
+    Arc::new(App::new(app, client, &upstream, clock))
 }
 
 /// Closes the connection instead of answering.
@@ -45,11 +49,14 @@ const CLOSES: u16 = 0;
 /// Never answers.
 const HANGS: u16 = 1;
 
-/// Gives every call the answer in force.
+/// Gives every call the answer in force; the list of an App's installations, if one is set.
 struct Server {
     address: Uri,
     says: Arc<Mutex<(u16, String)>>,
+    lists: Arc<Mutex<Option<String>>>,
     asked: Arc<AtomicUsize>,
+    /// The credential of each call.
+    credentials: Arc<Mutex<Vec<String>>>,
 }
 
 impl Server {
@@ -57,7 +64,14 @@ impl Server {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
         let (says, asked) = (Arc::new(Mutex::new((CLOSES, String::new()))), Arc::new(AtomicUsize::new(0)));
-        let server = Server { address, says: Arc::clone(&says), asked: Arc::clone(&asked) };
+        let (lists, credentials) = (Arc::default(), Arc::default());
+        let server = Server {
+            address,
+            says: Arc::clone(&says),
+            lists: Arc::clone(&lists),
+            asked: Arc::clone(&asked),
+            credentials: Arc::clone(&credentials),
+        };
         tokio::spawn(async move {
             let mut held = Vec::new();
             while let Ok((mut socket, _)) = listener.accept().await {
@@ -68,7 +82,11 @@ impl Server {
                     head.push(byte);
                 }
                 asked.fetch_add(1, Ordering::Relaxed);
-                let (status, body) = says.lock().clone();
+                let head = String::from_utf8(head).unwrap();
+                let credential = head.lines().find(|line| line.starts_with("authorization:"));
+                credentials.lock().extend(credential.map(str::to_owned));
+                let list = lists.lock().clone().filter(|_| head.starts_with("GET /app/installations"));
+                let (status, body) = list.map_or_else(|| says.lock().clone(), |list| (200, list));
                 let length = body.len();
                 let answer = format!(
                     "HTTP/1.1 {status} x\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n{body}"
@@ -88,6 +106,14 @@ impl Server {
 
     fn say(&self, status: u16, body: &str) {
         *self.says.lock() = (status, body.to_owned());
+    }
+
+    fn list(&self, list: &str) {
+        *self.lists.lock() = Some(list.to_owned());
+    }
+
+    fn asked(&self) -> usize {
+        self.asked.load(Ordering::Relaxed)
     }
 
     fn app(&self, name: &str) -> Arc<App> {
@@ -251,4 +277,117 @@ async fn an_app_that_failed_is_looked_up_again_soon() {
     one.say(200, INSTALLED);
     assert_eq!(serving(&installations).await.unwrap(), ["one/acme", "other/acme"]);
     assert_eq!(other.asked.load(Ordering::Relaxed), 1, "it has just told");
+}
+
+/// Ten seconds later every App was asked anew about every owner.
+#[tokio::test]
+async fn while_an_app_fails_the_others_are_not_asked_again() {
+    let (failing, serving_it, elsewhere) = tokio::join!(Server::start(), Server::start(), Server::start());
+    let apps = vec![failing.app("failing"), serving_it.app("serving"), elsewhere.app("elsewhere")];
+    let minutes = Duration::from_secs(300);
+    let installations = trusting(minutes, minutes, apps);
+    failing.say(503, "");
+    serving_it.say(200, INSTALLED);
+    elsewhere.say(404, "{}");
+    for _ in 0..3 {
+        assert_eq!(serving(&installations).await.unwrap(), ["serving/acme"]);
+    }
+    // As an organization and as a user, once each.
+    assert_eq!((serving_it.asked(), elsewhere.asked()), (1, 2));
+    // Where nobody serves the owner, a new installation must be found soon, but not at each call.
+    serving_it.say(404, "{}");
+    installations.forget("acme").await;
+    for _ in 0..3 {
+        assert!(serving(&installations).await.is_err(), "one can't tell");
+    }
+    assert_eq!((serving_it.asked(), elsewhere.asked()), (3, 4));
+}
+
+/// With 300 Apps on an account each, one request led to 600 calls.
+#[tokio::test]
+async fn of_many_apps_those_are_asked_that_list_the_owner() {
+    let mut servers = Vec::new();
+    for _ in 0..5 {
+        let server = Server::start().await;
+        server.list("[]");
+        server.say(404, "{}");
+        servers.push(server);
+    }
+    let apps = servers.iter().enumerate().map(|(place, server)| server.app(&format!("app{place}"))).collect();
+    let minute = Duration::from_secs(60);
+    let installations = trusting(minute, minute, apps);
+    servers[3].list(&format!("[{INSTALLED}]"));
+    servers[3].say(200, INSTALLED);
+    assert_eq!(serving(&installations).await.unwrap(), ["app3/acme"]);
+    let asked = |servers: &[Server]| servers.iter().map(Server::asked).collect::<Vec<_>>();
+    assert_eq!(asked(&servers), [1, 1, 1, 2, 1], "a list each, and one question");
+    // Whom no list names may be new: all are asked.
+    servers[1].say(200, &INSTALLED.replace("acme", "other"));
+    let found = installations.of_owner("other").await.unwrap();
+    assert_eq!(&*found[0].label, "app1/other");
+    // What a list says is of a while ago.
+    servers[1].say(404, "{}");
+    servers[3].say(404, "{}");
+    servers[0].say(200, INSTALLED);
+    installations.forget("acme").await;
+    assert_eq!(serving(&installations).await.unwrap(), ["app0/acme"]);
+}
+
+#[tokio::test]
+async fn unknown_names_are_bounded_even_if_they_come_at_once() {
+    let server = Server::start().await;
+    server.list("[]");
+    server.say(404, "{}");
+    let minute = Duration::from_secs(60);
+    let installations = trusting(minute, minute, vec![server.app("bot")]);
+    let owners: Vec<String> = (0..200).map(|number| format!("made-up-{number}")).collect();
+    let asked = owners.iter().map(|owner| installations.of_owner(owner));
+    for found in futures_util::future::join_all(asked).await {
+        assert!(found.unwrap().is_empty());
+    }
+    assert_eq!(
+        server.asked(),
+        2 * MISSES_MAX + 1,
+        "as an organization and as a user; and the list for the rest"
+    );
+}
+
+#[tokio::test]
+async fn what_is_found_or_fails_takes_nothing_of_that_bound() {
+    let server = Server::start().await;
+    let minute = Duration::from_secs(60);
+    let installations = trusting(minute, minute, vec![server.app("bot")]);
+    for number in 0..=MISSES_MAX {
+        let owner = format!("owner-{number}");
+        server.say(200, &INSTALLED.replace("acme", &owner));
+        assert_eq!(installations.of_owner(&owner).await.unwrap().len(), 1, "{owner}");
+        server.say(403, "{}");
+        assert!(installations.of_owner(&format!("failing-{number}")).await.is_err());
+        installations.learned.failures.forget();
+    }
+    assert_eq!(installations.learned.misses.iter().count(), 0);
+}
+
+/// Each call was signed anew, from a file read anew.
+#[tokio::test]
+async fn a_jwt_serves_for_minutes_unless_github_refuses_it() {
+    let clock = Arc::new(ManualClock::at_seconds(1_800_000_000));
+    let server = Server::start().await;
+    let key = PrivateKey::File(KEY.into());
+    let app = app_at(Arc::clone(&clock) as Arc<dyn Clock>, "bot", server.address.clone(), key);
+    let call = async || app.call(http::Method::GET, "/app", None).await.unwrap().0.as_u16();
+    server.say(200, "{}");
+    for (seconds, signed) in [(0, 1), (239, 1), (1, 2), (100, 2)] {
+        clock.advance(Duration::from_secs(seconds));
+        assert_eq!(call().await, 200);
+        let different: std::collections::BTreeSet<String> =
+            server.credentials.lock().iter().cloned().collect();
+        assert_eq!(different.len(), signed);
+    }
+    // The key may have been replaced: once more, with a new one.
+    server.say(401, "{}");
+    assert_eq!(call().await, 401);
+    let credentials = server.credentials.lock().clone();
+    assert_eq!(credentials.len(), 6);
+    assert_ne!(credentials[4], credentials[5]);
 }
