@@ -32,7 +32,8 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 pub use access::AdminToken;
@@ -41,11 +42,14 @@ pub use board::Board;
 use events::{Events, Form};
 
 use crate::metrics::Metrics;
+use crate::paced::Paced;
 use crate::places::{Place, Places};
 
 /// More than probes, a scraper or two and people viewing the page need.
 const CONNECTIONS_MAX: usize = 256;
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+/// A peer that takes nothing for this long is cut off; as where agents are served.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A response body of this listener; boxed because the events are a stream and everything else is one piece.
 pub(super) type AdminBody = UnsyncBoxBody<Bytes, Infallible>;
@@ -110,7 +114,7 @@ impl Admin {
         }
     }
 
-    async fn serve_connection(self: Arc<Admin>, socket: TcpStream, place: Place) {
+    async fn serve_connection<T: AsyncRead + AsyncWrite + Unpin>(self: Arc<Admin>, socket: T, place: Place) {
         let service = service_fn(|request| async {
             place.is_busy();
             let answer = match api::read(request.uri().path()) {
@@ -129,7 +133,7 @@ impl Admin {
         let mut http = http1::Builder::new();
         http.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
         tokio::select! {
-            _ = http.serve_connection(TokioIo::new(socket), service) => {}
+            _ = http.serve_connection(TokioIo::new(Paced::new(socket, WRITE_TIMEOUT)), service) => {}
             () = place.given_up() => {}
         }
     }
@@ -194,4 +198,38 @@ fn text(status: StatusCode, text: impl Into<Bytes>) -> Response<AdminBody> {
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::time::Instant;
+
+    use crate::agent::Agents;
+    use crate::agent::disabled::DisabledAgents;
+    use crate::agent::roster::Roster;
+
+    use super::*;
+
+    async fn admin() -> Arc<Admin> {
+        let door = Door::bind(([127, 0, 0, 1], 0).into()).await.unwrap();
+        let roster = Roster::new(Arc::new(Agents::new(Vec::new())), DisabledAgents::in_process());
+        let api = Api::new(Arc::new(roster), Arc::new(AdminToken::new(None)));
+        let board = Board::new(|| page::tests::status("a"));
+        Arc::new(Admin::new(door, Arc::default(), api, board, CancellationToken::new()))
+    }
+
+    /// It kept its snapshot, of megabytes with thousands of agents, and its place for as long as it stayed.
+    #[tokio::test(start_paused = true)]
+    async fn who_listens_and_reads_nothing_loses_the_connection() {
+        let admin = admin().await;
+        let (ours, mut peer) = tokio::io::duplex(256);
+        let served = tokio::spawn(Arc::clone(&admin).serve_connection(ours, Places::new(1).take().unwrap()));
+        peer.write_all(b"GET /api/events HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
+        peer.read_u8().await.unwrap();
+        let began = Instant::now();
+        tokio::time::timeout(Duration::from_secs(60), served).await.expect("it is cut off").unwrap();
+        assert_eq!(began.elapsed().as_secs(), 30);
+        assert_eq!(admin.events.places.available_permits(), 128);
+    }
 }

@@ -26,6 +26,7 @@ pub mod github;
 pub mod identity;
 pub mod links;
 pub mod metrics;
+pub mod paced;
 pub mod places;
 pub mod policy;
 pub mod proxy;

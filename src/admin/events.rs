@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::Bytes;
 use futures_util::stream;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use http::{Response, StatusCode};
@@ -14,7 +14,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Interval, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
-use super::board::{Board, Shown};
+use super::board::Board;
 use super::{AdminBody, text};
 
 const EVERY: Duration = Duration::from_secs(2);
@@ -32,7 +32,7 @@ pub(super) enum Form {
 #[derive(Debug)]
 pub(super) struct Events {
     board: Arc<Board>,
-    places: Arc<Semaphore>,
+    pub(super) places: Arc<Semaphore>,
     draining: CancellationToken,
 }
 
@@ -81,38 +81,7 @@ impl Listening {
             shown = async {
                 self.ticks.tick().await;
                 self.board.latest().await
-            } => shown.map(|shown| event(&shown, self.form)),
+            } => shown.map(|shown| shown.event(self.form)),
         }
-    }
-}
-
-/// One event; each line break in the payload starts another `data` line.
-fn event(shown: &Shown, form: Form) -> Bytes {
-    let carried = match form {
-        Form::Json => &shown.json,
-        Form::Page => &shown.fragment,
-    };
-    let mut event = BytesMut::with_capacity(carried.len() + 64);
-    event.put_slice(b"event: status\n");
-    for line in carried.split(|byte| matches!(byte, b'\n' | b'\r')) {
-        event.put_slice(b"data: ");
-        event.put_slice(line);
-        event.put_u8(b'\n');
-    }
-    event.put_u8(b'\n');
-    event.freeze()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_line_break_in_the_data_does_not_end_it() {
-        let shown = crate::admin::page::tests::shown("a\r\n\nevent: x");
-        let text = String::from_utf8(event(&shown, Form::Page).to_vec()).unwrap();
-        let (events, rest) = text.split_once("\n\n").unwrap();
-        assert!(rest.is_empty(), "{rest}");
-        assert!(events.lines().skip(1).all(|line| line.starts_with("data: ")), "{events}");
     }
 }

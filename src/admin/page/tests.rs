@@ -1,7 +1,7 @@
 use bytes::Bytes;
 
 use super::*;
-use crate::admin::board::Shown;
+use crate::admin::board::{EventBytes, Shown};
 use crate::status::refusals::tests::refusal;
 use crate::status::tests::snapshot;
 use crate::status::{
@@ -9,7 +9,12 @@ use crate::status::{
 };
 
 pub(in crate::admin) fn shown(fragment: &str) -> Shown {
-    Shown { status: status("a"), json: Bytes::new(), fragment: fragment.to_owned().into() }
+    Shown {
+        status: status("a"),
+        json: Bytes::new(),
+        fragment: fragment.to_owned().into(),
+        events: EventBytes::default(),
+    }
 }
 
 fn agent(name: &str) -> AgentStatus {
@@ -31,7 +36,7 @@ fn agent(name: &str) -> AgentStatus {
 }
 
 /// A status with `text` wherever text can be.
-fn status(text: &str) -> Status {
+pub(in crate::admin) fn status(text: &str) -> Status {
     let t = || text.to_owned();
     Status {
         version: t(),

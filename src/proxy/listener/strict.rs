@@ -19,6 +19,7 @@ use tokio::time::{Instant, Sleep};
 use super::activity::Activity;
 use super::framing::{BodyTracker, check_growth, check_head, head_end};
 use crate::error::ProxyError;
+use crate::paced::Paced;
 use crate::proxy::body::{DISCARDED_BYTES_MAX, DISCARDED_WITHIN};
 
 /// Bytes read from the socket at a time.
@@ -62,7 +63,7 @@ pub(super) type Refusal = fn(&ProxyError) -> Vec<u8>;
 /// The checked connection.
 #[derive(Debug)]
 pub(super) struct Strict<T> {
-    inner: T,
+    inner: Paced<T>,
     buffer: BytesMut,
     /// Bytes at the start of the buffer that hyper may have.
     checked: usize,
@@ -73,8 +74,6 @@ pub(super) struct Strict<T> {
     /// When the first byte of a still incomplete head came.
     head_began: Option<Instant>,
     activity: Activity,
-    /// Runs while a write is blocked.
-    write_timer: Option<Pin<Box<Sleep>>>,
     refusal: Refusal,
     violation: Option<ProxyError>,
     violation_is_in_body: bool,
@@ -84,7 +83,7 @@ pub(super) struct Strict<T> {
 impl<T: AsyncRead + AsyncWrite + Unpin> Strict<T> {
     pub(super) fn new(inner: T, patience: Patience, activity: Activity, refusal: Refusal) -> Strict<T> {
         Strict {
-            inner,
+            inner: Paced::new(inner, patience.write),
             buffer: BytesMut::new(),
             checked: 0,
             state: State::Head { searched: 0 },
@@ -92,7 +91,6 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Strict<T> {
             timer: Box::pin(tokio::time::sleep(patience.idle)),
             head_began: None,
             activity,
-            write_timer: None,
             refusal,
             violation: None,
             violation_is_in_body: false,
@@ -170,18 +168,6 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Strict<T> {
         self.state = State::Over;
     }
 
-    /// Gives up on a peer that takes nothing for too long.
-    fn paced<R>(&mut self, written: Poll<io::Result<R>>, cx: &mut Context<'_>) -> Poll<io::Result<R>> {
-        if written.is_ready() {
-            self.write_timer = None;
-            return written;
-        }
-        let patience = self.patience.write;
-        let timer = self.write_timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(patience)));
-        ready!(timer.as_mut().poll(cx));
-        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
-    }
-
     /// Frees the buffer if it is empty, so that idle connections hold none.
     fn release(&mut self) {
         if self.buffer.is_empty() {
@@ -251,8 +237,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncRead for Strict<T> {
 
 impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Strict<T> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.inner).poll_write(cx, bytes);
-        self.paced(written, cx)
+        Pin::new(&mut self.inner).poll_write(cx, bytes)
     }
 
     fn poll_write_vectored(
@@ -260,8 +245,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Strict<T> {
         cx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.inner).poll_write_vectored(cx, slices);
-        self.paced(written, cx)
+        Pin::new(&mut self.inner).poll_write_vectored(cx, slices)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -269,8 +253,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Strict<T> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let flushed = Pin::new(&mut self.inner).poll_flush(cx);
-        self.paced(flushed, cx)
+        Pin::new(&mut self.inner).poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -284,19 +267,13 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Strict<T> {
                     this.goodbye = Goodbye::Writing(last_words, 0);
                 }
                 Goodbye::Writing(words, written) if *written < words.len() => {
-                    match Pin::new(&mut this.inner).poll_write(cx, &words[*written..]) {
-                        Poll::Ready(length) => *written += length?,
-                        Poll::Pending => return this.paced(Poll::Pending, cx),
-                    }
+                    *written += ready!(Pin::new(&mut this.inner).poll_write(cx, &words[*written..]))?;
                 }
                 Goodbye::Writing(words, _) => {
                     let unread = !words.is_empty()
                         || !this.buffer.is_empty()
                         || matches!(&this.state, State::Body(tracker) if !tracker.has_ended());
-                    match Pin::new(&mut this.inner).poll_shutdown(cx) {
-                        Poll::Ready(shut) => shut?,
-                        Poll::Pending => return this.paced(Poll::Pending, cx),
-                    }
+                    ready!(Pin::new(&mut this.inner).poll_shutdown(cx))?;
                     this.timer.as_mut().reset(Instant::now() + DISCARDED_WITHIN);
                     this.goodbye =
                         if unread { Goodbye::Lingering { left: DISCARDED_BYTES_MAX } } else { Goodbye::Said };
