@@ -64,6 +64,9 @@ use standings::Standings;
 use store::Store;
 use turns::Turns;
 
+/// How often standings that nobody needs any more are looked for.
+const SWEEP_EVERY: Duration = Duration::from_secs(60);
+
 /// What is configured.
 #[derive(Debug, Clone, Copy)]
 pub struct Settings {
@@ -270,10 +273,20 @@ impl Budget {
         self.compared.lock()
     }
 
-    /// Sends heartbeats and renewals; returns only when this replica leaves.
+    /// Sends heartbeats and renewals, and drops standings that nobody needs; returns only when this replica leaves.
     pub async fn tend(self: Arc<Budget>) {
         // Calls that were told to wait while the store was away may go once it counts again.
-        self.replica.tend(|installation| self.queues.ask_again(installation, None)).await;
+        let tend = self.replica.tend(|installation| self.queues.ask_again(installation, None));
+        let sweep = async {
+            loop {
+                tokio::time::sleep(SWEEP_EVERY).await;
+                self.standings.sweep();
+            }
+        };
+        tokio::select! {
+            () = tend => {}
+            () = sweep => {}
+        }
     }
 
     /// Tells the store that this replica stops, within a few seconds.

@@ -106,7 +106,7 @@ impl Budget {
     pub fn export(&self) {
         self.metrics.set_waiting(&self.queues.waiting());
         let all = self.replica.all_pools();
-        self.metrics.forget_pools(|name| all.iter().any(|(known, ..)| **known == *name));
+        self.metrics.forget_pools(&all.iter().map(|(installation, ..)| &**installation).collect());
         for (installation, pools, now) in all {
             self.metrics.set_pools(&installation, &pools, now);
         }
