@@ -15,6 +15,8 @@ mod page;
 
 mod refusal;
 
+mod scrapes;
+
 pub(crate) mod words;
 
 use std::convert::Infallible;
@@ -40,6 +42,7 @@ pub use access::AdminToken;
 pub use api::Api;
 pub use board::Board;
 use events::{Events, Form};
+use scrapes::Scrapes;
 
 use crate::metrics::Metrics;
 use crate::paced::Paced;
@@ -70,7 +73,7 @@ impl Door {
 #[derive(Debug)]
 pub struct Admin {
     tcp: TcpListener,
-    metrics: Arc<Metrics>,
+    scrapes: Scrapes,
     api: Api,
     board: Arc<Board>,
     events: Events,
@@ -88,7 +91,7 @@ impl Admin {
     ) -> Admin {
         let board = Arc::new(board);
         let events = Events::new(Arc::clone(&board), draining.clone());
-        Admin { tcp: door.0, metrics, api, board, events, draining }
+        Admin { tcp: door.0, scrapes: Scrapes::new(metrics), api, board, events, draining }
     }
 
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
@@ -153,17 +156,25 @@ impl Admin {
             "/livez" => text(StatusCode::OK, "ok\n"),
             "/readyz" if self.draining.is_cancelled() => text(StatusCode::SERVICE_UNAVAILABLE, "draining\n"),
             "/readyz" => text(StatusCode::OK, "ok\n"),
-            "/metrics" => {
-                let mut response = text(StatusCode::OK, self.metrics.render());
-                let format = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
-                response.headers_mut().insert(CONTENT_TYPE, format);
-                response
-            }
+            "/metrics" => self.metrics().await,
             _ => text(
                 StatusCode::NOT_FOUND,
                 "/, /api/status, /api/events, /metrics, /livez and /readyz are served here\n",
             ),
         }
+    }
+
+    async fn metrics(&self) -> Response<AdminBody> {
+        let Some(metrics) = self.scrapes.text().await else {
+            return text(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "no metrics could be rendered; the log says why\n",
+            );
+        };
+        let mut response = text(StatusCode::OK, metrics);
+        let format = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
+        response.headers_mut().insert(CONTENT_TYPE, format);
+        response
     }
 
     async fn page(&self, query: Option<&str>) -> Response<AdminBody> {
