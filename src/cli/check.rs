@@ -1,5 +1,6 @@
 //! `tollgate check`: every problem of a file at once, each with its path and line.
 
+mod findings;
 mod online;
 
 use std::io::Write;

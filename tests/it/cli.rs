@@ -302,6 +302,11 @@ async fn check_online_shows_what_github_has() {
         for expected in [expected, "bot/acme (installation 1001)", "contents write", "core 5000 of 5000"] {
             assert!(said.contains(expected), "{expected:?} is not in\n{said}");
         }
+        // What is wrong comes last as well, where nobody has to search for it.
+        let (_, end) = said.split_once("\nonline: ").expect("a summary");
+        let summary =
+            if code == Some(0) { "1 agent: nothing is wrong\n" } else { "1 agent: 1 problem\nwrong: " };
+        assert!(end.contains(summary) && (code == Some(0) || end.contains(expected)), "{said}");
     }
     let writes = sim
         .requests()

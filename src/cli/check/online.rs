@@ -1,7 +1,7 @@
 //! `tollgate check --online`: do GitHub and the shared store agree with the file? Reads only.
 
 use std::collections::BTreeMap;
-use std::io::Write;
+use std::io::{self, Write};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -10,6 +10,7 @@ use http::{HeaderMap, Request, StatusCode};
 use http_body_util::{BodyExt, Empty, Limited};
 use serde_json::Value;
 
+use super::findings::Findings;
 use crate::app::install_crypto;
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Agent, Config};
@@ -35,34 +36,31 @@ pub(super) fn run(mut config: Config, out: &mut dyn Write) -> anyhow::Result<usi
     let redis = config.budget.redis.take();
     let online = Online::try_new(config)?;
     runtime.block_on(async {
-        let mut wrong = 0;
+        let mut findings = Findings::new(out);
         if let Some(redis) = &redis {
-            wrong += report_redis(redis, out).await?;
+            report_redis(redis, &mut findings).await?;
         }
-        Ok(wrong + online.report(out).await?)
+        let installations = online.report(&mut findings).await?;
+        Ok(findings.end(installations, online.agents.len())?)
     })
 }
 
 /// Whether the shared store can be reached and used.
-async fn report_redis(settings: &RedisSettings, out: &mut dyn Write) -> anyhow::Result<usize> {
+async fn report_redis(settings: &RedisSettings, findings: &mut Findings<'_>) -> io::Result<()> {
     match redis_client::inspect(settings).await {
         Ok(servers) => {
             for server in servers {
-                writeln!(
-                    out,
+                findings.say(format_args!(
                     "redis {} ({}): version {}, maxmemory-policy {}",
                     server.address,
                     settings.mode(),
                     server.version,
                     server.policy
-                )?;
+                ))?;
             }
-            Ok(0)
+            Ok(())
         }
-        Err(why) => {
-            writeln!(out, "wrong: {why}")?;
-            Ok(1)
-        }
+        Err(why) => findings.wrong(&why),
     }
 }
 
@@ -93,73 +91,61 @@ impl Online {
         })
     }
 
-    async fn report(&self, out: &mut dyn Write) -> anyhow::Result<usize> {
-        let mut wrong = 0;
-        let mut all = Vec::new();
+    /// Gives the number of installations found.
+    async fn report(&self, findings: &mut Findings<'_>) -> io::Result<usize> {
+        let (mut all, before) = (Vec::new(), findings.wrong_so_far());
         for app in self.installations.apps() {
             match self.installations.of_app(app).await {
                 Ok(of_app) => {
                     all.extend(of_app.serving.iter().cloned());
                     for account in &of_app.suspended {
-                        writeln!(out, "wrong: the installation {}/{account} is suspended", app.name)?;
-                        wrong += 1;
+                        findings
+                            .wrong(format_args!("the installation {}/{account} is suspended", app.name))?;
                     }
                 }
-                Err(error) => {
-                    writeln!(out, "wrong: app {}: {error}", app.name)?;
-                    wrong += 1;
-                }
+                Err(error) => findings.wrong(format_args!("app {}: {error}", app.name))?,
             }
         }
         all.extend(self.installations.personal().iter().cloned());
-        if all.is_empty() && wrong == 0 {
-            writeln!(out, "wrong: no App is installed anywhere, and there is no personal token")?;
-            wrong += 1;
+        if all.is_empty() && findings.wrong_so_far() == before {
+            findings.wrong("no App is installed anywhere, and there is no personal token")?;
         }
-        wrong += report_doubles(&all, out)?;
+        report_doubles(&all, findings)?;
         for installation in &all {
-            wrong += self.report_installation(installation, out).await?;
+            self.report_installation(installation, findings).await?;
         }
         let mut seen = BTreeMap::new();
         for agent in &self.agents {
-            wrong += self.report_agent(agent, &mut seen, out).await?;
-            report_default(agent, &all, out)?;
+            self.report_agent(agent, &mut seen, findings).await?;
+            report_default(agent, &all, findings)?;
         }
         if let Some(installation) = all.first() {
-            wrong += self.report_version(installation, out).await?;
+            self.report_version(installation, findings).await?;
         }
-        Ok(wrong)
+        Ok(all.len())
     }
 
     /// What it may do, and the limits it has.
     async fn report_installation(
         &self,
         installation: &Arc<Installation>,
-        out: &mut dyn Write,
-    ) -> anyhow::Result<usize> {
-        writeln!(out, "{}", describe(installation))?;
+        findings: &mut Findings<'_>,
+    ) -> io::Result<()> {
+        findings.say(describe(installation))?;
         match self.ask(installation, "/rate_limit").await {
             Ok(Some((headers, body))) => {
-                writeln!(out, "  limits       {}", limits(&body))?;
+                findings.say(format_args!("  limits       {}", limits(&body)))?;
                 if RateLimit::from_headers(&headers).is_none() {
-                    writeln!(
-                        out,
-                        "  note: GitHub sends no x-ratelimit headers here; on GHES limits are off by default"
+                    findings.say(
+                        "  note: GitHub sends no x-ratelimit headers here; on GHES limits are off by default",
                     )?;
                 }
-                Ok(0)
+                Ok(())
             }
-            Ok(None) => {
-                writeln!(
-                    out,
-                    "  note: rate limits are off here, as on GHES by default; calls are paced at 5,000 points an hour"
-                )?;
-                Ok(0)
-            }
-            Err(why) => {
-                writeln!(out, "  wrong: {why}")?;
-                Ok(1)
-            }
+            Ok(None) => findings.say(
+                "  note: rate limits are off here, as on GHES by default; calls are paced at 5,000 points an hour",
+            ),
+            Err(why) => findings.wrong_of(&installation.label, &why),
         }
     }
 
@@ -168,9 +154,8 @@ impl Online {
         &self,
         agent: &Agent,
         seen: &mut BTreeMap<String, bool>,
-        out: &mut dyn Write,
-    ) -> anyhow::Result<usize> {
-        let mut wrong = 0;
+        findings: &mut Findings<'_>,
+    ) -> io::Result<()> {
         let mut owners = agent.repositories.owners();
         // Without a key of its own, it is one of the owners.
         let is_owner = |name: &&str| owners.iter().any(|owner| owner.eq_ignore_ascii_case(name));
@@ -180,38 +165,36 @@ impl Online {
             match self.installations.of_owner(owner).await {
                 Ok(found) if found.is_empty() => {
                     let named = if Some(owner) == default { ", which `installation` names" } else { "" };
-                    writeln!(out, "wrong: agent {}: no installation covers {owner}{named}", agent.name)?;
-                    wrong += 1;
+                    findings
+                        .wrong(format_args!("agent {}: no installation covers {owner}{named}", agent.name))?;
                 }
                 Ok(found) => {
                     let labels: Vec<&str> = found.iter().map(|one| &*one.label).collect();
-                    writeln!(out, "agent {}: {owner} is served by {}", agent.name, labels.join(" and "))?;
-                    wrong += report_names(agent, owner, &found, seen, out).await?;
+                    let labels = labels.join(" and ");
+                    findings.say(format_args!("agent {}: {owner} is served by {labels}", agent.name))?;
+                    report_names(agent, owner, &found, seen, findings).await?;
                 }
-                Err(error) => {
-                    writeln!(out, "wrong: agent {}: {owner}: {error}", agent.name)?;
-                    wrong += 1;
-                }
+                Err(error) => findings.wrong(format_args!("agent {}: {owner}: {error}", agent.name))?,
             }
         }
-        Ok(wrong)
+        Ok(())
     }
 
     /// Whether GitHub still has the API version that is sent for agents who name none.
     async fn report_version(
         &self,
         installation: &Arc<Installation>,
-        out: &mut dyn Write,
-    ) -> anyhow::Result<usize> {
+        findings: &mut Findings<'_>,
+    ) -> io::Result<()> {
         // GitHub Enterprise Server has no such list.
-        let Ok(Some((_, body))) = self.ask(installation, "/versions").await else { return Ok(0) };
+        let Ok(Some((_, body))) = self.ask(installation, "/versions").await else { return Ok(()) };
         let known =
             body.as_array().is_some_and(|list| list.iter().any(|one| *one == self.api_version.as_str()));
         if known {
-            return Ok(0);
+            return Ok(());
         }
-        writeln!(out, "wrong: upstream.api_version: GitHub does not list {} among {body}", self.api_version)?;
-        Ok(1)
+        let version = &self.api_version;
+        findings.wrong(format_args!("upstream.api_version: GitHub does not list {version} among {body}"))
     }
 
     /// Asks GitHub; none if it says that it has no rate limits.
@@ -255,41 +238,36 @@ impl Online {
 }
 
 /// Whether two entries of `apps` are one App, by `app_id` and by `client_id`.
-fn report_doubles(all: &[Arc<Installation>], out: &mut dyn Write) -> anyhow::Result<usize> {
-    let mut wrong = 0;
+fn report_doubles(all: &[Arc<Installation>], findings: &mut Findings<'_>) -> io::Result<()> {
     let mut by_id = BTreeMap::new();
     for installation in all {
         let Kind::App(on) = &installation.kind else { continue };
         let first = by_id.entry(on.id).or_insert(&installation.label);
         if *first != &installation.label {
-            writeln!(
-                out,
-                "wrong: {} is {first} again: two entries of `apps` name one App",
-                installation.label
-            )?;
-            wrong += 1;
+            let again =
+                format!("{} is {first} again: two entries of `apps` name one App", installation.label);
+            findings.wrong(again)?;
         }
     }
-    Ok(wrong)
+    Ok(())
 }
 
 /// What serves an agent's calls that name no repository, if neither its repositories nor `installation` name an owner.
-fn report_default(agent: &Agent, all: &[Arc<Installation>], out: &mut dyn Write) -> anyhow::Result<()> {
+fn report_default(agent: &Agent, all: &[Arc<Installation>], findings: &mut Findings<'_>) -> io::Result<()> {
     let is_said = agent.installation.is_some() || !agent.repositories.owners().is_empty();
     let of_apps = || all.iter().filter(|one| matches!(one.kind, Kind::App(_)));
     let (true, Some(first)) = (!is_said, of_apps().next().or(all.first())) else { return Ok(()) };
     if of_apps().all(|one| one.account() == first.account()) {
-        writeln!(out, "agent {}: calls that name no repository go by {}", agent.name, first.label)?;
+        let label = &first.label;
+        findings.say(format_args!("agent {}: calls that name no repository go by {label}", agent.name))
     } else {
-        writeln!(
-            out,
+        findings.say(format_args!(
             "note: agent {} has \"*\", and there are {} installations: its calls that name no repository or owner, \
              such as GraphQL's `viewer` and `/user/repos`, get 404 `no_installation` until its `installation` names one",
             agent.name,
             of_apps().count()
-        )?;
+        ))
     }
-    Ok(())
 }
 
 fn describe(installation: &Installation) -> String {
@@ -323,9 +301,8 @@ async fn report_names(
     owner: &str,
     installations: &[Arc<Installation>],
     seen: &mut BTreeMap<String, bool>,
-    out: &mut dyn Write,
-) -> anyhow::Result<usize> {
-    let mut wrong = 0;
+    findings: &mut Findings<'_>,
+) -> io::Result<()> {
     for name in agent.repositories.named_of(owner).unwrap_or_default() {
         let Some(repository) = RepositoryName::new(owner, &name) else { continue };
         let key = repository.to_string().to_lowercase();
@@ -337,7 +314,8 @@ async fn report_names(
                     is_seen |= match Installations::sees(installation, &repository).await {
                         Ok(sees) => sees,
                         Err(error) => {
-                            writeln!(out, "not checked: agent {}: {repository}: {error}", agent.name)?;
+                            findings
+                                .not_checked(format_args!("agent {}: {repository}: {error}", agent.name))?;
                             true
                         }
                     };
@@ -347,13 +325,11 @@ async fn report_names(
             }
         };
         if !is_seen {
-            writeln!(
-                out,
-                "wrong: agent {}: {repository} does not exist, or no installation covers it",
+            findings.wrong(format_args!(
+                "agent {}: {repository} does not exist, or no installation covers it",
                 agent.name
-            )?;
-            wrong += 1;
+            ))?;
         }
     }
-    Ok(wrong)
+    Ok(())
 }
