@@ -203,12 +203,18 @@ impl App {
         path: &str,
         body: Option<&serde_json::Value>,
     ) -> Result<(StatusCode, Bytes), AppError> {
-        let (policy, started, began) = (Policy::new(RETRY), Instant::now(), self.clock.now_seconds());
-        let mut attempt = 1;
+        let (policy, started) = (Policy::new(RETRY), Instant::now());
+        let (mut attempt, mut may_be_outlived) = (1, true);
         loop {
-            let answered = self.call_once(method.clone(), path, body).await;
-            if matches!(answered, Ok((StatusCode::UNAUTHORIZED, _))) && self.forget_jwt(began).await {
-                continue;
+            self.check_limit()?;
+            let (authorization, is_fresh) = self.authorization().await?;
+            let answered = self.call_once(method.clone(), path, body, &authorization).await;
+            if matches!(answered, Ok((StatusCode::UNAUTHORIZED, _))) {
+                self.forget(&authorization).await;
+                if !is_fresh && may_be_outlived {
+                    may_be_outlived = false;
+                    continue;
+                }
             }
             let has_failed = match &answered {
                 Ok((status, _)) => is_transient(*status),
@@ -228,8 +234,8 @@ impl App {
         method: Method,
         path: &str,
         body: Option<&serde_json::Value>,
+        authorization: &HeaderValue,
     ) -> Result<(StatusCode, Bytes), AppError> {
-        self.check_limit()?;
         let uri: Uri = format!("{}{path}", self.api_url)
             .parse()
             .map_err(|error: http::uri::InvalidUri| AppError::Unreachable(error.to_string()))?;
@@ -238,7 +244,7 @@ impl App {
         *request.method_mut() = method;
         *request.uri_mut() = uri;
         let headers = request.headers_mut();
-        headers.insert(AUTHORIZATION, self.authorization().await?);
+        headers.insert(AUTHORIZATION, authorization.clone());
         headers.insert(ACCEPT, HeaderValue::from_static("application/vnd.github+json"));
         headers.insert(USER_AGENT, HeaderValue::from_static(OWN_USER_AGENT));
         headers.insert("x-github-api-version", HeaderValue::from_static(OWN_API_VERSION));
@@ -280,11 +286,12 @@ impl App {
         AppError::Limited { app: self.name.clone(), until }
     }
 
-    async fn authorization(&self) -> Result<HeaderValue, AppError> {
+    /// A JWT, and whether it was signed for this call.
+    async fn authorization(&self) -> Result<(HeaderValue, bool), AppError> {
         let now = self.clock.now_seconds();
         let mut jwt = self.jwt.lock().await;
         if let Some(jwt) = jwt.as_ref().filter(|jwt| (0..SERVES_SECONDS).contains(&(now - jwt.signed_at))) {
-            return Ok(jwt.authorization.clone());
+            return Ok((jwt.authorization.clone(), false));
         }
         let claims = Claims { iat: now - BACKDATED_SECONDS, exp: now + VALID_SECONDS, iss: &self.issuer };
         let signed =
@@ -294,12 +301,15 @@ impl App {
             HeaderValue::from_str(&format!("Bearer {signed}")).map_err(|error| self.key_error(&error))?;
         authorization.set_sensitive(true);
         *jwt = Some(Jwt { authorization: authorization.clone(), signed_at: now });
-        Ok(authorization)
+        Ok((authorization, true))
     }
 
-    /// Forgets a JWT that GitHub refused. Returns whether it was signed before the call `began`, in epoch seconds.
-    async fn forget_jwt(&self, began: i64) -> bool {
-        self.jwt.lock().await.take().is_some_and(|jwt| jwt.signed_at < began)
+    /// Forgets a JWT that GitHub refused, unless another has taken its place.
+    async fn forget(&self, refused: &HeaderValue) {
+        let mut jwt = self.jwt.lock().await;
+        if jwt.as_ref().is_some_and(|jwt| jwt.authorization == refused) {
+            *jwt = None;
+        }
     }
 
     /// Reads the key each time it is needed, so that a rotated file takes effect without a restart and a half-written
