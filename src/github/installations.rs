@@ -200,13 +200,22 @@ impl Installations {
         of_owner: Arc<[Arc<Installation>]>,
         repository: &RepositoryName,
     ) -> Arc<[Arc<Installation>]> {
+        let name = repository.to_string().to_ascii_lowercase();
+        // As with owners, look-ups of made-up names are limited per minute.
+        let permit = self.learned.unknown_repositories.permit(&name, MISSES_MAX);
         let mut covering = Vec::new();
         for installation in of_owner.iter() {
-            if self.covers(installation, repository).await {
+            if self.covers(installation, repository, permit.is_some()).await {
                 covering.push(Arc::clone(installation));
             }
         }
-        if covering.is_empty() { of_owner } else { covering.into() }
+        if covering.is_empty() {
+            return of_owner;
+        }
+        if let Some(permit) = permit {
+            permit.give_back();
+        }
+        covering.into()
     }
 
     /// Whether an App's installation covers a repository, which exists then.
@@ -221,7 +230,12 @@ impl Installations {
     }
 
     /// Asks GitHub if the installation is limited to selected repositories; an unknown answer counts as not covered.
-    async fn covers(&self, installation: &Arc<Installation>, repository: &RepositoryName) -> bool {
+    async fn covers(
+        &self,
+        installation: &Arc<Installation>,
+        repository: &RepositoryName,
+        may_ask: bool,
+    ) -> bool {
         let Kind::App(on) = &installation.kind else { return true };
         if !on.is_selected {
             return true;
@@ -230,14 +244,13 @@ impl Installations {
         if let Some(known) = self.learned.covered.get(&key).await {
             return known;
         }
-        // As with owners, look-ups of made-up names are limited per minute.
-        if !self.may_look_up(&key.1) {
-            return false;
+        let last = self.learned.last_covered.get(&key).unwrap_or_default();
+        if !may_ask {
+            return last;
         }
         let asked = async {
             match questions::covers(&on.app, repository).await {
                 Ok(true) => {
-                    self.learned.misses.invalidate(&key.1);
                     self.learned.last_covered.insert(key.clone(), true);
                     true
                 }
@@ -246,9 +259,8 @@ impl Installations {
                     false
                 }
                 Err(error) => {
-                    self.learned.misses.invalidate(&key.1);
                     tracing::warn!(installation = &*installation.label, %error, "it is not known what it covers");
-                    error.is_outage() && self.learned.last_covered.get(&key).unwrap_or_default()
+                    error.is_outage() && last
                 }
             }
         };

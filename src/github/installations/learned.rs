@@ -33,10 +33,8 @@ pub(super) struct Learned {
     pub(super) failures: Failures,
     /// Owners that have had an installation.
     pub(super) seen: sync::Cache<String, ()>,
-    /// Unknown names that were looked up within the last minute, or are just now.
-    pub(super) misses: sync::Cache<String, ()>,
-    /// Held while one is added.
-    pub(super) counting: Mutex<()>,
+    pub(super) unknown_owners: Unknown,
+    pub(super) unknown_repositories: Unknown,
     /// How often an installation was forgotten: what was asked before must not be remembered after.
     pub(super) forgotten: AtomicU64,
     pub(super) found_for: Duration,
@@ -63,8 +61,8 @@ impl Learned {
             last_of_app: last(),
             failures: Failures::new(),
             seen: sync::Cache::builder().max_capacity(OWNERS_MAX).build(),
-            misses: sync::Cache::builder().max_capacity(OWNERS_MAX).time_to_live(MISS_COUNTED_FOR).build(),
-            counting: Mutex::new(()),
+            unknown_owners: Unknown::new(),
+            unknown_repositories: Unknown::new(),
             forgotten: AtomicU64::new(0),
             found_for,
             last_patience,
@@ -86,5 +84,61 @@ impl Learned {
         }
         let late = || Err(self.failures.note(app, AppError::Timeout(self.last_patience)));
         timeout(self.last_patience, asked).await.unwrap_or_else(|_| late())
+    }
+}
+
+/// Names that nobody knows. Look-ups are the App's own calls, charged to no agent, so only so many are asked about in a
+/// minute.
+#[derive(Debug)]
+pub(super) struct Unknown {
+    /// Those of the last minute.
+    names: sync::Cache<String, ()>,
+    /// How many are asked about now, each of which may be one more.
+    asked: Mutex<usize>,
+}
+
+impl Unknown {
+    fn new() -> Unknown {
+        let names = sync::Cache::builder().max_capacity(OWNERS_MAX).time_to_live(MISS_COUNTED_FOR).build();
+        Unknown { names, asked: Mutex::new(0) }
+    }
+
+    /// Leave to ask about a name, unless that would be more than `most`.
+    pub(super) fn permit(&self, name: &str, most: usize) -> Option<Permit<'_>> {
+        let mut asked = self.asked.lock();
+        if self.count() + *asked >= most {
+            return None;
+        }
+        *asked += 1;
+        Some(Permit { unknown: self, name: name.to_owned(), counts: true })
+    }
+
+    pub(super) fn count(&self) -> usize {
+        self.names.run_pending_tasks();
+        usize::try_from(self.names.entry_count()).unwrap_or(usize::MAX / 2)
+    }
+}
+
+/// Leave to ask about a name. It counts for a minute unless it is given back, so also if the caller hangs up.
+pub(super) struct Permit<'a> {
+    unknown: &'a Unknown,
+    name: String,
+    counts: bool,
+}
+
+impl Permit<'_> {
+    /// The name is known, or nobody could tell.
+    pub(super) fn give_back(mut self) {
+        self.counts = false;
+    }
+}
+
+impl Drop for Permit<'_> {
+    fn drop(&mut self) {
+        let mut asked = self.unknown.asked.lock();
+        *asked -= 1;
+        if self.counts {
+            self.unknown.names.insert(std::mem::take(&mut self.name), ());
+        }
     }
 }

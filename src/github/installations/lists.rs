@@ -20,12 +20,16 @@ pub struct OfApp {
     pub serving: Vec<Arc<Installation>>,
     /// Accounts, in lower case, whose installation is suspended.
     pub suspended: Vec<String>,
+    /// Some are missing here: there are too many, or they can't be read.
+    is_cut: bool,
 }
 
 impl OfApp {
-    /// Whether the App is installed on an account, in lower case, suspended or not.
-    pub(super) fn names(&self, owner: &str) -> bool {
-        self.serving.iter().any(|one| one.is_on(owner)) || self.suspended.iter().any(|one| one == owner)
+    /// Whether the App is installed on an account, in lower case, suspended or not; none if the list does not tell.
+    pub(super) fn names(&self, owner: &str) -> Option<bool> {
+        let is_named =
+            self.serving.iter().any(|one| one.is_on(owner)) || self.suspended.iter().any(|one| one == owner);
+        (is_named || !self.is_cut).then_some(is_named)
     }
 }
 
@@ -56,7 +60,9 @@ impl Installations {
         let mut listed = Listed::default();
         let mut by_id = HashMap::new();
         let questions = self.apps.iter().map(|app| async {
-            let told = self.of_app(app).await;
+            // One that hangs holds up nobody for long who can have the last list.
+            let is_known = self.learned.last_of_app.contains_key(&app.serial);
+            let told = self.learned.soon_if(is_known, app, self.of_app(app)).await;
             told.or_else(|error| {
                 match self.learned.last_of_app.get(&app.serial).filter(|_| error.is_outage()) {
                     Some(last) => Ok(last),
@@ -94,11 +100,11 @@ impl Installations {
 impl Learned {
     pub(super) async fn list_of(&self, app: &Arc<App>) -> Result<Arc<OfApp>, Arc<AppError>> {
         let asked = async {
-            let mut of_app = OfApp::default();
             let forgotten = self.forgotten.load(Ordering::SeqCst);
-            let asked = self.failures.ask(app, LIST, questions::all(app));
-            let found = self.soon_if(self.last_of_app.contains_key(&app.serial), app, asked).await;
-            for found in found.map_err(|error| AppError::clone(&error))? {
+            let asked = self.failures.ask(app, LIST, questions::all(app)).await;
+            let (found, is_cut) = asked.map_err(|error| AppError::clone(&error))?;
+            let mut of_app = OfApp { is_cut, ..OfApp::default() };
+            for found in found {
                 // One on an enterprise serves no repository.
                 if found.account().is_none() {
                     continue;
@@ -109,8 +115,9 @@ impl Learned {
                 }
             }
             let of_app = Arc::new(of_app);
-            if self.forgotten.load(Ordering::SeqCst) == forgotten {
-                self.last_of_app.insert(app.serial, Arc::clone(&of_app));
+            self.last_of_app.insert(app.serial, Arc::clone(&of_app));
+            if self.forgotten.load(Ordering::SeqCst) != forgotten {
+                self.last_of_app.invalidate(&app.serial);
             }
             Ok(of_app)
         };

@@ -37,29 +37,26 @@ enum LookUpError {
 }
 
 impl Installations {
-    /// Asks GitHub, unless too many look-ups were made.
+    /// Asks GitHub, unless too many unknown owners were asked for. One that has had an installation is always looked
+    /// up.
     pub(super) async fn find(&self, owner: String) -> Result<Arc<[Arc<Installation>]>, Arc<AppError>> {
-        if !self.may_look_up(&owner) {
-            // Listing all installations is one call per few minutes, whatever names are asked for.
-            let all = self.all().await?;
-            let on_owner: Arc<[_]> = all.serving.iter().filter(|one| one.is_on(&owner)).cloned().collect();
-            if !on_owner.is_empty() {
-                self.learned.seen.insert(owner.clone(), ());
-            }
-            return match (on_owner.is_empty(), &all.failed) {
-                (false, _) => Ok(on_owner),
-                (true, Some(error)) => Err(Arc::clone(error)),
-                (true, None) if all.suspended.contains(&owner) => Ok(self.instead(Absent::Suspended)),
-                (true, None) => Ok(self.instead(Absent::NotInstalled)),
-            };
-        }
         if let Some(outdated) = self.outdated.get(&owner) {
             return Ok(outdated.serving);
         }
+        let mut permit = None;
+        if !self.learned.seen.contains_key(&owner) {
+            let most = (MISSES_MAX * FEW_APPS / self.apps.len().max(FEW_APPS)).max(MISSES_MIN);
+            permit = self.learned.unknown_owners.permit(&owner, most);
+            if permit.is_none() {
+                return self.listed(&owner).await;
+            }
+        }
         let forgotten = self.learned.forgotten.load(Ordering::SeqCst);
         let found = self.by_owner.try_get_with(owner.clone(), async { self.look_up(&owner).await }).await;
-        if !found.as_ref().is_err_and(|error| matches!(**error, LookUpError::Absent(Absent::NotInstalled))) {
-            self.learned.misses.invalidate(&owner);
+        let is_unknown =
+            found.as_ref().is_err_and(|error| matches!(**error, LookUpError::Absent(Absent::NotInstalled)));
+        if let Some(permit) = permit.filter(|_| !is_unknown) {
+            permit.give_back();
         }
         // What was asked before something was forgotten serves those who asked, and nobody later.
         let is_current = self.learned.forgotten.load(Ordering::SeqCst) == forgotten;
@@ -79,6 +76,7 @@ impl Installations {
                     Ok(self.instead(*absent))
                 }
                 LookUpError::Outdated(outdated) => {
+                    self.learned.seen.insert(owner.clone(), ());
                     if is_current {
                         self.outdated.insert(owner, outdated.clone());
                     }
@@ -89,22 +87,19 @@ impl Installations {
         }
     }
 
-    /// Look-ups are the App's own calls, charged to no agent, so names that turn out to be unknown are looked up
-    /// only so often per minute. Each counts from when it is asked about; what is found then does not. An owner that
-    /// has had an installation is always looked up.
-    pub(super) fn may_look_up(&self, name: &str) -> bool {
-        let misses = &self.learned.misses;
-        if self.learned.seen.contains_key(name) {
-            return true;
+    /// Those on an owner by the Apps' lists, which take a few calls per minutes, whatever names are asked for.
+    async fn listed(&self, owner: &str) -> Result<Arc<[Arc<Installation>]>, Arc<AppError>> {
+        let all = self.all().await?;
+        let on_owner: Arc<[_]> = all.serving.iter().filter(|one| one.is_on(owner)).cloned().collect();
+        if !on_owner.is_empty() {
+            self.learned.seen.insert(owner.to_owned(), ());
+            return Ok(on_owner);
         }
-        let most = (MISSES_MAX * FEW_APPS / self.apps.len().max(FEW_APPS)).max(MISSES_MIN);
-        let _counting = self.learned.counting.lock();
-        misses.run_pending_tasks();
-        let is_free = usize::try_from(misses.entry_count()).is_ok_and(|count| count < most);
-        if is_free {
-            misses.insert(name.to_owned(), ());
+        match &all.failed {
+            Some(error) => Err(Arc::clone(error)),
+            None if all.suspended.iter().any(|one| one == owner) => Ok(self.instead(Absent::Suspended)),
+            None => Ok(self.instead(Absent::NotInstalled)),
         }
-        is_free
     }
 
     /// Asks those of the Apps that may be on the owner. If none of them is any more, the others may be by now.
@@ -126,7 +121,7 @@ impl Installations {
             return self.apps.clone();
         }
         let lists = self.lists().await;
-        let lists_it = |app: &Arc<App>| lists.get(&app.serial).map(|list| list.names(owner));
+        let lists_it = |app: &Arc<App>| lists.get(&app.serial).and_then(|list| list.names(owner));
         if !self.apps.iter().any(|app| lists_it(app) == Some(true)) {
             return self.apps.clone();
         }
@@ -135,13 +130,16 @@ impl Installations {
 
     /// The Apps' lists by serial, as far as they are known soon, or were within an hour.
     async fn lists(&self) -> HashMap<u64, Arc<OfApp>> {
-        let mut lists: HashMap<_, _> = HashMap::new();
-        let asked = stream::iter(self.apps.clone()).map(|app| {
+        let (mut lists, mut missing) = (HashMap::new(), Vec::new());
+        for app in &self.apps {
+            match self.learned.of_app.get(&app.serial).await {
+                Some(known) => drop(lists.insert(app.serial, known)),
+                None => missing.push(Arc::clone(app)),
+            }
+        }
+        let asked = stream::iter(missing).map(|app| {
             let learned = Arc::clone(&self.learned);
             async move {
-                if let Some(known) = learned.of_app.get(&app.serial).await {
-                    return (app.serial, Some(known));
-                }
                 let serial = app.serial;
                 // A list of many pages is read to its end, even if nobody waits for it any more.
                 let asked = tokio::spawn(async move { learned.list_of(&app).await });
@@ -223,28 +221,29 @@ impl Installations {
         let forgotten = learned.forgotten.load(Ordering::SeqCst);
         let asked = learned.failures.ask(app, owner, questions::on_account(app, owner));
         let found = learned.soon_if(last.is_some(), app, asked).await?;
-        let is_current = learned.forgotten.load(Ordering::SeqCst) == forgotten;
-        match found {
+        let told = match found {
             Some(found) if !found.is_suspended() => {
                 let found = Arc::new(installation(app, found, owner));
-                if is_current {
-                    learned.last_on.insert(key, (Arc::clone(&found), Instant::now()));
-                }
-                Ok(Told::Serving(found))
+                learned.last_on.insert(key.clone(), (Arc::clone(&found), Instant::now()));
+                Told::Serving(found)
             }
             Some(_) => {
                 learned.last_on.invalidate(&key);
                 tracing::warn!(app = app.name, owner, "the installation is suspended");
-                Ok(Told::Suspended)
+                Told::Suspended
             }
             None => {
                 learned.last_on.invalidate(&key);
-                if is_current {
-                    learned.not_on.insert(key, Instant::now());
-                }
-                Ok(Told::Nothing)
+                learned.not_on.insert(key.clone(), Instant::now());
+                Told::Nothing
             }
+        };
+        // What was asked before something was forgotten must not be remembered.
+        if learned.forgotten.load(Ordering::SeqCst) != forgotten {
+            learned.last_on.invalidate(&key);
+            learned.not_on.invalidate(&key);
         }
+        Ok(told)
     }
 
     /// Whether no App before had it, by the labels of those in `by_id`. Otherwise two entries of the configuration

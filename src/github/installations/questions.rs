@@ -76,9 +76,9 @@ pub(super) async fn covers(app: &App, repository: &RepositoryName) -> Result<boo
     Ok(found.is_some())
 }
 
-/// All of the App's installations, or the first two thousand.
-pub(super) async fn all(app: &App) -> Result<Vec<Found>, AppError> {
-    let mut all = Vec::new();
+/// The App's installations, and whether there are more: it reads the first two thousand, and those that can be read.
+pub(super) async fn all(app: &App) -> Result<(Vec<Found>, bool), AppError> {
+    let (mut all, mut has_odd) = (Vec::new(), false);
     for page in 1..=PAGES_MAX {
         let path = format!("/app/installations?per_page=100&page={page}");
         let elements: Vec<Element> = ask(app, &path, THE_LIST).await?;
@@ -86,14 +86,17 @@ pub(super) async fn all(app: &App) -> Result<Vec<Found>, AppError> {
         for element in elements {
             match element {
                 Element::Found(found) => all.push(found),
-                Element::Odd(_) => tracing::warn!(app = app.name, "one of its installations can't be read"),
+                Element::Odd(_) => {
+                    has_odd = true;
+                    tracing::warn!(app = app.name, "one of its installations can't be read");
+                }
             }
         }
         if is_last {
-            break;
+            return Ok((all, has_odd));
         }
     }
-    Ok(all)
+    Ok((all, true))
 }
 
 async fn ask<T: DeserializeOwned>(app: &App, path: &str, what: &'static str) -> Result<T, AppError> {

@@ -249,6 +249,8 @@ async fn an_enterprise_is_left_out_of_the_list() {
     let labels = |of: &OfApp| of.serving.iter().map(|one| one.label.to_string()).collect::<Vec<_>>();
     let of_app = installations.of_app(&installations.apps()[0]).await.unwrap();
     assert_eq!(labels(&of_app), ["bot/acme"]);
+    // One of them can't be read, so of others the list says nothing.
+    assert_eq!((of_app.names("acme"), of_app.names("other")), (Some(true), None));
 }
 
 /// It failed what everybody asked the App for two seconds.
@@ -365,7 +367,24 @@ async fn what_is_found_or_fails_takes_nothing_of_that_bound() {
         assert!(installations.of_owner(&format!("failing-{number}")).await.is_err());
         installations.learned.failures.forget();
     }
-    assert_eq!(installations.learned.misses.iter().count(), 0);
+    assert_eq!(installations.learned.unknown_owners.count(), 0);
+}
+
+/// Sixty callers who hang up at once could ask about sixty names more each time.
+#[test]
+fn a_name_counts_unless_its_permit_is_given_back() {
+    let unknown = Learned::new(FOUND_FOR, LAST_PATIENCE).unknown_owners;
+    let first = unknown.permit("a", 2).unwrap();
+    let second = unknown.permit("b", 2).unwrap();
+    assert!(unknown.permit("c", 2).is_none(), "two are asked about");
+    first.give_back();
+    drop(second);
+    assert_eq!(unknown.count(), 1);
+    unknown.permit("c", 2).unwrap().give_back();
+    drop(unknown.permit("b", 2).unwrap());
+    assert_eq!(unknown.count(), 1, "the same name");
+    drop(unknown.permit("c", 2));
+    assert!(unknown.permit("d", 2).is_none());
 }
 
 /// Each call was signed anew, from a file read anew.
@@ -384,10 +403,14 @@ async fn a_jwt_serves_for_minutes_unless_github_refuses_it() {
             server.credentials.lock().iter().cloned().collect();
         assert_eq!(different.len(), signed);
     }
-    // The key may have been replaced: once more, with a new one.
+    // The key may have been replaced: once more, with a new one. So do those whose JWT another has replaced meanwhile.
+    clock.advance(Duration::from_secs(1));
     server.say(401, "{}");
-    assert_eq!(call().await, 401);
+    for both in [tokio::join!(call(), call()), tokio::join!(call(), call())] {
+        assert_eq!(both, (401, 401));
+    }
     let credentials = server.credentials.lock().clone();
-    assert_eq!(credentials.len(), 6);
-    assert_ne!(credentials[4], credentials[5]);
+    let uses = |of: &String| credentials.iter().filter(|other| *other == of).count();
+    assert_eq!(uses(&credentials[4]), 4, "two calls, and the two that were refused");
+    assert!(credentials.len() >= 8, "{}", credentials.len());
 }
