@@ -81,7 +81,7 @@ impl Ledger {
                 div_ceil(at - now, 1000).max(1)
             }
             Turn::Soon => book(pool, &admit.share, held.wait_ms, step_ms, fresh_ms, now),
-            Turn::Later => book(pool, &admit.share, to_next_window_ms, 0, fresh_ms, now),
+            Turn::Later => book(pool, &admit.share, held.wait_ms.max(to_next_window_ms), 0, fresh_ms, now),
         }
     }
 
@@ -102,9 +102,11 @@ impl Ledger {
     fn book_queued(&mut self, booking: &Book, reason: Reason, now: i64) -> Option<i64> {
         let Book { share, resource, .. } = booking;
         let pool = self.pools.get(resource).filter(|pool| pool.is_known)?;
-        if reason != Reason::Turn(GateKind::Pool) {
-            return None;
-        }
+        let opens_at = match reason {
+            Reason::Turn(GateKind::Pool) => now,
+            Reason::Ceiling => now + booking.wait_ms,
+            _ => return None,
+        };
         let (guarantee, ceiling) = self.rates_of(share, pool);
         let need = pool.gate.avg;
         let apart_ms = |rate: Micro| need * 1000 / rate;
@@ -125,7 +127,7 @@ impl Ledger {
         };
         let sure_at = if guarantee > 0 { pool.member(&share.agent).guaranteed_to + 1 } else { i64::MAX };
         let pool = self.pools.get_mut(resource)?;
-        match pool.gate.book(&ask, Refused { opens_at: now, sure_at }) {
+        match pool.gate.book(&ask, Refused { opens_at, sure_at }) {
             Turn::At(at) => {
                 pool.expect(share, at, now);
                 Some(at)

@@ -63,7 +63,7 @@ impl Gate {
         if is_later {
             let window = ends_at..i64::MAX;
             rate = next_rate;
-            let first = ends_at + bookings::turn_ms(before, rate);
+            let first = (ends_at + bookings::turn_ms(before, rate)).max(opens_at);
             fair = next.max(first);
             let is_free = is_anybodys && free(first, rate, &window) == first;
             at = if is_free { first } else { free(fair, rate, &window) };

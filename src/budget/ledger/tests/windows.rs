@@ -181,6 +181,18 @@ fn a_window_seen_in_its_last_minute_is_an_hour_long() {
     assert!(served <= 14, "{served}");
 }
 
+/// It was told the window's end, when its ceiling still held it.
+#[test]
+fn a_time_that_follows_from_a_ceiling_may_lie_in_the_next_window() {
+    let held = Who { ceiling: Some(60), ..Who::plain("held", 1) };
+    let mut bench = Bench::new(5_000);
+    bench.windows.insert(text("core"), (START + 28_000, 10));
+    assert!(matches!(bench.admit(&held, false, "core", 0), Outcome::Granted { .. }));
+    bench.answer(0, None, true);
+    let told = bench.admit(&held, false, "core", 0);
+    assert!(matches!(told, Outcome::Refused { retry_after: 45..=47, reason: Reason::Ceiling }), "{told:?}");
+}
+
 /// A gate that applies from half full would apply to everybody for as long as it kept a time.
 #[test]
 fn only_pools_keep_the_times_of_those_who_hardly_wait() {

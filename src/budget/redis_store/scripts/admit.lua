@@ -312,7 +312,7 @@ do
     end
     local fresh_ms = ends_with_window(held.reason)
       and max(ceiling_apart_ms(), min(guaranteed_apart_ms(), Pool.fresh_step_ms(pool, share)))
-    if is_later then return book(pool, share, to_next_window_ms, 0, fresh_ms) end
+    if is_later then return book(pool, share, max(held.wait_ms, to_next_window_ms), 0, fresh_ms) end
     return book(pool, share, held.wait_ms, step_ms, fresh_ms)
   end
 

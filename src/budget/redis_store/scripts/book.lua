@@ -5,8 +5,9 @@
 -- clock    the server's
 
 -- Finds a time at the pool for a caller that its replica's queue refuses, one turn after another of its agent's.
-local function book_queued(pool, share, reason)
-  if pool.known == 0 or reason ~= 'turn:pool' then return nil end
+local function book_queued(pool, share, reason, wait_ms)
+  local is_capped = reason == 'ceiling'
+  if pool.known == 0 or not (reason == 'turn:pool' or is_capped) then return nil end
   local gate = Pool.gate(pool)
   local guarantee, ceiling = Ledger.rates_of(share, pool)
   local need, is_sure = gate.avg, guarantee > 0
@@ -17,7 +18,10 @@ local function book_queued(pool, share, reason)
     most_ms = is_sure and div(need * 1000, guarantee) or HUGE,
     ends_at = now + Pool.to_next_window_ms(pool, now), next_rate = pool.next_rate, pace = pool.pace,
     wanting = Pool.wanting(pool, share),
-  }, { opens_at = now, sure_at = is_sure and Pool.member(pool, share.agent).guaranteed_to + 1 or HUGE })
+  }, {
+    opens_at = is_capped and now + wait_ms or now,
+    sure_at = is_sure and Pool.member(pool, share.agent).guaranteed_to + 1 or HUGE,
+  })
   if at then Pool.expect(pool, share, at, now) end
   return at
 end
@@ -31,7 +35,7 @@ function Steps.book(booking)
   if now < ledger.silent_to then wait_ms, reason = max(wait_ms, ledger.silent_to - now), 'cooldown' end
   Pool.see(pool, booking.share, now)
   if ends_with_window(reason) then Pool.set_wants(pool, booking.share.agent, true) end
-  local at = book_queued(pool, booking.share, reason)
+  local at = book_queued(pool, booking.share, reason, wait_ms)
   if at then
     return Ledger.reply({ 'refused', max(1, div_ceil(at - now, 1000)), reason }, Ledger.view(pool, booking.share), pool)
   end

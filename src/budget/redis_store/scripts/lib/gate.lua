@@ -290,8 +290,8 @@ do
       -- Whose guarantee is behind goes before those whose times came earlier, too.
       local others = ask.is_due and 0 or place - 1
       for other = 1, others do before = min(KEPT_MAX, before + gate.bookings[other].need) end
-      -- A bucket is full when its window ends, but the last of the turns that it pays for comes a turn earlier. And it has
-      -- this turn even if others went first meanwhile.
+      -- A bucket is full when its window ends, but the last of the turns that it pays for comes a turn earlier. And it
+      -- has this turn even if others went first meanwhile.
       local overdraft = ask.ends_at < HUGE and max(ask.need, div(ask.express, 2)) or 0
       local short = min(ask.need, FRONT) + before - gate.tok - overdraft
       return { short = short, wait_ms = wait_ms(gate, short), is_light = true, ahead = 0 }
@@ -399,7 +399,7 @@ do
     local is_later = at >= ends_at
     if is_later then
       rate = ask.next_rate
-      local first = ends_at + turn_ms(before, rate)
+      local first = max(refused.opens_at, ends_at + turn_ms(before, rate))
       fair = max(next_at, first)
       at = is_anybodys and free(first, true) == first and first or free(fair, true)
     end
