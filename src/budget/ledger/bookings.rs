@@ -18,8 +18,9 @@ const SLOW_TURN_MS: i64 = 1_500;
 const TURN_MAX_MS: i64 = 600_000;
 /// A time is kept for this much longer. Callers are told whole seconds, and their way here takes some time, too.
 const GRACE_MS: i64 = 5_000;
-/// Later times are named, but not kept.
-const BOOKINGS_MAX: usize = 512;
+/// Later times are named, but not kept. Whose times are not kept is served by luck, so a large fleet needs many; but a
+/// step goes through all of them.
+const BOOKINGS_MAX: usize = 2_048;
 /// Times that are kept for one agent in any case: one that sends many calls at once must not take all turns for minutes.
 const OF_ONE_AGENT: usize = 8;
 /// As many more for each agent that has one, until they share [`BOOKINGS_MAX`].

@@ -61,7 +61,7 @@ do
 
   -- The times kept for refused callers, earliest first; see ledger/bookings.rs. Of a gate that keeps none, nothing is
   -- read: `booked` counts them.
-  local SLOW_TURN_MS, TURN_MAX_MS, GRACE_MS, BOOKINGS_MAX, OF_ONE_AGENT = 1500, 600000, 5000, 512, 8
+  local SLOW_TURN_MS, TURN_MAX_MS, GRACE_MS, BOOKINGS_MAX, OF_ONE_AGENT = 1500, 600000, 5000, 2048, 8
   local FOR_EACH_AGENT = 4
   local NAMED_AHEAD_MS, NAMED_COUNTS_MS, LOOKED_AT = 3600000, 600000, 64
   local KEPT_MAX, RATE_MAX = 1000000 * U, 1000 * U
