@@ -20,7 +20,7 @@ pub(super) struct Scrapes {
     latest: Arc<Mutex<Latest>>,
 }
 
-/// The last text, kept as long as a scrape waits that may have it.
+/// The last text, kept until the last scrape has it that may.
 #[derive(Debug, Default)]
 struct Latest {
     /// The number of the last scrape that had been asked for when rendering began: those after it might miss in the
@@ -61,8 +61,8 @@ impl Scrapes {
 
 #[cfg(test)]
 mod tests {
+    use std::pin::pin;
     use std::thread;
-    use std::time::Duration;
 
     use futures_util::FutureExt;
     use futures_util::future::join_all;
@@ -74,13 +74,18 @@ mod tests {
     async fn scrapes_are_rendered_aside_and_those_that_wait_share_one() {
         let (metrics, rendered) = (Arc::new(Metrics::new()), Arc::new(AtomicU64::new(0)));
         let (serving, counted) = (thread::current().id(), Arc::clone(&rendered));
+        let (go_on, gate) = std::sync::mpsc::channel();
+        let gate = parking_lot::Mutex::new(gate);
         metrics.before_render(move || {
             assert_ne!(thread::current().id(), serving, "agents are served here");
-            thread::sleep(Duration::from_millis(20));
+            gate.lock().recv().unwrap();
             counted.fetch_add(1, Ordering::Relaxed);
         });
         let scrapes = Scrapes::new(Arc::clone(&metrics));
-        let texts = join_all((0..100).map(|_| scrapes.text())).await;
+        let mut asked = pin!(join_all((0..100).map(|_| scrapes.text())));
+        assert!(asked.as_mut().now_or_never().is_none());
+        (0..100).for_each(|_| go_on.send(()).unwrap());
+        let texts = asked.await;
         assert!(texts.into_iter().all(|text| text.is_some_and(|text| !text.is_empty())));
         assert_eq!(rendered.load(Ordering::Relaxed), 2, "the first, and one for those that came meanwhile");
         assert!(scrapes.latest.lock().await.text.is_none(), "nobody waits for it any more");
