@@ -102,9 +102,10 @@ impl Ledger {
     fn book_queued(&mut self, booking: &Book, reason: Reason, now: i64) -> Option<i64> {
         let Book { share, resource, .. } = booking;
         let pool = self.pools.get(resource).filter(|pool| pool.is_known)?;
-        let opens_at = match reason {
-            Reason::Turn(GateKind::Pool) => now,
-            Reason::Ceiling => now + booking.wait_ms,
+        // What the ceiling leaves between two of its turns follows from what its own calls cost.
+        let (opens_at, step_ms) = match reason {
+            Reason::Turn(GateKind::Pool) => (now, 0),
+            Reason::Ceiling => (now + booking.wait_ms, booking.step_ms),
             _ => return None,
         };
         let (guarantee, ceiling) = self.rates_of(share, pool);
@@ -119,7 +120,7 @@ impl Ledger {
             is_interactive: false,
             is_due: false,
             express: 0,
-            least_ms: if ceiling > 0 { apart_ms(ceiling) } else { 0 },
+            least_ms: if ceiling > 0 { apart_ms(ceiling).max(step_ms) } else { 0 },
             most_ms: if guarantee > 0 { apart_ms(guarantee) } else { i64::MAX },
             window: pool.as_window(now),
             wanting: Some(pool.wanting(&share.agent, share.weight)),

@@ -3,6 +3,8 @@
 use std::ops::Range;
 use std::sync::Arc;
 
+use rustc_hash::FxHashSet;
+
 use super::super::bookings::{self, Booking, Named};
 use super::super::units::{FRONT, Micro};
 use super::{Ask, Gate, Window};
@@ -111,11 +113,10 @@ impl Gate {
         let waiting = self.order.iter().take(LOOKED_AT).filter_map(|(_, head)| self.waiting.get(head));
         let waiting = waiting.map(|waiting| (&waiting.agent, waiting.weight));
         let booked = self.bookings.iter().map(|booking| (&booking.agent, booking.weight));
-        let mut seen = vec![ask.agent];
+        let mut seen = FxHashSet::from_iter([ask.agent]);
         let mut weights = ask.weight;
         for (agent, weight) in booked.chain(waiting) {
-            if !seen.contains(&agent) {
-                seen.push(agent);
+            if seen.insert(agent) {
                 weights += weight;
             }
         }

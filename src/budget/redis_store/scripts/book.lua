@@ -5,7 +5,7 @@
 -- clock    the server's
 
 -- Finds a time at the pool for a caller that its replica's queue refuses, one turn after another of its agent's.
-local function book_queued(pool, share, reason, wait_ms)
+local function book_queued(pool, share, reason, wait_ms, step_ms)
   local is_capped = reason == 'ceiling'
   if pool.known == 0 or not (reason == 'turn:pool' or is_capped) then return nil end
   local gate = Pool.gate(pool)
@@ -14,7 +14,8 @@ local function book_queued(pool, share, reason, wait_ms)
   local at = Gate.book(gate, {
     agent = share.agent, head = share.agent, weight = share.weight, charge = div(need, share.weight), need = need,
     is_interactive = false, is_due = false, express = 0, now = now,
-    least_ms = ceiling > 0 and div(need * 1000, ceiling) or 0,
+    -- What the ceiling leaves between two of its turns follows from what its own calls cost.
+    least_ms = ceiling > 0 and max(div(need * 1000, ceiling), is_capped and step_ms or 0) or 0,
     most_ms = is_sure and div(need * 1000, guarantee) or HUGE,
     ends_at = now + Pool.to_next_window_ms(pool, now), next_rate = pool.next_rate, pace = pool.pace,
     wanting = Pool.wanting(pool, share),
@@ -35,7 +36,7 @@ function Steps.book(booking)
   if now < ledger.silent_to then wait_ms, reason = max(wait_ms, ledger.silent_to - now), 'cooldown' end
   Pool.see(pool, booking.share, now)
   if ends_with_window(reason) then Pool.set_wants(pool, booking.share.agent, true) end
-  local at = book_queued(pool, booking.share, reason, wait_ms)
+  local at = book_queued(pool, booking.share, reason, wait_ms, booking.step_ms)
   if at then
     return Ledger.reply({ 'refused', max(1, div_ceil(at - now, 1000)), reason }, Ledger.view(pool, booking.share), pool)
   end
