@@ -76,6 +76,11 @@ pub enum AppError {
          App's settings, and accept that on the account it is installed on, or take it out of the file"
     )]
     NotGranted { setting: &'static str, names: String },
+    #[error(
+        "too many unknown owners were asked for within a minute, and app `{0}` has installations that its list does not \
+         tell of; ask again in a minute"
+    )]
+    NotListed(String),
     #[error("GitHub's answer to {0} can't be read: {1}")]
     Garbled(&'static str, String),
 }
@@ -91,7 +96,10 @@ impl AppError {
         match self {
             AppError::Unreachable(_) | AppError::Timeout(_) | AppError::Limited { .. } => true,
             AppError::Refused { status, .. } => status.is_server_error(),
-            AppError::Key { .. } | AppError::NotGranted { .. } | AppError::Garbled(..) => false,
+            AppError::Key { .. }
+            | AppError::NotGranted { .. }
+            | AppError::NotListed(_)
+            | AppError::Garbled(..) => false,
         }
     }
 

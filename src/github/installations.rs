@@ -23,7 +23,7 @@ use super::apps::{App, AppError};
 use super::tokens::Token;
 use crate::config::{self, PersonalToken};
 use crate::policy::repositories::{RepositoryName, is_account};
-use learned::Learned;
+use learned::{Learned, Name, Permit};
 pub use lists::{Listed, OfApp};
 use questions::Found;
 
@@ -203,19 +203,22 @@ impl Installations {
         let name = repository.to_string().to_ascii_lowercase();
         // As with owners, look-ups of made-up names are limited per minute.
         let permit = self.learned.unknown_repositories.permit(&name, MISSES_MAX);
-        let mut covering = Vec::new();
+        let (mut covering, mut asked) = (Vec::new(), Vec::new());
         for installation in of_owner.iter() {
-            if self.covers(installation, repository, permit.is_some()).await {
+            let (is_covered, told) = self.covers(installation, repository, permit.is_some()).await;
+            asked.extend(told);
+            if is_covered {
                 covering.push(Arc::clone(installation));
             }
         }
-        if covering.is_empty() {
-            return of_owner;
-        }
-        if let Some(permit) = permit {
-            permit.give_back();
-        }
-        covering.into()
+        let name = match asked.as_slice() {
+            told if told.contains(&Name::Known) => Name::Known,
+            [] => Name::Untold,
+            told if told.contains(&Name::Untold) => Name::Untold,
+            _ => Name::Unknown,
+        };
+        Permit::settle(permit, name);
+        if covering.is_empty() { of_owner } else { covering.into() }
     }
 
     /// Whether an App's installation covers a repository, which exists then.
@@ -230,41 +233,47 @@ impl Installations {
     }
 
     /// Asks GitHub if the installation is limited to selected repositories; an unknown answer counts as not covered.
+    /// With what GitHub told, if it was asked.
     async fn covers(
         &self,
         installation: &Arc<Installation>,
         repository: &RepositoryName,
         may_ask: bool,
-    ) -> bool {
-        let Kind::App(on) = &installation.kind else { return true };
+    ) -> (bool, Option<Name>) {
+        let Kind::App(on) = &installation.kind else { return (true, None) };
         if !on.is_selected {
-            return true;
+            return (true, None);
         }
         let key = (on.app.serial, repository.to_string().to_ascii_lowercase());
         if let Some(known) = self.learned.covered.get(&key).await {
-            return known;
+            return (known, None);
         }
         let last = self.learned.last_covered.get(&key).unwrap_or_default();
         if !may_ask {
-            return last;
+            return (last, None);
         }
+        let mut told = None;
         let asked = async {
             match questions::covers(&on.app, repository).await {
                 Ok(true) => {
+                    told = Some(Name::Known);
                     self.learned.last_covered.insert(key.clone(), true);
                     true
                 }
                 Ok(false) => {
+                    told = Some(Name::Unknown);
                     self.learned.last_covered.invalidate(&key);
                     false
                 }
                 Err(error) => {
+                    told = Some(Name::Untold);
                     tracing::warn!(installation = &*installation.label, %error, "it is not known what it covers");
                     error.is_outage() && last
                 }
             }
         };
-        Box::pin(self.learned.covered.get_with(key.clone(), asked)).await
+        let is_covered = Box::pin(self.learned.covered.get_with(key.clone(), asked)).await;
+        (is_covered, told)
     }
 
     /// Forgets the installations on an account, so that GitHub is asked again.

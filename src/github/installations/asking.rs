@@ -79,7 +79,7 @@ impl Failures {
         self.keep(app, None, error)
     }
 
-    fn keep(&self, app: &App, about: Option<&str>, error: AppError) -> Arc<AppError> {
+    pub(super) fn keep(&self, app: &App, about: Option<&str>, error: AppError) -> Arc<AppError> {
         tracing::warn!(app = app.name, %error, "it is not known where this App is installed");
         let error = Arc::new(error);
         self.0.insert((app.serial, about.map(str::to_owned)), Arc::clone(&error));

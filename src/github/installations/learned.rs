@@ -8,6 +8,7 @@ use std::time::Duration;
 use moka::future::Cache;
 use moka::sync;
 use parking_lot::Mutex;
+use rustc_hash::FxHashMap;
 use tokio::time::{Instant, timeout};
 
 use super::asking::Failures;
@@ -72,17 +73,18 @@ impl Learned {
     }
 
     /// Waits for an answer only so long, if there is an earlier one: whoever was served is not held up for long by an
-    /// endpoint that hangs.
+    /// endpoint that hangs. `about` is what fails then, if it is not the App.
     pub(super) async fn soon_if<T>(
         &self,
         is_known: bool,
         app: &App,
+        about: Option<&str>,
         asked: impl Future<Output = Result<T, Arc<AppError>>>,
     ) -> Result<T, Arc<AppError>> {
         if !is_known {
             return asked.await;
         }
-        let late = || Err(self.failures.note(app, AppError::Timeout(self.last_patience)));
+        let late = || Err(self.failures.keep(app, about, AppError::Timeout(self.last_patience)));
         timeout(self.last_patience, asked).await.unwrap_or_else(|_| late())
     }
 }
@@ -93,23 +95,23 @@ impl Learned {
 pub(super) struct Unknown {
     /// Those of the last minute.
     names: sync::Cache<String, ()>,
-    /// How many are asked about now, each of which may be one more.
-    asked: Mutex<usize>,
+    /// Those that are asked about now, each of which may be one more, and for how many callers.
+    asked: Mutex<FxHashMap<String, usize>>,
 }
 
 impl Unknown {
     fn new() -> Unknown {
         let names = sync::Cache::builder().max_capacity(OWNERS_MAX).time_to_live(MISS_COUNTED_FOR).build();
-        Unknown { names, asked: Mutex::new(0) }
+        Unknown { names, asked: Mutex::default() }
     }
 
     /// Leave to ask about a name, unless that would be more than `most`.
     pub(super) fn permit(&self, name: &str, most: usize) -> Option<Permit<'_>> {
         let mut asked = self.asked.lock();
-        if self.count() + *asked >= most {
+        if !asked.contains_key(name) && self.count() + asked.len() >= most {
             return None;
         }
-        *asked += 1;
+        *asked.entry(name.to_owned()).or_default() += 1;
         Some(Permit { unknown: self, name: name.to_owned(), counts: true })
     }
 
@@ -119,7 +121,17 @@ impl Unknown {
     }
 }
 
-/// Leave to ask about a name. It counts for a minute unless it is given back, so also if the caller hangs up.
+/// What the answer says of a name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Name {
+    Known,
+    Unknown,
+    /// Nobody was asked, or could tell.
+    Untold,
+}
+
+/// Leave to ask about a name. Unless it is settled otherwise, the name counts for a minute: also if the caller hangs
+/// up.
 pub(super) struct Permit<'a> {
     unknown: &'a Unknown,
     name: String,
@@ -127,16 +139,22 @@ pub(super) struct Permit<'a> {
 }
 
 impl Permit<'_> {
-    /// The name is known, or nobody could tell.
-    pub(super) fn give_back(mut self) {
-        self.counts = false;
+    pub(super) fn settle(permit: Option<Permit<'_>>, name: Name) {
+        let Some(mut permit) = permit else { return };
+        permit.counts = name == Name::Unknown;
+        if name == Name::Known {
+            permit.unknown.names.invalidate(&permit.name);
+        }
     }
 }
 
 impl Drop for Permit<'_> {
     fn drop(&mut self) {
         let mut asked = self.unknown.asked.lock();
-        *asked -= 1;
+        match asked.get_mut(&self.name) {
+            Some(callers) if *callers > 1 => *callers -= 1,
+            _ => drop(asked.remove(&self.name)),
+        }
         if self.counts {
             self.unknown.names.insert(std::mem::take(&mut self.name), ());
         }

@@ -39,6 +39,8 @@ pub struct Listed {
     /// Of every App, then the personal tokens.
     pub serving: Vec<Arc<Installation>>,
     pub(super) suspended: Vec<String>,
+    /// An App of whose installations some are missing here.
+    pub(super) cut: Option<String>,
     /// Why an App's installations are missing here.
     pub failed: Option<Arc<AppError>>,
 }
@@ -62,7 +64,7 @@ impl Installations {
         let questions = self.apps.iter().map(|app| async {
             // One that hangs holds up nobody for long who can have the last list.
             let is_known = self.learned.last_of_app.contains_key(&app.serial);
-            let told = self.learned.soon_if(is_known, app, self.of_app(app)).await;
+            let told = self.learned.soon_if(is_known, app, Some(LIST), self.of_app(app)).await;
             told.or_else(|error| {
                 match self.learned.last_of_app.get(&app.serial).filter(|_| error.is_outage()) {
                     Some(last) => Ok(last),
@@ -71,12 +73,15 @@ impl Installations {
             })
         });
         let asked = self.learned.failures.ask_all(&self.apps, questions, |_| true, LIST_PATIENCE);
-        for answer in asked.await {
+        for (app, answer) in self.apps.iter().zip(asked.await) {
             match answer {
                 Ok(of_app) => {
                     let new = of_app.serving.iter().filter(|one| self.is_new(one, &mut by_id));
                     listed.serving.extend(new.cloned());
                     listed.suspended.extend(of_app.suspended.iter().cloned());
+                    if of_app.is_cut {
+                        listed.cut.get_or_insert_with(|| app.name.clone());
+                    }
                 }
                 Err(error) => listed.failed = Some(error),
             }
@@ -93,12 +98,22 @@ impl Installations {
     /// # Errors
     /// If GitHub can't be asked.
     pub async fn of_app(&self, app: &Arc<App>) -> Result<Arc<OfApp>, Arc<AppError>> {
-        self.learned.list_of(app).await
+        self.learned.list_aside(app).await
     }
 }
 
 impl Learned {
-    pub(super) async fn list_of(&self, app: &Arc<App>) -> Result<Arc<OfApp>, Arc<AppError>> {
+    /// The list of an App. One of many pages is read to its end, even if nobody waits for it any more.
+    pub(super) async fn list_aside(self: &Arc<Learned>, app: &Arc<App>) -> Result<Arc<OfApp>, Arc<AppError>> {
+        if let Some(known) = self.of_app.get(&app.serial).await {
+            return Ok(known);
+        }
+        let (learned, app) = (Arc::clone(self), Arc::clone(app));
+        let asked = tokio::spawn(async move { learned.list_of(&app).await }).await;
+        asked.unwrap_or_else(|error| Err(AppError::Unreachable(error.to_string()).into()))
+    }
+
+    async fn list_of(&self, app: &Arc<App>) -> Result<Arc<OfApp>, Arc<AppError>> {
         let asked = async {
             let forgotten = self.forgotten.load(Ordering::SeqCst);
             let asked = self.failures.ask(app, LIST, questions::all(app)).await;

@@ -10,6 +10,7 @@ use std::time::Duration;
 use futures_util::stream::{self, StreamExt};
 use tokio::time::{Instant, timeout_at};
 
+use super::learned::{Name, Permit};
 use super::{
     Absent, FEW_APPS, Installation, Installations, Kind, MISSES_MAX, MISSES_MIN, OfApp, Outdated,
     installation, questions,
@@ -53,38 +54,33 @@ impl Installations {
         }
         let forgotten = self.learned.forgotten.load(Ordering::SeqCst);
         let found = self.by_owner.try_get_with(owner.clone(), async { self.look_up(&owner).await }).await;
-        let is_unknown =
-            found.as_ref().is_err_and(|error| matches!(**error, LookUpError::Absent(Absent::NotInstalled)));
-        if let Some(permit) = permit.filter(|_| !is_unknown) {
-            permit.give_back();
-        }
-        // What was asked before something was forgotten serves those who asked, and nobody later.
-        let is_current = self.learned.forgotten.load(Ordering::SeqCst) == forgotten;
-        if !is_current {
-            self.by_owner.invalidate(&owner).await;
-        }
-        match found {
+        let (answer, name) = match found {
             Ok(found) => {
-                self.learned.seen.insert(owner, ());
-                Ok(found)
+                self.learned.seen.insert(owner.clone(), ());
+                (Ok(found), Name::Known)
             }
             Err(error) => match &*error {
                 LookUpError::Absent(absent) => {
-                    if is_current {
-                        self.absent.insert(owner, *absent).await;
-                    }
-                    Ok(self.instead(*absent))
+                    self.absent.insert(owner.clone(), *absent).await;
+                    let is_suspended = *absent == Absent::Suspended;
+                    (Ok(self.instead(*absent)), if is_suspended { Name::Untold } else { Name::Unknown })
                 }
                 LookUpError::Outdated(outdated) => {
                     self.learned.seen.insert(owner.clone(), ());
-                    if is_current {
-                        self.outdated.insert(owner, outdated.clone());
-                    }
-                    Ok(Arc::clone(&outdated.serving))
+                    self.outdated.insert(owner.clone(), outdated.clone());
+                    (Ok(Arc::clone(&outdated.serving)), Name::Known)
                 }
-                LookUpError::Failed(error) => Err(Arc::clone(error)),
+                LookUpError::Failed(error) => (Err(Arc::clone(error)), Name::Untold),
             },
+        };
+        Permit::settle(permit, name);
+        // What was asked before something was forgotten serves those who asked, and nobody later.
+        if self.learned.forgotten.load(Ordering::SeqCst) != forgotten {
+            self.by_owner.invalidate(&owner).await;
+            self.absent.invalidate(&owner).await;
+            self.outdated.invalidate(&owner);
         }
+        answer
     }
 
     /// Those on an owner by the Apps' lists, which take a few calls per minutes, whatever names are asked for.
@@ -95,10 +91,12 @@ impl Installations {
             self.learned.seen.insert(owner.to_owned(), ());
             return Ok(on_owner);
         }
-        match &all.failed {
-            Some(error) => Err(Arc::clone(error)),
-            None if all.suspended.iter().any(|one| one == owner) => Ok(self.instead(Absent::Suspended)),
-            None => Ok(self.instead(Absent::NotInstalled)),
+        match (&all.failed, &all.cut) {
+            (Some(error), _) => Err(Arc::clone(error)),
+            (None, _) if all.suspended.iter().any(|one| one == owner) => Ok(self.instead(Absent::Suspended)),
+            // It may be one of those that are missing, and suspended: nothing else may serve it then.
+            (None, Some(app)) => Err(AppError::NotListed(app.clone()).into()),
+            (None, None) => Ok(self.instead(Absent::NotInstalled)),
         }
     }
 
@@ -139,12 +137,7 @@ impl Installations {
         }
         let asked = stream::iter(missing).map(|app| {
             let learned = Arc::clone(&self.learned);
-            async move {
-                let serial = app.serial;
-                // A list of many pages is read to its end, even if nobody waits for it any more.
-                let asked = tokio::spawn(async move { learned.list_of(&app).await });
-                (serial, asked.await.ok().and_then(Result::ok))
-            }
+            async move { (app.serial, learned.list_aside(&app).await.ok()) }
         });
         let mut asked = pin!(asked.buffer_unordered(LISTS_AT_ONCE));
         let until = Instant::now() + LOOK_UP_PATIENCE;
@@ -220,7 +213,7 @@ impl Installations {
         }
         let forgotten = learned.forgotten.load(Ordering::SeqCst);
         let asked = learned.failures.ask(app, owner, questions::on_account(app, owner));
-        let found = learned.soon_if(last.is_some(), app, asked).await?;
+        let found = learned.soon_if(last.is_some(), app, None, asked).await?;
         let told = match found {
             Some(found) if !found.is_suspended() => {
                 let found = Arc::new(installation(app, found, owner));

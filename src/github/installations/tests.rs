@@ -374,17 +374,46 @@ async fn what_is_found_or_fails_takes_nothing_of_that_bound() {
 #[test]
 fn a_name_counts_unless_its_permit_is_given_back() {
     let unknown = Learned::new(FOUND_FOR, LAST_PATIENCE).unknown_owners;
-    let first = unknown.permit("a", 2).unwrap();
-    let second = unknown.permit("b", 2).unwrap();
-    assert!(unknown.permit("c", 2).is_none(), "two are asked about");
-    first.give_back();
+    let ask = |name| unknown.permit(name, 2);
+    let (first, second) = (ask("a"), ask("b"));
+    assert!(first.is_some() && second.is_some() && ask("c").is_none(), "two are asked about");
+    Permit::settle(first, Name::Untold);
     drop(second);
     assert_eq!(unknown.count(), 1);
-    unknown.permit("c", 2).unwrap().give_back();
-    drop(unknown.permit("b", 2).unwrap());
+    Permit::settle(ask("b"), Name::Unknown);
     assert_eq!(unknown.count(), 1, "the same name");
-    drop(unknown.permit("c", 2));
-    assert!(unknown.permit("d", 2).is_none());
+    let (one, other) = (ask("c"), ask("c"));
+    assert!(one.is_some() && other.is_some() && ask("d").is_none(), "both ask about one name");
+    drop(one);
+    assert!(ask("d").is_none(), "it counts");
+    Permit::settle(other, Name::Known);
+    assert!(ask("d").is_some());
+}
+
+/// Each name led to a question, since an App with all repositories covers it whatever the other says.
+#[tokio::test]
+async fn repositories_that_one_app_does_not_know_are_bounded_though_another_covers_them() {
+    let (all, selected) = (Server::start().await, Server::start().await);
+    let minute = Duration::from_secs(60);
+    let installations = trusting(minute, minute, vec![all.app("all"), selected.app("selected")]);
+    all.say(200, INSTALLED);
+    selected.say(200, &INSTALLED.replace("\"id\": 1", "\"id\": 2, \"repository_selection\": \"selected\""));
+    let of_owner = installations.of_owner("acme").await.unwrap();
+    assert_eq!(of_owner.len(), 2);
+    let before = selected.asked();
+    let covering = async |name: String| {
+        let repository = RepositoryName::parse(&format!("acme/{name}")).unwrap();
+        installations.covering(Arc::clone(&of_owner), &repository).await.len()
+    };
+    assert_eq!(covering("real".to_owned()).await, 2);
+    selected.say(404, "{}");
+    for number in 0..2 * MISSES_MAX {
+        assert_eq!(covering(format!("x{number}")).await, 1);
+    }
+    assert_eq!(selected.asked() - before, 1 + MISSES_MAX);
+    // What is known already is not forgotten for that.
+    assert_eq!(covering("real".to_owned()).await, 2);
+    assert_eq!(all.asked(), 1);
 }
 
 /// Each call was signed anew, from a file read anew.

@@ -418,6 +418,9 @@ impl Proxy {
             AppError::Unreachable(_) => {
                 ProxyError::UpstreamUnreachable("it did not answer tollgate's own call")
             }
+            AppError::NotListed(_) => ProxyError::UpstreamUnreachable(
+                "it was asked for too many unknown owners within a minute; ask again in a minute",
+            ),
             AppError::Limited { until, .. } => {
                 let retry_after = until.saturating_sub(self.clock.now_seconds()).max(1).unsigned_abs();
                 let reset = self.in_seconds(retry_after);
