@@ -83,7 +83,7 @@ impl Installations {
         answer
     }
 
-    /// Those on an owner by the Apps' lists, which take a few calls per minutes, whatever names are asked for.
+    /// Those on an owner by the Apps' lists, which take a few calls every five minutes, whatever names are asked for.
     async fn listed(&self, owner: &str) -> Result<Arc<[Arc<Installation>]>, Arc<AppError>> {
         let all = self.all().await?;
         let on_owner: Arc<[_]> = all.serving.iter().filter(|one| one.is_on(owner)).cloned().collect();
