@@ -200,12 +200,9 @@ impl Installations {
         of_owner: Arc<[Arc<Installation>]>,
         repository: &RepositoryName,
     ) -> Arc<[Arc<Installation>]> {
-        let name = repository.to_string().to_ascii_lowercase();
-        // As with owners, look-ups of made-up names are limited per minute.
-        let permit = self.learned.unknown_repositories.permit(&name, MISSES_MAX);
-        let (mut covering, mut asked) = (Vec::new(), Vec::new());
+        let (mut covering, mut asked, mut permit) = (Vec::new(), Vec::new(), None);
         for installation in of_owner.iter() {
-            let (is_covered, told) = self.covers(installation, repository, permit.is_some()).await;
+            let (is_covered, told) = self.covers(installation, repository, &mut permit).await;
             asked.extend(told);
             if is_covered {
                 covering.push(Arc::clone(installation));
@@ -234,11 +231,11 @@ impl Installations {
 
     /// Asks GitHub if the installation is limited to selected repositories; an unknown answer counts as not covered.
     /// With what GitHub told, if it was asked.
-    async fn covers(
-        &self,
+    async fn covers<'a>(
+        &'a self,
         installation: &Arc<Installation>,
         repository: &RepositoryName,
-        may_ask: bool,
+        permit: &mut Option<Permit<'a>>,
     ) -> (bool, Option<Name>) {
         let Kind::App(on) = &installation.kind else { return (true, None) };
         if !on.is_selected {
@@ -249,7 +246,11 @@ impl Installations {
             return (known, None);
         }
         let last = self.learned.last_covered.get(&key).unwrap_or_default();
-        if !may_ask {
+        // As with owners, look-ups of made-up names are limited per minute.
+        if permit.is_none() {
+            *permit = self.learned.unknown_repositories.permit(&key.1, MISSES_MAX);
+        }
+        if permit.is_none() {
             return (last, None);
         }
         let mut told = None;

@@ -354,6 +354,21 @@ async fn unknown_names_are_bounded_even_if_they_come_at_once() {
     );
 }
 
+/// It was taken for one without an installation: had it been suspended, the personal token would have served it.
+#[tokio::test]
+async fn beyond_that_bound_a_list_that_is_cut_says_nothing_of_who_is_not_on_it() {
+    let server = Server::start().await;
+    server.list(r#"[{"id": "odd"}]"#);
+    server.say(404, "{}");
+    let minute = Duration::from_secs(60);
+    let installations = trusting(minute, minute, vec![server.app("bot")]);
+    for number in 0..MISSES_MAX {
+        assert!(installations.of_owner(&format!("made-up-{number}")).await.unwrap().is_empty());
+    }
+    let error = installations.of_owner("acme").await.unwrap_err();
+    assert!(matches!(*error, AppError::NotListed(ref app) if app == "bot"), "{error}");
+}
+
 #[tokio::test]
 async fn what_is_found_or_fails_takes_nothing_of_that_bound() {
     let server = Server::start().await;
